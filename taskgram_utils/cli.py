@@ -1,0 +1,321 @@
+"""The ``taskgram`` command: parses, calls one function, writes one table."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from taskgram_utils import __version__
+from taskgram_utils.errors import InputError, require, require_columns
+from taskgram_utils.run import SUFFIXES, read_table, versions, write_table
+
+
+class _Group(click.Group):
+    """Bad input is one line on standard error and exit code 2; anything else that fails is a bug and shows itself."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"taskgram: {' '.join(str(error).split())}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def main() -> None:
+    """Count task-grams in a corpus, score them under language models, and measure distributional memorization.
+
+    Tables are read and written by the ending of their names: .parquet, .csv or .jsonl; "-" is standard output (CSV).
+    """
+
+
+out_option = click.option("--out", required=True, help="Table to write (.parquet, .csv, .jsonl, or - for CSV).")
+document_option = click.option(
+    "--document", default="", help="What a document is: file, record, heading, paragraph or words:N."
+)
+skip_option = click.option("--skip-bad", is_flag=True, help="Skip broken JSON lines, and say how many there were.")
+
+
+def _checked(out: str) -> str:
+    """Refuse a name that cannot be written before the work begins."""
+    path = Path(out)
+    require(out == "-" or path.suffix in SUFFIXES, f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
+    require(out == "-" or path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
+    return out
+
+
+def _corpus(path: str, document: str, skip_bad: bool):
+    from taskgram_utils.corpus import Corpus
+
+    return Corpus(Path(path), document, skip_bad)
+
+
+def _report_skipped(corpus) -> None:
+    skipped = getattr(corpus, "skipped", [])
+    if skipped:
+        click.echo(f"taskgram: skipped {len(skipped)} broken lines, the first at {skipped[0]}", err=True)
+
+
+@main.command(epilog='Example: taskgram count corpus.jsonl --pairs taskgrams.parquet --singles --out counts.csv')
+@click.argument("corpus")
+@click.option("--pairs", help="Table with the columns sx and sy.")
+@click.option("--ngrams", help="Table with the column sx, or a text file with an n-gram a line.")
+@out_option
+@click.option("--unit", type=click.Choice(["documents", "occurrences"]), default="documents", show_default=True,
+              help="Unit of single n-grams; pairs are always counted in documents.")
+@document_option
+@click.option("--singles", is_flag=True, help="Count every s^x and s^y of the pairs alone, too.")
+@click.option("--halves", is_flag=True, help="Count in two random halves of the documents, too.")
+@click.option("--backend", type=click.Choice(["scan", "index"]), default="scan", show_default=True,
+              help="scan: CORPUS is text. index: CORPUS is the folder of an infini-gram index.")
+@skip_option
+def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, skip_bad):
+    """Count n-grams and pairs of n-grams in CORPUS, exactly."""
+    from taskgram_utils.counting.base import count_table
+
+    _checked(out)
+    require(pairs or ngrams, "taskgram count needs --pairs FILE or --ngrams FILE")
+    asked_pairs = asked = ()
+    if pairs:
+        table = read_table(pairs)
+        require_columns(table, ["sx", "sy"], pairs)
+        asked_pairs = list(table[["sx", "sy"]].drop_duplicates().itertuples(index=False, name=None))
+    if ngrams:
+        asked = _ngrams(ngrams)
+    if backend == "index":
+        from taskgram_utils.counting.index import Index
+
+        counter, texts = Index(corpus, unit=unit), None
+    else:
+        from taskgram_utils.counting.scan import ScanCounter
+
+        texts = _corpus(corpus, document, skip_bad)
+        counter = ScanCounter(texts, unit=unit)
+    write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
+    _report_skipped(texts)
+
+
+def _ngrams(path: str) -> list[str]:
+    if Path(path).suffix in SUFFIXES:
+        table = read_table(path)
+        require_columns(table, ["sx"], path)
+        return table["sx"].tolist()
+    require(Path(path).is_file(), f"{path}: no such file")
+    return Path(path).read_text(encoding="utf-8").splitlines()
+
+
+@main.command(epilog="Example: taskgram mine examples.jsonl --n 2 --gamma 0.7 --embedding intfloat/e5-large-v2 --out grams.csv")
+@click.argument("examples")
+@click.option("--n", type=int, required=True, help="Words of an n-gram.")
+@click.option("--gamma", type=float, required=True, help="Cosine a pair must exceed, between 0 and 1.")
+@click.option("--embedding", help="Folder, or name of a sentence-transformers model.")
+@click.option("--stopwords", type=click.Choice(["mined", "kept", "both"]), default="mined", show_default=True,
+              help="mined: removed from the task text (n <= 3); kept; both: from the corpus too.")
+@click.option("--whole-answer", is_flag=True, help="s^y is the whole of y whatever n is (default for question answering).")
+@out_option
+def mine(examples, n, gamma, embedding, stopwords, whole_answer, out):
+    """Mine the task-gram table of EXAMPLES: pairs of input and output n-grams that are close in meaning."""
+    from taskgram_utils import mining
+    from taskgram_utils.embedding import load_embedding
+    from taskgram_utils.tasks.base import check_examples
+
+    _checked(out)
+    require(n >= 1, f"--n {n}: an n-gram has at least 1 word")
+    require(0 < gamma < 1, f"--gamma {gamma:g}: a threshold lies between 0 and 1, both excluded")
+    require(
+        embedding, "taskgram mine needs --embedding: a folder of word vectors or a sentence-transformers model "
+        "(pip install 'taskgram_utils[hub]')",
+    )  # fmt: skip
+    table = check_examples(read_table(examples), examples)
+    whole = True if whole_answer else mining.WHOLE_ANSWER
+    write_table(mining.mine(table, n, gamma, load_embedding(embedding), stopwords=stopwords, whole_answer=whole), out)
+
+
+@main.command(epilog="Example: taskgram lm taskgrams.parquet --counts counts.parquet --out reference.parquet")
+@click.argument("taskgrams")
+@click.option("--counts", required=True, help="Counts of the pairs and of their s^x (taskgram count --singles).")
+@click.option("--form", type=click.Choice(["per_output", "per_pair"]), default="per_output", show_default=True)
+@click.option("--zeros", type=click.Choice(["keep", "drop"]), default="keep", show_default=True,
+              help="keep: smoothed; drop: pairs never seen are left out, as in the paper.")
+@click.option("--kappa", type=float, default=1.0, show_default=True, help="Strength of the smoothing.")
+@out_option
+def lm(taskgrams, counts, form, zeros, kappa, out):
+    """Log-probabilities of the mined outputs under the task-gram language model."""
+    from taskgram_utils.language_models.taskgram import taskgram_logp
+
+    _checked(out)
+    write_table(taskgram_logp(read_table(taskgrams), read_table(counts), form, zeros, kappa), out)
+
+
+@main.command(epilog="Example: taskgram score examples.parquet --model EleutherAI/pythia-70m --step 143000 --out logp.parquet")
+@click.argument("examples")
+@click.option("--model", required=True, help="Folder, or hub name of a causal language model (safetensors).")
+@click.option("--step", type=int, help="Training step: subfolder step<N>, or revision step<N> on the hub.")
+@click.option("--taskgrams", help="Task-gram table: log P of every s^y of it, too.")
+@click.option("--options", is_flag=True, help="Score the options of every example, too.")
+@click.option("--prior", is_flag=True, help="Score y without its input (the control logp_prior).")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
+@click.option("--device", help="cpu, cuda, …; by default a GPU where there is one.")
+@out_option
+def score(examples, model, step, taskgrams, options, prior, dtype, device, out):
+    """Log-probabilities of the outputs of EXAMPLES (and of their mined n-grams) under a language model."""
+    from taskgram_utils.language_models import neural
+    from taskgram_utils.tasks.base import check_examples
+
+    _checked(out)
+    table = check_examples(read_table(examples), examples)
+    grams = read_table(taskgrams) if taskgrams else None
+    scores = neural.score(table, neural.load(model, step, dtype, device), grams, options=options, prior=prior)
+    write_table(scores, out)
+    failed = scores.attrs.get("failed", [])
+    require(not failed, f"{len(failed)} of {len(table)} examples have a null logp (see above); {out} holds the others")
+
+
+@main.command(epilog="Example: taskgram mem --reference taskgram.parquet --model logp.parquet --out -")
+@click.option("--reference", required=True, help="logp table of a reference: the task-gram or infinity-gram LM.")
+@click.option("--model", required=True, help="logp table of one or more language models.")
+@click.option("--controls", help="Numeric columns that join on the same keys: partial correlations, too.")
+@click.option("--taskgrams", help="Task-gram table, for the coverage columns.")
+@click.option("--examples", help="Examples table, for coverage_examples.")
+@click.option("--draws", type=click.IntRange(min=10), default=2000, show_default=True, help="Bootstrap draws.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@out_option
+def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
+    """Distributional memorization: Spearman of the reference's log P with the model's, with two-way intervals."""
+    from taskgram_utils import memorization
+
+    _checked(out)
+    tables = {
+        name: read_table(path) if path else None
+        for name, path in {"controls": controls, "taskgrams": taskgrams, "examples": examples}.items()
+    }
+    write_table(memorization.mem(read_table(reference), read_table(model), draws=draws, seed=seed, **tables), out)
+
+
+@main.command(epilog="Example: taskgram index corpus.jsonl --out indexes/corpus")
+@click.argument("corpus")
+@click.option("--out", required=True, help="New folder of the index.")
+@click.option("--tokenizer", help="Hugging Face tokenizer file; by default tokens are whole lower-cased words.")
+@document_option
+@skip_option
+def index(corpus, out, tokenizer, document, skip_bad):
+    """Build an infini-gram index of CORPUS."""
+    from taskgram_utils.counting.index import build_index
+
+    texts = _corpus(corpus, document, skip_bad)
+    built = build_index(texts, out, tokenizer)
+    _report_skipped(texts)
+    click.echo(f"{out}: {built.documents:,} documents, {built.tokens:,} tokens")
+
+
+@main.command(epilog='Example: taskgram documents corpus.jsonl --pair "ada lovarn" "bakers" -k 5')
+@click.argument("corpus_or_index")
+@click.option("--pair", nargs=2, required=True, metavar="A B", help="Two n-grams, in any form.")
+@click.option("-k", type=click.IntRange(min=1), default=5, show_default=True, help="Documents to show.")
+@document_option
+@skip_option
+def documents(corpus_or_index, pair, k, document, skip_bad):
+    """Show documents that hold both n-grams of a pair, with both marked."""
+    from taskgram_utils.counting.index import Index
+    from taskgram_utils.counting.scan import ScanCounter
+
+    is_index = any(Path(corpus_or_index).glob("tokenized.*"))
+    counter = Index(corpus_or_index) if is_index else ScanCounter(_corpus(corpus_or_index, document, skip_bad))
+    found = counter.documents_with(*pair, k=k)
+    require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}"')
+    for number, text in enumerate(found, 1):
+        click.secho(f"— {number} of {len(found)} shown —", dim=True)
+        click.echo(_marked(text, pair))
+
+
+def _marked(text: str, ngrams: tuple[str, ...]) -> str:
+    from taskgram_utils.ngrams import word_spans, words
+
+    spans = word_spans(text)
+    starts, ends = {}, {}
+    for ngram in ngrams:
+        asked = words(ngram)
+        for i in range(len(spans) - len(asked) + 1):
+            if [s.text for s in spans[i : i + len(asked)]] == asked:
+                starts[spans[i].start] = True
+                ends[spans[i + len(asked) - 1].end] = True
+    out = [("[" if i in starts else "") + c + ("]" if i + 1 in ends else "") for i, c in enumerate(text)]
+    return "".join(out)
+
+
+@main.command(epilog="Example: taskgram train --out suites/first --size smallest")
+@click.option("--out", required=True, help="Folder of the suite; a killed training resumes there.")
+@click.option("--size", "sizes", multiple=True, help="A size, smallest, or all; may be repeated.  [default: all]")
+@click.option("--documents", type=int, help="Size of the world.  [default: the miniature's]")
+@click.option("--world", type=int, default=1, show_default=True, help="Which draw of the world.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Initial weights and order of the documents.")
+@click.option("--twin", type=int, default=0, show_default=True, help="0: the world; else one of its twins.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Sizes at a time, a thread each.")
+@click.option("--max-steps", type=click.IntRange(min=1), help="Stop early, for a trial.")
+def train(out, sizes, documents, world, seed, twin, jobs, max_steps):
+    """Train Mini-Pythia models on a miniature world."""
+    from taskgram_utils.miniature import suite
+    from taskgram_utils.miniature.world import FULL
+
+    wanted = []
+    for size in sizes or ["all"]:
+        wanted += list(suite.SIZES) if size == "all" else list(suite.SIZES)[:1] if size == "smallest" else [size]
+    suite.make_suite(Path(out), documents or FULL, world, seed, twin, list(dict.fromkeys(wanted)), jobs, max_steps)
+    click.echo(f"{out}: {', '.join(dict.fromkeys(wanted))} trained; the model card is {Path(out) / 'README.md'}")
+
+
+@main.command(epilog="Example: taskgram doctor miniature")
+@click.argument("run", default="miniature")
+def doctor(run):
+    """Say what a run needs and whether it is here."""
+    from importlib.util import find_spec
+
+    from taskgram_utils import pipeline
+
+    opened = pipeline.open_run(run)
+    for name, found in versions().items():
+        click.echo(f"{name:16} {found}")
+    for extra, module in (("hub", "sentence_transformers"), ("hub", "datasets"), ("infini-gram engine", "infini_gram")):
+        click.echo(f"{module:24} {'there' if find_spec(module) else f'absent ({extra})'}")
+    free = shutil.disk_usage(opened.folder.parents[2]).free / 1e9
+    click.echo(f"run {opened.name}: {opened['documents']:,} documents, models {', '.join(opened['sizes'])}")
+    click.echo(f"disk: about {opened['documents'] * 450 / 1e9 + 0.1:.1f} GB needed, {free:.0f} GB free")
+    if opened["weights"]:
+        for size in opened["sizes"]:
+            click.echo(f"weights {size}: steps {', '.join(map(str, pipeline.steps(opened, size)))}")
+    else:
+        click.echo("weights: none shipped with this run; the suite is trained in it")
+
+
+parameter_option = click.option(
+    "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
+    help="Set a parameter of the run, of every chapter that has it, or of one (chapter.name).",
+)  # fmt: skip
+
+
+@main.command("run", epilog="Example: taskgram run miniature -p draws 500")
+@click.argument("run", default="miniature")
+@parameter_option
+def run_command(run, parameters):
+    """Execute every notebook of RUN."""
+    from taskgram_utils import book
+
+    book.build(run, parameters, render=False)
+
+
+@main.command("book", epilog="Example: taskgram book miniature -p 05_across_tasks.measure spearman")
+@click.argument("run", default="miniature")
+@parameter_option
+def book_command(run, parameters):
+    """Execute every notebook of RUN and render the book to build/book/html/index.html."""
+    from taskgram_utils import book
+
+    click.echo(book.build(run, parameters))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""The one error a user is meant to read: what is wrong, where, and what to do."""
+
+
+class InputError(ValueError):
+    """Bad input. The message is one line; the command prints it alone and ends with exit code 2."""
+
+
+def require(condition: object, message: str) -> None:
+    """Raise :class:`InputError` with ``message`` unless ``condition`` holds."""
+    if not condition:
+        raise InputError(message)
+
+
+def require_columns(frame, columns, name: str) -> None:
+    """Raise :class:`InputError` naming the columns that ``frame`` (called ``name``) lacks."""
+    missing = [c for c in columns if c not in frame.columns]
+    require(not missing, f"{name}: missing column {', '.join(missing)} (it has: {', '.join(map(str, frame.columns))})")

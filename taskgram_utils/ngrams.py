@@ -1,0 +1,125 @@
+"""What a word is, and the n-grams of a text: one rule for the corpus and for the tasks."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from taskgram_utils.errors import require
+
+# \w is a letter, number or underscore; marks are added below (L, M, N and "_" are word characters).
+_MARK = "".join(
+    chr(c) for c in range(0x110000) if unicodedata.category(chr(c)).startswith("M") and not re.match(r"\w", chr(c))
+)
+
+
+def _ranges(characters: str) -> str:
+    points, out, start = sorted(map(ord, characters)), [], None
+    for i, p in enumerate(points):
+        start = p if start is None else start
+        if i + 1 == len(points) or points[i + 1] != p + 1:
+            out.append(f"\\U{start:08x}-\\U{p:08x}")
+            start = None
+    return "".join(out)
+
+
+_W = rf"[\w{_ranges(_MARK)}]"
+_APOSTROPHE = rf"(?<={_W})['’](?={_W})"
+_HYPHEN = rf"(?<=\d)[-‐‑](?=(?!\d){_W})|(?<=(?!\d){_W})[-‐‑](?={_W})"
+_DECIMAL = r"(?<=\d)[.,](?=\d)"
+_GLUE = re.compile(f"{_APOSTROPHE}|{_HYPHEN}|{_DECIMAL}")
+_WORD = re.compile(f"{_W}+")
+_WORD_IN_TEXT = re.compile(f"{_W}+(?:(?:{_GLUE.pattern}){_W}+)*")
+
+
+class Word(NamedTuple):
+    """A word as it is counted, and where it stands in the text it came from (characters, end exclusive)."""
+
+    text: str
+    start: int
+    end: int
+
+
+def words(text: str) -> list[str]:
+    """The words of ``text``: NFC, inner apostrophes, hyphens and decimal marks removed, lower-cased.
+
+    An apostrophe between two word characters, a hyphen between two word characters that are not both digits, and a
+    ``.`` or ``,`` between two digits are removed; every other character that is no letter, mark, number or underscore
+    separates words.
+
+    >>> words("Don't co-op: 1,000 is 48/2=24, or 48-24.")
+    ['dont', 'coop', '1000', 'is', '48', '2', '24', 'or', '48', '24']
+    """
+    if text.isascii():
+        return _WORD.findall(_GLUE.sub("", text).lower())
+    return _WORD.findall(_GLUE.sub("", unicodedata.normalize("NFC", text)).lower())
+
+
+def normalize(text: str) -> str:
+    """The words of ``text`` joined by single spaces: the form in which n-grams are written in every table."""
+    return " ".join(words(text))
+
+
+def word_spans(text: str) -> list[Word]:
+    """The words of ``text`` with their places in ``text`` itself, also where normalisation changes its length.
+
+    >>> word_spans("It's 1,000!")
+    [Word(text='its', start=0, end=4), Word(text='1000', start=5, end=10)]
+    """
+    if unicodedata.is_normalized("NFC", text):
+        place, nfc = None, text
+    else:
+        place, nfc = _nfc_places(text)
+    out = []
+    for match in _WORD_IN_TEXT.finditer(nfc):
+        # Lower-casing may itself split or empty nothing: a word stays one word.
+        word = _GLUE.sub("", match.group()).lower()
+        start, end = match.span()
+        if place is not None:
+            start, end = place[start], place[end]
+        out.append(Word(word, start, end))
+    return out
+
+
+def _nfc_places(text: str) -> tuple[list[int], str]:
+    """Where each character of NFC(text) begins in ``text``, one entry more for the end."""
+    places, composed, start = [], [], 0
+    for i in range(1, len(text) + 1):
+        # A segment may be cut before a starter that composes with nothing before it.
+        if i < len(text) and (unicodedata.combining(text[i]) or len(unicodedata.normalize("NFC", text[start : i + 1])) <= len(
+            unicodedata.normalize("NFC", text[start:i])
+        )):
+            continue
+        piece = unicodedata.normalize("NFC", text[start:i])
+        places += [start] * len(piece)
+        composed.append(piece)
+        start = i
+    return [*places, len(text)], "".join(composed)
+
+
+def ngrams(tokens: list[str], n: int) -> list[str]:
+    """All n-grams of a list of words, in order, repeats included; empty where there are fewer than ``n`` words.
+
+    >>> ngrams(["a", "b", "c"], 2)
+    ['a b', 'b c']
+    """
+    require(n >= 1, f"n-grams need n >= 1, got n = {n}")
+    return [" ".join(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+
+
+def size(ngram: str) -> int:
+    """Number of words of an n-gram as typed."""
+    return len(words(ngram))
+
+
+ENGLISH_STOPWORDS = frozenset(
+    """a about above after again against all am an and any are arent as at be because been before being below between
+    both but by cant cannot could couldnt did didnt do does doesnt doing dont down during each few for from further had
+    hadnt has hasnt have havent having he hed hell hes her here heres hers herself him himself his how hows i id ill im
+    ive if in into is isnt it its itself lets me more most mustnt my myself no nor not of off on once only or other
+    ought our ours ourselves out over own same shant she shed shes should shouldnt so some such than that thats the
+    their theirs them themselves then there theres these they theyd theyll theyre theyve this those through to too under
+    until up very was wasnt we wed well were weve werent what whats when whens where wheres which while who whos whom
+    why whys with wont would wouldnt you youd youll youre youve your yours yourself yourselves""".split()
+)

@@ -1,0 +1,372 @@
+"""Which table is made from which, and by which room's function: the only file that knows the order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from taskgram_utils.corpus import Corpus
+from taskgram_utils.errors import require
+from taskgram_utils.miniature.world import World
+from taskgram_utils.run import PACKAGE, Recipe, Run, open_run_file
+from taskgram_utils.tasks.base import registry, task
+
+OVERRIDES = "TASKGRAM_PARAMETERS"
+"""Environment variable with run parameters as JSON, set by ``taskgram book -p`` for the kernels of its notebooks."""
+
+
+def open_run(name_or_path: str, **overrides: Any) -> Run:
+    """Open a run: by name (``notebooks/runs/<name>.yaml``) or run file, with parameters of the run file replaced.
+
+    >>> run = open_run("miniature")          # doctest: +SKIP
+    >>> counts = run.table("counts")         # doctest: +SKIP
+    """
+    return open_run_file(name_or_path, RECIPES, {**json.loads(os.environ.get(OVERRIDES, "{}")), **overrides})
+
+
+def open_world(run: Run, twin: int = 0) -> World:
+    """The miniature world of a run, or one of its twins."""
+    return World(run["documents"], run["world"], twin)
+
+
+def tasks_of(run: Run) -> list[str]:
+    """The tasks of a run; InputError for one that there is not."""
+    return [task(name).name for name in run["tasks"]]
+
+
+def model_folder(run: Run, size: str) -> Path:
+    """Where a size of the run's suite lies: shipped weights, else trained in the run (resumed if that was killed)."""
+    if not run["weights"]:
+        return run.path("suite") / size
+    folder = _root(run) / run["weights"]
+    card = folder / "card.json"
+    require(card.exists(), f"weights {folder}: no card.json; set weights to '' to train the suite in the run")
+    said = json.loads(card.read_text())
+    for parameter in ("documents", "world", "seed"):
+        require(
+            said[parameter] == run[parameter],
+            f"weights {folder}: trained on {parameter} = {said[parameter]}, the run says {run[parameter]}; "
+            "set weights to '' to train the suite of this run",
+        )
+    require((folder / size).is_dir(), f"weights {folder}: no size {size} in it")
+    return folder / size
+
+
+def steps(run: Run, size: str) -> list[int]:
+    """Training steps of a size, in order; only the last where the run says ``steps: last``."""
+    found = sorted(int(p.name[4:]) for p in model_folder(run, size).glob("step*") if p.name[4:].isdigit())
+    require(found, f"model {model_folder(run, size)}: no step folder in it")
+    return found[-1:] if run["steps"] == "last" else found
+
+
+def points_in_time(run: Run) -> list[tuple[str, int]]:
+    """(size, step) of all models of the run."""
+    return [(size, step) for size in run["sizes"] for step in steps(run, size)]
+
+
+def sizes_in_parameters(run: Run) -> dict[str, int]:
+    """Non-embedding parameters by size."""
+    return {s: json.loads((model_folder(run, s) / "training.json").read_text())["parameters"] for s in run["sizes"]}
+
+
+def _root(run: Run) -> Path:
+    return PACKAGE.parent if (PACKAGE.parent / str(run["weights"])).exists() else run.folder.parents[2]
+
+
+@cache
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _weights_digest(run: Run, size: str, step: str) -> str:
+    """What stands for shipped weights in a key; weights trained in the run are in it through their recipe."""
+    return _file_digest(model_folder(run, size) / f"step{step}" / "model.safetensors") if run["weights"] else ""
+
+
+def _models(run: Run, last: bool) -> list[tuple[str, int]]:
+    return [(size, steps(run, size)[-1]) for size in run["sizes"]] if last else points_in_time(run)
+
+
+def _per_model(name: str, last: bool = False):
+    return lambda run: tuple(f"{name}/{size}/{step}" for size, step in _models(run, last))
+
+
+def _together(name: str, last: bool = False):
+    def make(run: Run) -> pd.DataFrame:
+        return pd.concat([run.table(f"{name}/{size}/{step}") for size, step in _models(run, last)], ignore_index=True)
+
+    return make
+
+
+# --- corpus and tasks ------------------------------------------------------------------------------------------------
+
+
+def make_corpus(run: Run, out: Path) -> None:
+    open_world(run).write(out)
+
+
+def make_truth(run: Run) -> pd.DataFrame:
+    return open_world(run).facts()
+
+
+def make_examples(run: Run) -> pd.DataFrame:
+    world = open_world(run)
+    return pd.concat([task(name).miniature(world) for name in tasks_of(run)], ignore_index=True)
+
+
+def make_true_pairs(run: Run) -> pd.DataFrame:
+    world, examples = open_world(run), run.table("examples")
+    parts = [task(t).truth(world, examples[examples["task"] == t]).assign(task=t) for t in tasks_of(run)]
+    return pd.concat(parts, ignore_index=True)[["task", "example_id", "sx", "sy"]]
+
+
+# --- mining and counting ---------------------------------------------------------------------------------------------
+
+
+def make_embedding(run: Run, out: Path) -> None:
+    from taskgram_utils.embedding import train_embedding
+
+    train_embedding(open_world(run, twin=1), out)
+
+
+def embedding(run: Run):
+    """The embedding of a run: trained on the twin world's text, or the one its run file names."""
+    from taskgram_utils.embedding import load_embedding
+
+    return load_embedding(run.path("embedding") if run["embedding"] == "twin" else run["embedding"])
+
+
+def _embedding_needs(run: Run) -> tuple[str, ...]:
+    return ("examples", "embedding") if run["embedding"] == "twin" else ("examples",)
+
+
+def make_gammas(run: Run) -> pd.DataFrame:
+    from taskgram_utils.mining import calibrate
+
+    examples, vectors = run.table("examples"), embedding(run)
+    train = examples[examples["split"] == "train"]
+    tables = [calibrate(train, n, vectors, share=run["shuffled_share"], stopwords=run["stopwords"]) for n in run["orders"]]
+    table = pd.concat(tables, ignore_index=True)
+    return table if run["gamma"] is None else table.assign(gamma=float(run["gamma"]))
+
+
+def make_taskgrams(run: Run) -> pd.DataFrame:
+    from taskgram_utils.mining import mine
+
+    examples, gammas, vectors = run.table("examples"), run.table("gammas"), embedding(run)
+    test = examples[examples["split"] == "test"]
+    parts = [mine(test, n, gammas[gammas["n"] == n].set_index("task")["gamma"].to_dict(), vectors,
+                  stopwords=run["stopwords"]) for n in run["orders"]]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def make_counts(run: Run) -> pd.DataFrame:
+    from taskgram_utils.counting.base import count_table
+    from taskgram_utils.counting.scan import ScanCounter
+
+    pairs = run.table("taskgrams")[["sx", "sy"]].drop_duplicates()
+    return count_table(ScanCounter(Corpus(run.path("corpus"))), pairs=pairs, halves=True, singles=True)
+
+
+def make_index(run: Run, out: Path) -> None:
+    from taskgram_utils.counting.index import build_index
+
+    build_index(Corpus(run.path("corpus")), out)
+
+
+# --- three language models, one question -----------------------------------------------------------------------------
+
+
+def make_taskgram_lm(run: Run) -> pd.DataFrame:
+    from taskgram_utils.language_models.taskgram import taskgram_logp
+
+    return taskgram_logp(run.table("taskgrams"), run.table("counts"), run["form"], run["zeros"], run["kappa"])
+
+
+def make_taskgram_halves(run: Run) -> pd.DataFrame:
+    from taskgram_utils.language_models.taskgram import taskgram_halves
+
+    return taskgram_halves(run.table("taskgrams"), run.table("counts"), run["form"], run["zeros"], run["kappa"])
+
+
+def make_infinigram_lm(run: Run) -> pd.DataFrame:
+    from taskgram_utils.counting.index import Index
+    from taskgram_utils.language_models.infinigram import infinigram_logp
+
+    index = Index(run.path("index"))
+    return infinigram_logp(run.table("taskgrams"), run.table("examples"), index, zeros=run["infinigram_zeros"])
+
+
+def make_suite(run: Run, out: Path) -> None:
+    from taskgram_utils.miniature.suite import make_suite
+
+    make_suite(out, run["documents"], run["world"], run["seed"], 0, run["sizes"], jobs=run["jobs"])
+
+
+def _test(run: Run) -> pd.DataFrame:
+    examples = run.table("examples")
+    return examples[examples["split"] == "test"]
+
+
+def _model(run: Run, size: str, step: str):
+    import torch
+
+    from taskgram_utils.language_models.neural import load
+
+    torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))))
+    return load(model_folder(run, size), int(step))
+
+
+def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(world=str(run["world"]), seed=run["seed"])
+
+
+def make_score(run: Run, size: str, step: str) -> pd.DataFrame:
+    from taskgram_utils.language_models.neural import score
+
+    return _named(run, score(_test(run), _model(run, size, step), run.table("taskgrams"), options=True))
+
+
+def make_prior(run: Run, size: str, step: str) -> pd.DataFrame:
+    from taskgram_utils.language_models.neural import score
+
+    return _named(run, score(_test(run), _model(run, size, step), run.table("taskgrams"), prior=True))
+
+
+def make_answer(run: Run, size: str, step: str) -> pd.DataFrame:
+    """Answers of one model: greedy ones with every metric of their task, or the most probable option."""
+    from taskgram_utils.language_models.neural import choose, generate
+
+    examples, tasks = _test(run), registry()
+    chosen = [t for t in tasks_of(run) if not tasks[t].max_tokens]
+    parts = []
+    if chosen:
+        asked = examples[examples["task"].isin(chosen)]
+        scores = run.table(f"scores/{size}/{step}")
+        parts.append(_named(run, choose(scores[scores["task"].isin(chosen)], asked)))
+    model = _model(run, size, step)
+    for name in (t for t in tasks_of(run) if tasks[t].max_tokens):
+        asked = examples[examples["task"] == name]
+        answers = _named(run, generate(asked, model, tasks[name].max_tokens))
+        gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
+        for metric, function in tasks[name].metrics.items():
+            scores = [None if pd.isna(o) else function(o, list(g)) for o, g in zip(answers["output"], gold, strict=True)]
+            parts.append(answers.assign(metric=metric, score=scores))
+    return pd.concat(parts, ignore_index=True)
+
+
+# --- measures --------------------------------------------------------------------------------------------------------
+
+
+def make_performance(run: Run) -> pd.DataFrame:
+    """Mean score with 95% interval per task, group, metric, model and step; corpus BLEU beside it for translation."""
+    from taskgram_utils.performance import performance
+
+    return performance(run.table("answers"), run.table("examples"), sizes_in_parameters(run), run["draws"])
+
+
+def make_frequency(run: Run) -> pd.DataFrame:
+    from taskgram_utils.memorization import example_frequency
+
+    return example_frequency(run.table("taskgrams"), run.table("counts"))
+
+
+def make_memorization(run: Run, name: str) -> pd.DataFrame:
+    """Mem of one task: under the task-gram and the infinity-gram LM, of every size and step."""
+    from taskgram_utils.memorization import mem
+
+    return mem(**memorization_inputs(run, name), draws=run["draws"], measures=("spearman", "kendall_distance"))
+
+
+def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, Any]:
+    """The arguments of :func:`taskgram_utils.memorization.mem` for one task of a run; ``last``: last steps only."""
+
+    def of_task(table: pd.DataFrame) -> pd.DataFrame:
+        return table[table["task"] == name]
+
+    model = of_task(run.table("scores"))
+    if last:
+        final = {size: steps(run, size)[-1] for size in run["sizes"]}
+        model = model[model["step"] == model["lm"].map(final)]
+    return {
+        "reference": of_task(pd.concat([run.table("taskgram_lm"), run.table("infinigram_lm")], ignore_index=True)),
+        "model": model[model["n"].notna()], "reference_halves": of_task(run.table("taskgram_halves")),
+        "taskgrams": of_task(run.table("taskgrams")), "examples": of_task(_test(run)),
+        "parameters": sizes_in_parameters(run),
+    }  # fmt: skip
+
+
+def make_partial(run: Run, name: str) -> pd.DataFrame:
+    """Raw and partial Mem of one task at the last step: controls log C(s^y), log C(s^x), tokens, the model's prior."""
+    from taskgram_utils.memorization import mem, point_controls
+
+    inputs = memorization_inputs(run, name, last=True)
+    prior = run.table("prior")
+    controls = point_controls(inputs["taskgrams"], run.table("counts"), inputs["model"], prior[prior["task"] == name])
+    return mem(**inputs, controls=controls, draws=run["draws"])
+
+
+def _of_tasks(name: str):
+    def make(run: Run) -> pd.DataFrame:
+        return pd.concat([run.table(f"{name}/{t}") for t in tasks_of(run)], ignore_index=True)
+
+    return make
+
+
+def _needs_tasks(name: str):
+    return lambda run: tuple(f"{name}/{t}" for t in tasks_of(run))
+
+
+_WORLD = ("documents", "world")
+_SUITE = ("sizes", "steps")
+_MEASURED = ("taskgram_lm", "taskgram_halves", "infinigram_lm", "scores", "taskgrams", "examples", "counts")
+
+
+def _scored(run: Run, size: str, step: str) -> tuple[str, ...]:
+    return ("examples", "taskgrams", *(() if run["weights"] else ("suite",)))
+
+
+def _answered(run: Run, size: str, step: str) -> tuple[str, ...]:
+    return ("examples", f"scores/{size}/{step}")
+
+
+RECIPES: dict[str, Recipe] = {
+    "corpus": Recipe(make_corpus, (), _WORLD, ("miniature.world",), suffix=".jsonl", path=True),
+    "truth": Recipe(make_truth, (), _WORLD, ("miniature.world",)),
+    "examples": Recipe(make_examples, (), (*_WORLD, "tasks"), ("tasks.factual_qa", "tasks.math_reasoning",
+                       "tasks.translation", "tasks.world_knowledge")),
+    "true_pairs": Recipe(make_true_pairs, ("examples",), (*_WORLD, "tasks")),
+    "embedding": Recipe(make_embedding, (), _WORLD, ("embedding", "miniature.world"), suffix="", path=True),
+    "gammas": Recipe(make_gammas, _embedding_needs, ("embedding", "gamma", "orders", "shuffled_share", "stopwords"),
+                     ("mining",)),
+    "taskgrams": Recipe(make_taskgrams, lambda run: (*_embedding_needs(run), "gammas"), ("orders", "stopwords"),
+                        ("mining",)),
+    "counts": Recipe(make_counts, ("corpus", "taskgrams"), (), ("counting.base", "counting.scan", "corpus")),
+    "index": Recipe(make_index, ("corpus",), (), ("counting.index", "corpus"), suffix="", path=True),
+    "taskgram_lm": Recipe(make_taskgram_lm, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
+                          ("language_models.taskgram",)),
+    "taskgram_halves": Recipe(make_taskgram_halves, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
+                              ("language_models.taskgram",)),
+    "infinigram_lm": Recipe(make_infinigram_lm, ("taskgrams", "examples", "index"), ("infinigram_zeros",),
+                            ("language_models.infinigram",)),
+    "suite": Recipe(make_suite, (), (*_WORLD, "seed", "sizes"), ("miniature.suite",), suffix="", path=True, resumable=True),
+    "scores": Recipe(_together("scores"), _per_model("scores"), _SUITE),
+    "scores/*": Recipe(make_score, _scored, ("world", "seed"), ("language_models.neural",), inputs=_weights_digest),
+    "prior": Recipe(_together("prior", last=True), _per_model("prior", last=True), _SUITE),
+    "prior/*": Recipe(make_prior, _scored, ("world", "seed"), ("language_models.neural",), inputs=_weights_digest),
+    "answers": Recipe(_together("answers"), _per_model("answers"), _SUITE),
+    "answers/*": Recipe(make_answer, _answered, ("world", "seed", "tasks"), ("language_models.neural",),
+                        inputs=_weights_digest),
+    "performance": Recipe(make_performance, ("answers", "examples"), ("draws", "sizes"), ("performance",)),
+    "frequency": Recipe(make_frequency, ("taskgrams", "counts"), (), ("performance",)),
+    "memorization": Recipe(_of_tasks("memorization"), _needs_tasks("memorization"), ("tasks",)),
+    "memorization/*": Recipe(make_memorization, _MEASURED, ("draws", "sizes"), ("memorization",)),
+    "partial": Recipe(_of_tasks("partial"), _needs_tasks("partial"), ("tasks",)),
+    "partial/*": Recipe(make_partial, (*_MEASURED, "prior"), ("draws", "sizes"), ("memorization",)),
+}  # fmt: skip

@@ -1,0 +1,92 @@
+"""What a task is, and the registry: every other file of this folder that defines ``TASK`` is one."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from taskgram_utils.errors import require, require_columns
+from taskgram_utils.miniature.world import World
+from taskgram_utils.ngrams import normalize
+
+COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options", "gold")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: where its examples come from, how it is mined and how its answers are scored.
+
+    ``miniature(world)`` gives the examples table; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
+    words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own;
+    ``orders`` are the n it is shown at; ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
+    ``max_tokens`` bounds a generated answer, 0 where options are chosen instead.
+    """
+
+    name: str
+    title: str
+    miniature: Callable[[World], pd.DataFrame] = field(repr=False)
+    truth: Callable[[World, pd.DataFrame], pd.DataFrame] = field(repr=False)
+    metrics: dict[str, Callable[[str, list[str]], float]] = field(repr=False)
+    orders: tuple[int, ...] = (1, 2)
+    whole_answer: bool = False
+    max_tokens: int = 0
+
+
+def registry() -> dict[str, Task]:
+    """All tasks by name."""
+    package = importlib.import_module(__package__)
+    modules = (importlib.import_module(f"{__package__}.{m.name}") for m in pkgutil.iter_modules(package.__path__))
+    return {m.TASK.name: m.TASK for m in modules if hasattr(m, "TASK")}
+
+
+def task(name: str) -> Task:
+    """The task of this name; InputError lists the names there are."""
+    tasks = registry()
+    require(name in tasks, f"task {name}: not one of {', '.join(sorted(tasks))}")
+    return tasks[name]
+
+
+def check_examples(examples: pd.DataFrame, name: str = "examples") -> pd.DataFrame:
+    """Examples as every room takes them: needs example_id, x, y; fills what a user's file leaves out.
+
+    Raises InputError for a missing column, a repeated example_id or an empty y.
+    """
+    require_columns(examples, ["example_id", "x", "y"], name)
+    out = examples.copy()
+    defaults = {"task": "task", "split": "test", "group": None, "instruction": "", "answers": None, "options": None,
+                "gold": None}  # fmt: skip
+    for column, value in defaults.items():
+        if column not in out:
+            out[column] = value
+    out["instruction"] = out["instruction"].fillna("")
+    out["example_id"] = out["example_id"].astype(str)
+    twice = out["example_id"][out["example_id"].duplicated()]
+    require(twice.empty, f"{name}: example_id {twice.iloc[0] if len(twice) else ''} stands in more than one row")
+    empty = out["example_id"][out["y"].isna() | (out["y"].astype(str).str.strip() == "")]
+    require(empty.empty, f"{name}: example {empty.iloc[0] if len(empty) else ''} has an empty y")
+    return out[[*COLUMNS, *(c for c in out.columns if c not in COLUMNS)]]
+
+
+def table(task_name: str, rows: list[dict]) -> pd.DataFrame:
+    """An examples table from rows; fills task, and options and gold where a row has none."""
+    frame = pd.DataFrame(rows)
+    frame["task"] = task_name
+    for column in ("options", "gold"):
+        if column not in frame:
+            frame[column] = None
+    frame["gold"] = frame["gold"].astype("Int64")
+    return frame[list(COLUMNS)]
+
+
+def exact_match(output: str, answers: list[str]) -> float:
+    """1 where the normalised output is one of the normalised answers, else 0."""
+    return float(normalize(output) in {normalize(a) for a in answers})
+
+
+def test_size(world: World, most: int) -> int:
+    """How many test examples a world of this size gives: at most ``most``, fewer in a small world."""
+    return min(most, max(20, world.documents // 200))
