@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from taskgram_utils.errors import require_columns
+from taskgram_utils.errors import require, require_columns
+from taskgram_utils.statistics import Ask, associations, clusters
 
 MODEL = ["model", "world", "seed", "step"]
 
@@ -39,6 +40,61 @@ def performance(
             rows.append({**row, "metric": "bleu", **_bleu(part["output"].fillna("").tolist(), gold.tolist(), draws)})
     table = pd.DataFrame(rows)
     return table.assign(parameters=table["model"].map(parameters)) if parameters else table
+
+
+def example_frequency(taskgrams: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
+    """How often the corpus holds what an example asks: ``frequency`` = sum of C((s^x, s^y)) over its distinct pairs.
+
+    One row per task, group, example_id and n, with ``pairs``. Raises InputError where a pair has no count.
+    """
+    require_columns(taskgrams, ["example_id", "n", "sx", "sy"], "taskgrams")
+    require_columns(counts, ["sx", "sy", "count"], "counts")
+    ids = [c for c in ("task", "group", "example_id", "n") if c in taskgrams]
+    table = counts[counts["sy"].notna()]
+    table = table[table["half"].isna()] if "half" in table else table
+    table = table[["sx", "sy", "count"]].drop_duplicates()
+    require(not table.duplicated(["sx", "sy"]).any(), "counts: a pair has two counts; keep the rows of one unit")
+    pairs = taskgrams[[*ids, "sx", "sy"]].drop_duplicates().merge(table, on=["sx", "sy"], how="left")
+    missing = pairs[pairs["count"].isna()]
+    require(missing.empty, f"counts: {len(missing)} pairs without a count, the first {missing[['sx', 'sy']].iloc[0].tolist()}")
+    groups = pairs.groupby(ids, dropna=False, sort=False)["count"]
+    table = groups.agg(frequency="sum", pairs="size").reset_index()
+    return table.astype({"frequency": "int64"})
+
+
+def binned_performance(
+    answers: pd.DataFrame, frequency: pd.DataFrame, bins: int = 5, draws: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Performance against example frequency (the paper's first figure), one row per n, model and bin of equal count.
+
+    ``frequency`` comes from :func:`example_frequency`. Per bin the median ``frequency`` (and its edges), the mean
+    ``score`` and its 95% interval: Wilson's where scores are 0 or 1, else percentiles of the bootstrap by example.
+    Beside it, over all examples of the model, ``spearman`` with interval and sign-flip ``p``. Bins whose edges coincide
+    are joined.
+    """
+    require_columns(answers, ["example_id", "model", "score"], "answers")
+    require_columns(frequency, ["example_id", "frequency"], "frequency")
+    require(bins >= 1, f"bins must be at least 1, got {bins}")
+    on = ["example_id", *(["task"] if "task" in answers and "task" in frequency else [])]
+    joined = answers.dropna(subset=["score"]).merge(frequency, on=on)
+    require(len(joined), f"answers and frequency have no example in common (joined on {', '.join(on)})")
+    ids = [c for c in ("task", "group", "n", *MODEL, "metric") if c in joined]
+    require(not joined.duplicated([*ids, "example_id"]).any(), "answers: an example has two answers of one model")
+    rows = []
+    for key, frame in joined.groupby(ids, dropna=False, sort=False):
+        by_example = clusters(frame["example_id"])
+        values = frame[["frequency", "score"]].to_numpy(float).T
+        whole = associations(values, [Ask("spearman", 0, 1)], by_example, draws, seed, ["frequency", "score"])[0]
+        beside = {"spearman": whole.estimate, "spearman_low": whole.low, "spearman_high": whole.high, "p": whole.p}
+        cut = pd.qcut(frame["frequency"], bins, labels=False, duplicates="drop").fillna(0).astype(int)
+        for place, part in frame.groupby(cut.to_numpy()):
+            low, high = mean_interval(part["score"].to_numpy(float), draws, seed)
+            found = part["frequency"]
+            row = {"bin": place, "frequency": found.median()}
+            row |= {"frequency_low": found.min(), "frequency_high": found.max()}
+            row |= {"score": part["score"].mean(), "low": low, "high": high, "examples": len(part)}
+            rows.append({**dict(zip(ids, key, strict=True)), **row, **beside, "reason": whole.reason})
+    return pd.DataFrame(rows)
 
 
 def mean_interval(scores: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[float, float]:

@@ -1,0 +1,167 @@
+"""The task-gram LM against counts by brute force over a small corpus, and the errors a user can make."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from taskgram_utils.errors import InputError
+from taskgram_utils.language_models.taskgram import placebo_outputs, placebo_reference, taskgram_halves, taskgram_logp
+
+VOCABULARY = list("abcdefgh")
+RNG = np.random.default_rng(3)
+DOCUMENTS = [{w for w in VOCABULARY if RNG.random() < 0.1 + 0.08 * i} for i, w in enumerate(VOCABULARY * 10)]
+
+
+def taskgrams():
+    rows = []
+    for e in range(12):
+        x, y = RNG.permutation(VOCABULARY)[:3], RNG.permutation(VOCABULARY)[:4]
+        for sx, (place, sy) in itertools.product(x, enumerate(y)):
+            if sx != sy:
+                rows.append({"task": "toy", "group": "ab"[e % 2], "example_id": f"e{e}", "n": 1, "sx": sx, "sy": sy,
+                             "start": 2 * place})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def counts(pairs, halves=False):
+    rows = []
+    for half in (None, 0, 1) if halves else (None,):
+        documents = DOCUMENTS if half is None else DOCUMENTS[half::2]
+        for sx, sy in [(w, None) for w in VOCABULARY] + list(dict.fromkeys(zip(pairs.sx, pairs.sy, strict=True))):
+            found = sum(sx in d and (sy is None or sy in d) for d in documents)
+            rows.append({"n": 1, "sx": sx, "sy": sy, "count": found, "unit": "documents", "exact": True, "half": half})
+    return pd.DataFrame(rows)
+
+
+TABLE = taskgrams()
+COUNTS = counts(TABLE)
+
+
+def joint(sx, sy):
+    return sum(sx in d and sy in d for d in DOCUMENTS)
+
+
+def test_pooled_smoothing_is_that_of_the_method():
+    table = taskgram_logp(TABLE, COUNTS, form="per_pair", kappa=2.0)
+    assert len(table) == len(TABLE) and set(table.zero_rule) == {"keep, kappa=2"}
+    for group, rows in table.groupby("group"):
+        distinct = TABLE[TABLE.group == group][["sx", "sy"]].drop_duplicates()
+        p0 = sum(joint(*p) for p in distinct.itertuples(index=False)) / sum(joint(s, s) for s in distinct.sx)
+        truth = [np.log((joint(r.sx, r.sy) + 2 * p0) / (joint(r.sx, r.sx) + 2)) for r in rows.itertuples()]
+        np.testing.assert_allclose(rows.logp, truth)
+
+
+def test_per_output_is_the_mean_over_inputs_and_drop_leaves_zeros_out():
+    base = COUNTS.copy()
+    zero = base.sy.notna() & ((base.sx == "a") | (base.sy == "h"))
+    base.loc[zero, "count"] = 0
+    table = taskgram_logp(TABLE, base, zeros="drop").set_index(["example_id", "sy"])
+    number = base.set_index(["sx", "sy"])["count"]
+    for (example, sy), rows in TABLE.groupby(["example_id", "sy"]):
+        seen = [np.log(number[s, sy] / joint(s, s)) for s in rows.sx if number[s, sy]]
+        if not seen:
+            assert (example, sy) not in table.index
+            continue
+        row = table.loc[(example, sy)]
+        assert row.logp == pytest.approx(np.mean(seen))
+        assert (row.pairs, row.zeros) == (len(rows), len(rows) - len(seen))
+    kept = taskgram_logp(TABLE, base)
+    assert len(kept) == len(TABLE[["example_id", "sy"]].drop_duplicates()) > len(table)
+    assert kept.sx.isna().all() and kept.zeros.sum() == ((TABLE.sx == "a") | (TABLE.sy == "h")).sum()
+
+
+def test_a_pair_in_many_examples_counts_once_in_the_pooled_rate():
+    doubled = pd.concat([TABLE, TABLE.assign(example_id=TABLE.example_id + "again")], ignore_index=True)
+    one, two = taskgram_logp(TABLE, COUNTS), taskgram_logp(doubled, COUNTS)
+    np.testing.assert_allclose(one.logp, two.logp[: len(one)])
+
+
+def test_an_output_that_stands_twice_is_one_point_at_its_first_place():
+    again = TABLE.assign(start=TABLE.start + 40)
+    table = taskgram_logp(pd.concat([again, TABLE], ignore_index=True), COUNTS)
+    pd.testing.assert_frame_equal(
+        table.sort_values(["example_id", "sy"], ignore_index=True),
+        taskgram_logp(TABLE, COUNTS).sort_values(["example_id", "sy"], ignore_index=True),
+    )
+
+
+def test_inputs_that_occur_nowhere_are_left_out_and_a_group_without_pairs_is_null():
+    gone = COUNTS.copy()
+    gone.loc[gone.sx == "b", "count"] = 0
+    assert "b" not in set(taskgram_logp(TABLE, gone, form="per_pair").sx)
+    none = COUNTS.copy()
+    none.loc[none.sy.notna(), "count"] = 0
+    table = taskgram_logp(TABLE, none)
+    assert len(table) and table.logp.isna().all()
+    assert taskgram_logp(TABLE, none, zeros="drop").empty
+
+
+def test_only_the_required_columns_are_needed():
+    bare = TABLE[["example_id", "n", "sx", "sy", "start"]]
+    one_group = TABLE.assign(group="all")
+    np.testing.assert_allclose(
+        taskgram_logp(bare, COUNTS[["sx", "sy", "count"]]).logp, taskgram_logp(one_group, COUNTS).logp
+    )
+
+
+def test_halves_use_the_counts_of_their_half_alone():
+    both = taskgram_halves(TABLE, counts(TABLE, halves=True), form="per_pair", zeros="drop")
+    assert set(both.half) == {0, 1}
+    for row in both.itertuples():
+        documents = DOCUMENTS[row.half :: 2]
+        pair = sum(row.sx in d and row.sy in d for d in documents)
+        assert row.logp == pytest.approx(np.log(pair / sum(row.sx in d for d in documents)))
+
+
+def test_placebo_exchanges_the_output_and_keeps_frequency_and_smoothing():
+    placebo = placebo_outputs(TABLE, COUNTS, seed=1, nearest=3)
+    assert placebo.placebo.notna().any()
+    for _, rows in placebo.groupby("example_id"):
+        assert not set(rows.placebo.dropna()) & {*rows.sx, *rows.sy}
+        assert (rows.groupby("sy").placebo.nunique() <= 1).all()
+    pd.testing.assert_frame_equal(placebo, placebo_outputs(TABLE, COUNTS, seed=1, nearest=3))
+    asked = placebo[["sx", "placebo"]].dropna().rename(columns={"placebo": "sy"})
+    table = placebo_reference(placebo, COUNTS, counts(asked), form="per_pair")
+    assert set(table.lm) == {"placebo"} and len(table) == len(asked)
+    partner = placebo.set_index(["example_id", "sx", "sy"]).placebo
+    for row in table.itertuples():
+        distinct = TABLE[TABLE.group == row.group][["sx", "sy"]].drop_duplicates()
+        p0 = sum(joint(*p) for p in distinct.itertuples(index=False)) / sum(joint(s, s) for s in distinct.sx)
+        found = joint(row.sx, partner[row.example_id, row.sx, row.sy])
+        assert row.logp == pytest.approx(np.log((found + p0) / (joint(row.sx, row.sx) + 1)))
+
+
+def test_placebo_partners_are_of_matched_frequency():
+    types = [f"t{i}" for i in range(400)]
+    number = np.random.default_rng(0).zipf(1.3, 400).clip(max=10**6)
+    table = pd.DataFrame({"example_id": types, "n": 1, "sx": "q", "sy": types, "start": 0})
+    single = pd.DataFrame({"sx": ["q", *types], "sy": None, "count": [10**6, *number]})
+    placebo = placebo_outputs(table, single)
+    level = np.log1p(single.set_index("sx")["count"])
+    own, other = level[placebo.sy].to_numpy(), level[placebo.placebo].to_numpy()
+    assert np.corrcoef(own, other)[0, 1] > 0.97 and (placebo.sy != placebo.placebo).all()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t, c: (t, c[c.sy.notna()]), "single counts: .* without a count.*--singles"),
+        (lambda t, c: (t, c[c.sy != "c"]), "counts: .* without a count"),
+        (lambda t, c: (t, pd.concat([c, c.assign(count=c["count"] + 1)])), "two different counts"),
+        (lambda t, c: (t, pd.concat([c, c.assign(unit="occurrences")])), "mixed units"),
+        (lambda t, c: (t, c.assign(count=np.where(c.sy.isna(), 1, 5))), "in 5 documents"),
+        (lambda t, c: (t.drop(columns="sx"), c), "missing column sx"),
+    ],
+)
+def test_bad_input_is_one_clear_line(change, message):
+    with pytest.raises(InputError, match=message) as error:
+        taskgram_logp(*change(TABLE, COUNTS))
+    assert "\n" not in str(error.value)
+
+
+def test_bad_settings_are_refused():
+    for setting in ({"form": "per_word"}, {"zeros": "hide"}, {"kappa": 0}):
+        with pytest.raises(InputError):
+            taskgram_logp(TABLE, COUNTS, **setting)

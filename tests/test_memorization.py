@@ -1,0 +1,300 @@
+"""Mem against brute force on joined tables, known memorizers, and what stands beside every estimate."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+
+from taskgram_utils.errors import InputError
+from taskgram_utils.memorization import (
+    COLUMNS,
+    compare,
+    differences,
+    estimates,
+    incremental_r2,
+    mem,
+    point_controls,
+    points,
+    slopes,
+    wide,
+)
+from taskgram_utils.statistics import holm
+
+KEYS = ["task", "example_id", "n", "sy", "start"]
+SIZES = {"small": 1e6, "middle": 1e7, "large": 1e8}
+
+
+def world(examples=120, each=4, n=3, task="qa", group="g", seed=0, types=60):
+    """Points with a hidden log P, the reference that measures it, and models that follow it more with their size."""
+    rng = np.random.default_rng(seed)
+    e = np.repeat(np.arange(examples), each)
+    key = pd.DataFrame({
+        "task": task, "group": group, "example_id": [f"{task}{i}" for i in e], "n": n,
+        "sy": [f"w{i}" for i in rng.zipf(1.4, len(e)) % types], "start": np.tile(np.arange(each) * 9, examples),
+    })  # fmt: skip
+    key["truth"] = rng.normal(size=len(key))
+    reference = key.assign(
+        lm="taskgram", logp=(key.truth + rng.normal(0, 0.3, len(key))).round(1), pairs=2, zeros=key.start == 0,
+        zero_rule="keep",
+    )  # fmt: skip
+    models = [
+        key.assign(lm=name, world=0, seed=1, step=100, logp=w * key.truth + rng.normal(size=len(key)))
+        for name, w in zip(SIZES, (0.1, 0.5, 1.5), strict=True)
+    ]
+    return key, reference.drop(columns="truth"), pd.concat(models, ignore_index=True).drop(columns="truth")
+
+
+KEY, REFERENCE, MODEL = world()
+
+
+def spearman(reference, model):
+    both = reference.merge(model, on=KEYS)
+    return stats.spearmanr(both.logp_x, both.logp_y).statistic
+
+
+def test_mem_is_the_spearman_of_the_joined_points():
+    table = mem(REFERENCE.sample(frac=1, random_state=1), MODEL.sample(frac=1, random_state=2), draws=50)
+    assert list(table.columns) == COLUMNS and len(table) == 3
+    for row in table.itertuples():
+        assert row.estimate == pytest.approx(spearman(REFERENCE, MODEL[MODEL.lm == row.model]))
+        assert row.low < row.estimate < row.high
+    assert (table.points == len(KEY)).all() and (table.examples == 120).all()
+    assert (table.outputs == KEY.sy.nunique()).all() and (table.resampled == "examples and outputs").all()
+    assert table.reason.isna().all() and (table.form == "per_output").all() and (table.zero_rule == "keep").all()
+    np.testing.assert_allclose(table.zero_share, 0.125)
+    np.testing.assert_allclose(table.ties, REFERENCE.logp.duplicated(keep=False).mean())
+    np.testing.assert_allclose(table.spread, REFERENCE.logp.std(ddof=0))
+    np.testing.assert_allclose(table.p_holm, holm(table.p))
+
+
+def test_rows_order_changes_nothing_and_draws_are_shared_between_calls():
+    one = estimates(REFERENCE, MODEL, draws=60)
+    two = estimates(REFERENCE[::-1], MODEL[MODEL.lm == "large"][::-1], draws=60)
+    np.testing.assert_allclose(one.draws[2], two.draws[0], atol=1e-12)
+    assert one.table.p[2] == two.table.p[0]
+    assert not np.allclose(one.draws, estimates(REFERENCE, MODEL, draws=60, seed=9).draws)
+
+
+def test_every_family_and_every_model_is_estimated():
+    parts = [world(40, 3, n, task, group, seed=n) for n, task, group in ((1, "a", "x"), (2, "a", "x"), (1, "b", None))]
+    reference = pd.concat([p[1] for p in parts])
+    model = pd.concat([p[2] for p in parts])
+    model = pd.concat([model, model.assign(step=200), model.assign(seed=2)])
+    other = reference.assign(lm="infinigram", zero_rule="backoff")
+    table = mem(pd.concat([reference, other]), model, draws=20, measures=("spearman", "kendall_distance", "pearson"))
+    assert len(table) == 3 * 2 * 3 * 3 * 3 and table.estimate.notna().all()
+    assert not table.duplicated([c for c in COLUMNS if c not in COLUMNS[COLUMNS.index("estimate"):]]).any()
+    assert set(table.group.dropna()) == {"x"}
+    row = table[(table.task == "b") & (table.measure == "kendall_distance") & (table.step == 200)].iloc[0]
+    own = model[(model.task == "b") & (model.lm == row.model) & (model.step == 200)]
+    both = parts[2][1].merge(own, on=KEYS)
+    assert row.estimate == pytest.approx((1 - stats.kendalltau(both.logp_x, both.logp_y).statistic) / 2)
+
+
+def test_options_and_whole_answers_stay_apart():
+    option = MODEL.assign(option=1, logp=0.0)
+    whole = MODEL.drop_duplicates(["example_id", "lm"]).assign(n=np.nan, sy="all of y", start=0)
+    table = mem(REFERENCE, pd.concat([MODEL, option, whole]), draws=10)
+    pd.testing.assert_series_equal(table.estimate, mem(REFERENCE, MODEL, draws=10).estimate)
+    baseline = REFERENCE.drop_duplicates("example_id").assign(n=np.nan, sy="all of y", start=0, lm="infinigram")
+    table = mem(pd.concat([REFERENCE, baseline]), pd.concat([MODEL, whole]), draws=10)
+    assert table.n.isna().sum() == 3 and (table[table.n.isna()].points == 120).all()
+
+
+def test_only_the_required_columns_are_needed():
+    few = ["example_id", "n", "sy", "start", "lm", "logp"]
+    table = mem(REFERENCE[few], MODEL[few], draws=20)
+    np.testing.assert_allclose(table.estimate, mem(REFERENCE, MODEL, draws=20).estimate)
+    nothing = ["task", "coverage_pairs", "coverage_points", "coverage_examples", "zero_share", "reliability"]
+    assert table[nothing].isna().all().all()
+    numbers = REFERENCE[few].assign(example_id=REFERENCE.example_id.str[2:].astype(int))
+    text = MODEL[few].assign(example_id=MODEL.example_id.str[2:], n=MODEL.n.astype(float))
+    np.testing.assert_allclose(mem(numbers, text, draws=20).estimate, table.estimate)
+
+
+def test_per_pair_points_join_one_output_to_all_its_inputs():
+    pairs = pd.concat([REFERENCE.assign(sx=s, logp=REFERENCE.logp + i) for i, s in enumerate("uv")])
+    table = mem(pairs, MODEL, draws=20)
+    assert (table.form == "per_pair").all() and (table.points == 2 * len(KEY)).all()
+    both = pairs.merge(MODEL[MODEL.lm == "large"], on=KEYS)
+    assert table.estimate[2] == pytest.approx(stats.spearmanr(both.logp_x, both.logp_y).statistic)
+    by_pair = mem(pairs, pairs.assign(lm="itself"), draws=20)
+    assert by_pair.estimate[0] == pytest.approx(1) and by_pair.points[0] == 2 * len(KEY)
+
+
+def test_known_memorizers_come_out_in_order():
+    rng = np.random.default_rng(5)
+    rule = rng.normal(size=len(KEY))
+    mixed = [KEY.assign(lm=f"{w}", logp=w * KEY.truth + (1 - w) * rule) for w in (0, 0.25, 0.5, 0.75, 1)]
+    key = KEY.assign(lm="taskgram", zero_rule="keep")
+    halves = pd.concat([key.assign(half=h, logp=key.truth + rng.normal(0, 0.8, len(key))) for h in (0, 1)])
+    together = halves.groupby(KEYS, sort=False).logp.mean().reset_index().assign(lm="taskgram", zero_rule="keep")
+    table = mem(together, pd.concat(mixed), draws=400, reference_halves=halves)
+    assert table.estimate.is_monotonic_increasing and table.low[0] < 0 < table.high[0] and table.p[0] > 0.05
+    assert table.p[4] < 0.01 and abs(table.estimate[4] - np.sqrt(table.reliability[4])) < 0.04
+    r = stats.spearmanr(halves[halves.half == 0].logp, halves[halves.half == 1].logp).statistic
+    np.testing.assert_allclose(table.reliability, 2 * r / (1 + r))
+
+
+def confounded():
+    """A model that knows only how frequent an output is."""
+    rng = np.random.default_rng(6)
+    frequency = KEY.sy.map({w: rng.normal() for w in sorted(KEY.sy.unique())})
+    reference = REFERENCE.assign(logp=frequency + rng.normal(0, 0.6, len(KEY)))
+    model = pd.concat([KEY.assign(lm=m, logp=frequency + rng.normal(0, 0.6, len(KEY))) for m in ("a", "b")])
+    controls = KEY.assign(log_count_sy=frequency, tokens=rng.integers(1, 5, len(KEY)), remark="free text")
+    return reference, model.drop(columns="truth"), controls.drop(columns="truth")
+
+
+def test_controls_are_reported_one_by_one_and_all_together():
+    reference, model, controls = confounded()
+    table = mem(reference, model, controls, draws=300)
+    names = ["spearman", "spearman|log_count_sy", "spearman|tokens", "spearman|log_count_sy+tokens"]
+    assert table.measure.tolist() == names * 2
+    raw, given_count, given_tokens, _ = table.estimate[:4]
+    assert raw > 0.6 and given_tokens > 0.6 and abs(given_count) < 0.15
+    assert table.low[1] < 0 < table.high[1] and table.p[1] > 0.05 and table.p[0] < 0.01
+
+
+def test_controls_join_on_the_model_where_they_name_one_and_may_be_missing():
+    reference, model, controls = confounded()
+    both = pd.concat([controls.assign(lm=m, logp_prior=np.arange(len(KEY)) * (m == "a")) for m in ("a", "b")])
+    joined = points(reference, model, both)
+    assert (joined[joined.model == "b"].logp_prior == 0).all()
+    assert joined[joined.model == "a"].logp_prior.nunique() == len(KEY)
+    partly = controls.drop(columns="tokens").iloc[:200]
+    table = mem(reference, model, partly, draws=20)
+    assert table.points.tolist() == [480, 200] * 2
+    none = mem(reference, model, controls.assign(example_id="other" + controls.example_id), draws=20)
+    assert none.reason[1] == "fewer than 3 points" and none.estimate[[1, 2]].isna().all() and none.estimate[0] > 0.6
+
+
+def test_null_and_constant_scores_say_why():
+    model = MODEL.copy()
+    model.loc[(model.lm == "small"), "logp"] = np.nan
+    model.loc[(model.lm == "middle"), "logp"] = -1.0
+    model.loc[model.index[(model.lm == "large")][:50], "logp"] = np.nan
+    table = mem(REFERENCE, model, draws=20).set_index("model")
+    assert table.reason["small"] == "fewer than 3 points" and table.points["small"] == 0
+    assert table.reason["middle"] == "log P of the model is constant"
+    assert table.points["large"] == len(KEY) - 50 and table.estimate["large"] > 0.5
+    unmeasured = pd.concat([REFERENCE, REFERENCE.assign(n=7)])
+    row = mem(unmeasured, MODEL, draws=20).iloc[-1]
+    assert row.n == 7 and np.isnan(row.estimate) and row.reason == "no point in common with a model"
+
+
+def test_coverage_and_examples_kept():
+    rows = REFERENCE.loc[REFERENCE.index.repeat(4)].assign(sx=list("abcd") * len(REFERENCE))
+    kept = REFERENCE.iloc[: 4 * 60]
+    examples = pd.DataFrame({"task": "qa", "group": "g", "example_id": [f"qa{i}" for i in range(200)]})
+    examples["split"] = np.where(np.arange(200) < 150, "test", "train")
+    row = mem(kept, MODEL, draws=10, taskgrams=rows, examples=examples, parameters=SIZES).iloc[0]
+    distinct = len(KEY[["example_id", "sy"]].drop_duplicates())
+    assert row.coverage_points == pytest.approx(240 / distinct)
+    assert row.coverage_pairs == pytest.approx((kept.pairs - kept.zeros).sum() / (4 * distinct))
+    assert row.coverage_examples == pytest.approx(60 / 150) and row.parameters == 1e6
+
+
+def test_differences_are_taken_draw_by_draw():
+    other = REFERENCE.assign(lm="infinigram", zero_rule="backoff", logp=np.random.default_rng(2).normal(size=len(KEY)))
+    result = estimates(pd.concat([REFERENCE, other]), MODEL, draws=300)
+    table = differences(result, "reference", "taskgram", "infinigram").set_index("model")
+    ours, theirs = result.draws[2], result.draws[5]
+    assert table.difference["large"] == pytest.approx(result.table.estimate[2] - result.table.estimate[5])
+    assert table.low["large"] == pytest.approx(np.quantile(ours - theirs, 0.025)) and table.p["large"] < 0.01
+    models = differences(result, "model", "large", "small")
+    assert models.reference.tolist() == ["taskgram", "infinigram"] and models.low[0] > 0 > models.low[1]
+    with pytest.raises(InputError, match="no estimate with model = huge"):
+        differences(result, "model", "huge", "small")
+
+
+def test_compare_puts_both_references_on_the_same_points():
+    placebo = REFERENCE.assign(lm="placebo", logp=np.random.default_rng(2).normal(size=len(KEY))).iloc[100:]
+    table = compare(REFERENCE.iloc[:400], placebo, MODEL[MODEL.lm == "large"], draws=200)
+    both = REFERENCE.iloc[100:400]
+    assert table.estimate_of[0] == pytest.approx(spearman(both, MODEL[MODEL.lm == "large"]))
+    assert table.reference[0] == "taskgram - placebo" and table.low[0] > 0.3
+    with pytest.raises(InputError, match="two different ones"):
+        compare(REFERENCE, REFERENCE, MODEL)
+
+
+def test_slopes_are_least_squares_on_shared_draws():
+    result = estimates(REFERENCE, MODEL, draws=300, parameters=SIZES)
+    table = slopes(result)
+    fit = np.polyfit([6, 7, 8], result.table.estimate, 1)[0]
+    each = [np.polyfit([6, 7, 8], draw, 1)[0] for draw in result.draws.T]
+    assert table.slope[0] == pytest.approx(fit) and table.models[0] == 3
+    assert (table.low[0], table.high[0]) == pytest.approx(tuple(np.quantile(each, [0.025, 0.975])))
+    assert table.p[0] < 0.01
+    with pytest.raises(InputError, match="slopes"):
+        slopes(estimates(REFERENCE, MODEL, draws=10))
+
+
+def test_incremental_r2_equals_statsmodels_and_sees_what_a_step_adds():
+    rng = np.random.default_rng(8)
+    infinigram = REFERENCE.assign(lm="infinigram", logp=REFERENCE.logp + rng.normal(size=len(KEY)))
+    predictors = wide(REFERENCE, infinigram).merge(KEY.assign(unigram=rng.normal(size=len(KEY)))[[*KEYS, "unigram"]])
+    steps = ["unigram", "infinigram", "taskgram"]
+    table = incremental_r2(MODEL, predictors, steps, draws=200)
+    own = table[table.model == "large"]
+    joined = predictors.merge(MODEL[MODEL.lm == "large"], on=KEYS)
+    truth = [sm.OLS(joined.logp, sm.add_constant(joined[steps[: k + 1]])).fit().rsquared for k in range(3)]
+    np.testing.assert_allclose(own.r2, truth)
+    np.testing.assert_allclose(own.increment, np.diff([0, *truth]))
+    assert own.predictor.tolist() == steps and own.p.iloc[0] > 0.05 and own.p.iloc[2] < 0.01
+    assert (own.increment_low <= own.increment_high).all() and (own.step == 100).all()
+    ranked = incremental_r2(MODEL[MODEL.lm == "large"], predictors, ["taskgram"], ranks=True, draws=50)
+    assert ranked.r2[0] == pytest.approx(spearman(REFERENCE, MODEL[MODEL.lm == "large"]) ** 2)
+
+
+def test_point_controls():
+    taskgrams = pd.DataFrame({"example_id": ["e", "e", "f"], "n": 1, "sx": ["a", "b", "b"], "sy": ["u", "u", "v"],
+                              "start": 0})  # fmt: skip
+    counts = pd.DataFrame({"sx": list("abuv"), "sy": None, "count": [3, 0, 7, 1]})
+    table = point_controls(taskgrams, counts)
+    np.testing.assert_allclose(table.log_count_sy, np.log([8, 2]))
+    np.testing.assert_allclose(table.log_count_sx, [np.log(4) / 2, 0])
+    model = table[["example_id", "n", "sy", "start"]].assign(lm="m", step=3, logp=-1.0, tokens=[2, 5])
+    full = point_controls(taskgrams, counts, model, model.assign(logp=[-8.0, -9.0]))
+    assert full.tokens.tolist() == [2, 5] and full.logp_prior.tolist() == [-8, -9] and full.lm.tolist() == ["m", "m"]
+    with pytest.raises(InputError, match="--singles"):
+        point_controls(taskgrams, counts[counts.sx != "v"])
+
+
+@pytest.mark.parametrize(
+    "reference, model, controls, message",
+    [
+        (REFERENCE.drop(columns="lm"), MODEL, None, "reference: missing column lm"),
+        (REFERENCE, MODEL.drop(columns="start"), None, "model: missing column start"),
+        (REFERENCE, MODEL.assign(start=MODEL.start + 1000), None, "no point in common"),
+        (pd.concat([REFERENCE, REFERENCE.assign(world=1)]), MODEL, None, "reference: a row is given twice"),
+        (REFERENCE, pd.concat([MODEL, MODEL]), None, "model: a row is given twice"),
+        (REFERENCE, MODEL, pd.concat([KEY, KEY]), "controls: a row is given twice"),
+        (REFERENCE, MODEL, KEY.drop(columns="truth"), "controls: no numeric column"),
+        (REFERENCE, MODEL, KEY.rename(columns={"truth": "pairs"}), "rename it"),
+    ],
+)
+def test_bad_input_is_one_clear_line(reference, model, controls, message):
+    with pytest.raises(InputError, match=message) as error:
+        mem(reference, model, controls, draws=5)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_measure_is_refused():
+    with pytest.raises(InputError, match="measure rho"):
+        mem(REFERENCE, MODEL, measures=("rho",))
+
+
+@pytest.mark.slow
+def test_a_whole_figure_takes_seconds():
+    _, reference, _ = world(2000, 5)
+    rng = np.random.default_rng(0)
+    model = pd.concat([reference.assign(lm=f"m{i}", logp=reference.logp * i / 20 + rng.normal(size=10_000))
+                       for i in range(20)])  # fmt: skip
+    mem(REFERENCE, MODEL, draws=5)
+    start = time.perf_counter()
+    mem(reference, model)
+    assert time.perf_counter() - start < 30
