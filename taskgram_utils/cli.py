@@ -115,13 +115,13 @@ def _ngrams(path: str) -> list[str]:
 @click.option("--embedding", help="Folder, or name of a sentence-transformers model.")
 @click.option("--stopwords", type=click.Choice(["mined", "kept", "both"]), default="mined", show_default=True,
               help="mined: removed from the task text (n <= 3); kept; both: from the corpus too.")
-@click.option("--whole-answer", is_flag=True, help="s^y is the whole of y whatever n is (default for question answering).")
+@click.option("--whole-answer", is_flag=True, help="s^y is the whole of y whatever n is (always for question answering).")
 @out_option
 def mine(examples, n, gamma, embedding, stopwords, whole_answer, out):
     """Mine the task-gram table of EXAMPLES: pairs of input and output n-grams that are close in meaning."""
     from taskgram_utils import mining
     from taskgram_utils.embedding import load_embedding
-    from taskgram_utils.tasks.base import check_examples
+    from taskgram_utils.tasks.base import check_examples, registry
 
     _checked(out)
     require(n >= 1, f"--n {n}: an n-gram has at least 1 word")
@@ -131,7 +131,7 @@ def mine(examples, n, gamma, embedding, stopwords, whole_answer, out):
         "(pip install 'taskgram_utils[hub]')",
     )  # fmt: skip
     table = check_examples(read_table(examples), examples)
-    whole = True if whole_answer else mining.WHOLE_ANSWER
+    whole = whole_answer or {name for name, known in registry().items() if known.whole_answer}
     write_table(mining.mine(table, n, gamma, load_embedding(embedding), stopwords=stopwords, whole_answer=whole), out)
 
 
@@ -304,17 +304,19 @@ def run_command(run, parameters):
     """Execute every notebook of RUN."""
     from taskgram_utils import book
 
-    book.build(run, parameters, render=False)
+    done = book.execute(book.plan(run, parameters))
+    click.echo(f"executed: {', '.join(done) or 'nothing, all chapters are current'}")
 
 
 @main.command("book", epilog="Example: taskgram book miniature -p 05_across_tasks.measure spearman")
 @click.argument("run", default="miniature")
 @parameter_option
-def book_command(run, parameters):
+@click.option("--strict", is_flag=True, help="Fail on any warning of the renderer.")
+def book_command(run, parameters, strict):
     """Execute every notebook of RUN and render the book to build/book/html/index.html."""
     from taskgram_utils import book
 
-    click.echo(book.build(run, parameters))
+    click.echo(book.build(run, parameters, strict))
 
 
 if __name__ == "__main__":

@@ -24,13 +24,16 @@ def _ranges(characters: str) -> str:
     return "".join(out)
 
 
-_W = rf"[\w{_ranges(_MARK)}]"
-_APOSTROPHE = rf"(?<={_W})['’](?={_W})"
-_HYPHEN = rf"(?<=\d)[-‐‑](?=(?!\d){_W})|(?<=(?!\d){_W})[-‐‑](?={_W})"
-_DECIMAL = r"(?<=\d)[.,](?=\d)"
-_GLUE = re.compile(f"{_APOSTROPHE}|{_HYPHEN}|{_DECIMAL}")
-_WORD = re.compile(f"{_W}+")
-_WORD_IN_TEXT = re.compile(f"{_W}+(?:(?:{_GLUE.pattern}){_W}+)*")
+WORD_CHARACTER = rf"[\w{_ranges(_MARK)}]"
+"""A regular expression for the characters that words are made of."""
+_BETWEEN = rf"(?<={WORD_CHARACTER}.)(?={WORD_CHARACTER})"
+# Led by the characters themselves, so that the search skips to them.
+_GLUE = re.compile(
+    rf"['’.,‐‑-](?:(?<=['’]){_BETWEEN}|(?<=[‐‑-]){_BETWEEN}(?!(?<=\d.)\d)|(?<=[.,])(?<=\d.)(?=\d))"
+)
+_WORD = re.compile(f"{WORD_CHARACTER}+")
+_ASCII_WORD = re.compile(r"\w+", re.ASCII)
+_WORD_IN_TEXT = re.compile(f"{WORD_CHARACTER}+(?:(?:{_GLUE.pattern}){WORD_CHARACTER}+)*")
 
 
 class Word(NamedTuple):
@@ -52,7 +55,7 @@ def words(text: str) -> list[str]:
     ['dont', 'coop', '1000', 'is', '48', '2', '24', 'or', '48', '24']
     """
     if text.isascii():
-        return _WORD.findall(_GLUE.sub("", text).lower())
+        return _ASCII_WORD.findall(_GLUE.sub("", text).lower())
     return _WORD.findall(_GLUE.sub("", unicodedata.normalize("NFC", text)).lower())
 
 
@@ -71,15 +74,10 @@ def word_spans(text: str) -> list[Word]:
         place, nfc = None, text
     else:
         place, nfc = _nfc_places(text)
-    out = []
-    for match in _WORD_IN_TEXT.finditer(nfc):
-        # Lower-casing may itself split or empty nothing: a word stays one word.
-        word = _GLUE.sub("", match.group()).lower()
-        start, end = match.span()
-        if place is not None:
-            start, end = place[start], place[end]
-        out.append(Word(word, start, end))
-    return out
+    spans = [match.span() for match in _WORD_IN_TEXT.finditer(nfc)]
+    if place is not None:
+        spans = [(place[start], place[end]) for start, end in spans]
+    return [Word(word, *span) for word, span in zip(words(text), spans, strict=True)]
 
 
 def _nfc_places(text: str) -> tuple[list[int], str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from taskgram_utils.errors import require, require_columns
+from taskgram_utils.errors import InputError, require, require_columns
 from taskgram_utils.statistics import Ask, associations, clusters
 
 MODEL = ["model", "world", "seed", "step"]
@@ -56,7 +56,9 @@ def example_frequency(taskgrams: pd.DataFrame, counts: pd.DataFrame) -> pd.DataF
     require(not table.duplicated(["sx", "sy"]).any(), "counts: a pair has two counts; keep the rows of one unit")
     pairs = taskgrams[[*ids, "sx", "sy"]].drop_duplicates().merge(table, on=["sx", "sy"], how="left")
     missing = pairs[pairs["count"].isna()]
-    require(missing.empty, f"counts: {len(missing)} pairs without a count, the first {missing[['sx', 'sy']].iloc[0].tolist()}")
+    if len(missing):
+        first = missing[["sx", "sy"]].iloc[0].tolist()
+        raise InputError(f"counts: {len(missing)} pairs without a count, the first {first}")
     groups = pairs.groupby(ids, dropna=False, sort=False)["count"]
     table = groups.agg(frequency="sum", pairs="size").reset_index()
     return table.astype({"frequency": "int64"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,13 @@ def sizes_in_parameters(run: Run) -> dict[str, int]:
     return {s: json.loads((model_folder(run, s) / "training.json").read_text())["parameters"] for s in run["sizes"]}
 
 
+def loss_curves(run: Run) -> pd.DataFrame:
+    """Training loss of every size: model, parameters, step, loss (mean since the row before, nats a token)."""
+    sizes = sizes_in_parameters(run)
+    parts = [pd.read_csv(model_folder(run, s) / "loss.csv").assign(model=s, parameters=sizes[s]) for s in run["sizes"]]
+    return pd.concat(parts, ignore_index=True)
+
+
 def _root(run: Run) -> Path:
     return PACKAGE.parent if (PACKAGE.parent / str(run["weights"])).exists() else run.folder.parents[2]
 
@@ -97,9 +105,13 @@ def _per_model(name: str, last: bool = False):
     return lambda run: tuple(f"{name}/{size}/{step}" for size, step in _models(run, last))
 
 
+def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([t for t in tables if len(t)], ignore_index=True)
+
+
 def _together(name: str, last: bool = False):
     def make(run: Run) -> pd.DataFrame:
-        return pd.concat([run.table(f"{name}/{size}/{step}") for size, step in _models(run, last)], ignore_index=True)
+        return _stacked(run.table(f"{name}/{size}/{step}") for size, step in _models(run, last))
 
     return make
 
@@ -146,12 +158,19 @@ def _embedding_needs(run: Run) -> tuple[str, ...]:
     return ("examples", "embedding") if run["embedding"] == "twin" else ("examples",)
 
 
+def mining_options(run: Run) -> dict[str, Any]:
+    """How the tasks of a run are mined: whose s^y is the whole answer, and what happens to stop words."""
+    whole = {name for name in tasks_of(run) if task(name).whole_answer}
+    return {"stopwords": run["stopwords"], "whole_answer": whole}
+
+
 def make_gammas(run: Run) -> pd.DataFrame:
     from taskgram_utils.mining import calibrate
 
     examples, vectors = run.table("examples"), embedding(run)
     train = examples[examples["split"] == "train"]
-    tables = [calibrate(train, n, vectors, share=run["shuffled_share"], stopwords=run["stopwords"]) for n in run["orders"]]
+    options = mining_options(run)
+    tables = [calibrate(train, n, vectors, share=run["shuffled_share"], **options) for n in run["orders"]]
     table = pd.concat(tables, ignore_index=True)
     return table if run["gamma"] is None else table.assign(gamma=float(run["gamma"]))
 
@@ -161,8 +180,10 @@ def make_taskgrams(run: Run) -> pd.DataFrame:
 
     examples, gammas, vectors = run.table("examples"), run.table("gammas"), embedding(run)
     test = examples[examples["split"] == "test"]
-    parts = [mine(test, n, gammas[gammas["n"] == n].set_index("task")["gamma"].to_dict(), vectors,
-                  stopwords=run["stopwords"]) for n in run["orders"]]  # fmt: skip
+    parts = []
+    for n in run["orders"]:
+        by_task = gammas[gammas["n"] == n].set_index("task")["gamma"].to_dict()
+        parts.append(mine(test, n, by_task, vectors, **mining_options(run)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -258,7 +279,9 @@ def make_answer(run: Run, size: str, step: str) -> pd.DataFrame:
         for metric, function in tasks[name].metrics.items():
             scores = [None if pd.isna(o) else function(o, list(g)) for o, g in zip(answers["output"], gold, strict=True)]
             parts.append(answers.assign(metric=metric, score=scores))
-    return pd.concat(parts, ignore_index=True)
+    group = examples.set_index("example_id")["group"]
+    answers = pd.concat(parts, ignore_index=True)
+    return answers.assign(group=answers["example_id"].map(group))
 
 
 # --- measures --------------------------------------------------------------------------------------------------------
@@ -272,7 +295,7 @@ def make_performance(run: Run) -> pd.DataFrame:
 
 
 def make_frequency(run: Run) -> pd.DataFrame:
-    from taskgram_utils.memorization import example_frequency
+    from taskgram_utils.performance import example_frequency
 
     return example_frequency(run.table("taskgrams"), run.table("counts"))
 
@@ -314,7 +337,7 @@ def make_partial(run: Run, name: str) -> pd.DataFrame:
 
 def _of_tasks(name: str):
     def make(run: Run) -> pd.DataFrame:
-        return pd.concat([run.table(f"{name}/{t}") for t in tasks_of(run)], ignore_index=True)
+        return _stacked(run.table(f"{name}/{t}") for t in tasks_of(run))
 
     return make
 
@@ -343,12 +366,12 @@ RECIPES: dict[str, Recipe] = {
                        "tasks.translation", "tasks.world_knowledge")),
     "true_pairs": Recipe(make_true_pairs, ("examples",), (*_WORLD, "tasks")),
     "embedding": Recipe(make_embedding, (), _WORLD, ("embedding", "miniature.world"), suffix="", path=True),
-    "gammas": Recipe(make_gammas, _embedding_needs, ("embedding", "gamma", "orders", "shuffled_share", "stopwords"),
+    "gammas": Recipe(make_gammas, _embedding_needs, ("embedding", "gamma", "orders", "shuffled_share", "stopwords", "tasks"),
                      ("mining",)),
-    "taskgrams": Recipe(make_taskgrams, lambda run: (*_embedding_needs(run), "gammas"), ("orders", "stopwords"),
+    "taskgrams": Recipe(make_taskgrams, lambda run: (*_embedding_needs(run), "gammas"), ("orders", "stopwords", "tasks"),
                         ("mining",)),
-    "counts": Recipe(make_counts, ("corpus", "taskgrams"), (), ("counting.base", "counting.scan", "corpus")),
-    "index": Recipe(make_index, ("corpus",), (), ("counting.index", "corpus"), suffix="", path=True),
+    "counts": Recipe(make_counts, ("corpus", "taskgrams"), (), ("counting.scan",)),
+    "index": Recipe(make_index, ("corpus",), (), ("counting.index",), suffix="", path=True),
     "taskgram_lm": Recipe(make_taskgram_lm, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
                           ("language_models.taskgram",)),
     "taskgram_halves": Recipe(make_taskgram_halves, ("taskgrams", "counts"), ("form", "zeros", "kappa"),

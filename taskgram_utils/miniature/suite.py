@@ -9,11 +9,12 @@ import math
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -256,22 +257,19 @@ def make_suite(
         card["tokens"] = tokenize(World(documents, world, twin).texts(seed), folder, out / "stream.bin")
         card["stream_sha256"] = hashlib.sha256((out / "stream.bin").read_bytes()).hexdigest()
         (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    with ProcessPoolExecutor(min(jobs, len(sizes)), get_context("spawn"), initializer=_one_thread) as pool:
-        # The largest first: it takes as long as all others together.
-        waiting = [
-            pool.submit(train, size, out / "stream.bin", out / "tokenizer", out / size, seed, max_steps)
-            for size in sorted(sizes, key=lambda s: -SIZES[s].hidden)
-        ]
-        for job in waiting:
-            job.result()
+    # The largest first: it takes as long as all others together. A process each, so that threads never compete.
+    sizes.sort(key=lambda size: -SIZES[size].hidden)
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda size: _train_apart(out, size, seed, max_steps), sizes))
     write_card(out)
     return out
 
 
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+def _train_apart(out: Path, size: str, seed: int, max_steps: int | None) -> None:
+    arguments = [size, out / "stream.bin", out / "tokenizer", out / size, seed, *([max_steps] if max_steps else [])]
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run([sys.executable, "-m", __name__, *map(str, arguments)], env=os.environ | threads)
+    require(done.returncode == 0, f"training of {size} in {out} failed (exit code {done.returncode}); run it again to resume")
 
 
 def write_card(out: Path) -> None:
@@ -307,3 +305,8 @@ but studying how a language model follows the counts of its corpus.
 - Weights: bf16 safetensors. Licence: as the project.
 """  # noqa: E501
     (out / "README.md").write_text(write, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    size_, stream_, tokenizer_, out_, seed_, *steps_ = sys.argv[1:]
+    train(size_, Path(stream_), Path(tokenizer_), Path(out_), int(seed_), int(steps_[0]) if steps_ else None)

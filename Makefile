@@ -1,0 +1,50 @@
+# make book: everything a reader needs, from nothing. make test: what keeps it true.
+#   make book RUN=tiny ARGS="-p draws 500"
+#   make book TORCH_INDEX=URL   installs PyTorch from that index first (its CPU build is much smaller)
+RUN ?= miniature
+ARGS ?=
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+INSTALLED := $(VENV)/.installed
+INSTALLED_TEST := $(VENV)/.installed-test
+
+.PHONY: book test lint bench results clean
+
+book: $(INSTALLED)
+	$(BIN)/taskgram book $(RUN) $(ARGS)
+	@echo "open build/book/html/index.html"
+
+test: $(INSTALLED_TEST)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED_TEST)
+	$(BIN)/ruff check .
+	$(BIN)/codespell --ignore-words-list tracin,ans,velti book notebooks README.md
+	find notebooks -name '*.ipynb' -print0 | xargs -0 -r $(BIN)/nbstripout --verify --keep-id
+
+bench: $(INSTALLED_TEST)
+	$(PIP) --editable ".[test,bench]"
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
+
+# each recorded table is made again by the script beside it
+results: $(INSTALLED)
+	set -e; for script in results/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+
+clean:
+	rm -rf build
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifdef TORCH_INDEX
+	$(PIP) torch --index-url "$(TORCH_INDEX)"
+endif
+	@echo "installing the pinned packages into $(VENV): some minutes, once"
+	$(PIP) --editable .
+	touch $@
+
+$(INSTALLED_TEST): $(INSTALLED)
+	$(PIP) --editable ".[test]"
+	touch $@

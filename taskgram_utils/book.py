@@ -1,0 +1,468 @@
+"""The book: which notebooks it has, running them with papermill, the "This run" box, rendering with Jupyter Book."""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from tqdm import tqdm
+
+from taskgram_utils.errors import InputError, require
+from taskgram_utils.pipeline import OVERRIDES
+from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, same_type, write_text
+
+KERNEL = "taskgram"
+AT_A_TIME = 2
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
+                    "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS")  # fmt: skip
+
+
+class Chapter(NamedTuple):
+    """A page made by running a notebook. ``task`` is that of a notebook which is run once per task, else None."""
+
+    name: str
+    source: Path
+    task: str | None
+
+
+class Page(NamedTuple):
+    """A chapter with the parameters really used and the key that its executed copy is filed under."""
+
+    chapter: Chapter
+    values: dict[str, Any]
+    key: str
+
+
+class Plan(NamedTuple):
+    """What a run executes: the run as opened, the run parameters that replace its file's, its pages in order."""
+
+    run: Run
+    overrides: dict[str, Any]
+    pages: list[Page]
+
+    @property
+    def folder(self) -> Path:
+        """Where executed notebooks are kept."""
+        return self.run.folder / "notebooks"
+
+
+# ---------------------------------------------------------------- what is in the book
+
+
+def chapters() -> list[Chapter]:
+    """Chapters in the order of ``_toc.yml``. A page ``NN_task`` without a notebook of its own is the only ``NN_*``
+    notebook, filled in for that task. Raises InputError where there is no such notebook."""
+    root = project_root()
+    found = []
+    for part in yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]:
+        for path in (Path(entry["file"]) for entry in part["chapters"]):
+            if path.parent != Path("notebooks"):
+                continue
+            source, task = root / f"{path}.ipynb", None
+            if not source.exists():
+                number, _, task = path.name.partition("_")
+                fitting = sorted((root / "notebooks").glob(f"{number}_*.ipynb"))
+                require(
+                    len(fitting) == 1 and task,
+                    f"_toc.yml: no notebook {path}.ipynb, nor exactly one {number}_*.ipynb to fill in for it",
+                )
+                source = fitting[0]
+            found.append(Chapter(path.name, source, task))
+    return found
+
+
+def filled(chapter: Chapter):
+    """The notebook as run for this chapter: ``TASKKEY`` becomes the task (``factual_qa``), ``TASKNAME`` the same in
+    words (``factual qa``)."""
+    import nbformat
+
+    text = chapter.source.read_text(encoding="utf-8")
+    if chapter.task:
+        text = text.replace("TASKKEY", chapter.task).replace("TASKNAME", chapter.task.replace("_", " "))
+    return nbformat.reads(text, as_version=4)
+
+
+def declared(chapter: Chapter) -> dict[str, tuple[Any, str]]:
+    """The parameters that a chapter declares: name -> (default, its trailing comment)."""
+    from papermill.inspection import inspect_notebook
+
+    found = {}
+    for name, item in inspect_notebook(chapter.source).items():
+        try:
+            found[name] = (ast.literal_eval(item["default"]), item["help"])
+        except (ValueError, SyntaxError) as error:
+            raise InputError(
+                f"{chapter.source.name}: parameter {name} must be a plain value, not {item['default']}"
+            ) from error
+    return found
+
+
+# ---------------------------------------------------------------- parameters
+
+
+def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
+    """What ``run`` executes with the parameters ``given``: (name, value), a value in text being read as YAML.
+
+    ``chapter.name`` sets a parameter of one chapter (a page, or a notebook with all its pages); a bare name goes to
+    every chapter that declares it and to the run file where that has it. Raises InputError for a name that nothing
+    declares, for a value of another type than the default's, and for a run without a file.
+    """
+    book = chapters()
+    known = {c.name: declared(c) for c in book}
+    used = {c.name: {name: default for name, (default, _) in known[c.name].items()} for c in book}
+    named = str(Path(run).resolve()) if run.endswith((".yaml", ".yml")) else run
+    file = open_run_file(named, {}).parameters
+    for chapter in book:
+        for name, value in {"run": named, "task": chapter.task}.items():
+            require(value is None or name in used[chapter.name], f"{chapter.source.name}: its parameters lack {name}")
+            if value is not None:
+                used[chapter.name][name] = value
+    overrides = {}
+    for label, value in given:
+        where, _, name = label.rpartition(".")
+        require(name not in ("run", "task"), f"-p {label}: run and task come from the run and the table of contents")
+        places = [c for c in book if not where or where in (c.name, c.source.stem)]
+        require(places, f"-p {label}: no chapter {where!r}; there are: {', '.join(c.name for c in book)}")
+        names = {n for c in places for n in known[c.name]} | (set() if where else set(file))
+        require(
+            name in names,
+            f"-p {label}: nothing named {name!r} in {where or 'any chapter or the run file'}; "
+            f"there are: {', '.join(sorted(names - {'run', 'task'}))}",
+        )
+        for place in places:
+            if name in known[place.name]:
+                used[place.name][name] = _typed(label, value, known[place.name][name][0])
+        if not where and name in file:
+            overrides[name] = _typed(label, value, file[name])
+    opened = open_run_file(named, {}, overrides)
+    inputs = _input_hash(opened)
+    return Plan(opened, overrides, [Page(c, used[c.name], _key(c, used[c.name], inputs)) for c in book])
+
+
+def _typed(label: str, value: Any, default: Any) -> Any:
+    """``value`` in the type of ``default``, or InputError; text is read as YAML unless text is wanted."""
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"-p {label}: cannot read {value!r}") from error
+    wanted = type(default).__name__
+    require(same_type(default, value), f"-p {label}: wanted {wanted} like {default!r}, got {value!r}")
+    return value
+
+
+def _key(chapter: Chapter, values: dict[str, Any], inputs: str) -> str:
+    """What an executed copy is filed under: its source, the parameters really used, its inputs."""
+    text = json.dumps([filled(chapter), values, inputs], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _input_hash(run: Run) -> str:
+    """Hash of all that a chapter may read beside its own source: the run's parameters and the files that they name, the
+    package (book and command line apart), the recorded tables, the pinned versions."""
+    root = project_root()
+    digest = hashlib.sha256(json.dumps([sys.version, run.parameters], sort_keys=True, default=str).encode())
+    skip = {PACKAGE / "book.py", PACKAGE / "cli.py"}
+    for path in [root / "constraints.txt", *_files(PACKAGE), *_files(root / "results")]:
+        if path.exists() and path not in skip:
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for value in run.parameters.values():
+        place = root / value if isinstance(value, str) and value else None
+        for path in [] if place is None or not place.exists() else _files(place) if place.is_dir() else [place]:
+            digest.update(f"{path}{path.stat().st_size}{path.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+
+
+# ---------------------------------------------------------------- running
+
+
+def execute(plan: Plan, progress: bool | None = None) -> list[str]:
+    """Run every page whose source, parameters, package code or inputs changed; return the names of those run.
+
+    Two notebooks at a time, threads x notebooks <= cores. An executed copy is kept only when the whole notebook ran
+    and wrote nothing to standard error. Raises InputError with one line a failed notebook: notebook, cell, error.
+    """
+    pending = [page for page in plan.pages if not is_current(plan.folder, page)]
+    if not pending:
+        return []
+    (plan.folder / "unfinished").mkdir(parents=True, exist_ok=True)
+    _write_kernel(project_root() / "build" / "jupyter", plan.overrides)
+    jobs: dict[Future, str] = {}
+    failures: list[BaseException] = []
+    waiting = list(pending)
+    silent = progress if progress is None else not progress
+    with (
+        ThreadPoolExecutor(AT_A_TIME) as pool,
+        tqdm(total=len(pending), desc="chapters", unit="chapter", dynamic_ncols=True, disable=silent) as bar,
+    ):
+        try:
+            while (waiting and not failures) or jobs:
+                while waiting and not failures and len(jobs) < AT_A_TIME:
+                    page = waiting.pop(0)
+                    jobs[pool.submit(_execute_one, page, plan.folder)] = page.chapter.name
+                bar.set_postfix_str(", ".join(jobs.values()))
+                done, _ = wait(jobs, timeout=1, return_when=FIRST_COMPLETED)
+                for job in done:
+                    jobs.pop(job)
+                    bar.update()
+                    failures += [error] if (error := job.exception()) else []
+        except BaseException:
+            _end_kernels()
+            raise
+    for error in failures:
+        if not isinstance(error, InputError):
+            raise error
+    require(not failures, "\n".join(map(str, failures)))
+    return [page.chapter.name for page in pending]
+
+
+def is_current(folder: Path, page: Page) -> bool:
+    """Is there an executed copy filed under this page's key?"""
+    copy, record = (folder / f"{page.chapter.name}{ending}" for ending in (".ipynb", ".json"))
+    return copy.exists() and record.exists() and json.loads(record.read_text(encoding="utf-8"))["key"] == page.key
+
+
+def _execute_one(page: Page, folder: Path) -> None:
+    """Run one notebook; the copy moves from ``unfinished/`` into place, its key beside it, only when all went well."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    chapter, values, key = page
+    defaults = declared(chapter)
+    changed = {name: value for name, value in values.items() if value != defaults[name][0]}
+    partial = folder / "unfinished" / f"{chapter.name}.ipynb"
+    place = f"notebooks/{chapter.source.name}" + (f" ({chapter.task})" if chapter.task else "")
+    config = Config()
+    with tempfile.TemporaryDirectory(prefix="tg-") as sockets:
+        if os.name == "posix":  # sockets in a folder of their own: no open port, and the path stays short
+            config.KernelManager.update({"transport": "ipc", "connection_file": f"{sockets}/kernel.json"})
+        try:
+            notebook = papermill.execute_notebook(
+                filled(chapter), str(partial), parameters=changed, kernel_name=KERNEL, language="python",
+                progress_bar=False, config=config, resources={"metadata": {"path": str(project_root())}},
+            )  # fmt: skip
+        except PapermillExecutionError as error:
+            text = f"{error.ename}: {' '.join(str(error.evalue).split())}"
+            raise InputError(f"{place}, cell {error.exec_count}: {text} (whole trace: {partial})") from error
+    for cell in (c for c in notebook.cells if c.cell_type == "code"):
+        said = " ".join(output.text for output in cell.outputs if output.get("name") == "stderr")
+        where = f"{place}, cell {cell.execution_count}"
+        require(not said, f"{where} wrote to standard error: {' '.join(said.split())[:300]} ({partial})")
+    (folder / f"{chapter.name}.json").unlink(missing_ok=True)
+    os.replace(partial, folder / f"{chapter.name}.ipynb")
+    write_text(folder / f"{chapter.name}.json", json.dumps({"key": key, "parameters": values}, indent=1))
+
+
+def _write_kernel(folder: Path, overrides: dict[str, Any]) -> None:
+    """Write a kernel specification for this very interpreter and let Jupyter find it. Its environment holds the thread
+    counts and the run's replaced parameters and silences progress bars on pages: all stand before a kernel starts."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    environment = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores // AT_A_TIME)))
+    environment |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    environment[OVERRIDES] = json.dumps(overrides)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=50"]
+    spec = {"argv": command, "display_name": "Python 3", "language": "python", "env": environment}
+    place = folder / "kernels" / KERNEL
+    place.mkdir(parents=True, exist_ok=True)
+    write_text(place / "kernel.json", json.dumps(spec, indent=1))
+    known = os.environ.get("JUPYTER_PATH", "").split(os.pathsep)
+    os.environ["JUPYTER_PATH"] = os.pathsep.join([str(folder), *(p for p in known if p and p != str(folder))])
+
+
+def _end_kernels() -> None:
+    """End the kernels that this process started, so that an interrupted run does not wait for them."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        if "ipykernel_launcher" in " ".join(child.cmdline()):
+            child.kill()
+
+
+# ---------------------------------------------------------------- staging
+
+
+def stage(plan: Plan) -> Path:
+    """Lay out ``build/src``: configuration, prose and the executed notebooks, each with its "This run" box.
+
+    Raises InputError for a page that has not been run with these parameters.
+    """
+    for page in plan.pages:
+        require(
+            is_current(plan.folder, page),
+            f"chapter {page.chapter.name} has not been run with these parameters: 'taskgram run {plan.run.name}' first",
+        )
+    root = project_root()
+    place = root / "build" / "src"
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "notebooks").mkdir(parents=True)
+    shutil.copy(root / "_toc.yml", place)
+    shutil.copytree(root / "book", place / "book")
+    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    write_text(place / "_config.yml", yaml.safe_dump(_addressed(config, root), allow_unicode=True))
+    for name, mark, text in (("api", "<!-- API -->", api_page), ("rerun", "<!-- PARAMETERS -->", parameters_table)):
+        page = place / "book" / f"{name}.md"
+        write_text(page, page.read_text(encoding="utf-8").replace(mark, text()))
+    plan.run.manifest()
+    (place / "run").mkdir()
+    for path in [plan.run.folder / "manifest.json", *plan.run.folder.glob("figures/*.csv")]:
+        shutil.copy(path, place / "run")
+    for page in plan.pages:
+        _stage_notebook(page, plan.folder, place)
+    return place
+
+
+def _stage_notebook(page: Page, folder: Path, place: Path) -> None:
+    import nbformat
+
+    notebook = nbformat.read(folder / f"{page.chapter.name}.ipynb", as_version=4)
+    box = this_run(page, notebook.metadata.papermill)
+    notebook.cells.append(nbformat.v4.new_markdown_cell(box, id="this-run"))
+    nbformat.write(notebook, place / "notebooks" / f"{page.chapter.name}.ipynb")
+
+
+def this_run(page: Page, papermill: dict) -> str:
+    """The box at the foot of a chapter (MyST): the parameters really used, when, how long, and how to do it again.
+    ``papermill`` is the executed notebook's ``metadata.papermill``."""
+    started = datetime.fromisoformat(papermill["start_time"]).strftime("%Y-%m-%d %H:%M UTC")
+    rows = "\n".join(f"| `{name}` | `{value!r}` |" for name, value in page.values.items())
+    given = "".join(f" -p {n} {json.dumps(v)}" for n, v in papermill["parameters"].items() if n != "run")
+    again = f"papermill notebooks/{page.chapter.source.name} out.ipynb -p run {page.values['run']}{given}"
+    return f"""::::{{admonition}} This run
+:class: note this-run
+Started {started}, took {papermill["duration"]:.0f} s. Parameters, versions and the tables made are in the run's
+{{download}}`manifest </run/manifest.json>`.
+
+| parameter | value |
+|---|---|
+{rows}
+
+The same again:
+
+```bash
+{again}
+```
+::::
+"""
+
+
+def _addressed(config: dict, root: Path) -> dict:
+    """Point launch buttons at the public repository this clone came from; without one there are none."""
+    asked = subprocess.run(["git", "-C", str(root), "remote", "get-url", "origin"], capture_output=True, text=True)
+    match = re.search(r"github\.com[:/]([^/\s]+/[^/\s]+?)(?:\.git)?/?$", asked.stdout.strip())
+    if match:
+        return config | {"repository": {"url": f"https://github.com/{match[1]}", "branch": "main"}}
+    return {k: v for k, v in config.items() if k != "launch_buttons"} | {"repository": {"url": ""}}
+
+
+def parameters_table() -> str:
+    """Markdown table of the parameters that the notebooks declare: notebook, name, default, meaning."""
+    rows = ["| notebook | parameter | default | meaning |", "|---|---|---|---|"]
+    for path, chapter in {c.source: c for c in chapters()}.items():
+        for name, (default, meaning) in declared(chapter).items():
+            rows.append(f"| `{path.stem}` | `{name}` | `{default!r}` | {meaning} |")
+    return "\n".join(rows)
+
+
+def api_page() -> str:
+    """Markdown of every public function and class of the package, read from the source without importing it."""
+    parts = []
+    for path in _files(PACKAGE):
+        if path.suffix != ".py" or path.name == "__init__.py":
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        parts.append(f"## {name}\n\n{_fenced(ast.get_docstring(tree) or '')}\n")
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                inner = node.body if isinstance(node, ast.ClassDef) else []
+                shown = [node, *(n for n in inner if isinstance(n, ast.FunctionDef) and not n.name.startswith("_"))]
+                text = "\n\n".join(f"{_signature(n)}\n{ast.get_docstring(n) or ''}".strip() for n in shown)
+                parts.append(f"::::{{dropdown}} {node.name}\n{_fenced(text)}\n::::\n")
+    return "\n".join(parts)
+
+
+def _signature(node: ast.FunctionDef | ast.ClassDef) -> str:
+    if isinstance(node, ast.ClassDef):
+        return f"class {node.name}"
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return f"{node.name}({ast.unparse(node.args)}){returns}"
+
+
+def _fenced(text: str) -> str:
+    return f"`````text\n{text.strip()}\n`````"
+
+
+# ---------------------------------------------------------------- rendering
+
+
+def render(strict: bool = False) -> Path:
+    """Render ``build/src`` to ``build/book/html`` unless what is there came from the same sources; return its index.
+
+    A strict build fails on any warning and on any reference that leads nowhere. The site is replaced only by a render
+    that succeeded. Raises InputError with the first warnings or the error, and the log's place.
+    """
+    root = project_root()
+    place, site, work = (root / "build" / name for name in ("src", "book", "render"))
+    index, stamp = site / "html" / "index.html", site / "rendered.json"
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for path in _files(place):
+        digest.update(str(path.relative_to(place)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    last = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() and index.exists() else {}
+    if last.get("key") == digest.hexdigest() and last["strict"] >= strict:
+        return index
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(place)]
+    command += ["--path-output", str(work), *(["-W", "--keep-going", "-n"] if strict else [])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
+                          cwd=root, env=os.environ | {"PYTHONUTF8": "1"})  # fmt: skip
+    said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    write_text(work / "render.log", said)
+    warnings = [line for line in said.splitlines() if re.search(r"WARNING|ERROR|CRITICAL|Error:", line)]
+    made = work / "_build" / "html"
+    if done.returncode or not (made / "index.html").exists():
+        shown = "\n".join((warnings or said.splitlines()[-3:])[:20])
+        raise InputError(f"the book did not render ({len(warnings)} warnings; log: {work / 'render.log'}):\n{shown}")
+    _finish(made, chapters())
+    shutil.rmtree(site, ignore_errors=True)
+    site.mkdir(parents=True)
+    os.replace(made, site / "html")
+    write_text(stamp, json.dumps({"key": digest.hexdigest(), "strict": strict, "warnings": len(warnings)}))
+    return index
+
+
+def _finish(site: Path, book: Sequence[Chapter]) -> None:
+    """Launch buttons of a filled-in page open the committed notebook, which has another name; fonts are not preloaded,
+    which a page opened from disk may not do (icons are drawn by a script)."""
+    names = {c.name: c.source.name for c in book if c.task}
+    for path in site.rglob("*.html"):
+        text = re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", path.read_text(encoding="utf-8"))
+        if path.stem in names:
+            link = rf'(href="https?://[^"]*notebooks/){re.escape(path.stem)}\.ipynb'
+            text = re.sub(link, rf"\g<1>{names[path.stem]}", text)
+        path.write_text(text, encoding="utf-8")
+
+
+def build(run: str = "miniature", given: Iterable[tuple[str, Any]] = (), strict: bool = False,
+          progress: bool | None = None) -> Path:  # fmt: skip
+    """Run what changed, lay it out, render it; return the path of the index page."""
+    pages = plan(run, given)
+    execute(pages, progress)
+    stage(pages)
+    return render(strict)

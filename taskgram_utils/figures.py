@@ -1,0 +1,209 @@
+"""Every figure of the book: one style, safe for colour-blind eyes, each from one table that is kept beside it as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from taskgram_utils.errors import require_columns
+from taskgram_utils.run import Run, write_table
+
+# Okabe and Ito (2008), the yellow left out: it does not show on white.
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
+MARKERS = "osD^vPX"
+LABELS = {
+    "parameters": "parameters without embeddings", "estimate": "Mem (Spearman ρ)", "score": "score", "step": "training step",
+    "frequency": "example frequency (documents)", "documents": "documents", "count": "documents", "gamma": "threshold γ",
+    "cosine": "cosine", "loss": "loss (nats a token)", "rank": "rank", "logp_reference": "log P of the reference (nats)",
+    "logp_model": "log P of the model (nats)", "round": "round", "n": "n", "group": "group", "task": "task",
+    "precision": "precision", "recall": "recall", "model": "model", "share": "share",
+}  # fmt: skip
+
+
+def label(name: str) -> str:
+    """A column's name as an axis shows it."""
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def keep(table: pd.DataFrame, name: str, run: Run | None) -> None:
+    """Keep a figure's table as ``figures/<name>.csv`` of the run, for the download link beside the figure."""
+    if run is not None:
+        folder = run.folder / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(table, folder / f"{name}.csv")
+
+
+def lines(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    name: str,
+    run: Run | None = None,
+    hue: str | None = None,
+    panel: str | None = None,
+    low: str | None = None,
+    high: str | None = None,
+    log: Sequence[str] = (),
+    at: float | None = None,
+    titles: Mapping[str, str] | None = None,
+    ylim: tuple[float, float] | None = None,
+    columns: int = 4,
+) -> plt.Figure:
+    """Lines with intervals: ``y`` against ``x``, a line per ``hue``, a panel per ``panel``.
+
+    ``low`` and ``high`` draw bars from one to the other; ``log`` lists the axes (x, y) on a logarithmic scale; ``at``
+    draws a horizontal reference. Raises InputError for a column that is not there.
+    """
+    require_columns(table, [c for c in (x, y, hue, panel, low, high) if c], name)
+    keep(table, name, run)
+    panels = list(table[panel].drop_duplicates()) if panel else [None]
+    hues = list(table[hue].drop_duplicates()) if hue else [None]
+    fig, axes = _grid(len(panels), columns)
+    for ax, key in zip(axes, panels, strict=False):
+        part = table if panel is None else table[table[panel] == key]
+        for i, one in enumerate(hues):
+            row = (part if hue is None else part[part[hue] == one]).dropna(subset=[y]).sort_values(x)
+            if row.empty:
+                continue
+            colour, shown = _colour(i, len(hues)), None if one is None else str(one)
+            values = row[x].to_numpy(float) * (1 + 0.02 * (i - len(hues) / 2) * ("x" in log))
+            ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=shown)
+            if low and high:
+                ax.vlines(values, row[low].astype(float), row[high].astype(float), color=colour, lw=1, alpha=0.7)
+        if at is not None:
+            ax.axhline(at, color="0.6", lw=0.8, ls=":")
+        if panel:
+            ax.set_title((titles or {}).get(key, str(key).replace("_", " ")))
+        ax.set_xlabel(label(x))
+        for axis in log:
+            getattr(ax, f"set_{axis}scale")("log")
+        if ylim:
+            ax.set_ylim(*ylim)
+    _finish(fig, axes, panels, label(y), label(hue) if hue and len(hues) > 1 else None)
+    return fig
+
+
+def clouds(
+    table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None, panel: str | None = None, columns: int = 4,
+    log: Sequence[str] = (), diagonal: bool = False, notes: Mapping[object, str] | None = None,
+) -> plt.Figure:
+    """Many points: ``y`` against ``x`` as hexagons whose colour says how many, a panel per ``panel``.
+
+    ``diagonal`` draws y = x; ``notes`` writes a line into a panel (a number with its interval, say).
+    """
+    require_columns(table, [c for c in (x, y, panel) if c], name)
+    keep(table, name, run)
+    panels = list(table[panel].drop_duplicates()) if panel else [None]
+    fig, axes = _grid(len(panels), columns)
+    for ax, key in zip(axes, panels, strict=False):
+        part = table if panel is None else table[table[panel] == key]
+        part = part.replace([np.inf, -np.inf], np.nan).dropna(subset=[x, y])
+        scale = {f"{a}scale": "log" for a in log}
+        drawn = ax.hexbin(part[x], part[y], gridsize=28, mincnt=1, bins="log", cmap="cividis_r", linewidths=0.1, **scale)
+        drawn.set_rasterized(True)
+        if diagonal:
+            ends = [max(part[x].min(), part[y].min()), max(part[x].max(), part[y].max())]
+            ax.plot(ends, ends, color=PALETTE[1], lw=1)
+        if notes and key in notes:
+            ax.text(0.04, 0.96, notes[key], transform=ax.transAxes, va="top", fontsize=8)
+        if panel:
+            ax.set_title(str(key).replace("_", " "))
+        ax.set_xlabel(label(x))
+    _finish(fig, axes, panels, label(y), None)
+    return fig
+
+
+def histograms(
+    table: pd.DataFrame, value: str, name: str, run: Run | None = None, hue: str | None = None, panel: str | None = None,
+    marks: Mapping[object, float] | None = None, bins: int = 40, columns: int = 4,
+) -> plt.Figure:
+    """Distributions of ``value``: densities, one outline per ``hue``, a panel per ``panel``, a line at ``marks[panel]``."""
+    require_columns(table, [c for c in (value, hue, panel) if c], name)
+    keep(table, name, run)
+    panels = list(table[panel].drop_duplicates()) if panel else [None]
+    hues = list(table[hue].drop_duplicates()) if hue else [None]
+    edges = np.linspace(table[value].min(), table[value].max(), bins + 1)
+    fig, axes = _grid(len(panels), columns)
+    for ax, key in zip(axes, panels, strict=False):
+        part = table if panel is None else table[table[panel] == key]
+        for i, one in enumerate(hues):
+            found = (part if hue is None else part[part[hue] == one])[value].dropna()
+            if len(found):
+                ax.hist(found, bins=edges, density=True, histtype="stepfilled", alpha=0.45, color=_colour(i, len(hues)),
+                        label=None if one is None else str(one))  # fmt: skip
+        if marks and key in marks:
+            ax.axvline(marks[key], color="black", lw=1, ls="--")
+        if panel:
+            ax.set_title(str(key).replace("_", " "))
+        ax.set_xlabel(label(value))
+    _finish(fig, axes, panels, "density", label(hue) if hue and len(hues) > 1 else None)
+    return fig
+
+
+def intervals(
+    table: pd.DataFrame, y: str, name: str, run: Run | None = None, hue: str | None = None, estimate: str = "estimate",
+    low: str = "low", high: str = "high", at: float | None = 0.0, xlabel: str | None = None,
+) -> plt.Figure:
+    """Estimates as points with their intervals, one row per value of ``y``, side by side per ``hue``."""
+    require_columns(table, [c for c in (y, hue, estimate, low, high) if c], name)
+    keep(table, name, run)
+    rows = list(table[y].drop_duplicates())
+    hues = list(table[hue].drop_duplicates()) if hue else [None]
+    fig, ax = plt.subplots(figsize=(6.4, 0.9 + 0.34 * len(rows) * max(1, 0.6 * len(hues))))
+    for i, one in enumerate(hues):
+        part = (table if hue is None else table[table[hue] == one]).dropna(subset=[estimate])
+        place = np.array([rows.index(v) for v in part[y]]) + (i - (len(hues) - 1) / 2) * 0.8 / len(hues)
+        colour = _colour(i, len(hues))
+        ax.hlines(place, part[low].astype(float), part[high].astype(float), color=colour, lw=1.4)
+        ax.plot(part[estimate], place, MARKERS[i % 7], ms=5, color=colour, label=None if one is None else str(one))
+    ax.set_yticks(range(len(rows)), [str(r).replace("_", " ") for r in rows])
+    ax.invert_yaxis()
+    if at is not None:
+        ax.axvline(at, color="0.6", lw=0.8, ls=":")
+    ax.set_xlabel(xlabel or label(estimate))
+    if len(hues) > 1:
+        ax.legend(title=label(hue), frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+    sns.despine(fig)
+    return fig
+
+
+def use_style() -> None:
+    """The one style of all figures."""
+    sns.set_theme(context="notebook", style="ticks", palette=PALETTE, font_scale=0.8)
+    plt.rcParams.update({
+        "figure.constrained_layout.use": True, "figure.dpi": 110, "savefig.dpi": 160, "axes.titlesize": "medium",
+        "axes.spines.top": False, "axes.spines.right": False, "legend.fontsize": "small", "svg.hashsalt": "taskgram",
+    })  # fmt: skip
+
+
+def _colour(i: int, total: int):
+    """Few lines get distinct hues; the order of many is shown by lightness."""
+    return PALETTE[i] if total <= 4 else sns.color_palette("viridis", total)[i]
+
+
+def _grid(panels: int, columns: int):
+    across = min(panels, columns) if panels % columns == 0 or panels < columns else min(columns, -(-panels // 2))
+    down = -(-panels // across)
+    size = (max(4.6, 2.5 * across + 0.9), 2.5 * down + 0.3)
+    fig, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey=True)
+    for ax in axes.ravel()[panels:]:
+        ax.set_axis_off()
+    return fig, axes.ravel()
+
+
+def _finish(fig, axes, panels, ylabel: str, legend: str | None) -> None:
+    for ax in axes[:: axes[0].get_subplotspec().get_gridspec().ncols]:
+        ax.set_ylabel(ylabel)
+    if legend:
+        found = {}
+        for ax in axes:
+            found |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        fig.legend(found.values(), found.keys(), title=legend, frameon=False, loc="outside right center")
+    sns.despine(fig)
+
+
+use_style()

@@ -1,0 +1,302 @@
+"""The task-gram table: n-gram pairs of input and output whose embeddings are close, and how close is close."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+from tqdm import tqdm
+
+from taskgram_utils.embedding import Embedding
+from taskgram_utils.errors import InputError, require, require_columns
+from taskgram_utils.ngrams import ENGLISH_STOPWORDS, word_spans
+
+STOPWORDS = ("kept", "mined", "both")
+STOPWORDS_UP_TO = 3
+"""Largest n for which stop words are removed from the task text (METHOD section 1)."""
+COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "end", "cosine"]
+
+_BLOCK = 20_000  # examples whose n-grams are embedded together
+
+
+class _Grams(NamedTuple):
+    """Distinct n-grams of examples: example i has x[xs[i]:xs[i+1]] and y[ys[i]:ys[i+1]], rows of ``vectors``."""
+
+    texts: list[str]
+    vectors: np.ndarray
+    x: np.ndarray
+    xs: np.ndarray
+    y: np.ndarray
+    ys: np.ndarray
+    places: np.ndarray  # [len(y), 2] characters of s^y in its y
+
+
+def candidates(
+    examples: pd.DataFrame,
+    n: int,
+    embedding: Embedding,
+    stopwords: str = "mined",
+    whole_answer: bool | Collection[str] = False,
+    stopwords_x: Collection[str] = ENGLISH_STOPWORDS,
+    stopwords_y: Collection[str] = ENGLISH_STOPWORDS,
+) -> pd.DataFrame:
+    """Every pair (s^x, s^y) of n-grams of the same example, s^x != s^y, with its cosine: the task-gram table before γ.
+
+    ``examples``: example_id, x, y, and task and group where there are any. Each distinct pair of an example is one
+    row; ``start``, ``end`` are the characters of the first occurrence of s^y in y (end exclusive). ``stopwords``:
+    ``mined`` or ``both`` leave stop words out of x and y before n-grams are taken, for n <= 3 (``both`` asks the same
+    of whoever counts); ``kept`` leaves them in. ``whole_answer``: s^y is the whole of y whatever n is, stop words and
+    all, for every task (True), none (False) or the tasks named. Distinct n-grams are embedded once per 20,000
+    examples.
+
+    Raises :class:`~taskgram_utils.errors.InputError` for n below 1, an unknown ``stopwords``, missing columns, missing
+    texts, repeated examples, and where no example has a pair.
+    """
+    return _table(examples, n, embedding, None, stopwords, whole_answer, stopwords_x, stopwords_y)
+
+
+def mine(
+    examples: pd.DataFrame,
+    n: int,
+    gamma: float | Mapping[str, float],
+    embedding: Embedding,
+    stopwords: str = "mined",
+    whole_answer: bool | Collection[str] = False,
+    stopwords_x: Collection[str] = ENGLISH_STOPWORDS,
+    stopwords_y: Collection[str] = ENGLISH_STOPWORDS,
+) -> pd.DataFrame:
+    r"""The task-gram table :math:`H_n(T)`: the pairs of :func:`candidates` whose cosine is above ``gamma``.
+
+    ``gamma``: one threshold in (0, 1), or one per task. Returns task, group, example_id, n, sx, sy, start, end, cosine.
+
+    Raises :class:`~taskgram_utils.errors.InputError` as :func:`candidates` does, for a ``gamma`` outside (0, 1) or
+    absent for a task, and where no pair of any example passes.
+    """
+    return _table(examples, n, embedding, gamma, stopwords, whole_answer, stopwords_x, stopwords_y)
+
+
+def calibrate(
+    examples: pd.DataFrame,
+    n: int,
+    embedding: Embedding,
+    share: float = 0.05,
+    draws: int = 100_000,
+    seed: int = 0,
+    stopwords: str = "mined",
+    whole_answer: bool | Collection[str] = False,
+    stopwords_x: Collection[str] = ENGLISH_STOPWORDS,
+    stopwords_y: Collection[str] = ENGLISH_STOPWORDS,
+    within_group: bool = True,
+) -> pd.DataFrame:
+    """Per task the smallest γ (three decimals) at which at most ``share`` of pairs shuffled across examples pass.
+
+    A shuffled pair is the s^x of a random pair with the s^y of a random pair of another example of the task, and of its
+    group where ``within_group`` is set (then γ is also above what any question of a kind shares with any answer of it);
+    pairs that the first example holds itself are no shuffled pairs. At most 20,000 examples a task are drawn from.
+
+    Returns task, n, gamma, shuffled_share and own_share (of the drawn pairs, shuffled and as they are, that pass), auc
+    (chance that an own pair's cosine is above a shuffled one's), shuffled_pairs.
+    ``calibrate(...).set_index("task").gamma.to_dict()`` is what :func:`mine` takes.
+
+    Raises :class:`~taskgram_utils.errors.InputError` as :func:`candidates` does, where fewer than 20 shuffled pairs
+    can be drawn for a task, and where no γ below 1 keeps ``share``.
+    """
+    require(0 < share < 1, f"calibration: share must lie between 0 and 1, got {share}")
+    examples = _checked(examples, n, stopwords)
+    rows = []
+    for task, part in examples.groupby("task", sort=False, dropna=False):
+        rng = np.random.default_rng(seed)
+        part = part.iloc[np.sort(rng.permutation(len(part))[:_BLOCK])]
+        part = part.sort_values("group", kind="stable") if within_group else part
+        grams = _grams(part, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
+        groups = part["group"].factorize(use_na_sentinel=False)[0] if within_group else np.zeros(len(part), int)
+        own, shuffled = _shuffle(grams, groups, draws, rng)
+        name = "the examples" if pd.isna(task) else f"task {task}"
+        require(
+            len(shuffled) >= 20,
+            f"calibration: {name}, n = {n}: only {len(shuffled)} pairs could be shuffled across examples; more "
+            "examples are needed, or within_group=False",
+        )
+        shuffled = np.sort(shuffled)
+        edge = shuffled[len(shuffled) - 1 - math.floor(share * len(shuffled))]
+        gamma = max(0.001, math.ceil(round(float(edge) * 1000, 6)) / 1000)
+        require(
+            gamma < 1,
+            f"calibration: {name}, n = {n}: {embedding.name} gives {share:.0%} of shuffled pairs a cosine of 1",
+        )
+        ranks = rankdata(np.concatenate([own, shuffled]))[: len(own)]
+        auc = (ranks.mean() - (len(own) + 1) / 2) / len(shuffled)
+        passing = float((shuffled > gamma).mean()), float((own > gamma).mean())
+        rows.append((task, n, gamma, *passing, auc, len(shuffled)))
+    return pd.DataFrame(rows, columns=["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"])
+
+
+def holds_truth(pairs: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
+    """bool [pairs]: whether sx and sy hold, as words that follow each other, the two of a true pair of the example.
+
+    ``truth``: example_id, sx, sy (and task, where ids recur between tasks), words or n-grams in normalised form.
+    """
+    require_columns(truth, ["example_id", "sx", "sy"], "truth")
+    keys = [c for c in ("task", "example_id") if c in truth.columns]
+    known: dict[tuple, list[tuple[str, str]]] = {}
+    for *key, sx, sy in truth[[*keys, "sx", "sy"]].itertuples(index=False):
+        known.setdefault(tuple(key), []).append((f" {sx} ", f" {sy} "))
+    return np.array([
+        any(a in f" {sx} " and b in f" {sy} " for a, b in known.get(tuple(key), ()))
+        for *key, sx, sy in pairs[[*keys, "sx", "sy"]].itertuples(index=False)
+    ], bool)  # fmt: skip
+
+
+def precision_recall(pairs: pd.DataFrame, truth, gammas) -> pd.DataFrame:
+    """Precision and recall of the pairs above each γ, against a known truth.
+
+    ``pairs``: candidates with their cosine; ``truth``: bool [pairs], whether a pair carries the task. Returns gamma,
+    mined, true_mined, precision (null where nothing is mined), recall (of the true candidates), f1.
+
+    Raises :class:`~taskgram_utils.errors.InputError` where the two differ in length or no candidate is true.
+    """
+    require_columns(pairs, ["cosine"], "pairs")
+    truth, gammas = np.asarray(truth, bool), np.atleast_1d(np.asarray(gammas, float))
+    require(truth.shape == (len(pairs),), f"precision and recall: {len(pairs)} pairs, but truth of shape {truth.shape}")
+    require(truth.any(), "precision and recall: no candidate pair is true; check how truth was made")
+    cosine = pairs["cosine"].to_numpy(float)
+    mined = len(cosine) - np.searchsorted(np.sort(cosine), gammas, side="right")
+    hits = truth.sum() - np.searchsorted(np.sort(cosine[truth]), gammas, side="right")
+    precision = np.divide(hits, mined, out=np.full(len(gammas), np.nan), where=mined > 0)
+    recall = hits / truth.sum()
+    f1 = 2 * hits / (mined + truth.sum())
+    return pd.DataFrame(
+        {"gamma": gammas, "mined": mined, "true_mined": hits, "precision": precision, "recall": recall, "f1": f1}
+    )
+
+
+def _checked(examples: pd.DataFrame, n: int, stopwords: str) -> pd.DataFrame:
+    require(isinstance(n, int | np.integer) and n >= 1, f"mining: n must be a whole number of 1 or more, got {n}")
+    require(stopwords in STOPWORDS, f"mining: stopwords must be one of {', '.join(STOPWORDS)}, got {stopwords}")
+    require_columns(examples, ["example_id", "x", "y"], "examples")
+    require(len(examples), "examples: the table is empty")
+    kept = {c: examples[c] if c in examples.columns else None for c in ("task", "group")}
+    examples = examples.assign(**kept, example_id=examples["example_id"].astype("str"))
+    missing = examples.loc[examples["x"].isna() | examples["y"].isna(), "example_id"]
+    require(missing.empty, f"examples: x or y is missing in {len(missing)} rows (first: {', '.join(missing[:1])})")
+    twice = examples.loc[examples.duplicated(["task", "example_id"]), "example_id"]
+    require(twice.empty, f"examples: example_id {', '.join(twice[:1])} stands there more than once in its task")
+    return examples
+
+
+def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y) -> _Grams:
+    """The distinct n-grams of each example's x and y, embedded."""
+    removed = stopwords != "kept" and n <= STOPWORDS_UP_TO
+    without_x, without_y = (frozenset(stopwords_x), frozenset(stopwords_y)) if removed else (frozenset(), frozenset())
+    require(not isinstance(whole_answer, str), "mining: whole_answer must be True, False or a set of task names")
+    ids: dict[str, int] = {}
+    x, y, places, xs, ys = [], [], [], [0], [0]
+    for task, text_x, text_y in zip(examples["task"], examples["x"], examples["y"], strict=True):
+        whole = whole_answer if isinstance(whole_answer, bool) else task in whole_answer
+        x.extend(ids.setdefault(g, len(ids)) for g in _spans(text_x, n, without_x))
+        found = _spans(text_y, None, frozenset()) if whole else _spans(text_y, n, without_y)
+        y.extend(ids.setdefault(g, len(ids)) for g in found)
+        places.extend(found.values())
+        xs.append(len(x))
+        ys.append(len(y))
+    texts = list(ids)
+    x, xs, y, ys = (np.array(v, np.int64) for v in (x, xs, y, ys))
+    return _Grams(texts, embedding.encode(texts), x, xs, y, ys, np.array(places, np.int64).reshape(-1, 2))
+
+
+def _spans(text: str, n: int | None, without: frozenset[str]) -> dict[str, tuple[int, int]]:
+    """The distinct n-grams of ``text`` (n = None: all its words) with the characters of their first occurrence."""
+    tokens = [w for w in word_spans(text) if w.text not in without]
+    n = n or max(1, len(tokens))
+    spans: dict[str, tuple[int, int]] = {}
+    for i in range(len(tokens) - n + 1):
+        spans.setdefault(" ".join(w.text for w in tokens[i : i + n]), (tokens[i].start, tokens[i + n - 1].end))
+    return spans
+
+
+def _pairs(grams: _Grams, gammas: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Per example: its number, rows of s^x, places in ``y`` and cosine of its pairs above γ: one matrix product."""
+    for i in range(len(gammas)):
+        x, y = slice(*grams.xs[i : i + 2]), slice(*grams.ys[i : i + 2])
+        a, b = grams.x[x], grams.y[y]
+        cosine = np.clip(grams.vectors[a] @ grams.vectors[b].T, -1, 1)
+        row, column = np.nonzero((a[:, None] != b) & (cosine > gammas[i]))
+        yield np.full(len(row), i), a[row], column + y.start, cosine[row, column]
+
+
+def _table(examples, n, embedding, gamma, stopwords, whole_answer, stopwords_x, stopwords_y) -> pd.DataFrame:
+    examples = _checked(examples, n, stopwords)
+    gammas = _gammas(examples["task"], gamma)
+    parts, closest, pairs = [], -1.0, 0
+    for at in tqdm(range(0, len(examples), _BLOCK), desc=f"mining n={n}", unit="block", disable=None, leave=False):
+        block, limit = examples.iloc[at : at + _BLOCK], gammas[at : at + _BLOCK]
+        grams = _grams(block, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
+        found = [np.concatenate(column) for column in zip(*_pairs(grams, limit), strict=True)]
+        example, sx, sy, cosine = found
+        texts = np.array(grams.texts, dtype=object)
+        frame = block[["task", "group", "example_id"]].take(example).reset_index(drop=True)
+        frame["n"] = n
+        frame["sx"], frame["sy"] = (pd.array(texts[codes], dtype="str") for codes in (sx, grams.y[sy]))
+        frame["start"], frame["end"] = grams.places[sy].T
+        frame["cosine"] = cosine.astype(float)
+        parts.append(frame)
+        if not len(frame):
+            everything = [c for *_, c in _pairs(grams, np.full(len(block), -2.0)) if len(c)]
+            pairs += sum(map(len, everything))
+            closest = max([closest, *(float(c.max()) for c in everything)])
+    table = pd.concat(parts, ignore_index=True)
+    if table.empty:
+        require(pairs, f"mining: no example has a {n}-gram in its x and another in its y (stop words: {stopwords})")
+        raise InputError(
+            f"mining: no pair of {pairs} at n = {n} has a cosine above gamma; the closest has {closest:.3f}"
+        )
+    return table[COLUMNS]
+
+
+def _gammas(tasks: pd.Series, gamma: float | Mapping[str, float] | None) -> np.ndarray:
+    if gamma is None:
+        return np.full(len(tasks), -2.0)
+    if isinstance(gamma, Mapping):
+        absent = [str(t) for t in tasks.unique() if t not in gamma]
+        require(not absent, f"mining: gamma is given per task, but not for {', '.join(absent)}")
+        out = tasks.map(dict(gamma)).to_numpy(float)
+    else:
+        out = np.full(len(tasks), gamma, float)
+    wrong = out[~((out > 0) & (out < 1))]
+    require(not len(wrong), f"mining: gamma must lie between 0 and 1, got {', '.join(map(str, wrong[:1]))}")
+    return out
+
+
+def _shuffle(grams: _Grams, groups: np.ndarray, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of random own pairs, and of the same s^x with the s^y of another example; ``groups`` is sorted."""
+    nx, ny = np.diff(grams.xs), np.diff(grams.ys)
+    ends = np.cumsum(nx * ny)
+    if not ends[-1]:
+        return np.zeros(0), np.zeros(0)
+    last = np.searchsorted(groups, groups, side="right")
+    first = np.searchsorted(groups, groups, side="left")
+    low, high = np.r_[0, ends][first], ends[last - 1]
+
+    def pair(number):
+        example = np.searchsorted(ends, number, side="right")
+        inside = number - ends[example] + (nx * ny)[example]
+        return example, grams.xs[example] + inside // ny[example], grams.ys[example] + inside % ny[example]
+
+    example, x, y = pair(rng.integers(ends[-1], size=draws))
+    other, _, elsewhere = pair(rng.integers(low[example], high[example]))
+    x, y, elsewhere = grams.x[x], grams.y[y], grams.y[elsewhere]
+    own = y != x
+    owned = np.repeat(np.arange(len(ny)), ny) * len(grams.texts) + grams.y
+    shuffled = (other != example) & (x != elsewhere) & ~np.isin(example * len(grams.texts) + elsewhere, owned)
+    return _cosines(grams.vectors, x[own], y[own]), _cosines(grams.vectors, x[shuffled], elsewhere[shuffled])
+
+
+def _cosines(vectors: np.ndarray, a: np.ndarray, b: np.ndarray, block: int = 1 << 14) -> np.ndarray:
+    parts = [
+        np.einsum("ij,ij->i", vectors[a[i : i + block]], vectors[b[i : i + block]]) for i in range(0, len(a), block)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)

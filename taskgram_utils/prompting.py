@@ -1,0 +1,252 @@
+"""Prompt optimisation: rewrite an instruction towards, or away from, what the corpus says often; then its accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from taskgram_utils.counting.base import Counter
+from taskgram_utils.errors import require, require_columns
+from taskgram_utils.ngrams import ngrams, size, words
+
+DIRECTIONS = {"memorization": 1, "generalization": -1}
+"""What the prompt is optimised for, and the sign of the score that is to rise."""
+
+
+class Proposer(Protocol):
+    """Rewrites prompts: ``history`` is (prompt, score) from worst to best in the sense of ``direction``."""
+
+    def __call__(
+        self, history: Sequence[tuple[str, float]], direction: str, proposals: int, rng: np.random.Generator
+    ) -> list[str]: ...
+
+
+class PromptScore:
+    r"""Mean number of documents that hold a prompt's distinct n-grams, :math:`|G_n(u)|^{-1}\sum_{s\in G_n(u)} C(s)`.
+
+    Every n-gram is counted once, in batches, however many prompts hold it. An instruction that holds ``{x}`` is
+    scored on the text before and after it: no n-gram reaches across the input.
+    """
+
+    def __init__(self, counter: Counter, n: int):
+        require(n >= 1, f"prompt score: n must be 1 or more, got {n}")
+        require(counter.unit == "documents", f"prompt score: needs document counts, the counter gives {counter.unit}")
+        self.n, self._counter, self._counts = n, counter, {}
+
+    def grams(self, prompt: str) -> list[str]:
+        """The distinct n-grams of a prompt, in order; the first and the last one included."""
+        return list(dict.fromkeys(g for part in prompt.split("{x}") for g in ngrams(words(part), self.n)))
+
+    def prepare(self, grams: Sequence[str]) -> None:
+        """Count n-grams before they are asked for: one pass over the corpus instead of one a round."""
+        new = [g for g in dict.fromkeys(grams) if g not in self._counts]
+        if new:
+            self._counts.update(zip(new, np.asarray(self._counter.count(new)).tolist(), strict=True))
+
+    def __call__(self, prompts: Sequence[str]) -> np.ndarray:
+        """float64 [prompts], documents. Raises InputError for a prompt of fewer than n words."""
+        held = [self.grams(p) for p in prompts]
+        short = [p for p, g in zip(prompts, held, strict=True) if not g]
+        require(not short, f"prompt score: no {self.n}-gram in the prompt {short[0]!r}" if short else "")
+        self.prepare([g for grams in held for g in grams])
+        return np.array([np.mean([self._counts[g] for g in grams]) for grams in held])
+
+
+class Fragments(NamedTuple):
+    """Proposer without a language model: swaps, adds, removes and replaces fragments of the instruction.
+
+    ``pool``: sentences or clauses, each used at most once in a prompt; a prompt is some of them joined by ``join``.
+    ``bounds``: fewest and most words of a prompt. It rewrites one of the ``keep`` best prompts so far.
+    """
+
+    pool: tuple[str, ...]
+    join: str = " "
+    bounds: tuple[int, int] = (3, 25)
+    keep: int = 4
+
+    def reachable(self, n: int) -> list[str]:
+        """Every n-gram that any joining of fragments can hold, so that all can be counted at once."""
+        tokens = [words(f) for f in self.pool]
+        found: dict[str, None] = {}
+
+        def grow(used: tuple[int, ...], tail: list[str]) -> None:
+            # ``tail``: the last n - 1 words so far; a fragment is appended while they still reach into what follows.
+            for i in (i for i in range(len(tokens)) if i not in used):
+                text = tail + tokens[i]
+                found.update(dict.fromkeys(ngrams(text, n)))
+                if n > 1 and (not used or len(tokens[i]) < n - 1):
+                    grow((*used, i), text[len(text) - (n - 1) :] if len(text) >= n else text)
+
+        grow((), [])
+        return list(found)
+
+    def parts(self, prompt: str) -> tuple[str, ...]:
+        """The fragments of a prompt; raises InputError where it is not made of the pool's."""
+        out, rest = [], prompt
+        by_length = sorted(self.pool, key=len, reverse=True)
+        while rest:
+            part = next((f for f in by_length if rest == f or rest.startswith(f + self.join)), None)
+            require(part, f"prompt {prompt!r}: not made of the fragments of the pool (at {rest!r})")
+            out.append(part)
+            rest = rest[len(part) + len(self.join) :]
+        return tuple(out)
+
+    def __call__(self, history, direction, proposals, rng) -> list[str]:
+        seen = {p for p, _ in history}
+        best = [self.parts(p) for p, _ in history[-self.keep :]]
+        out: dict[str, None] = {}
+        for _ in range(20 * proposals):  # some moves leave the bounds or repeat a prompt
+            if len(out) == proposals:
+                break
+            prompt = self.join.join(self._move(list(best[rng.integers(len(best))]), rng))
+            if prompt not in seen and self.bounds[0] <= size(prompt) <= self.bounds[1]:
+                out[prompt] = None
+        return list(out)
+
+    def _move(self, parts: list[str], rng: np.random.Generator) -> list[str]:
+        unused = [f for f in self.pool if f not in parts]
+        moves = ["swap", "remove"] * (len(parts) > 1) + ["add", "replace"] * bool(unused)
+        if not moves:
+            return parts
+        move, place = moves[rng.integers(len(moves))], int(rng.integers(len(parts)))
+        if move == "swap":
+            other = (place + 1 + int(rng.integers(len(parts) - 1))) % len(parts)
+            parts[place], parts[other] = parts[other], parts[place]
+        elif move == "remove":
+            del parts[place]
+        elif move == "add":
+            parts.insert(int(rng.integers(len(parts) + 1)), unused[rng.integers(len(unused))])
+        else:
+            parts[place] = unused[rng.integers(len(unused))]
+        return parts
+
+
+class ChatProposer(NamedTuple):
+    """Proposer that asks a language model, as the paper does, for a better instruction given prompts and their scores.
+
+    ``generate``: a request to its answer (a local chat model); ``bounds``: fewest and most words of a prompt;
+    ``shown``: prompts shown. A line of the answer is a proposal; one outside the bounds or seen before is dropped.
+    """
+
+    generate: Callable[[str], str]
+    bounds: tuple[int, int] = (3, 25)
+    shown: int = 8
+
+    def __call__(self, history, direction, proposals, rng) -> list[str]:
+        shown = "\n".join(f"score {score:.1f}: {prompt}" for prompt, score in history[-self.shown :])
+        aim = "higher" if DIRECTIONS[direction] > 0 else "lower"
+        request = (
+            f"These instructions for one task have scores; the last is the best so far.\n{shown}\n"
+            f"Write {proposals} new instructions for the same task, each of {self.bounds[0]} to {self.bounds[1]} "
+            f"words, with {aim} scores. One a line, nothing else."
+        )
+        seen = {p for p, _ in history}
+        lines = [line.strip().lstrip("-*0123456789.) ").strip("\"' ") for line in self.generate(request).splitlines()]
+        fits = [s for s in lines if s not in seen and self.bounds[0] <= size(s) <= self.bounds[1]]
+        return list(dict.fromkeys(fits))[:proposals]
+
+
+def optimize(
+    start: str,
+    proposer: Proposer,
+    score: PromptScore,
+    rounds: int = 20,
+    proposals: int = 8,
+    seeds: Sequence[int] = (0, 1, 2),
+    directions: Sequence[str] = tuple(DIRECTIONS),
+) -> pd.DataFrame:
+    """Rewrite ``start`` for many rounds in each direction from each seed, and return all that was tried.
+
+    Round 0 is ``start``; in each later round the proposer sees what was tried and its rewrites are scored. All
+    directions and seeds go through a round together, so that their n-grams are counted in one batch. Returns the
+    history: direction, seed, round, prompt, score (documents), best (whether the prompt is the best so far in its
+    direction, the first of equals).
+
+    Raises :class:`~taskgram_utils.errors.InputError` for an unknown direction, no seed, no round, or a prompt too short
+    to score.
+    """
+    unknown = [d for d in directions if d not in DIRECTIONS]
+    require(not unknown and directions, f"prompts: direction {', '.join(unknown)}: not one of {', '.join(DIRECTIONS)}")
+    require(seeds, "prompts: no seed given")
+    require(rounds >= 1 and proposals >= 1, "prompts: at least one round and one proposal a round are needed")
+    if isinstance(proposer, Fragments):
+        score.prepare([*score.grams(start), *proposer.reachable(score.n)])
+    runs = [(d, s) for d in directions for s in seeds]
+    # Both directions of a seed draw from the same stream: they differ by what they are after, not by luck.
+    rngs = {run: np.random.default_rng([run[1], 0]) for run in runs}
+    first = float(score([start])[0])
+    tried = {run: [(start, first)] for run in runs}
+    rows = [(*run, 0, start, first) for run in runs]
+    for number in tqdm(range(1, rounds + 1), desc="prompts", unit="round", disable=None, leave=False):
+        new = {}
+        for run in runs:
+            sign = DIRECTIONS[run[0]]
+            history = sorted(reversed(tried[run]), key=lambda entry, sign=sign: sign * entry[1])
+            new[run] = [p for p in proposer(history, run[0], proposals, rngs[run]) if score.grams(p)]
+        scores = iter(score([p for run in runs for p in new[run]]).tolist())
+        for run in runs:
+            entries = [(p, next(scores)) for p in new[run]]
+            tried[run] += entries
+            rows += [(*run, number, p, s) for p, s in entries]
+    history = pd.DataFrame(rows, columns=["direction", "seed", "round", "prompt", "score"])
+    history = history.sort_values(["direction", "seed", "round"], kind="stable", ignore_index=True)
+    gain = history["score"] * history["direction"].map(DIRECTIONS)
+    so_far = gain.groupby([history["direction"], history["seed"]]).cummax()
+    earlier = so_far.groupby([history["direction"], history["seed"]]).shift()
+    history["best"] = (gain > earlier) | earlier.isna()
+    return history
+
+
+def accuracy(
+    history: pd.DataFrame, evaluate: Callable[[str], np.ndarray | float], rounds: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """Accuracy of the best prompt after each of ``rounds`` (default: the first and the last), on examples held out.
+
+    ``evaluate(prompt)`` gives the scores of the same held-out examples, float [examples], for every prompt; each
+    distinct prompt is evaluated once. Returns direction, seed, round, prompt, score, accuracy (mean), examples, and
+    correct (the scores themselves, for :func:`gap`).
+    """
+    require_columns(history, ["direction", "seed", "round", "prompt", "score", "best"], "history of prompts")
+    asked = sorted(set(rounds)) if rounds is not None else [0, int(history["round"].max())]
+    best = history[history["best"]]
+    table = pd.concat(
+        [best[best["round"] <= r].groupby(["direction", "seed"]).tail(1).assign(round=r) for r in asked],
+        ignore_index=True,
+    )
+    prompts = tqdm(table["prompt"].unique(), desc="prompts: accuracy", unit="prompt", disable=None, leave=False)
+    scores = {p: np.atleast_1d(np.asarray(evaluate(p), float)) for p in prompts}
+    lengths = {len(s) for s in scores.values()}
+    require(len(lengths) == 1, f"prompts: evaluated on different numbers of examples: {sorted(lengths)}")
+    table["correct"] = [scores[p] for p in table["prompt"]]
+    table["accuracy"] = [scores[p].mean() for p in table["prompt"]]
+    table["examples"] = lengths.pop()
+    return table[["direction", "seed", "round", "prompt", "score", "accuracy", "examples", "correct"]]
+
+
+def gap(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Accuracy under memorization prompts minus under generalization prompts, per round, with a 95% interval.
+
+    ``table``: from :func:`accuracy`. The difference is paired by example and averaged over seeds; the percentile
+    interval resamples examples and seeds. Returns round, estimate, low, high, seeds, examples.
+    """
+    require_columns(table, ["direction", "seed", "round", "correct"], "accuracy of prompts")
+    rng, rows = np.random.default_rng(seed), []
+    for number, part in table.groupby("round"):
+        kinds = {d: p.sort_values("seed") for d, p in part.groupby("direction")}
+        require(set(kinds) == set(DIRECTIONS), f"prompts: a gap needs both of {', '.join(DIRECTIONS)}")
+        first, second = (kinds[d] for d in DIRECTIONS)
+        require(
+            list(first["seed"]) == list(second["seed"]), "prompts: the two directions were run from different seeds"
+        )
+        difference = np.stack(first["correct"].to_list()) - np.stack(second["correct"].to_list())
+        runs, examples = difference.shape
+        weights = rng.multinomial(runs, np.full(runs, 1 / runs), size=draws) / runs
+        means = weights @ difference  # [draws, examples]: the mean over resampled seeds
+        chosen = rng.multinomial(examples, np.full(examples, 1 / examples), size=draws) / examples
+        low, high = np.quantile((means * chosen).sum(axis=1), [0.025, 0.975])
+        rows.append((number, difference.mean(), low, high, runs, examples))
+    return pd.DataFrame(rows, columns=["round", "estimate", "low", "high", "seeds", "examples"])

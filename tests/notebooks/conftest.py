@@ -1,0 +1,105 @@
+"""The site that the page tests look at: the one built in this checkout, else the book's prose over stub chapters."""
+
+import contextlib
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from taskgram_utils import book
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FULL = "04_memorization_analysis"
+FIGURE = {
+    "mystnb": {
+        "figure": {"name": "fig-TASKKEY", "caption": "Log probability against log count, TASKNAME."},
+        "image": {"alt": "A rising line of four points", "width": "80%"},
+    }
+}
+PROSE = """(sec-TASKKEY)=
+# Stub: TASKNAME
+See {ref}`sec-method-mem`, {eq}`eq-mem`, {term}`document`, {cite:p}`wang2025generalization`, {numref}`fig-TASKKEY` and
+{numref}`tab-TASKKEY`. There are {glue:text}`points-TASKKEY` points."""
+TABLE = """````{table} A table that is wide enough to need scrolling on a phone
+:name: tab-TASKKEY
+
+```{glue:md} table-TASKKEY
+:format: myst
+```
+````"""
+EXERCISE = """```{exercise} Count again
+:label: ex-TASKKEY
+
+How many points lie above the line?
+```
+
+````{solution} ex-TASKKEY
+:class: dropdown
+
+None does.
+````"""
+
+
+def _write(root: Path, name: str, *cells) -> None:
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": spec}), root / "notebooks" / f"{name}.ipynb")
+
+
+def _parameters(text: str):
+    return new_code_cell(text, metadata={"tags": ["parameters"]})
+
+
+def lay_out(root: Path) -> None:
+    """The book's own prose, configuration and contents over stub chapters that run in a second each; every key that a
+    prose page takes from a chapter is glued by its stub."""
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(REPOSITORY / name, root)
+    shutil.copytree(REPOSITORY / "book", root / "book")
+    (root / "notebooks" / "runs").mkdir(parents=True)
+    (root / "notebooks" / "runs" / "tiny.yaml").write_text("draws: 20\n")
+    prose = "".join(p.read_text(encoding="utf-8") for p in (root / "book").glob("*.md"))
+    wanted = set(re.findall(r"notebooks/(\w+)\.ipynb::([\w-]+)", prose))
+    for name in dict.fromkeys(re.findall(r"notebooks/(\w+)", (root / "_toc.yml").read_text())):
+        if name.startswith("04_"):
+            continue
+        glued = "\n".join(f"glue({key!r}, 'filled', display=False)" for page, key in wanted if page == name)
+        _write(
+            root,
+            name,
+            new_markdown_cell(f"# Stub {name}"),
+            _parameters('run = "miniature"  # the run\nn = 3  # words'),
+            new_code_cell(f"from myst_nb import glue\n{glued}"),
+        )
+    _write(
+        root,
+        FULL,
+        new_markdown_cell(PROSE),
+        _parameters('run = "miniature"  # the run\ntask = "translation"  # the task\nn = 3  # words'),
+        new_code_cell(
+            "import matplotlib.pyplot as plt\nimport pandas as pd\n"
+            "from IPython.display import Markdown\nfrom myst_nb import glue"
+        ),
+        new_code_cell("glue('points-TASKKEY', 4, display=False)"),
+        new_code_cell("figure, axes = plt.subplots()\naxes.plot([1, 2, 3, 4]);", metadata=FIGURE),
+        new_code_cell(
+            "frame = pd.DataFrame({f'a_long_column_{i}': [1.5, 2.5] for i in range(12)})\n"
+            "glue('table-TASKKEY', Markdown(frame.to_markdown(index=False)), display=False)\nframe"
+        ),
+        new_markdown_cell(TABLE),
+        new_markdown_cell(EXERCISE),
+    )
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """Folder of the rendered pages."""
+    built = REPOSITORY / "build" / "book" / "html"
+    if (built / "index.html").exists():
+        return built
+    root = tmp_path_factory.mktemp("book")
+    lay_out(root)
+    with contextlib.chdir(root):
+        return book.build("tiny", strict=True, progress=False).parent

@@ -1,0 +1,129 @@
+"""The rendered pages in a real browser, from disk and with the network off: what a reader sees."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+WIDTHS = (1280, 390)
+
+pytestmark = [
+    pytest.mark.pages,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}: install it, or name one in CHROMIUM"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=WIDTHS)
+def width(request) -> int:
+    return request.param
+
+
+@pytest.fixture
+def visit(browser, width, site):
+    """Open a page, wait for its formulas, and fail on any error in it and on anything asked of the network."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+    problems: list[str] = []
+    page = context.new_page()
+    page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+    page.on("requestfailed", lambda request: problems.append(f"{page.url} asks for {request.url}"))
+    page.on("request", lambda r: problems.append(r.url) if re.match("https?:|wss?:", r.url) else None)
+
+    def open_page(name: str):
+        page.goto(f"file://{site / name}")
+        page.wait_for_load_state("load")
+        if page.locator(".math").count():
+            page.wait_for_function("document.querySelectorAll('.math').length <= "
+                                   "document.querySelectorAll('.math mjx-container').length")  # fmt: skip
+        return page
+
+    yield open_page
+    context.close()
+    assert not problems
+
+
+def names(site: Path) -> list[str]:
+    return sorted(str(p.relative_to(site)) for folder in ("book", "notebooks") for p in (site / folder).glob("*.html"))
+
+
+def test_every_page_fits_its_width(visit, site, width):
+    assert len(names(site)) > 10
+    for name in names(site):
+        page = visit(name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert page.locator("article h1").count() == 1, name
+
+
+def test_index_leads_to_the_introduction(visit):
+    page = visit("index.html")
+    page.wait_for_url("**/book/intro.html")
+    assert "language model" in page.locator("article h1").inner_text()
+
+
+def test_formulas_are_drawn_and_numbered(visit):
+    page = visit("book/method.html")
+    assert page.locator("mjx-container svg").count() > 30
+    assert page.locator("mjx-merror, [data-mml-node=merror]").count() == 0
+    box = page.locator("#equation-eq-mem mjx-container svg").bounding_box()
+    assert box and box["width"] > 100 and box["height"] > 20
+    assert page.locator(".eqno").count() > 15
+
+
+def test_search_finds(visit):
+    page = visit("search.html?q=placebo")
+    page.wait_for_selector("#search-results li a")
+    found = page.locator("#search-results li a").all_inner_texts()
+    assert "Method" in found and "Glossary" in found
+    visit("search.html?q=zyzzyvas").wait_for_function("!document.querySelector('#search-progress, .dots')?.innerText")
+    assert page.locator("#search-results li").count() == 0
+
+
+def test_figures_are_shown_and_described(visit, site):
+    seen = 0
+    for name in names(site):
+        page = visit(name)
+        for image in page.locator("article img").all():
+            image.scroll_into_view_if_needed()
+            assert image.evaluate("i => i.complete && i.naturalWidth > 50 && i.getBoundingClientRect().width > 50"), (
+                name
+            )
+            assert len(image.get_attribute("alt") or "") > 15, f"{name}: a figure without words"
+            seen += 1
+    assert seen >= 4
+
+
+def test_a_chapter_ends_with_its_run(visit):
+    page = visit("notebooks/04_factual_qa.html")
+    box = page.locator(".this-run")
+    assert box.count() == 1
+    assert "factual_qa" in box.inner_text() and "04_memorization_analysis.ipynb" in box.inner_text()
+    link = box.locator("a.download")
+    assert link.count() == 1 and link.get_attribute("href").endswith("manifest.json")
+
+
+def test_a_solution_is_hidden_until_asked_for(visit):
+    page = visit("notebooks/04_factual_qa.html")
+    solution = page.locator(".solution.dropdown").first
+    inside = solution.locator("p:not(.admonition-title), .cell, ul").first
+    assert not inside.is_visible()
+    solution.locator(".toggle-button, summary, .admonition-title").first.click()
+    assert inside.is_visible()
+
+
+def test_words_lead_to_the_glossary(visit):
+    page = visit("book/method.html")
+    page.locator("a[href*='glossary.html#term-document']").first.click()
+    page.wait_for_url("**/glossary.html#term-document")
+    assert page.locator("#term-document").is_visible()

@@ -1,0 +1,257 @@
+"""Planning, running, staging and rendering, with papermill and Jupyter Book themselves on books of a few pages."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from taskgram_utils import book
+from taskgram_utils.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
+FIRST = 'run = "miniature"  # the run\nn = 3  # words of an n-gram\ngamma = 0.7  # threshold'
+TASK = 'run = "miniature"  # the run\ntask = "translation"  # the task\nn = 3  # words of an n-gram'
+
+
+def write(root: Path, name: str, parameters: str, *sources: str, title: str = "A page") -> Path:
+    cells = [new_markdown_cell(f"# {title}"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    path = root / "notebooks" / f"{name}.ipynb"
+    nbformat.write(new_notebook(cells=cells + [new_code_cell(s) for s in sources], metadata={"kernelspec": SPEC}), path)
+    return path
+
+
+def contents(root: Path, *pages: str) -> None:
+    toc = {
+        "format": "jb-book",
+        "root": "book/intro",
+        "parts": [{"caption": "All", "chapters": [{"file": p} for p in pages]}],
+    }
+    (root / "_toc.yml").write_text(yaml.safe_dump(toc))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A project with two notebooks and three pages, one notebook being run for two tasks; the working directory."""
+    (tmp_path / "notebooks" / "runs").mkdir(parents=True)
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "intro.md").write_text("# The start\n\nA page.\n")
+    (tmp_path / "book" / "api.md").write_text("# Functions\n\n<!-- API -->\n")
+    (tmp_path / "book" / "rerun.md").write_text("# Again\n\n<!-- PARAMETERS -->\n")
+    (tmp_path / "notebooks" / "runs" / "tiny.yaml").write_text("draws: 20\nkappa: 1.0\n")
+    (tmp_path / "book" / "references.bib").write_text("")
+    config = yaml.safe_load((REPOSITORY / "_config.yml").read_text(encoding="utf-8"))
+    config["sphinx"]["config"]["html_static_path"] = []
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
+    write(tmp_path, "01_first", FIRST, "import os\nn, gamma, os.environ['OMP_NUM_THREADS'], os.environ['TQDM_DISABLE']",
+          "os.environ['TASKGRAM_PARAMETERS']")  # fmt: skip
+    write(tmp_path, "04_memorization", TASK, "task, 'TASKKEY', 'TASKNAME', n", title="Page of TASKKEY")
+    contents(tmp_path, "notebooks/01_first", "notebooks/04_factual_qa", "notebooks/04_translation")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def output(root: Path, name: str, cell: int = -1) -> str:
+    notebook = nbformat.read(root / "build" / "run" / "tiny" / "notebooks" / f"{name}.ipynb", as_version=4)
+    return notebook.cells[cell].outputs[0].data["text/plain"]
+
+
+def values(plan: book.Plan) -> dict[str, dict]:
+    return {page.chapter.name: page.values for page in plan.pages}
+
+
+def test_pages_come_from_the_contents_and_are_filled_in(project):
+    found = book.chapters()
+    assert [(c.name, c.source.name, c.task) for c in found] == [
+        ("01_first", "01_first.ipynb", None),
+        ("04_factual_qa", "04_memorization.ipynb", "factual_qa"),
+        ("04_translation", "04_memorization.ipynb", "translation"),
+    ]
+    assert "'factual_qa', 'factual qa'" in book.filled(found[1]).cells[-1].source
+
+
+def test_a_page_without_a_notebook_is_an_error(project):
+    contents(project, "notebooks/07_nowhere")
+    with pytest.raises(InputError, match=r"no notebook notebooks/07_nowhere\.ipynb"):
+        book.chapters()
+
+
+def test_parameters_reach_one_chapter_its_pages_or_all(project):
+    assert values(book.plan("tiny"))["04_factual_qa"] == {"run": "tiny", "task": "factual_qa", "n": 3}
+    bare = values(book.plan("tiny", [("n", "5")]))
+    assert [v["n"] for v in bare.values()] == [5, 5, 5]
+    one = values(book.plan("tiny", [("04_translation.n", 2)]))
+    assert [v["n"] for v in one.values()] == [3, 3, 2]
+    both = values(book.plan("tiny", [("04_memorization.n", "2")]))
+    assert [v["n"] for v in both.values()] == [3, 2, 2]
+    plan = book.plan("tiny", [("draws", "50"), ("gamma", "1")])
+    assert plan.overrides == {"draws": 50} and plan.run["draws"] == 50
+    assert values(plan)["01_first"]["gamma"] == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "said"),
+    [
+        ("gama", "0.5", "nothing named 'gama' in any chapter or the run file"),
+        ("04_translation.gamma", "0.5", "nothing named 'gamma' in 04_translation"),
+        ("05_later.n", "3", "no chapter '05_later'"),
+        ("n", "many", "wanted int like 3, got 'many'"),
+        ("n", "2.5", "wanted int"),
+        ("n", "true", "wanted int"),
+        ("gamma", "[1]", "wanted float"),
+        ("kappa", "high", "wanted float"),
+        ("n", "[", "cannot read"),
+        ("run", "other", "come from the run"),
+    ],
+)
+def test_a_wrong_parameter_is_refused(project, label, value, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        book.plan("tiny", [(label, value)])
+
+
+def test_an_unknown_run_is_refused(project):
+    with pytest.raises(InputError, match=r"run absent: no such run file \(there are: tiny\)"):
+        book.plan("absent")
+
+
+def test_a_notebook_must_declare_its_run(project):
+    write(project, "01_first", "n = 3  # words", "n")
+    with pytest.raises(InputError, match="its parameters lack run"):
+        book.plan("tiny")
+
+
+def test_execution_uses_the_parameters_and_is_not_repeated(project):
+    plan = book.plan("tiny", [("n", 5), ("draws", 50)])
+    assert book.execute(plan, progress=False) == ["01_first", "04_factual_qa", "04_translation"]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert output(project, "01_first", -2) == str((5, 0.7, str(max(1, cores // 2)), "1"))
+    assert json.loads(output(project, "01_first").strip("'")) == {"draws": 50}
+    assert output(project, "04_factual_qa") == "('factual_qa', 'factual_qa', 'factual qa', 5)"
+    assert book.execute(book.plan("tiny", [("n", 5), ("draws", 50)]), progress=False) == []
+    assert book.execute(book.plan("tiny", [("n", 5), ("draws", 50), ("04_translation.n", 2)]), False) == [
+        "04_translation"
+    ]
+    write(project, "01_first", FIRST, "n + 1")
+    again = [("n", 5), ("draws", 50), ("04_translation.n", 2)]
+    assert book.execute(book.plan("tiny", again), progress=False) == ["01_first"]
+    assert output(project, "01_first") == "6"
+
+
+def test_a_failed_notebook_is_one_line_and_never_staged(project):
+    write(project, "04_memorization", TASK, "task", "if task == 'translation':\n    raise ValueError('no\\npairs')")
+    with pytest.raises(InputError) as raised:
+        book.execute(book.plan("tiny"), progress=False)
+    message = str(raised.value)
+    assert len(message.splitlines()) == 1
+    assert message.startswith("notebooks/04_memorization.ipynb (translation), cell 4: ValueError: no pairs")
+    folder = project / "build" / "run" / "tiny" / "notebooks"
+    assert (folder / "unfinished" / "04_translation.ipynb").exists() and not (folder / "04_translation.ipynb").exists()
+    with pytest.raises(InputError, match="04_translation has not been run"):
+        book.stage(book.plan("tiny"))
+    pages = [p for p in book.plan("tiny").pages if not book.is_current(folder, p)]
+    assert [p.chapter.name for p in pages] == ["04_translation"], "what had run stays run"
+
+
+def test_standard_error_on_a_page_is_an_error(project):
+    write(project, "01_first", FIRST, "import warnings\nwarnings.warn('careless')")
+    with pytest.raises(InputError, match=r"01_first\.ipynb, cell 3 wrote to standard error: .*careless"):
+        book.execute(book.plan("tiny"), progress=False)
+
+
+def test_at_most_two_notebooks_at_a_time(project):
+    times = "import time\nbegan = time.time()\ntime.sleep(0.5)\nprint(began, time.time())"
+    names = [f"1{i}_page" for i in range(4)]
+    for name in names:
+        write(project, name, 'run = "miniature"  # the run', times)
+    contents(project, *(f"notebooks/{n}" for n in names))
+    book.execute(book.plan("tiny"), progress=False)
+    folder = project / "build" / "run" / "tiny" / "notebooks"
+    spans = []
+    for name in names:
+        text = nbformat.read(folder / f"{name}.ipynb", as_version=4).cells[-1].outputs[0].text
+        spans.append(tuple(map(float, text.split())))
+    most = max(sum(a <= moment < b for a, b in spans) for moment, _ in spans)
+    assert most <= 2
+
+
+def test_staging_appends_the_run_and_lists_what_can_be_set(project):
+    plan = book.plan("tiny", [("04_translation.n", 5)])
+    book.execute(plan, progress=False)
+    (plan.run.folder / "figures").mkdir()
+    (plan.run.folder / "figures" / "rise.csv").write_text("x,y\n1,2\n")
+    place = book.stage(plan)
+    box = nbformat.read(place / "notebooks" / "04_translation.ipynb", as_version=4).cells[-1]
+    assert box.cell_type == "markdown" and "| `n` | `5` |" in box.source and "| `run` | `'tiny'` |" in box.source
+    assert "papermill notebooks/04_memorization.ipynb out.ipynb -p run tiny -p n 5" in box.source
+    assert json.loads((place / "run" / "manifest.json").read_text())["parameters"] == {"draws": 20, "kappa": 1.0}
+    assert (place / "run" / "rise.csv").exists()
+    table = (place / "book" / "rerun.md").read_text()
+    assert "| `01_first` | `gamma` | `0.7` | threshold |" in table and table.count("04_memorization") == 3
+    assert "launch_buttons" not in yaml.safe_load((place / "_config.yml").read_text())
+
+
+def test_launch_buttons_follow_the_clones_origin(project):
+    subprocess.run(["git", "init", "-q", "."], check=True)
+    subprocess.run(["git", "remote", "add", "origin", "git@github.com:someone/taskgrams.git"], check=True)
+    plan = book.plan("tiny")
+    book.execute(plan, progress=False)
+    book.stage(plan)
+    page = book.render().parent / "notebooks" / "04_translation.html"
+    links = re.findall(r'href="(https://[^"]*(?:mybinder|colab)[^"]*)"', page.read_text(encoding="utf-8"))
+    assert len(links) == 2
+    for link in links:
+        assert link.endswith("notebooks/04_memorization.ipynb") and "someone/taskgrams" in link
+
+
+def test_render_is_strict_keeps_the_last_good_site_and_is_not_repeated(project):
+    index = book.build("tiny", strict=True, progress=False)
+    assert index == project / "build" / "book" / "html" / "index.html"
+    first = index.stat().st_mtime_ns
+    assert book.build("tiny", strict=True, progress=False) == index and index.stat().st_mtime_ns == first
+    (project / "book" / "intro.md").write_text("# The start\n\nSee {ref}`nowhere`.\n")
+    with pytest.raises(InputError, match=r"(?s)did not render \(1 warnings.*nowhere"):
+        book.build("tiny", strict=True, progress=False)
+    assert index.stat().st_mtime_ns == first
+    book.build("tiny", progress=False)
+    assert index.stat().st_mtime_ns > first
+
+
+def test_the_api_page_names_every_public_function(project):
+    page = book.api_page()
+    assert "## statistics" in page and "{dropdown} execute" in page and "execute(plan: Plan" in page
+    assert "{dropdown} _" not in page
+
+
+def test_the_commands_in_the_prose_exist():
+    from taskgram_utils.cli import main
+
+    seen = 0
+    for page in [REPOSITORY / "README.md", *(REPOSITORY / "book").glob("*.md")]:
+        for line in re.findall(r"^taskgram (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            name, *words = shlex.split(line, comments=True)
+            if name == "--help":
+                continue
+            assert name in main.commands, f"{page.name}: no command {name}"
+            known = {option for p in main.commands[name].params for option in p.opts}
+            unknown = {w for w in words if w.startswith("-") and w != "-"} - known
+            assert not unknown, f"{page.name}: taskgram {name} has no {unknown}"
+            seen += 1
+    assert seen > 8
+
+
+def test_committed_notebooks_are_ready_for_the_book(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    for chapter in book.chapters():
+        notebook = nbformat.read(chapter.source, as_version=4)
+        code = [c for c in notebook.cells if c.cell_type == "code"]
+        assert not any(c.outputs or c.execution_count for c in code), f"{chapter.source.name}: has outputs"
+        assert code[0].metadata.get("tags") == ["parameters"], f"{chapter.source.name}: first code cell: parameters"
+        for name, (_, meaning) in book.declared(chapter).items():
+            assert meaning, f"{chapter.source.name}: {name} has no trailing comment"
