@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from taskgram_utils.errors import require_columns
 from taskgram_utils.run import Run, write_table
@@ -52,38 +53,46 @@ def lines(
     titles: Mapping[str, str] | None = None,
     ylim: tuple[float, float] | None = None,
     columns: int = 4,
+    marks: Mapping[object, float] | None = None,
 ) -> plt.Figure:
     """Lines with intervals: ``y`` against ``x``, a line per ``hue``, a panel per ``panel``.
 
     ``low`` and ``high`` draw bars from one to the other; ``log`` lists the axes (x, y) on a logarithmic scale; ``at``
-    draws a horizontal reference. Raises InputError for a column that is not there.
+    draws a horizontal reference, ``marks`` a vertical one at ``marks[panel]``. Raises InputError for a column that is
+    not there.
     """
     require_columns(table, [c for c in (x, y, hue, panel, low, high) if c], name)
     keep(table, name, run)
     panels = list(table[panel].drop_duplicates()) if panel else [None]
     hues = list(table[hue].drop_duplicates()) if hue else [None]
+    # Where most values of hue belong to one panel alone, each panel has colours and a legend of its own.
+    apart = bool(hue and panel) and len(table[[hue, panel]].drop_duplicates()) < len(panels) * len(hues) / 2
     fig, axes = _grid(len(panels), columns)
     for ax, key in zip(axes, panels, strict=False):
         part = table if panel is None else table[table[panel] == key]
-        for i, one in enumerate(hues):
+        shown = list(part[hue].drop_duplicates()) if apart else hues
+        for i, one in enumerate(shown):
             row = (part if hue is None else part[part[hue] == one]).dropna(subset=[y]).sort_values(x)
             if row.empty:
                 continue
-            colour, shown = _colour(i, len(hues)), None if one is None else str(one)
-            values = row[x].to_numpy(float) * (1 + 0.02 * (i - len(hues) / 2) * ("x" in log))
-            ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=shown)
+            colour, name_ = _colour(i, len(shown), hue), None if one is None else str(one).replace("_", " ")
+            values = row[x].to_numpy(float) * (1 + 0.02 * (i - len(shown) / 2) * ("x" in log))
+            ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=name_)
             if low and high:
                 ax.vlines(values, row[low].astype(float), row[high].astype(float), color=colour, lw=1, alpha=0.7)
         if at is not None:
             ax.axhline(at, color="0.6", lw=0.8, ls=":")
+        if marks and key in marks:
+            ax.axvline(marks[key], color="black", lw=1, ls="--")
         if panel:
             ax.set_title((titles or {}).get(key, str(key).replace("_", " ")))
-        ax.set_xlabel(label(x))
         for axis in log:
-            getattr(ax, f"set_{axis}scale")("log")
+            _logarithmic(ax, axis)
         if ylim:
             ax.set_ylim(*ylim)
-    _finish(fig, axes, panels, label(y), label(hue) if hue and len(hues) > 1 else None)
+        if apart and len(shown) > 1:
+            ax.legend(frameon=False, fontsize="x-small")
+    _finish(fig, axes, panels, label(x), label(y), label(hue) if hue and len(hues) > 1 and not apart else None)
     return fig
 
 
@@ -112,8 +121,9 @@ def clouds(
             ax.text(0.04, 0.96, notes[key], transform=ax.transAxes, va="top", fontsize=8)
         if panel:
             ax.set_title(str(key).replace("_", " "))
-        ax.set_xlabel(label(x))
-    _finish(fig, axes, panels, label(y), None)
+        for axis in log:
+            _logarithmic(ax, axis)
+    _finish(fig, axes, panels, label(x), label(y), None)
     return fig
 
 
@@ -133,14 +143,13 @@ def histograms(
         for i, one in enumerate(hues):
             found = (part if hue is None else part[part[hue] == one])[value].dropna()
             if len(found):
-                ax.hist(found, bins=edges, density=True, histtype="stepfilled", alpha=0.45, color=_colour(i, len(hues)),
+                ax.hist(found, bins=edges, density=True, histtype="stepfilled", alpha=0.45, color=_colour(i, len(hues), hue),
                         label=None if one is None else str(one))  # fmt: skip
         if marks and key in marks:
             ax.axvline(marks[key], color="black", lw=1, ls="--")
         if panel:
             ax.set_title(str(key).replace("_", " "))
-        ax.set_xlabel(label(value))
-    _finish(fig, axes, panels, "density", label(hue) if hue and len(hues) > 1 else None)
+    _finish(fig, axes, panels, label(value), "density", label(hue) if hue and len(hues) > 1 else None)
     return fig
 
 
@@ -157,7 +166,7 @@ def intervals(
     for i, one in enumerate(hues):
         part = (table if hue is None else table[table[hue] == one]).dropna(subset=[estimate])
         place = np.array([rows.index(v) for v in part[y]]) + (i - (len(hues) - 1) / 2) * 0.8 / len(hues)
-        colour = _colour(i, len(hues))
+        colour = _colour(i, len(hues), hue)
         ax.hlines(place, part[low].astype(float), part[high].astype(float), color=colour, lw=1.4)
         ax.plot(part[estimate], place, MARKERS[i % 7], ms=5, color=colour, label=None if one is None else str(one))
     ax.set_yticks(range(len(rows)), [str(r).replace("_", " ") for r in rows])
@@ -180,9 +189,29 @@ def use_style() -> None:
     })  # fmt: skip
 
 
-def _colour(i: int, total: int):
-    """Few lines get distinct hues; the order of many is shown by lightness."""
-    return PALETTE[i] if total <= 4 else sns.color_palette("viridis", total)[i]
+def _colour(i: int, total: int, hue: str | None):
+    """What has an order (sizes, steps) is told apart by lightness, all else by hue."""
+    if hue in ("model", "parameters", "step") and total > 2:
+        return sns.color_palette("viridis", total)[i]
+    return PALETTE[i % len(PALETTE)]
+
+
+def _logarithmic(ax: plt.Axes, axis: str) -> None:
+    """A logarithmic axis with few, plain tick labels (20, 500, 30k, 3M)."""
+    getattr(ax, f"set_{axis}scale")("log")
+    side = getattr(ax, f"{axis}axis")
+    low, high = getattr(ax, f"get_{axis}lim")()
+    narrow = high / max(low, 1e-300) < 100
+    side.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=5 if narrow else 6))
+    side.set_major_formatter(FuncFormatter(_plain))
+    side.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float, _: int = 0) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
 
 
 def _grid(panels: int, columns: int):
@@ -195,7 +224,11 @@ def _grid(panels: int, columns: int):
     return fig, axes.ravel()
 
 
-def _finish(fig, axes, panels, ylabel: str, legend: str | None) -> None:
+def _finish(fig, axes, panels, xlabel: str, ylabel: str, legend: str | None) -> None:
+    if len(panels) > 1:
+        fig.supxlabel(xlabel, fontsize="medium")
+    else:
+        axes[0].set_xlabel(xlabel)
     for ax in axes[:: axes[0].get_subplotspec().get_gridspec().ncols]:
         ax.set_ylabel(ylabel)
     if legend:

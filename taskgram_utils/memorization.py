@@ -176,28 +176,41 @@ def differences(result: Estimates, by: str, of: object, to: object) -> pd.DataFr
     """Rows whose column ``by`` is ``of`` less the rows that agree but have ``to``, on the same draws.
 
     For example ``differences(result, "reference", "taskgram", "infinigram")`` is Mem_n - Mem_inf. Returns the shared
-    columns, ``difference`` (its sides in ``estimate_of``, ``estimate_to``), ``low``, ``high``, ``p`` (inverting the
-    interval) and ``p_holm``. Each side keeps its own points: :func:`compare` puts both on the same ones.
+    columns, ``difference`` (its sides in ``estimate_of``, ``estimate_to``), ``points`` (of the smaller side), ``low``,
+    ``high``, ``p`` (inverting the interval), ``p_holm`` and ``reason``. Each side keeps its own points:
+    :func:`compare` puts both on the same ones.
     """
+    return contrasts(result, by, of, to).table.rename(columns={"estimate": "difference"})
+
+
+def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
+    """The differences of :func:`differences` as estimates with their draws, so that :func:`slopes` takes them too."""
     require(by in IDENTITY, f"differences by {by}: not one of {', '.join(IDENTITY)}")
     loose = {by, *({"zero_rule"} if by == "reference" else {"parameters"} if by == "model" else set())}
     shared = [c for c in IDENTITY if c not in loose]
     table = result.table.assign(row=np.arange(len(result.table)))
-    sides = [table.loc[table[by] == value, [*shared, "estimate", "row"]] for value in (of, to)]
+    sides = [table.loc[table[by] == value, [*shared, "estimate", "points", "reason", "row"]] for value in (of, to)]
     for value, side in zip((of, to), sides, strict=True):
         require(len(side), f"differences: no estimate with {by} = {value}")
         _once(side, shared, f"differences: {by} = {value}")
     pairs = sides[0].merge(sides[1], on=shared, suffixes=("_of", "_to"))
     change = result.draws[pairs["row_of"]] - result.draws[pairs["row_to"]]
-    out = pairs.drop(columns=["row_of", "row_to"])
+    out = pairs[[*shared, "estimate_of", "estimate_to"]]
     out.insert(0, by, f"{of} - {to}")
-    out["difference"] = out["estimate_of"] - out["estimate_to"]
-    return _with_intervals(out, change)
+    out["estimate"] = out["estimate_of"] - out["estimate_to"]
+    out["points"] = pairs[["points_of", "points_to"]].min(axis=1)
+    return Estimates(_with_intervals(out, change).assign(reason=pairs["reason_of"].fillna(pairs["reason_to"])), change)
 
 
 def compare(reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, **options) -> pd.DataFrame:
     """Mem under ``reference`` less Mem under ``other``, on the points that both have: the infinity-gram baseline, or
     the placebo of ``placebo_reference``. ``options`` go to :func:`estimates`, the answer is :func:`differences`'."""
+    result = on_shared_points(reference, other, model, **options)
+    return differences(result, "reference", *(frame["lm"].iloc[0] for frame in (reference, other)))
+
+
+def on_shared_points(reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, **options) -> Estimates:
+    """:func:`estimates` under both references, each on the points that both have."""
     sides = [_scores(frame, name) for frame, name in ((reference, "reference"), (other, "other"))]
     names = [frame["lm"].unique() for frame in sides]
     require(
@@ -209,17 +222,17 @@ def compare(reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, *
     with_value = [frame.loc[frame["logp"].notna(), keys].drop_duplicates() for frame in sides]
     both = [sides[0].merge(with_value[1], on=keys), sides[1].merge(with_value[0], on=keys)]
     require(len(both[0]), f"compare: no point in common (joined on {', '.join(keys)})")
-    return differences(estimates(pd.concat(both), model, **options), "reference", names[0][0], names[1][0])
+    return estimates(pd.concat(both), model, **options)
 
 
 def slopes(result: Estimates) -> pd.DataFrame:
     """Least-squares slopes of Mem against log10 of the parameters over the models of a family, on the same draws.
 
-    One row per task, group, n, reference, form, zero rule, world, seed, step and measure with two or more sizes:
-    ``slope`` (Mem per tenfold size), ``low``, ``high``, ``p``, ``p_holm`` and ``models``.
+    One row per task, group, n, reference, form, zero rule, world, seed, step and measure with two or more sizes (of
+    :func:`contrasts`, the slope of the difference): ``slope`` (Mem per tenfold size), ``low``, ``high``, ``p``, ``p_holm`` and ``models``.
     """
     table = result.table.reset_index(drop=True)
-    shared = [c for c in IDENTITY if c not in ("model", "parameters")]
+    shared = [c for c in IDENTITY if c not in ("model", "parameters") and c in table]
     usable = table[table["parameters"].notna() & table["estimate"].notna()]
     require(len(usable), "slopes: no estimate with a number of parameters (give parameters={model: count})")
     rows, kept = [], []

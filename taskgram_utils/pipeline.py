@@ -147,6 +147,13 @@ def make_embedding(run: Run, out: Path) -> None:
     train_embedding(open_world(run, twin=1), out)
 
 
+def make_own_embedding(run: Run, out: Path) -> None:
+    """Word vectors of the run's own corpus: what mining must not use (METHOD section 3.8), kept to be compared with."""
+    from taskgram_utils.embedding import train_embedding
+
+    train_embedding(Corpus(run.path("corpus")), out)
+
+
 def embedding(run: Run):
     """The embedding of a run: trained on the twin world's text, or the one its run file names."""
     from taskgram_utils.embedding import load_embedding
@@ -261,7 +268,9 @@ def make_prior(run: Run, size: str, step: str) -> pd.DataFrame:
 
 
 def make_answer(run: Run, size: str, step: str) -> pd.DataFrame:
-    """Answers of one model: greedy ones with every metric of their task, or the most probable option."""
+    """Answers of one model: greedy ones with every metric of their task, or the most probable option.
+
+    Before the last step at most ``step_answers`` greedy answers a task and group, drawn once for all models."""
     from taskgram_utils.language_models.neural import choose, generate
 
     examples, tasks = _test(run), registry()
@@ -274,6 +283,9 @@ def make_answer(run: Run, size: str, step: str) -> pd.DataFrame:
     model = _model(run, size, step)
     for name in (t for t in tasks_of(run) if tasks[t].max_tokens):
         asked = examples[examples["task"] == name]
+        if int(step) != steps(run, size)[-1]:
+            asked = asked.groupby("group", group_keys=False).sample(frac=1, random_state=0)
+            asked = asked.groupby("group").head(run["step_answers"])
         answers = _named(run, generate(asked, model, tasks[name].max_tokens))
         gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
         for metric, function in tasks[name].metrics.items():
@@ -327,12 +339,42 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
 
 def make_partial(run: Run, name: str) -> pd.DataFrame:
     """Raw and partial Mem of one task at the last step: controls log C(s^y), log C(s^x), tokens, the model's prior."""
-    from taskgram_utils.memorization import mem, point_controls
+    from taskgram_utils.memorization import mem
 
     inputs = memorization_inputs(run, name, last=True)
+    return mem(**inputs, controls=_controls(run, name, inputs), draws=run["draws"])
+
+
+def _controls(run: Run, name: str, inputs: dict[str, Any]) -> pd.DataFrame:
+    from taskgram_utils.memorization import point_controls
+
     prior = run.table("prior")
-    controls = point_controls(inputs["taskgrams"], run.table("counts"), inputs["model"], prior[prior["task"] == name])
-    return mem(**inputs, controls=controls, draws=run["draws"])
+    return point_controls(inputs["taskgrams"], run.table("counts"), inputs["model"], prior[prior["task"] == name])
+
+
+def make_baseline(run: Run, name: str) -> pd.DataFrame:
+    """Mem under the task-gram LM less Mem under the infinity-gram LM on shared points, of one task at the last step."""
+    return _baseline(run, name).table
+
+
+def _baseline(run: Run, name: str):
+    from taskgram_utils.memorization import contrasts, on_shared_points
+
+    inputs = memorization_inputs(run, name, last=True)
+    both = inputs.pop("reference")
+    sides = [both[both["lm"] == lm] for lm in ("taskgram", "infinigram")]
+    return contrasts(on_shared_points(*sides, **inputs, draws=run["draws"]), "reference", "taskgram", "infinigram")
+
+
+def make_slopes(run: Run, name: str) -> pd.DataFrame:
+    """Slopes on log10 of the parameters, of one task at the last step: Mem raw and partial, the Kendall distance, and
+    the lead over the infinity-gram LM."""
+    from taskgram_utils.memorization import estimates, slopes
+
+    inputs = memorization_inputs(run, name, last=True)
+    measures = ("spearman", "kendall_distance")
+    result = estimates(**inputs, controls=_controls(run, name, inputs), draws=run["draws"], measures=measures)
+    return _stacked([slopes(result), slopes(_baseline(run, name))])
 
 
 def _of_tasks(name: str):
@@ -366,6 +408,7 @@ RECIPES: dict[str, Recipe] = {
                        "tasks.translation", "tasks.world_knowledge")),
     "true_pairs": Recipe(make_true_pairs, ("examples",), (*_WORLD, "tasks")),
     "embedding": Recipe(make_embedding, (), _WORLD, ("embedding", "miniature.world"), suffix="", path=True),
+    "own_embedding": Recipe(make_own_embedding, ("corpus",), (), ("embedding",), suffix="", path=True),
     "gammas": Recipe(make_gammas, _embedding_needs, ("embedding", "gamma", "orders", "shuffled_share", "stopwords", "tasks"),
                      ("mining",)),
     "taskgrams": Recipe(make_taskgrams, lambda run: (*_embedding_needs(run), "gammas"), ("orders", "stopwords", "tasks"),
@@ -384,7 +427,7 @@ RECIPES: dict[str, Recipe] = {
     "prior": Recipe(_together("prior", last=True), _per_model("prior", last=True), _SUITE),
     "prior/*": Recipe(make_prior, _scored, ("world", "seed"), ("language_models.neural",), inputs=_weights_digest),
     "answers": Recipe(_together("answers"), _per_model("answers"), _SUITE),
-    "answers/*": Recipe(make_answer, _answered, ("world", "seed", "tasks"), ("language_models.neural",),
+    "answers/*": Recipe(make_answer, _answered, ("world", "seed", "tasks", "step_answers"), ("language_models.neural",),
                         inputs=_weights_digest),
     "performance": Recipe(make_performance, ("answers", "examples"), ("draws", "sizes"), ("performance",)),
     "frequency": Recipe(make_frequency, ("taskgrams", "counts"), (), ("performance",)),
@@ -392,4 +435,8 @@ RECIPES: dict[str, Recipe] = {
     "memorization/*": Recipe(make_memorization, _MEASURED, ("draws", "sizes"), ("memorization",)),
     "partial": Recipe(_of_tasks("partial"), _needs_tasks("partial"), ("tasks",)),
     "partial/*": Recipe(make_partial, (*_MEASURED, "prior"), ("draws", "sizes"), ("memorization",)),
+    "baseline": Recipe(_of_tasks("baseline"), _needs_tasks("baseline"), ("tasks",)),
+    "baseline/*": Recipe(make_baseline, _MEASURED, ("draws", "sizes"), ("memorization",)),
+    "slopes": Recipe(_of_tasks("slopes"), _needs_tasks("slopes"), ("tasks",)),
+    "slopes/*": Recipe(make_slopes, (*_MEASURED, "prior"), ("draws", "sizes"), ("memorization",)),
 }  # fmt: skip

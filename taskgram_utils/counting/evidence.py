@@ -1,0 +1,91 @@
+"""Reading counts: the documents behind one, and how far other numbers are from it that only look like it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from taskgram_utils.counting.base import Pairs, as_pairs
+from taskgram_utils.counting.index import RESERVED, Index
+from taskgram_utils.errors import require, require_columns
+from taskgram_utils.ngrams import word_spans, words
+
+
+def timed(function: Callable, *arguments: Any) -> tuple[Any, float]:
+    """What ``function`` returns, and the seconds it took."""
+    began = time.perf_counter()
+    return function(*arguments), time.perf_counter() - began
+
+
+def marked(text: str, ngrams: Iterable[str]) -> str:
+    """``text`` as HTML: escaped, line ends as ``<br>``, every occurrence of the n-grams in ``<mark>``.
+
+    >>> marked("Tom & Ann's cat", ["cat", "tom"])
+    '<mark>Tom</mark> &amp; Ann&#x27;s <mark>cat</mark>'
+    """
+    found = word_spans(text)
+    tokens, spans = [w.text for w in found], []
+    for asked in map(words, ngrams):
+        starts = [i for i in range(len(tokens) - len(asked) + 1) if asked and tokens[i : i + len(asked)] == asked]
+        spans += [(found[i].start, found[i + len(asked) - 1].end) for i in starts]
+    out, at = [], 0
+    for start, end in sorted(spans):
+        if end <= at:
+            continue  # inside a mark that stands already
+        start = max(start, at)
+        out += [escape(text[at:start]), f"<mark>{escape(text[start:end])}</mark>"]
+        at = end
+    return "".join([*out, escape(text[at:])]).replace("\n", "<br>")
+
+
+def engine_windowed(index: Index, pairs: Pairs, window: int = 100) -> np.ndarray | None:
+    """infini-gram's ``count_cnf`` of m pairs: occurrences of the rarer n-gram within ``window`` tokens of the other.
+
+    Neither a number of documents nor reliable; here to be looked at. int64 [m]; None where the package is not
+    installed, or where its engine would crash on the path of the index. An n-gram with an unknown word has 0.
+
+    Raises InputError for an index of sub-word tokens.
+    """
+    require(index.exact, f"index {index.path}: count_cnf is asked of a word index here")
+    try:
+        from infini_gram.engine import InfiniGramEngine
+    except ImportError:
+        return None
+    if any(word in str(index.path.resolve()) for word in RESERVED):
+        return None
+    top = (1 << 8 * index.width) - 1
+    engine = InfiniGramEngine(
+        [str(index.path)], eos_token_id=top - 1, vocab_size=top, token_dtype=f"u{8 * index.width}",
+        ds_prefetch_depth=0, sa_prefetch_depth=0, od_prefetch_depth=0,
+    )  # fmt: skip
+    listed = (index.path / "vocabulary.txt").read_text("utf-8", "surrogatepass").split("\n")[:-1]
+    number, out = {word: i for i, word in enumerate(listed)}, []
+    for pair in as_pairs(pairs):
+        clauses = [[[number.get(w) for w in words(ngram)]] for ngram in pair]
+        known = all(i is not None for clause in clauses for i in clause[0])
+        out.append(engine.count_cnf(cnf=clauses, max_diff_tokens=window)["count"] if known else 0)
+    return np.array(out, np.int64)
+
+
+def disagreement(table: pd.DataFrame, exact: str, others: Sequence[str], by: Sequence[str] = ()) -> pd.DataFrame:
+    """How the columns ``others`` differ from the count ``exact``, a row for each (of each group ``by``).
+
+    pairs (rows where both are known), spearman, too_high and too_low (shares of the pairs), invented (share above 0 of
+    the pairs whose exact count is 0), lost (share at 0 of the others); null where there is nothing to take it of.
+    """
+    require_columns(table, [exact, *others, *by], "disagreement")
+    rows = []
+    for key, part in table.groupby(list(by), sort=False) if by else [((), table)]:
+        for name in others:
+            known = part[part[name].notna()]
+            true, said = known[exact].astype(float), known[name].astype(float)
+            spearman = true.corr(said, method="spearman") if min(true.nunique(), said.nunique()) > 1 else np.nan
+            wrong = (said > true).mean(), (said < true).mean()
+            rows.append((*key, name, len(known), spearman, *wrong, (said[true == 0] > 0).mean(),
+                         (said[true > 0] == 0).mean()))  # fmt: skip
+    return pd.DataFrame(rows, columns=[*by, "count", "pairs", "spearman", "too_high", "too_low", "invented", "lost"])
