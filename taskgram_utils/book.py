@@ -170,11 +170,13 @@ def _key(chapter: Chapter, values: dict[str, Any], inputs: str) -> str:
 
 def _input_hash(run: Run) -> str:
     """Hash of all that a chapter may read beside its own source: the run's parameters and the files that they name, the
-    package (book and command line apart), the recorded tables, the pinned versions."""
+    package (book and command line apart), the recorded tables, the paper's numbers and what was expected, the pinned
+    versions."""
     root = project_root()
     digest = hashlib.sha256(json.dumps([sys.version, run.parameters], sort_keys=True, default=str).encode())
     skip = {PACKAGE / "book.py", PACKAGE / "cli.py"}
-    for path in [root / "constraints.txt", *_files(PACKAGE), *_files(root / "results")]:
+    read = [root / "constraints.txt", root / "book" / "expectations.yaml"]
+    for path in [*read, *_files(PACKAGE), *_files(root / "results"), *_files(root / "book" / "paper")]:
         if path.exists() and path not in skip:
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     for value in run.parameters.values():

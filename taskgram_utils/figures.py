@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from taskgram_utils.errors import require_columns
 from taskgram_utils.run import Run, write_table
@@ -201,8 +201,9 @@ def _logarithmic(ax: plt.Axes, axis: str) -> None:
     getattr(ax, f"set_{axis}scale")("log")
     side = getattr(ax, f"{axis}axis")
     low, high = getattr(ax, f"get_{axis}lim")()
-    narrow = high / max(low, 1e-300) < 100
-    side.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=5 if narrow else 6))
+    span = high / max(low, 1e-300)
+    subs = (1, 2, 5) if span < 100 else (1,)
+    side.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]) if span < 5 else LogLocator(subs=subs, numticks=6))
     side.set_major_formatter(FuncFormatter(_plain))
     side.set_minor_formatter(NullFormatter())
 

@@ -199,7 +199,8 @@ def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
     out.insert(0, by, f"{of} - {to}")
     out["estimate"] = out["estimate_of"] - out["estimate_to"]
     out["points"] = pairs[["points_of", "points_to"]].min(axis=1)
-    return Estimates(_with_intervals(out, change).assign(reason=pairs["reason_of"].fillna(pairs["reason_to"])), change)
+    reason = pairs["reason_of"].fillna(pairs["reason_to"])
+    return Estimates(_with_intervals(out, change).assign(reason=reason), change)
 
 
 def compare(reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, **options) -> pd.DataFrame:
@@ -229,7 +230,8 @@ def slopes(result: Estimates) -> pd.DataFrame:
     """Least-squares slopes of Mem against log10 of the parameters over the models of a family, on the same draws.
 
     One row per task, group, n, reference, form, zero rule, world, seed, step and measure with two or more sizes (of
-    :func:`contrasts`, the slope of the difference): ``slope`` (Mem per tenfold size), ``low``, ``high``, ``p``, ``p_holm`` and ``models``.
+    :func:`contrasts`, the slope of the difference): ``slope`` (Mem per tenfold size), ``low``, ``high``, ``p``,
+    ``p_holm`` and ``models``.
     """
     table = result.table.reset_index(drop=True)
     shared = [c for c in IDENTITY if c not in ("model", "parameters") and c in table]

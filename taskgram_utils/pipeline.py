@@ -16,7 +16,7 @@ from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import require
 from taskgram_utils.miniature.world import World
 from taskgram_utils.run import PACKAGE, Recipe, Run, open_run_file
-from taskgram_utils.tasks.base import registry, task
+from taskgram_utils.tasks.base import task
 
 OVERRIDES = "TASKGRAM_PARAMETERS"
 """Environment variable with run parameters as JSON, set by ``taskgram book -p`` for the kernels of its notebooks."""
@@ -273,22 +273,19 @@ def make_answer(run: Run, size: str, step: str) -> pd.DataFrame:
     Before the last step at most ``step_answers`` greedy answers a task and group, drawn once for all models."""
     from taskgram_utils.language_models.neural import choose, generate
 
-    examples, tasks = _test(run), registry()
-    chosen = [t for t in tasks_of(run) if not tasks[t].max_tokens]
-    parts = []
-    if chosen:
-        asked = examples[examples["task"].isin(chosen)]
-        scores = run.table(f"scores/{size}/{step}")
-        parts.append(_named(run, choose(scores[scores["task"].isin(chosen)], asked)))
-    model = _model(run, size, step)
-    for name in (t for t in tasks_of(run) if tasks[t].max_tokens):
-        asked = examples[examples["task"] == name]
+    examples, model, parts = _test(run), _model(run, size, step), []
+    for one in map(task, tasks_of(run)):
+        asked = examples[examples["task"] == one.name]
+        if not one.max_tokens:
+            scores = run.table(f"scores/{size}/{step}")
+            parts.append(_named(run, choose(scores[scores["task"] == one.name], asked)))
+            continue
         if int(step) != steps(run, size)[-1]:
             asked = asked.groupby("group", group_keys=False).sample(frac=1, random_state=0)
             asked = asked.groupby("group").head(run["step_answers"])
-        answers = _named(run, generate(asked, model, tasks[name].max_tokens))
+        answers = _named(run, generate(asked, model, one.max_tokens))
         gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
-        for metric, function in tasks[name].metrics.items():
+        for metric, function in one.metrics.items():
             scores = [None if pd.isna(o) else function(o, list(g)) for o, g in zip(answers["output"], gold, strict=True)]
             parts.append(answers.assign(metric=metric, score=scores))
     group = examples.set_index("example_id")["group"]

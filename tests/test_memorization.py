@@ -12,10 +12,12 @@ from taskgram_utils.errors import InputError
 from taskgram_utils.memorization import (
     COLUMNS,
     compare,
+    contrasts,
     differences,
     estimates,
     incremental_r2,
     mem,
+    on_shared_points,
     point_controls,
     points,
     slopes,
@@ -298,3 +300,26 @@ def test_a_whole_figure_takes_seconds():
     start = time.perf_counter()
     mem(reference, model)
     assert time.perf_counter() - start < 30
+
+
+def test_slopes_of_contrasts_are_differences_of_slopes():
+    other = REFERENCE.assign(lm="infinigram", zero_rule=None).iloc[::2]
+    other["logp"] += np.random.default_rng(5).normal(0, 1, len(other))
+    both = on_shared_points(REFERENCE, other, MODEL, draws=60, parameters=SIZES)
+    lead = contrasts(both, "reference", "taskgram", "infinigram")
+    pd.testing.assert_frame_equal(
+        lead.table.rename(columns={"estimate": "difference"}),
+        compare(REFERENCE, other, MODEL, draws=60, parameters=SIZES),
+    )
+    assert lead.table["points"].eq(len(other)).all() and lead.draws.shape == (3, 60)
+    sides = slopes(both).set_index("reference")["slope"]
+    found = slopes(lead)
+    assert found["reference"].item() == "taskgram - infinigram"
+    assert found["slope"].item() == pytest.approx(sides["taskgram"] - sides["infinigram"])
+    assert found["low"].item() < found["slope"].item() < found["high"].item()
+
+
+def test_a_difference_that_is_null_says_why():
+    constant = REFERENCE.assign(lm="infinigram", logp=-1.0)
+    table = compare(REFERENCE, constant, MODEL, draws=20)
+    assert table["difference"].isna().all() and table["reason"].str.contains("constant").all()

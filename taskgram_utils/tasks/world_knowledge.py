@@ -26,10 +26,11 @@ def miniature(world: World) -> pd.DataFrame:
     unasked, asked = gold[~gold["asked"]], gold[gold["asked"]]
     citizens = world.citizens()
     size = test_size(world, 800)
+    written = _sample(world, citizens[citizens["documents"] > 0], size // 2)
     parts = [
         ("test", "knowledge", _sample(world, unasked, size)), ("train", "knowledge", _sample(world, asked, size // 2)),
         ("test", "reasoning", citizens[citizens["documents"] == 0]),
-        ("test", "written", _sample(world, citizens[citizens["documents"] > 0], size // 4)),
+        ("test", "written", written.iloc[::2]), ("train", "written", written.iloc[1::2]),
     ]  # fmt: skip
     rows = []
     for split, group, part in parts:

@@ -1,0 +1,170 @@
+"""What was expected before any Mem was computed, held against the tables: verdicts and their sentences."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import yaml
+
+from taskgram_utils.errors import require, require_columns
+from taskgram_utils.run import project_root
+
+AT = ("positive", "negative", "none")
+WITH_SIZE = {"rises": "positive", "falls": "negative", "none": "none"}
+NAMES = {
+    "translation": "Translation", "factual_qa": "Factual questions", "world_knowledge": "Multiple choice",
+    "math_reasoning": "Arithmetic", "spearman": "Mem", "spearman|log_count_sy": "Mem given the frequency of the output",
+}  # fmt: skip
+_AT_WORDS = {
+    "positive": "is positive", "negative": "is negative", "none": "cannot be told from zero",
+    "too wide": "has too wide an interval to say", "null": "could not be estimated",
+}  # fmt: skip
+SIZE_WORDS = {
+    "positive": "rises with size", "negative": "falls with size", "none": "has no slope that can be told from zero",
+    "too wide": "has too wide an interval of its slope to say", "null": "has no slope",
+}  # fmt: skip
+_VERDICT_WORDS = {
+    "agrees": "as was expected", "disagrees": "against what was expected",
+    "cannot be said": "so whether it agrees with what was expected cannot be said",
+}  # fmt: skip
+
+
+def read_expectations() -> pd.DataFrame:
+    """``book/expectations.yaml`` as filed, one row per expectation: task, group, n (the main order), reference,
+    measure, ``at`` (the largest size: positive, negative, none), ``with_size`` (rises, falls, none), paper, why."""
+    filed = yaml.safe_load((project_root() / "book" / "expectations.yaml").read_text(encoding="utf-8"))
+    table = pd.DataFrame(filed["expectations"])
+    require(
+        table["at"].isin(AT).all() and table["with_size"].isin(WITH_SIZE).all(),
+        f"expectations.yaml: at must be one of {', '.join(AT)}, with_size one of {', '.join(WITH_SIZE)}",
+    )
+    return table.assign(n=filed["main_order"])
+
+
+def direction(estimate: float, low: float, high: float, widest: float) -> str:
+    """What an interval says: ``positive`` or ``negative`` where it leaves out 0; ``none`` where it holds 0; ``too
+    wide`` where it holds 0 but is wider than ``widest``; ``null`` where there is no interval."""
+    if any(map(pd.isna, (estimate, low, high))):
+        return "null"
+    if low > 0 or high < 0:
+        return "positive" if low > 0 else "negative"
+    return "none" if high - low <= widest else "too wide"
+
+
+def verdict(expected: str, found: str) -> str:
+    """``agrees``, ``disagrees``, or ``cannot be said`` where the estimate is null or its interval too wide."""
+    return "cannot be said" if found in ("null", "too wide") else "agrees" if expected == found else "disagrees"
+
+
+def judge(
+    expected: pd.DataFrame,
+    estimates: pd.DataFrame,
+    slopes: pd.DataFrame,
+    widest: float = 0.4,
+    widest_slope: float = 0.2,
+) -> pd.DataFrame:
+    """The columns *paper / expected / found*: every expectation with the estimate of the largest size and the slope.
+
+    ``estimates`` holds rows of ``memorization`` tables (raw, partial) and of differences, at one step; ``slopes`` those
+    of :func:`taskgram_utils.memorization.slopes`. Adds ``model``, ``estimate``, ``low``, ``high``, ``p``, ``points``,
+    ``found_at``, ``slope``, ``slope_low``, ``slope_high``, ``slope_p``, ``found_with_size`` and ``verdict``:
+    ``disagrees`` where size or slope does, else ``cannot be said`` where one cannot, else ``agrees``. An interval that
+    holds 0 speaks for "none" only if it is at most ``widest`` (``widest_slope`` per tenfold size) wide.
+    Raises InputError where a row of the tables is not the only one that fits an expectation.
+    """
+    keys = ["task", "group", "n", "reference", "measure"]
+    require_columns(estimates, [*keys, "model", "parameters", "estimate", "low", "high", "p", "points"], "estimates")
+    require_columns(slopes, [*keys, "slope", "low", "high", "p"], "slopes")
+    largest = estimates[estimates["parameters"] == estimates["parameters"].max()]
+    at = largest[[*keys, "model", "estimate", "low", "high", "p", "points"]]
+    size = slopes[[*keys, "slope", "low", "high", "p"]].rename(columns={c: f"slope_{c}" for c in ("low", "high", "p")})
+    out = expected
+    for table, name in ((at, "estimates"), (size, "slopes")):
+        twice = table[table.duplicated(keys)].merge(expected[keys], on=keys)
+        require(
+            twice.empty,
+            f"{name}: more than one row for {', '.join(map(str, twice[keys].head(1).to_numpy().ravel()))}; "
+            "keep those of one step, form and zero rule",
+        )
+        out = out.merge(table, on=keys, how="left")
+    out["found_at"] = [direction(*row, widest) for row in out[["estimate", "low", "high"]].to_numpy(float)]
+    sloped = out[["slope", "slope_low", "slope_high"]].to_numpy(float)
+    out["found_with_size"] = [direction(*row, widest_slope) for row in sloped]
+    pairs = zip(out["at"], out["found_at"], out["with_size"].map(WITH_SIZE), out["found_with_size"], strict=True)
+    both = [{verdict(a, b), verdict(c, d)} for a, b, c, d in pairs]
+    order = ("disagrees", "cannot be said", "agrees")
+    return out.assign(verdict=[next(v for v in order if v in found) for found in both])
+
+
+def key(row: pd.Series) -> str:
+    """A short name for an expectation: task, group and what is measured, as in ``factual_qa-facts-partial``."""
+    kind = "lead" if " - " in row["reference"] else "partial" if "|" in row["measure"] else "raw"
+    return f"{row['task']}-{row['group']}-{kind}"
+
+
+def sentence(row: pd.Series) -> str:
+    """The claim of a judged row in one sentence, whatever its direction."""
+    what = NAMES.get(row["measure"], row["measure"])
+    if " - " in row["reference"]:
+        what = f"the lead of the task-gram LM over the ∞-gram LM in {what}"
+    found = f"{_AT_WORDS[row['found_at']]} at the largest size and {SIZE_WORDS[row['found_with_size']]}"
+    return f"{_where(row)}: {what} {found}, {_VERDICT_WORDS[row['verdict']]}."
+
+
+def report(judged: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`judge` in words: ``what``, ``paper``, ``expected``, ``found``, ``slope``, ``verdict``."""
+    kinds = {"raw": "Mem", "partial": "Mem given output frequency", "lead": "lead over the ∞-gram LM"}
+    what = [f"{_where(row)}: {kinds[key(row).rsplit('-', 1)[1]]}" for _, row in judged.iterrows()]
+    return pd.DataFrame({
+        "what": what, "paper": judged["paper"], "expected": judged["at"] + "; with size: " + judged["with_size"],
+        "found": numbers(judged, "estimate", "low", "high", "points"),
+        "slope": numbers(judged, "slope", "slope_low", "slope_high"), "verdict": judged["verdict"],
+    })  # fmt: skip
+
+
+def claims(judged: pd.DataFrame) -> dict[str, str]:
+    """What a page of claims shows of :func:`judge`, by name: ``claim-KEY``, ``number-KEY``, ``paper-KEY``,
+    ``expected-KEY`` and ``refute-KEY`` of every row, with :func:`key` for KEY."""
+    out = {}
+    for (_, row), (_, told) in zip(judged.iterrows(), report(judged).iterrows(), strict=True):
+        name = key(row)
+        out |= {f"claim-{name}": sentence(row), f"refute-{name}": refutation(row["found_at"])}
+        out |= {f"{c}-{name}": told[c] for c in ("paper", "expected")}
+        out[f"number-{name}"] = f"{told['found']}; slope {told['slope']}"
+    return out
+
+
+def numbers(table: pd.DataFrame, *columns: str) -> list[str]:
+    """:func:`number` of every row, from the columns estimate, low, high or those named (the fourth: points)."""
+    return [number(*row) for row in table[list(columns or ("estimate", "low", "high"))].to_numpy(float)]
+
+
+def number(estimate: float, low: float, high: float, points: float | None = None) -> str:
+    """An estimate as a page shows it: ``.43 [.25, .56], N = 282``, or ``no estimate``."""
+    if pd.isna(estimate):
+        return "no estimate"
+    if pd.isna(low):
+        text = f"{_short(estimate)} (no interval)"
+    else:
+        text = f"{_short(estimate)} [{_short(low)}, {_short(high)}]"
+    return text if points is None or pd.isna(points) else f"{text}, N = {int(points):,}"
+
+
+def refutation(found_at: str, what: str = "The same estimate") -> str:
+    """What would refute a finding: its direction decides."""
+    if found_at in ("positive", "negative"):
+        return f"{what} in another world, on as many points, with an interval that reaches zero"
+    if found_at == "none":
+        return f"{what} in another world, with an interval that leaves out zero"
+    return "Nothing yet: so wide an interval contradicts nothing. More examples would have to come first"
+
+
+def _where(row: pd.Series) -> str:
+    return f"{NAMES.get(row['task'], row['task'])} ({row['group'].replace('_', ' ')})"
+
+
+def _short(value: float) -> str:
+    rounded = 0.0 if math.isclose(value, 0, abs_tol=0.005) else value
+    text = f"{abs(rounded):.2f}"
+    return ("−" if rounded < 0 else "") + (text[1:] if text.startswith("0") else text)
