@@ -31,7 +31,7 @@ def main() -> None:
     }
     began = time.monotonic()
     written = {}
-    for name in ("performance", "memorization", "partial"):
+    for name in ("performance", "memorization", "partial", "baseline", "slopes"):
         table = pd.concat([run.table(name).assign(suite=suite) for suite, run in runs.items()], ignore_index=True)
         path = HERE / f"seeds_{name}.csv"
         write_table(table, path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 import yaml
 
@@ -21,12 +19,8 @@ _AT_WORDS = {
     "too wide": "has too wide an interval to say", "null": "could not be estimated",
 }  # fmt: skip
 SIZE_WORDS = {
-    "positive": "rises with size", "negative": "falls with size", "none": "has no slope that can be told from zero",
-    "too wide": "has too wide an interval of its slope to say", "null": "has no slope",
-}  # fmt: skip
-_VERDICT_WORDS = {
-    "agrees": "as was expected", "disagrees": "against what was expected",
-    "cannot be said": "so whether it agrees with what was expected cannot be said",
+    "positive": "rises", "negative": "falls", "none": "has no slope that can be told from zero",
+    "too wide": "may go either way", "null": "has no slope",
 }  # fmt: skip
 
 
@@ -68,9 +62,10 @@ def judge(
 
     ``estimates`` holds rows of ``memorization`` tables (raw, partial) and of differences, at one step; ``slopes`` those
     of :func:`taskgram_utils.memorization.slopes`. Adds ``model``, ``estimate``, ``low``, ``high``, ``p``, ``points``,
-    ``found_at``, ``slope``, ``slope_low``, ``slope_high``, ``slope_p``, ``found_with_size`` and ``verdict``:
-    ``disagrees`` where size or slope does, else ``cannot be said`` where one cannot, else ``agrees``. An interval that
-    holds 0 speaks for "none" only if it is at most ``widest`` (``widest_slope`` per tenfold size) wide.
+    ``found_at``, ``slope``, ``slope_low``, ``slope_high``, ``slope_p``, ``found_with_size``, ``verdict_at`` and
+    ``verdict_with_size`` of the two parts, and ``verdict``: ``disagrees`` where a part does, else ``cannot be said``
+    where one cannot, else ``agrees``. An interval that holds 0 speaks for "none" only if it is at most ``widest``
+    (``widest_slope`` per tenfold size) wide.
     Raises InputError where a row of the tables is not the only one that fits an expectation.
     """
     keys = ["task", "group", "n", "reference", "measure"]
@@ -91,10 +86,11 @@ def judge(
     out["found_at"] = [direction(*row, widest) for row in out[["estimate", "low", "high"]].to_numpy(float)]
     sloped = out[["slope", "slope_low", "slope_high"]].to_numpy(float)
     out["found_with_size"] = [direction(*row, widest_slope) for row in sloped]
-    pairs = zip(out["at"], out["found_at"], out["with_size"].map(WITH_SIZE), out["found_with_size"], strict=True)
-    both = [{verdict(a, b), verdict(c, d)} for a, b, c, d in pairs]
+    out["verdict_at"] = list(map(verdict, out["at"], out["found_at"]))
+    out["verdict_with_size"] = list(map(verdict, out["with_size"].map(WITH_SIZE), out["found_with_size"]))
+    parts = out[["verdict_at", "verdict_with_size"]].to_numpy()
     order = ("disagrees", "cannot be said", "agrees")
-    return out.assign(verdict=[next(v for v in order if v in found) for found in both])
+    return out.assign(verdict=[next(v for v in order if v in both) for both in parts])
 
 
 def key(row: pd.Series) -> str:
@@ -104,12 +100,17 @@ def key(row: pd.Series) -> str:
 
 
 def sentence(row: pd.Series) -> str:
-    """The claim of a judged row in one sentence, whatever its direction."""
+    """The claim of a judged row, whatever its direction, and whether it was expected."""
     what = NAMES.get(row["measure"], row["measure"])
     if " - " in row["reference"]:
-        what = f"the lead of the task-gram LM over the ∞-gram LM in {what}"
-    found = f"{_AT_WORDS[row['found_at']]} at the largest size and {SIZE_WORDS[row['found_with_size']]}"
-    return f"{_where(row)}: {what} {found}, {_VERDICT_WORDS[row['verdict']]}."
+        what = f"the lead in {what} over the ∞-gram LM"
+    found = f"{_AT_WORDS[row['found_at']]} for the largest model; with size it {SIZE_WORDS[row['found_with_size']]}"
+    missed = [row["verdict_at"] == "disagrees", row["verdict_with_size"] == "disagrees"]
+    if row["verdict"] == "disagrees":
+        said = "Neither was" if all(missed) else f"The {'first' if missed[0] else 'second'} was not"
+    else:
+        said = "Both were" if row["verdict"] == "agrees" else "This neither meets nor breaks what was"
+    return f"{_where(row)}: {what} {found}. {said} expected."
 
 
 def report(judged: pd.DataFrame) -> pd.DataFrame:
@@ -141,14 +142,16 @@ def numbers(table: pd.DataFrame, *columns: str) -> list[str]:
 
 
 def number(estimate: float, low: float, high: float, points: float | None = None) -> str:
-    """An estimate as a page shows it: ``.43 [.25, .56], N = 282``, or ``no estimate``."""
+    """An estimate as a page shows it: ``.43 [.25, .56], N = 282`` (lines break after the comma only), or
+    ``no estimate``."""
     if pd.isna(estimate):
         return "no estimate"
     if pd.isna(low):
         text = f"{_short(estimate)} (no interval)"
     else:
         text = f"{_short(estimate)} [{_short(low)}, {_short(high)}]"
-    return text if points is None or pd.isna(points) else f"{text}, N = {int(points):,}"
+    parts = [text] if points is None or pd.isna(points) else [text, f"N = {int(points):,}"]
+    return ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
 
 
 def refutation(found_at: str, what: str = "The same estimate") -> str:
@@ -165,6 +168,5 @@ def _where(row: pd.Series) -> str:
 
 
 def _short(value: float) -> str:
-    rounded = 0.0 if math.isclose(value, 0, abs_tol=0.005) else value
-    text = f"{abs(rounded):.2f}"
-    return ("−" if rounded < 0 else "") + (text[1:] if text.startswith("0") else text)
+    text = f"{abs(value):.2f}"
+    return ("−" if value < 0 else "") + text.removeprefix("0")  # −.00 too: on which side of 0 it lies is shown

@@ -10,7 +10,8 @@ from taskgram_utils.run import project_root
 
 
 def printed(name: str) -> pd.DataFrame:
-    """The table ``book/paper/<name>.csv``: ``wmt_bleu`` (BLEU by language and model), ``mem`` (what is said of Mem)."""
+    """The table ``book/paper/<name>.csv``: ``wmt_bleu`` (BLEU by language and model), ``mem`` (what is said of Mem),
+    ``prompts`` (accuracy after prompt optimisation, per cent)."""
     folder = project_root() / "book" / "paper"
     there = sorted(p.stem for p in folder.glob("*.csv"))
     require(name in there, f"paper table {name}: not one of {', '.join(there)}")

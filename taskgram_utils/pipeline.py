@@ -374,6 +374,98 @@ def make_slopes(run: Run, name: str) -> pd.DataFrame:
     return _stacked([slopes(result), slopes(_baseline(run, name))])
 
 
+def make_prompts(run: Run) -> pd.DataFrame:
+    """All prompts tried for each task, from the instruction whose score (n = 2, documents) is in the middle."""
+    from taskgram_utils.counting.scan import ScanCounter
+    from taskgram_utils.miniature.clauses import pool
+    from taskgram_utils.miniature.words import INSTRUCTIONS
+    from taskgram_utils.prompting import Fragments, PromptScore, optimize
+
+    parts = []
+    for name in prompted(run):
+        fragments = Fragments(pool(name), bounds=(4, 16))
+        score = PromptScore(ScanCounter(Corpus(run.path("corpus"))), 2)
+        score.prepare(fragments.reachable(2))  # every n-gram of the search, so that the corpus is read once
+        given = INSTRUCTIONS[name]
+        start = given[score(given).argsort(kind="stable")[len(given) // 2]]
+        tried = optimize(start, fragments, score, run["prompt_rounds"], seeds=range(run["prompt_seeds"]))
+        parts.append(tried.assign(task=name, words=tried["prompt"].str.split().str.len()))
+    return _stacked(parts)
+
+
+def prompted(run: Run) -> list[str]:
+    """The tasks of a run whose instructions are rewritten."""
+    from taskgram_utils.miniature.clauses import UNHEARD
+
+    return [name for name in tasks_of(run) if name in UNHEARD]
+
+
+def prompt_examples(run: Run, name: str) -> pd.DataFrame:
+    """The test examples that prompts are judged on; copied ones are not held out. A third for worked solutions."""
+    asked = _test(run).query("task == @name and group != 'copied'")
+    most = run["prompt_examples"] // (3 if name == "math_reasoning" else 1)
+    return asked.sample(min(most, len(asked)), random_state=0)
+
+
+def framed_prompts(run: Run, name: str) -> pd.DataFrame:
+    """The prompts of a task that are judged, with their frame: direction, seed, round, prompt, score, frame.
+
+    The best of each direction and seed; and, for every seed the same, ``start``, ``after`` (the same instruction after
+    the input), ``none`` (no instruction) and ``other task`` (the commonest instruction of another task)."""
+    from taskgram_utils.miniature.words import INSTRUCTIONS
+    from taskgram_utils.miniature.world import prompt
+
+    tried = run.table("prompts").query("task == @name")
+    best = tried[tried["best"]].groupby(["direction", "seed"]).tail(1).assign(round=tried["round"].max())
+    best = best[["direction", "seed", "round", "prompt", "score"]]
+    best["frame"] = [prompt(name, p) for p in best["prompt"]]
+    start, other = tried[tried["round"] == 0].iloc[0], next(t for t in INSTRUCTIONS if t != name)
+    baselines = {
+        "start": (start["prompt"], start["score"], "before"), "after": (start["prompt"], start["score"], "after"),
+        "none": ("", None, "none"), "other task": (INSTRUCTIONS[other][0], None, "before"),
+    }  # fmt: skip
+    rows = [
+        {"direction": kind, "seed": seed, "round": tried["round"].max(), "prompt": text, "score": score,
+         "frame": prompt(name, text, place)}
+        for kind, (text, score, place) in baselines.items() for seed in sorted(tried["seed"].unique())
+    ]  # fmt: skip
+    table = pd.concat([best, pd.DataFrame(rows).astype({"score": float})], ignore_index=True)
+    return table.assign(task=name)
+
+
+def make_prompt_accuracy(run: Run, size: str, step: str) -> pd.DataFrame:
+    """Accuracy of one model under each of the prompts that are judged; ``correct`` has the score of every example."""
+    from taskgram_utils.language_models.neural import generate, parameters
+
+    model, parts = _model(run, size, step), []
+    for name in prompted(run):
+        asked, judged, kind = prompt_examples(run, name), framed_prompts(run, name), task(name)
+        metric, correct = next(iter(kind.metrics.values())), {}
+        for frame in judged["frame"].unique():
+            outputs = generate(asked.assign(instruction=frame), model, kind.max_tokens)["output"]
+            correct[frame] = [float(metric(o, list(g))) for o, g in zip(outputs, asked["answers"], strict=True)]
+        judged["correct"] = judged["frame"].map(correct)
+        judged["accuracy"], judged["examples"] = judged["correct"].map(lambda c: sum(c) / len(c)), len(asked)
+        parts.append(judged.assign(model=size, step=int(step), parameters=parameters(model)))
+    return _stacked(parts)
+
+
+def make_prompt_scores(run: Run, size: str, step: str) -> pd.DataFrame:
+    """log P of one model for the answers of factual QA under one prompt of each kind: does a prompt change Mem?
+
+    ``lm`` is the kind of the prompt (its first seed's), ``model`` the size."""
+    from taskgram_utils.language_models.neural import score
+
+    name, model, parts = "factual_qa", _model(run, size, step), []
+    asked = prompt_examples(run, name)
+    grams = run.table("taskgrams").query("task == @name")
+    grams = grams[grams["example_id"].isin(asked["example_id"])]
+    for row in framed_prompts(run, name).drop_duplicates("direction").itertuples():
+        scored = _named(run, score(asked.assign(instruction=row.frame), model, grams))
+        parts.append(scored.assign(lm=row.direction, model=size))
+    return _stacked(parts)
+
+
 def _of_tasks(name: str):
     def make(run: Run) -> pd.DataFrame:
         return _stacked(run.table(f"{name}/{t}") for t in tasks_of(run))
@@ -392,6 +484,10 @@ _MEASURED = ("taskgram_lm", "taskgram_halves", "infinigram_lm", "scores", "taskg
 
 def _scored(run: Run, size: str, step: str) -> tuple[str, ...]:
     return ("examples", "taskgrams", *(() if run["weights"] else ("suite",)))
+
+
+def _prompted(run: Run, size: str, step: str) -> tuple[str, ...]:
+    return ("examples", "prompts", *(() if run["weights"] else ("suite",)))
 
 
 def _answered(run: Run, size: str, step: str) -> tuple[str, ...]:
@@ -436,4 +532,14 @@ RECIPES: dict[str, Recipe] = {
     "baseline/*": Recipe(make_baseline, _MEASURED, ("draws", "sizes"), ("memorization",)),
     "slopes": Recipe(_of_tasks("slopes"), _needs_tasks("slopes"), ("tasks",)),
     "slopes/*": Recipe(make_slopes, (*_MEASURED, "prior"), ("draws", "sizes"), ("memorization",)),
+    "prompts": Recipe(make_prompts, ("corpus",), ("tasks", "prompt_rounds", "prompt_seeds"),
+                      ("prompting", "counting.scan", "miniature.clauses")),
+    "prompt_accuracy": Recipe(_together("prompt_accuracy", last=True), _per_model("prompt_accuracy", last=True),
+                              _SUITE),
+    "prompt_accuracy/*": Recipe(make_prompt_accuracy, _prompted, ("tasks", "prompt_examples"),
+                                ("language_models.neural", "miniature.world"), inputs=_weights_digest),
+    "prompt_scores": Recipe(_together("prompt_scores", last=True), _per_model("prompt_scores", last=True), _SUITE),
+    "prompt_scores/*": Recipe(make_prompt_scores, lambda run, *parts: (*_prompted(run, *parts), "taskgrams"),
+                              ("tasks", "prompt_examples", "world", "seed"),
+                              ("language_models.neural", "miniature.world"), inputs=_weights_digest),
 }  # fmt: skip

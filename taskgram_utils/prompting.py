@@ -227,18 +227,21 @@ def accuracy(
     return table[["direction", "seed", "round", "prompt", "score", "accuracy", "examples", "correct"]]
 
 
-def gap(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+def gap(
+    table: pd.DataFrame, draws: int = 2000, seed: int = 0, between: tuple[str, str] = tuple(DIRECTIONS)
+) -> pd.DataFrame:
     """Accuracy under memorization prompts minus under generalization prompts, per round, with a 95% interval.
 
-    ``table``: from :func:`accuracy`. The difference is paired by example and averaged over seeds; the percentile
-    interval resamples examples and seeds. Returns round, estimate, low, high, seeds, examples.
+    ``table``: from :func:`accuracy`; ``between`` names other values of its ``direction`` (a baseline, say). The
+    difference is paired by example and averaged over seeds; the percentile interval resamples examples and seeds.
+    Returns round, estimate, low, high, seeds, examples.
     """
     require_columns(table, ["direction", "seed", "round", "correct"], "accuracy of prompts")
     rng, rows = np.random.default_rng(seed), []
     for number, part in table.groupby("round"):
         kinds = {d: p.sort_values("seed") for d, p in part.groupby("direction")}
-        require(set(kinds) == set(DIRECTIONS), f"prompts: a gap needs both of {', '.join(DIRECTIONS)}")
-        first, second = (kinds[d] for d in DIRECTIONS)
+        require(set(between) <= set(kinds), f"prompts: a gap needs both of {', '.join(between)}")
+        first, second = (kinds[d] for d in between)
         require(
             list(first["seed"]) == list(second["seed"]), "prompts: the two directions were run from different seeds"
         )

@@ -157,7 +157,7 @@ def test_the_lead_over_a_weaker_reference_is_judged_with_its_slope():
     filed = expected(reference="taskgram - infinigram")
     judged = e.judge(filed, lead.table, slopes(lead)).iloc[0]
     assert judged["verdict"] == "agrees" and judged["points"] == 600
-    assert "the lead of the task-gram LM over the ∞-gram LM" in e.sentence(judged)
+    assert "the lead in Mem over the ∞-gram LM" in e.sentence(judged)
 
 
 def test_sentences_say_the_direction_found():
@@ -166,10 +166,12 @@ def test_sentences_say_the_direction_found():
         for interval, slope in ((UP, UP), (DOWN, DOWN), (AROUND, AROUND), (WIDE, WIDE), (NULL, NULL))
     ]
     assert len(set(said)) == 5
-    assert said[0] == "qa (g): Mem is positive at the largest size and rises with size, as was expected."
-    assert said[1] == "qa (g): Mem is negative at the largest size and falls with size, against what was expected."
-    assert "cannot be told from zero" in said[2] and "cannot be said" in said[3] and "could not" in said[4]
+    assert said[0] == "qa (g): Mem is positive for the largest model; with size it rises. Both were expected."
+    assert said[1] == "qa (g): Mem is negative for the largest model; with size it falls. Neither was expected."
+    assert "cannot be told from zero" in said[2] and "neither meets nor breaks" in said[3] and "could not" in said[4]
     assert not any("'" in s for s in said)
+    halves = [e.sentence(e.judge(expected(), *tables(*pair)).iloc[0]) for pair in ((UP, DOWN), (DOWN, WIDE))]
+    assert halves[0].endswith("The second was not expected.") and halves[1].endswith("The first was not expected.")
 
 
 def test_report_and_claims_carry_the_numbers_of_their_rows():
@@ -177,9 +179,11 @@ def test_report_and_claims_carry_the_numbers_of_their_rows():
     judged = e.judge(filed, *tables(UP, UP))
     report = e.report(judged)
     assert report["what"].tolist() == ["qa (g): Mem", "qa (g): Mem given output frequency"]
-    assert report["found"].tolist() == [".30 [.20, .40], N = 50", "no estimate"]
+    assert report["found"].tolist() == [e.number(0.3, 0.2, 0.4, 50), "no estimate"]
     claims = e.claims(judged)
-    assert len(claims) == 10 and claims["number-qa-g-raw"] == ".30 [.20, .40], N = 50; slope .30 [.20, .40]"
+    assert len(claims) == 10 and claims["number-qa-g-raw"].replace("\xa0", " ") == (
+        ".30 [.20, .40], N = 50; slope .30 [.20, .40]"
+    )
     assert claims["claim-qa-g-raw"] == e.sentence(judged.iloc[0])
     assert claims["expected-qa-g-partial"] == "positive; with size: rises"
 
@@ -188,14 +192,15 @@ def test_report_and_claims_carry_the_numbers_of_their_rows():
     ("numbers", "text"),
     [
         ((0.434, 0.25, 0.561, 1282), ".43 [.25, .56], N = 1,282"),
-        ((-0.001, -0.2, 0.004), ".00 [−.20, .00]"),
+        ((-0.001, -0.2, 0.004), "−.00 [−.20, .00]"),
         ((1.0, 1.0, 1.0), "1.00 [1.00, 1.00]"),
         ((np.nan, np.nan, np.nan, 2), "no estimate"),
         ((0.3, np.nan, np.nan, 2), ".30 (no interval), N = 2"),
     ],
 )
 def test_numbers_as_pages_show_them(numbers, text):
-    assert e.number(*numbers) == text
+    assert e.number(*numbers).replace("\xa0", " ") == text
+    assert e.number(*numbers).count(" ") == ("N =" in text) + ("no estimate" in text)
 
 
 def test_what_would_refute_follows_the_finding():

@@ -42,5 +42,5 @@ def test_exact_p_counts_every_order():
 
 
 def test_an_unknown_table_is_refused():
-    with pytest.raises(InputError, match="not one of mem, wmt_bleu"):
+    with pytest.raises(InputError, match="not one of mem, prompts, wmt_bleu"):
         printed("bleu")

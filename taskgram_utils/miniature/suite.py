@@ -26,6 +26,8 @@ from taskgram_utils.miniature.world import World
 END = "<|endoftext|>"
 VOCABULARY = 2_048
 BATCH, CONTEXT = 8, 128
+CHECKPOINT = 500
+"""Steps between two checkpoints that a killed training resumes from."""
 STEP_SHARES = (0.05, 0.15, 0.35, 0.65, 1.0)
 """Where in training a step is kept, as a share of all steps; the last is annealed, the others are not."""
 
@@ -127,7 +129,7 @@ def train(size: str, stream: Path, tokenizer_folder: Path, out: Path, seed: int,
     """Train one size on a packed stream, every token once, and keep the steps of :data:`STEP_SHARES`.
 
     ``out`` receives ``step<N>/`` (bf16 safetensors, config, tokenizer), ``loss.csv`` and ``training.json``. A killed
-    training resumes from its last checkpoint (every 500 steps); a finished one returns at once. All sizes read the
+    training resumes from its last checkpoint (every :data:`CHECKPOINT` steps); a finished one returns at once. All sizes read the
     same tokens in the same order. Raises InputError where the stream holds less than one batch.
     """
     import torch
@@ -194,7 +196,7 @@ def train(size: str, stream: Path, tokenizer_folder: Path, out: Path, seed: int,
             losses = []
         if step + 1 in kept:
             save(model, tokenizer_folder, out / f"step{step + 1}")
-        if (step + 1) % 500 == 0 and step + 1 < steps:
+        if (step + 1) % CHECKPOINT == 0 and step + 1 < steps:
             checkpoint(step + 1)
     if not math.isfinite(curve[-1][1]):
         raise InputError(f"training of {size} diverged (loss {curve[-1][1]}): nothing was finished in {out}")

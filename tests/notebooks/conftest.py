@@ -30,6 +30,8 @@ TABLE = """````{table} A table that is wide enough to need scrolling on a phone
 :format: myst
 ```
 ````"""
+NUMBERED = "05_across_tasks"
+STUB_TABLE = "glue('tab-stub', Markdown('| a |\\n|---|\\n| 1 |'), display=False)"
 EXERCISE = """```{exercise} Count again
 :label: ex-TASKKEY
 
@@ -54,7 +56,7 @@ def _parameters(text: str):
 
 def lay_out(root: Path) -> None:
     """The book's own prose, configuration and contents over stub chapters that run in a second each; every key that a
-    prose page takes from a chapter is glued by its stub."""
+    prose page takes from a chapter is glued by its stub, and every figure or table that it numbers is a table of it."""
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(REPOSITORY / name, root)
     shutil.copytree(REPOSITORY / "book", root / "book")
@@ -62,6 +64,8 @@ def lay_out(root: Path) -> None:
     (root / "notebooks" / "runs" / "tiny.yaml").write_text("draws: 20\n")
     prose = "".join(p.read_text(encoding="utf-8") for p in (root / "book").glob("*.md"))
     wanted = set(re.findall(r"notebooks/(\w+)\.ipynb::([\w-]+)", prose))
+    numbered = [TABLE.replace("tab-TASKKEY", label).replace("table-TASKKEY", "tab-stub")
+                for label in dict.fromkeys(re.findall(r"{numref}`([\w-]+)`", prose))]  # fmt: skip
     for name in dict.fromkeys(re.findall(r"notebooks/(\w+)", (root / "_toc.yml").read_text())):
         if name.startswith("04_"):
             continue
@@ -71,7 +75,8 @@ def lay_out(root: Path) -> None:
             name,
             new_markdown_cell(f"# Stub {name}"),
             _parameters('run = "miniature"  # the run\nn = 3  # words'),
-            new_code_cell(f"from myst_nb import glue\n{glued}"),
+            new_code_cell(f"from IPython.display import Markdown\nfrom myst_nb import glue\n{glued}"),
+            *([new_code_cell(STUB_TABLE), *map(new_markdown_cell, numbered)] if name == NUMBERED else []),
         )
     _write(
         root,

@@ -1,0 +1,208 @@
+"""The suite: training that survives a kill bit by bit, the card, and models that transformers can open."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+
+from taskgram_utils.errors import InputError  # noqa: E402
+from taskgram_utils.miniature import suite  # noqa: E402
+from taskgram_utils.miniature.world import World  # noqa: E402
+
+STEPS = 10
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A suite of one size on the smallest world, and what ``make_suite`` was called with."""
+    out = tmp_path_factory.mktemp("suite") / "small"
+    asked = {"documents": 1_000, "world": 1, "seed": 3, "sizes": ["25k"], "jobs": 1, "max_steps": STEPS}
+    return suite.make_suite(out, **asked), asked
+
+
+def train(made, out, **changes):
+    folder, _ = made
+    asked = {"size": "25k", "stream": folder / "stream.bin", "tokenizer_folder": folder / "tokenizer", "out": out,
+             "seed": 3, "max_steps": STEPS} | changes  # fmt: skip
+    return suite.train(**asked)
+
+
+# --- what a suite is -----------------------------------------------------------------------------------------------------
+
+
+def test_a_suite_holds_its_steps_and_records(made):
+    folder, _ = made
+    record = json.loads((folder / "25k" / "training.json").read_text())
+    assert record["kept"] == [1, 2, 4, 6, 10] and record["steps"] == STEPS and record["seed"] == 3
+    assert record["tokens"] == STEPS * suite.BATCH * suite.CONTEXT and record["parameters"] == 25_472
+    assert sorted(p.name for p in (folder / "25k").iterdir()) == sorted(
+        ["loss.csv", "training.json", *(f"step{s}" for s in record["kept"])]
+    )
+    lines = (folder / "25k" / "loss.csv").read_text().splitlines()
+    assert lines[0] == "step,loss" and float(lines[-1].split(",")[1]) == record["loss"] < math.log(suite.VOCABULARY)
+
+
+def test_card_and_readme(made):
+    folder, asked = made
+    card = json.loads((folder / "card.json").read_text())
+    stream = np.fromfile(folder / "stream.bin", "<u2")
+    assert {k: card[k] for k in ("documents", "world", "seed", "twin")} == {
+        "documents": 1_000, "world": 1, "seed": 3, "twin": 0}  # fmt: skip
+    assert card["tokens"] == len(stream)
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    for needed in ("# Mini-Pythia, world 1, seed 3", "| 25k | 25,472 (156,544) | 32, 2, 16 | 0.01 | fp32 | 10 |",
+                   card["stream_sha256"], "1,000 documents", "--world 1 --seed 3`", torch.__version__):  # fmt: skip
+        assert needed in readme, needed
+
+
+def test_a_finished_suite_is_left_alone(made):
+    folder, asked = made
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")}
+    suite.make_suite(folder, **asked)
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")} == before and before
+
+
+@pytest.mark.parametrize("change", [{"world": 2}, {"seed": 4}, {"twin": 1}, {"documents": 1_001}])
+def test_another_worlds_folder_is_refused(made, change):
+    folder, asked = made
+    with pytest.raises(InputError, match="holds a suite of another world or seed"):
+        suite.make_suite(folder, **(asked | change))
+
+
+def test_unknown_size_is_refused(tmp_path):
+    with pytest.raises(InputError, match="size 7b: not one of 25k, 100k, 600k, 3m"):
+        suite.make_suite(tmp_path / "suite", 1_000, 0, 0, sizes=["7b"])
+    assert not (tmp_path / "suite").exists()
+
+
+def test_kept_steps_open_in_transformers(made):
+    folder, _ = made
+    model = AutoModelForCausalLM.from_pretrained(folder / "25k" / "step10", use_safetensors=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "25k" / "step10")
+    assert suite.non_embedding(model) == 25_472 and tokenizer.eos_token == suite.END
+    ids = tokenizer("Ada was born in", return_tensors="pt").input_ids
+    assert model(ids).logits.shape == (1, ids.shape[1], suite.VOCABULARY)
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_stream_is_the_documents_in_the_order_of_the_seed(made):
+    folder, asked = made
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    stream = np.fromfile(folder / "stream.bin", "<u2")
+    end = tokenizer.convert_tokens_to_ids(suite.END)
+    assert stream[-1] == end and (stream == end).sum() == 1_000 and stream.max() < suite.VOCABULARY
+    decoded = tokenizer.decode(stream.tolist(), clean_up_tokenization_spaces=False)
+    assert decoded.split(suite.END)[:-1] == list(World(1_000, 1).texts(order=3))
+
+
+def test_digits_are_single_tokens(made):
+    tokenizer = AutoTokenizer.from_pretrained(made[0] / "tokenizer")
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer("47 + 38 = 85").input_ids)
+    assert [p for p in pieces if p.isdigit()] == list("473885")
+
+
+def test_tokens_do_not_depend_on_the_block(made, tmp_path):
+    folder, _ = made
+    texts = list(World(1_000, 1).texts(order=3))
+    length = suite.tokenize(texts, folder / "tokenizer", tmp_path / "stream.bin", block=7)
+    assert (tmp_path / "stream.bin").read_bytes() == (folder / "stream.bin").read_bytes()
+    assert length * 2 == (tmp_path / "stream.bin").stat().st_size
+    assert not list(tmp_path.glob("*.partial"))
+
+
+# --- models and training -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("25k", 25_472), ("100k", 100_096)])
+def test_parameters_without_embeddings(size, parameters):
+    model, shape = suite.new_model(size, 0), suite.SIZES[size]
+    assert suite.non_embedding(model) == parameters
+    everything = sum(p.numel() for p in model.parameters())
+    assert everything == parameters + 2 * suite.VOCABULARY * shape.hidden
+
+
+def test_the_seed_decides_the_weights():
+    one, same, other = (suite.new_model("25k", seed).state_dict() for seed in (5, 5, 6))
+    assert all(torch.equal(one[k], same[k]) for k in one)
+    assert not any(torch.equal(one[k], other[k]) for k in one if k.endswith("query_key_value.weight"))
+
+
+def test_schedule_warms_up_and_falls_as_a_cosine():
+    rates = np.array([suite.schedule(s, 1_000, 2.0) for s in range(1_000)])
+    np.testing.assert_allclose(rates[:20], 2.0 * np.arange(1, 21) / 20)
+    assert rates.max() == rates[20] == 2.0 and (np.diff(rates[20:]) < 0).all()
+    assert rates[510] == pytest.approx(2.0 * (0.05 + 0.95 / 2))
+    assert rates[-1] == pytest.approx(0.1, rel=1e-3) and rates.min() > 0
+    assert suite.schedule(0, 1, 2.0) == 2.0
+
+
+def test_a_killed_training_resumes_to_the_same_bits(made, tmp_path, monkeypatch):
+    folder, _ = made
+    schedule, save, kept = suite.schedule, suite.save, []
+
+    def killed_at_step_7(step, steps, peak):
+        if step == 7:
+            raise KeyboardInterrupt
+        return schedule(step, steps, peak)
+
+    def save_and_keep(model, *where):
+        kept.append({k: v.clone() for k, v in model.state_dict().items()})
+        save(model, *where)
+
+    monkeypatch.setattr(suite, "CHECKPOINT", 5)
+    monkeypatch.setattr(suite, "save", save_and_keep)
+    whole = train(made, tmp_path / "whole")
+    monkeypatch.setattr(suite, "schedule", killed_at_step_7)
+    with pytest.raises(KeyboardInterrupt):
+        train(made, tmp_path / "killed")
+    assert json.loads((tmp_path / "killed" / "resume" / "state.json").read_text())["step"] == 5
+    assert not (tmp_path / "killed" / "training.json").exists()
+    monkeypatch.setattr(suite, "schedule", schedule)
+    resumed = train(made, tmp_path / "killed")
+
+    # fp32 weights after the last step: of the whole training and of the resumed one.
+    assert all(torch.equal(kept[4][k], kept[-1][k]) for k in kept[4])
+    for step in (1, 2, 4, 6, 10):
+        expected = (whole / f"step{step}" / "model.safetensors").read_bytes()
+        assert (resumed / f"step{step}" / "model.safetensors").read_bytes() == expected
+        assert (folder / "25k" / f"step{step}" / "model.safetensors").read_bytes() == expected
+    assert not (resumed / "resume").exists() and not (whole / "resume").exists()
+
+
+def test_weights_are_saved_as_bf16_of_the_trained_ones(made, tmp_path):
+    model = suite.new_model("25k", 0)
+    suite.save(model, made[0] / "tokenizer", tmp_path / "step1")
+    saved = load_file(tmp_path / "step1" / "model.safetensors")
+    assert {v.dtype for v in saved.values()} == {torch.bfloat16}
+    assert all(torch.equal(saved[k], v.to(torch.bfloat16)) for k, v in model.state_dict().items())
+    assert not (tmp_path / "step1.partial").exists()
+
+
+def test_steps_never_exceed_the_stream(made, tmp_path):
+    short = tmp_path / "short.bin"
+    np.fromfile(made[0] / "stream.bin", "<u2")[: 2 * suite.BATCH * suite.CONTEXT + 1].tofile(short)
+    out = train(made, tmp_path / "out", stream=short)
+    assert json.loads((out / "training.json").read_text())["steps"] == 2
+
+
+def test_unusable_streams_are_refused(made, tmp_path):
+    with pytest.raises(InputError, match="no packed stream of tokens"):
+        train(made, tmp_path / "out", stream=tmp_path / "none.bin")
+    np.zeros(1_000, "<u2").tofile(tmp_path / "short.bin")
+    with pytest.raises(InputError, match="1000 tokens are less than one batch of 1024"):
+        train(made, tmp_path / "out", stream=tmp_path / "short.bin")

@@ -1,0 +1,151 @@
+"""Figures: every function draws what its table says, keeps the table beside it, and names a column that is missing."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import pytest  # noqa: E402
+
+from taskgram_utils import figures  # noqa: E402
+from taskgram_utils.errors import InputError  # noqa: E402
+from taskgram_utils.run import Run  # noqa: E402
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run("test", {}, tmp_path, {})
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def table():
+    grid = pd.MultiIndex.from_product(
+        [["translation", "factual_qa"], [1, 2, 3], [25_472, 100_096, 601_728]], names=["task", "n", "parameters"]
+    ).to_frame(index=False)
+    grid["estimate"] = np.linspace(-0.2, 0.6, len(grid))
+    return grid.assign(low=grid["estimate"] - 0.1, high=grid["estimate"] + 0.1)
+
+
+DRAWN = {
+    "lines": lambda t, **k: figures.lines(t, "parameters", "estimate", "plot", hue="n", panel="task", low="low",
+                                          high="high", log=("x",), at=0, **k),
+    "clouds": lambda t, **k: figures.clouds(t, "low", "high", "plot", panel="task", diagonal=True, **k),
+    "histograms": lambda t, **k: figures.histograms(t, "estimate", "plot", hue="n", panel="task", bins=5, **k),
+    "intervals": lambda t, **k: figures.intervals(t, "task", "plot", hue="n", **k),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("draw", DRAWN)
+def test_every_function_draws_and_keeps_its_table(draw, table, run, tmp_path):
+    before = table.copy()
+    figure = DRAWN[draw](table, run=run)
+    figure.savefig(tmp_path / "plot.png")
+    pixels = plt.imread(tmp_path / "plot.png")[..., :3]
+    assert (pixels < 0.5).any(axis=-1).mean() > 0.002
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "figures" / "plot.csv"), table)
+    pd.testing.assert_frame_equal(table, before)
+
+
+@pytest.mark.parametrize("draw", DRAWN)
+def test_without_a_run_nothing_is_written(draw, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    DRAWN[draw](table)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("draw", "column"), [
+    *(("lines", c) for c in ("parameters", "estimate", "n", "task", "low", "high")),
+    *(("clouds", c) for c in ("low", "high", "task")), *(("histograms", c) for c in ("estimate", "n", "task")),
+    *(("intervals", c) for c in ("task", "n", "estimate", "low", "high")),
+])  # fmt: skip
+def test_a_missing_column_is_named_and_nothing_is_kept(draw, column, table, run, tmp_path):
+    with pytest.raises(InputError, match=f"plot: missing column {column}"):
+        DRAWN[draw](table.drop(columns=column), run=run)
+    assert not (tmp_path / "figures").exists() and not plt.get_fignums()
+
+
+def test_lines_show_the_values(table):
+    figure = figures.lines(table, "parameters", "estimate", "plot", hue="n", panel="task", titles={"translation": "To Velti"})
+    axes = figure.axes
+    assert [a.get_title() for a in axes] == ["To Velti", "factual qa"]
+    for axis, (_, part) in zip(axes, table.groupby("task", sort=False), strict=True):
+        for line, (_, one) in zip(axis.get_lines(), part.groupby("n"), strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), one["estimate"])
+            np.testing.assert_array_equal(line.get_xdata(), one["parameters"])
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["1", "2", "3"]
+
+
+def test_lines_leave_out_what_has_no_value(table):
+    table.loc[table["n"] == 2, "estimate"] = np.nan
+    figure = figures.lines(table[table["task"] == "translation"], "parameters", "estimate", "plot", hue="n")
+    assert len(figure.axes[0].get_lines()) == 2
+
+
+def test_logarithmic_axes_are_plain(table):
+    figure = figures.lines(table, "parameters", "estimate", "plot", log=("x",))
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    assert axis.get_xscale() == "log" and axis.get_yscale() == "linear"
+    assert {"50k", "100k"} & {t.get_text() for t in axis.get_xticklabels()}
+
+
+def test_clouds_count_every_finite_point():
+    rng = np.random.default_rng(0)
+    points = pd.DataFrame({"a": rng.normal(size=500), "b": rng.normal(size=500)})
+    points.loc[:9, "a"], points.loc[10:14, "b"] = np.nan, -np.inf
+    figure = figures.clouds(points, "a", "b", "plot", diagonal=True, notes={None: "ρ = .01"})
+    assert figure.axes[0].collections[0].get_array().sum() == 485
+    assert [t.get_text() for t in figure.axes[0].texts] == ["ρ = .01"]
+
+
+def test_intervals_stand_where_the_table_says(table):
+    rows = table[(table["n"] == 1) & (table["parameters"] == 25_472)]
+    axis = figures.intervals(rows, "task", "plot").axes[0]
+    segments = axis.collections[0].get_segments()
+    np.testing.assert_allclose([s[:, 0] for s in segments], rows[["low", "high"]])
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["translation", "factual qa"]
+    assert axis.yaxis_inverted()
+
+
+def test_an_estimate_that_is_null_has_a_row_and_no_point(table):
+    rows = table[(table["n"] == 1) & (table["parameters"] == 25_472)].copy()
+    rows.loc[rows["task"] == "translation", ["estimate", "low", "high"]] = np.nan
+    axis = figures.intervals(rows, "task", "plot").axes[0]
+    assert len(axis.get_yticklabels()) == 2 and len(axis.collections[0].get_segments()) == 1
+
+
+def test_histograms_are_densities_with_a_mark(table):
+    axis = figures.histograms(table, "estimate", "plot", panel="task", bins=6, marks={"translation": 0.1}).axes[0]
+    assert [line.get_xdata()[0] for line in axis.get_lines()] == [0.1]
+    corners = axis.patches[0].get_xy()
+    width = (table["estimate"].max() - table["estimate"].min()) / 6
+    assert corners[:, 1].max() * width <= 1 + 1e-9
+
+
+# Machado, Oliveira, Fernandes (2009), severity 1: linear RGB as red-blind and green-blind eyes see it.
+BLIND = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "none": np.eye(3),
+}
+
+
+@pytest.mark.parametrize("eyes", BLIND)
+def test_colours_are_told_apart_by_colour_blind_eyes(eyes):
+    linear = np.array([matplotlib.colors.to_rgb(c) for c in (*figures.PALETTE, "white")]) ** 2.2
+    seen = np.clip(linear @ np.array(BLIND[eyes]).T, 0, 1) ** (1 / 2.2)
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)[np.triu_indices(len(seen), 1)]
+    assert apart.min() > 0.15
+    assert len(figures.MARKERS) == len(figures.PALETTE)
+
+
+@pytest.mark.parametrize(("name", "shown"), [("gamma", "threshold γ"), ("log_count_sy", "log count sy"), ("n", "n")])
+def test_labels(name, shown):
+    assert figures.label(name) == shown
