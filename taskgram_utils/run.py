@@ -255,9 +255,23 @@ def _imports(module: str) -> frozenset[str]:
 def code_hash(make: Callable, *rooms: str) -> str:
     """A hash of a function's source and of the code of the modules it calls, imports within the package included."""
     modules = sorted(set().union(*(_imports(f"{PACKAGE.name}.{room}") for room in rooms))) if rooms else []
-    sources = [inspect.getsource(make)]
+    sources = sorted(inspect.getsource(f) for f in _called(make, {}).values())
     sources += [(PACKAGE.parent / (m.replace(".", "/") + ".py")).read_text(encoding="utf-8") for m in modules]
     return _digest("\0".join(sources))
+
+
+def _called(function: Callable, found: dict[str, Callable]) -> dict[str, Callable]:
+    """A function with those of its own module that it calls by name, through closures and nested functions too."""
+    found[function.__qualname__] = function
+    codes, cells = [function.__code__], [c.cell_contents for c in function.__closure__ or ()]
+    while codes:
+        code = codes.pop()
+        codes += [c for c in code.co_consts if inspect.iscode(c)]
+        cells += [function.__globals__.get(name) for name in code.co_names]
+    for other in cells:
+        if inspect.isfunction(other) and other.__module__ == function.__module__ and other.__qualname__ not in found:
+            _called(other, found)
+    return found
 
 
 def _digest(text: str) -> str:
