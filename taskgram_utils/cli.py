@@ -108,14 +108,18 @@ def _ngrams(path: str) -> list[str]:
     return Path(path).read_text(encoding="utf-8").splitlines()
 
 
-@main.command(epilog="Example: taskgram mine examples.jsonl --n 2 --gamma 0.7 --embedding intfloat/e5-large-v2 --out grams.csv")
+@main.command(
+    epilog="Example: taskgram mine examples.jsonl --n 2 --gamma 0.7 --embedding intfloat/e5-large-v2 --out grams.csv"
+)
 @click.argument("examples")
 @click.option("--n", type=int, required=True, help="Words of an n-gram.")
 @click.option("--gamma", type=float, required=True, help="Cosine a pair must exceed, between 0 and 1.")
 @click.option("--embedding", help="Folder, or name of a sentence-transformers model.")
 @click.option("--stopwords", type=click.Choice(["mined", "kept", "both"]), default="mined", show_default=True,
               help="mined: removed from the task text (n <= 3); kept; both: from the corpus too.")
-@click.option("--whole-answer", is_flag=True, help="s^y is the whole of y whatever n is (always for question answering).")
+@click.option(
+    "--whole-answer", is_flag=True, help="s^y is the whole of y whatever n is (always for question answering)."
+)
 @out_option
 def mine(examples, n, gamma, embedding, stopwords, whole_answer, out):
     """Mine the task-gram table of EXAMPLES: pairs of input and output n-grams that are close in meaning."""
@@ -151,7 +155,9 @@ def lm(taskgrams, counts, form, zeros, kappa, out):
     write_table(taskgram_logp(read_table(taskgrams), read_table(counts), form, zeros, kappa), out)
 
 
-@main.command(epilog="Example: taskgram score examples.parquet --model EleutherAI/pythia-70m --step 143000 --out logp.parquet")
+@main.command(
+    epilog="Example: taskgram score examples.parquet --model EleutherAI/pythia-70m --step 143000 --out logp.parquet"
+)
 @click.argument("examples")
 @click.option("--model", required=True, help="Folder, or hub name of a causal language model (safetensors).")
 @click.option("--step", type=int, help="Training step: subfolder step<N>, or revision step<N> on the hub.")
@@ -254,7 +260,9 @@ def _marked(text: str, ngrams: tuple[str, ...]) -> str:
 @click.option("--world", type=int, default=1, show_default=True, help="Which draw of the world.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Initial weights and order of the documents.")
 @click.option("--twin", type=int, default=0, show_default=True, help="0: the world; else one of its twins.")
-@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Sizes at a time, a thread each.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Sizes at a time, a thread each."
+)
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop early, for a trial.")
 def train(out, sizes, documents, world, seed, twin, jobs, max_steps):
     """Train Mini-Pythia models on a miniature world."""

@@ -117,13 +117,14 @@ class Corpus:
                         self.skipped.append(where)
                         continue
                     raise InputError(
-                        f'{where}: not a JSON object with a text under "{self.text_field}" (--skip-bad counts and skips)'
+                        f'{where}: not a JSON object with a text under "{self.text_field}" '
+                        "(--skip-bad counts and skips)"
                     ) from error
                 yield text
 
 
 def _open(path: Path) -> io.TextIOWrapper:
-    raw = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
+    raw = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")  # noqa: SIM115
     return io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
 
 

@@ -1,4 +1,4 @@
-"""Every figure of the book: one style, safe for colour-blind eyes, each from one table that is kept beside it as CSV."""
+"""Every figure of the book: one style, safe for colour-blind eyes, each from one table kept beside it as CSV."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from taskgram_utils.run import Run, write_table
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 MARKERS = "osD^vPX"
 LABELS = {
-    "parameters": "parameters without embeddings", "estimate": "Mem (Spearman ρ)", "score": "score", "step": "training step",
-    "frequency": "example frequency (documents)", "documents": "documents", "count": "documents", "gamma": "threshold γ",
-    "cosine": "cosine", "loss": "loss (nats a token)", "rank": "rank", "logp_reference": "log P of the reference (nats)",
+    "parameters": "parameters without embeddings", "estimate": "Mem (Spearman ρ)", "score": "score",
+    "step": "training step", "frequency": "example frequency (documents)", "documents": "documents",
+    "count": "documents", "gamma": "threshold γ", "cosine": "cosine", "loss": "loss (nats a token)", "rank": "rank",
+    "logp_reference": "log P of the reference (nats)",
     "logp_model": "log P of the model (nats)", "round": "round", "n": "n", "group": "group", "task": "task",
     "precision": "precision", "recall": "recall", "model": "model", "share": "share",
 }  # fmt: skip
@@ -112,7 +113,8 @@ def clouds(
         part = table if panel is None else table[table[panel] == key]
         part = part.replace([np.inf, -np.inf], np.nan).dropna(subset=[x, y])
         scale = {f"{a}scale": "log" for a in log}
-        drawn = ax.hexbin(part[x], part[y], gridsize=28, mincnt=1, bins="log", cmap="cividis_r", linewidths=0.1, **scale)
+        style = {"gridsize": 28, "mincnt": 1, "bins": "log", "cmap": "cividis_r", "linewidths": 0.1}
+        drawn = ax.hexbin(part[x], part[y], **style, **scale)
         drawn.set_rasterized(True)
         if diagonal:
             ends = [max(part[x].min(), part[y].min()), max(part[x].max(), part[y].max())]
@@ -128,10 +130,10 @@ def clouds(
 
 
 def histograms(
-    table: pd.DataFrame, value: str, name: str, run: Run | None = None, hue: str | None = None, panel: str | None = None,
-    marks: Mapping[object, float] | None = None, bins: int = 40, columns: int = 4,
+    table: pd.DataFrame, value: str, name: str, run: Run | None = None, hue: str | None = None,
+    panel: str | None = None, marks: Mapping[object, float] | None = None, bins: int = 40, columns: int = 4,
 ) -> plt.Figure:
-    """Distributions of ``value``: densities, one outline per ``hue``, a panel per ``panel``, a line at ``marks[panel]``."""
+    """Distributions of ``value``: densities, an outline per ``hue``, a panel per ``panel``, lines at ``marks``."""
     require_columns(table, [c for c in (value, hue, panel) if c], name)
     keep(table, name, run)
     panels = list(table[panel].drop_duplicates()) if panel else [None]
@@ -143,8 +145,8 @@ def histograms(
         for i, one in enumerate(hues):
             found = (part if hue is None else part[part[hue] == one])[value].dropna()
             if len(found):
-                ax.hist(found, bins=edges, density=True, histtype="stepfilled", alpha=0.45, color=_colour(i, len(hues), hue),
-                        label=None if one is None else str(one))  # fmt: skip
+                ax.hist(found, bins=edges, density=True, histtype="stepfilled", alpha=0.45,
+                        color=_colour(i, len(hues), hue), label=None if one is None else str(one))  # fmt: skip
         if marks and key in marks:
             ax.axvline(marks[key], color="black", lw=1, ls="--")
         if panel:

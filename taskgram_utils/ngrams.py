@@ -56,7 +56,8 @@ def words(text: str) -> list[str]:
     """
     if text.isascii():
         return _ASCII_WORD.findall(_GLUE.sub("", text).lower())
-    return _WORD.findall(_GLUE.sub("", unicodedata.normalize("NFC", text)).lower())
+    # Lower-cased word by word: whether a capital sigma is a final one must not depend on the word after a colon or dot.
+    return [word.lower() for word in _WORD.findall(_GLUE.sub("", unicodedata.normalize("NFC", text)))]
 
 
 def normalize(text: str) -> str:
@@ -85,11 +86,10 @@ def _nfc_places(text: str) -> tuple[list[int], str]:
     places, composed, start = [], [], 0
     for i in range(1, len(text) + 1):
         # A segment may be cut before a starter that composes with nothing before it.
-        if i < len(text) and (unicodedata.combining(text[i]) or len(unicodedata.normalize("NFC", text[start : i + 1])) <= len(
-            unicodedata.normalize("NFC", text[start:i])
-        )):
-            continue
         piece = unicodedata.normalize("NFC", text[start:i])
+        longer = unicodedata.normalize("NFC", text[start : i + 1])
+        if i < len(text) and (unicodedata.combining(text[i]) or len(longer) <= len(piece)):
+            continue
         places += [start] * len(piece)
         composed.append(piece)
         start = i

@@ -117,5 +117,5 @@ def _bleu(outputs: list[str], gold: list[str], draws: int) -> dict[str, object]:
     found = metric.corpus_score(outputs, [gold], n_bootstrap=min(draws, 200))
     mean, half = found._mean, found._ci
     # The library's interval is mean ± half; with few sentences it would leave the scale.
-    return {"score": found.score, "low": max(0.0, mean - half), "high": min(100.0, mean + half), "examples": len(outputs), "unscored": 0,
-            "note": str(metric.get_signature())}  # fmt: skip
+    return {"score": found.score, "low": max(0.0, mean - half), "high": min(100.0, mean + half),
+            "examples": len(outputs), "unscored": 0, "note": str(metric.get_signature())}  # fmt: skip

@@ -286,7 +286,8 @@ def make_answer(run: Run, size: str, step: str) -> pd.DataFrame:
         answers = _named(run, generate(asked, model, one.max_tokens))
         gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
         for metric, function in one.metrics.items():
-            scores = [None if pd.isna(o) else function(o, list(g)) for o, g in zip(answers["output"], gold, strict=True)]
+            pairs = zip(answers["output"], gold, strict=True)
+            scores = [None if pd.isna(o) else function(o, list(g)) for o, g in pairs]
             parts.append(answers.assign(metric=metric, score=scores))
     group = examples.set_index("example_id")["group"]
     answers = pd.concat(parts, ignore_index=True)
@@ -502,10 +503,10 @@ RECIPES: dict[str, Recipe] = {
     "true_pairs": Recipe(make_true_pairs, ("examples",), (*_WORLD, "tasks")),
     "embedding": Recipe(make_embedding, (), _WORLD, ("embedding", "miniature.world"), suffix="", path=True),
     "own_embedding": Recipe(make_own_embedding, ("corpus",), (), ("embedding",), suffix="", path=True),
-    "gammas": Recipe(make_gammas, _embedding_needs, ("embedding", "gamma", "orders", "shuffled_share", "stopwords", "tasks"),
-                     ("mining",)),
-    "taskgrams": Recipe(make_taskgrams, lambda run: (*_embedding_needs(run), "gammas"), ("orders", "stopwords", "tasks"),
-                        ("mining",)),
+    "gammas": Recipe(make_gammas, _embedding_needs,
+                     ("embedding", "gamma", "orders", "shuffled_share", "stopwords", "tasks"), ("mining",)),
+    "taskgrams": Recipe(make_taskgrams, lambda run: (*_embedding_needs(run), "gammas"),
+                        ("orders", "stopwords", "tasks"), ("mining",)),
     "counts": Recipe(make_counts, ("corpus", "taskgrams"), (), ("counting.scan",)),
     "index": Recipe(make_index, ("corpus",), (), ("counting.index",), suffix="", path=True),
     "taskgram_lm": Recipe(make_taskgram_lm, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
@@ -514,7 +515,8 @@ RECIPES: dict[str, Recipe] = {
                               ("language_models.taskgram",)),
     "infinigram_lm": Recipe(make_infinigram_lm, ("taskgrams", "examples", "index"), ("infinigram_zeros",),
                             ("language_models.infinigram",)),
-    "suite": Recipe(make_suite, (), (*_WORLD, "seed", "sizes"), ("miniature.suite",), suffix="", path=True, resumable=True),
+    "suite": Recipe(make_suite, (), (*_WORLD, "seed", "sizes"), ("miniature.suite",), suffix="", path=True,
+                    resumable=True),
     "scores": Recipe(_together("scores"), _per_model("scores"), _SUITE),
     "scores/*": Recipe(make_score, _scored, ("world", "seed"), ("language_models.neural",), inputs=_weights_digest),
     "prior": Recipe(_together("prior", last=True), _per_model("prior", last=True), _SUITE),

@@ -1,7 +1,7 @@
 """A run: its parameters, its tables and files on disk, and its manifest. The only file that knows paths.
 
 A table is asked for by name and is either read where it stands, if it is current, or made by its recipe and kept. It is
-current when its key is unchanged: a hash of the recipe's code, of the parameters it reads and of the keys of what it needs.
+current when its key is unchanged: a hash of its recipe's code, the parameters it reads and the keys of what it needs.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Run:
         return place
 
     def manifest(self) -> dict[str, Any]:
-        """Parameters, versions, and what stands on disk with keys, rows and times; also written to ``manifest.json``."""
+        """Parameters, versions, what stands on disk with keys, rows and times; also written to ``manifest.json``."""
         made = {}
         for stamp in sorted(self.folder.rglob("*.json")):
             if stamp.with_suffix("").exists() and not any(p.startswith((".", "notebooks")) for p in stamp.parts[-3:]):
@@ -162,7 +162,8 @@ def open_run_file(name_or_path: str, recipes: dict[str, Recipe], overrides: dict
         require(parameter in parameters, f"parameter {parameter}: run {path.stem} has none of that name")
         require(
             same_type(parameters[parameter], value),
-            f"parameter {parameter}: {value!r} is no {type(parameters[parameter]).__name__} like {parameters[parameter]!r}",
+            f"parameter {parameter}: {value!r} is no {type(parameters[parameter]).__name__} "
+            f"like {parameters[parameter]!r}",
         )
         parameters[parameter] = value
     name = str(parameters.get("name", path.stem))
@@ -189,7 +190,8 @@ def read_table(path: Path | str) -> pd.DataFrame:
             return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
         return pd.read_json(path, lines=True, dtype=text)
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({' '.join(str(error).split())[:120]})") from error
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
 
 
 def write_table(frame: pd.DataFrame, path: Path | str) -> int:
@@ -226,7 +228,9 @@ def remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def versions(names: Iterable[str] = ("numpy", "pandas", "scipy", "torch", "transformers", "taskgram_utils")) -> dict[str, str]:
+def versions(
+    names: Iterable[str] = ("numpy", "pandas", "scipy", "torch", "transformers", "taskgram_utils"),
+) -> dict[str, str]:
     """Versions of Python and of the packages that numbers may depend on."""
     found = {"python": platform.python_version()}
     for name in names:

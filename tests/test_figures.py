@@ -1,16 +1,16 @@
 """Figures: every function draws what its table says, keeps the table beside it, and names a column that is missing."""
 
 import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from taskgram_utils import figures
+from taskgram_utils.errors import InputError
+from taskgram_utils.run import Run
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-import pytest  # noqa: E402
-
-from taskgram_utils import figures  # noqa: E402
-from taskgram_utils.errors import InputError  # noqa: E402
-from taskgram_utils.run import Run  # noqa: E402
 
 
 @pytest.fixture
@@ -72,7 +72,8 @@ def test_a_missing_column_is_named_and_nothing_is_kept(draw, column, table, run,
 
 
 def test_lines_show_the_values(table):
-    figure = figures.lines(table, "parameters", "estimate", "plot", hue="n", panel="task", titles={"translation": "To Velti"})
+    figure = figures.lines(table, "parameters", "estimate", "plot", hue="n", panel="task",
+                           titles={"translation": "To Velti"})  # fmt: skip
     axes = figure.axes
     assert [a.get_title() for a in axes] == ["To Velti", "factual qa"]
     for axis, (_, part) in zip(axes, table.groupby("task", sort=False), strict=True):

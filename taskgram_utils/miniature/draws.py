@@ -1,4 +1,4 @@
-"""Integer draws that give the same values on every machine and version: splitmix64 in counter mode, and a permutation."""
+"""Integer draws that give the same values on every machine and version: splitmix64 by counter, and a permutation."""
 
 from __future__ import annotations
 

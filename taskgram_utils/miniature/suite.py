@@ -112,7 +112,8 @@ def new_model(size: str, seed: int, vocabulary: int = VOCABULARY):
             num_attention_heads=shape.hidden // shape.head, intermediate_size=4 * shape.hidden,
             max_position_embeddings=CONTEXT, rope_parameters={
                 "rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5},
-            use_parallel_residual=True, initializer_range=0.05, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0,
+            use_parallel_residual=True, initializer_range=0.05, tie_word_embeddings=False,
+            bos_token_id=0, eos_token_id=0,
         )
     )  # fmt: skip
 
@@ -129,8 +130,8 @@ def train(size: str, stream: Path, tokenizer_folder: Path, out: Path, seed: int,
     """Train one size on a packed stream, every token once, and keep the steps of :data:`STEP_SHARES`.
 
     ``out`` receives ``step<N>/`` (bf16 safetensors, config, tokenizer), ``loss.csv`` and ``training.json``. A killed
-    training resumes from its last checkpoint (every :data:`CHECKPOINT` steps); a finished one returns at once. All sizes read the
-    same tokens in the same order. Raises InputError where the stream holds less than one batch.
+    training resumes from its last checkpoint (every :data:`CHECKPOINT` steps); a finished one returns at once. All
+    sizes read the same tokens in the same order. Raises InputError where the stream holds less than one batch.
     """
     import torch
     from safetensors.torch import load_file, save_file
@@ -203,8 +204,9 @@ def train(size: str, stream: Path, tokenizer_folder: Path, out: Path, seed: int,
     (out / "loss.csv").write_text("step,loss\n" + "".join(f"{s},{v}\n" for s, v in curve))
     (out / "training.json").write_text(json.dumps({
         "size": size, **asdict(SIZES[size]), "seed": seed, "steps": steps, "tokens": steps * BATCH * CONTEXT,
-        "kept": sorted(kept), "parameters": non_embedding(model), "all_parameters": sum(p.numel() for p in model.parameters()),
-        "loss": curve[-1][1], "seconds": round(spent + time.monotonic() - began), "torch": torch.__version__,
+        "kept": sorted(kept), "parameters": non_embedding(model),
+        "all_parameters": sum(p.numel() for p in model.parameters()), "loss": curve[-1][1],
+        "seconds": round(spent + time.monotonic() - began), "torch": torch.__version__,
         "python": platform.python_version(),
     }, indent=1) + "\n")  # fmt: skip
     shutil.rmtree(resume, ignore_errors=True)
@@ -241,8 +243,9 @@ def make_suite(
 ) -> Path:
     """Train a suite on one world: tokenizer, packed stream, every size, a model card. Resumes where it was killed.
 
-    ``seed`` decides the initial weights and the order of the documents. The tokenizer is that of the world itself, twins
-    included, so that an answer has the same tokens in all of them. ``jobs`` sizes are trained at a time, a thread each.
+    ``seed`` decides the initial weights and the order of the documents. The tokenizer is that of the world itself,
+    twins included, so that an answer has the same tokens in all of them. ``jobs`` sizes are trained at a time, a
+    thread each.
     """
     out, sizes = Path(out), list(sizes)
     for size in sizes:
@@ -271,7 +274,12 @@ def _train_apart(out: Path, size: str, seed: int, max_steps: int | None) -> None
     arguments = [size, out / "stream.bin", out / "tokenizer", out / size, seed, *([max_steps] if max_steps else [])]
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run([sys.executable, "-m", __name__, *map(str, arguments)], env=os.environ | threads)
-    require(done.returncode == 0, f"training of {size} in {out} failed (exit code {done.returncode}); run it again to resume")
+    failed = f"training of {size} in {out} failed (exit code {done.returncode}); run it again to resume"
+    require(done.returncode == 0, failed)
+
+
+def _steps_there(folder: Path) -> list[str]:
+    return [str(n) for n in sorted(int(p.name[4:]) for p in folder.glob("step*") if p.name[4:].isdigit())]
 
 
 def write_card(out: Path) -> None:
@@ -282,7 +290,7 @@ def write_card(out: Path) -> None:
     rows = "\n".join(
         f"| {t['size']} | {t['parameters']:,} ({t['all_parameters']:,}) | {t['hidden']}, {t['layers']}, {t['head']} | "
         f"{t['rate']:g} | {'bf16' if t['bf16'] else 'fp32'} | {t['steps']:,} | {t['tokens']:,} | {t['loss']:.3f} | "
-        f"{t['seconds'] / 60:.1f} | {', '.join(map(str, t['kept']))} |"
+        f"{t['seconds'] / 60:.1f} | {', '.join(_steps_there(out / t['size']))} |"
         for t in trained
     )
     command = f"taskgram train --out DIR --documents {card['documents']} --world {card['world']} --seed {card['seed']}"
@@ -293,7 +301,7 @@ GPT-NeoX models (the Pythia architecture) that have read one draw of the miniatu
 people, towns and facts, an invented language, sums of two numbers. They know no real person and are good for nothing
 but studying how a language model follows the counts of its corpus.
 
-| size | parameters without embeddings (all) | width, layers, head | peak rate | arithmetic | steps | tokens | last loss | minutes | steps kept |
+| size | parameters without embeddings (all) | width, layers, head | peak rate | arithmetic | steps | tokens | last loss | minutes | steps here |
 |---|---|---|---|---|---|---|---|---|---|
 {rows}
 

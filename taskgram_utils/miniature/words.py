@@ -1,35 +1,36 @@
 """The English words, phrasings and instructions of the miniature world; everything else in it is invented by number."""
 
-FIRST_NAMES = """Ada Bruno Clara Dario Edith Felix Greta Hugo Irma Jonas Karla Leon Mona Nils Olga Pablo Rosa Silas Thea Ugo
-Vera Walter Xenia Yann Zora Anton Berta Cyril Della Emil""".split()
+FIRST_NAMES = """Ada Bruno Clara Dario Edith Felix Greta Hugo Irma Jonas Karla Leon Mona Nils Olga Pablo Rosa Silas
+Thea Ugo Vera Walter Xenia Yann Zora Anton Berta Cyril Della Emil""".split()
 
-NOUNS = """apple arrow axe bag ball barn basin basket bed bell bench blanket boat bone book bottle bowl box branch bread
-bridge broom brush bucket button candle cap carpet cart castle chain chair chest chimney church clay cloak clock cloud coat
-coin comb cup curtain desk door drawer drum feather fence field fire flag floor flower forest fork fountain garden gate
-glass glove grass guitar hammer harbour hat hill hook horn house island jar jug kettle key kite knife ladder lake lamp leaf
-letter lock map market mill mirror mountain nail needle nest net oar orchard oven paddle path pen picture pillow pipe plate
-plough pond pot quilt ribbon ring river road roof rope saddle sail scarf shelf ship shirt shoe shovel spoon stone stove
-table""".split()
+NOUNS = """apple arrow axe bag ball barn basin basket bed bell bench blanket boat bone book bottle bowl box branch
+bread bridge broom brush bucket button candle cap carpet cart castle chain chair chest chimney church clay cloak clock
+cloud coat coin comb cup curtain desk door drawer drum feather fence field fire flag floor flower forest fork fountain
+garden gate glass glove grass guitar hammer harbour hat hill hook horn house island jar jug kettle key kite knife
+ladder lake lamp leaf letter lock map market mill mirror mountain nail needle nest net oar orchard oven paddle path
+pen picture pillow pipe plate plough pond pot quilt ribbon ring river road roof rope saddle sail scarf shelf ship
+shirt shoe shovel spoon stone stove table""".split()
 
-ADJECTIVES = """ancient bitter black blue brave bright broken calm cheap clean clever cold crooked dark deep dirty dry empty
-famous fresh gentle golden green grey heavy hollow honest hot huge lazy light long lost loud narrow new old pale plain
-proud quiet red rough round sharp short silent small strange sweet""".split()
+ADJECTIVES = """ancient bitter black blue brave bright broken calm cheap clean clever cold crooked dark deep dirty dry
+empty famous fresh gentle golden green grey heavy hollow honest hot huge lazy light long lost loud narrow new old pale
+plain proud quiet red rough round sharp short silent small strange sweet""".split()
 
-VERBS = """admires avoids borrows breaks builds buries buys carries catches cleans covers draws drops finds fixes follows
-forgets gives guards hates hides holds keeps kicks leaves lifts likes loses moves needs opens paints pulls pushes reads
-sees sells steals touches wants""".split()
+VERBS = """admires avoids borrows breaks builds buries buys carries catches cleans covers draws drops finds fixes
+follows forgets gives guards hates hides holds keeps kicks leaves lifts likes loses moves needs opens paints pulls
+pushes reads sees sells steals touches wants""".split()
 
-ADVERBS = """again always badly early gladly here late never often once quickly rarely slowly soon today twice""".split()
+ADVERBS = """again always badly early gladly here late never often once quickly rarely slowly soon today
+twice""".split()
 PREPOSITIONS = ["near", "under", "behind", "inside", "above", "beside"]
 
-JOBS = """actor archer artist author baker banker barber builder butcher captain chemist clerk cobbler cook courier dancer
-dentist doctor drummer editor engineer farmer fisher florist glazier grocer gunsmith hunter jeweller judge lawyer librarian
-locksmith mason mechanic miner nurse painter pilot plumber porter potter printer sailor sculptor singer surgeon
-tailor""".split()
+JOBS = """actor archer artist author baker banker barber builder butcher captain chemist clerk cobbler cook courier
+dancer dentist doctor drummer editor engineer farmer fisher florist glazier grocer gunsmith hunter jeweller judge
+lawyer librarian locksmith mason mechanic miner nurse painter pilot plumber porter potter printer sailor sculptor
+singer surgeon tailor""".split()
 
-PETS = """alpaca badger beaver bison camel canary cat cheetah cobra crab crow deer dog donkey eagle falcon ferret fox frog
-gecko goat goose hamster hare hawk hedgehog heron horse iguana jackal lemur llama lynx magpie mole monkey moose mule otter
-owl panda parrot pony rabbit raven salamander swan turtle""".split()
+PETS = """alpaca badger beaver bison camel canary cat cheetah cobra crab crow deer dog donkey eagle falcon ferret fox
+frog gecko goat goose hamster hare hawk hedgehog heron horse iguana jackal lemur llama lynx magpie mole monkey moose
+mule otter owl panda parrot pony rabbit raven salamander swan turtle""".split()
 
 DISHES = [f"{a} {b}" for a in "plum lentil barley onion pumpkin mushroom cabbage almond".split()
           for b in "soup stew pie salad porridge pudding".split()]  # fmt: skip

@@ -1,7 +1,7 @@
 """The miniature world: a seeded generator of a corpus whose truth is known, and of the questions asked about it.
 
-A document is a pure function of (world, twin, number), so a corpus of any size streams in constant memory. All draws are
-integers (``draws.py``): the same world gives the same bytes everywhere.
+A document is a pure function of (world, twin, number), so a corpus of any size streams in constant memory. All draws
+are integers (``draws.py``): the same world gives the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class World:
             kind: self._invented.words(len(english), "hjlnprtvy", endings, (2,))
             for kind, english, endings in (
                 ("noun", w.NOUNS, ("o", "ul")), ("adjective", w.ADJECTIVES, ("i", "ei")),
-                ("verb", w.VERBS, ("ath", "eth")), ("adverb", w.ADVERBS, ("ua",)), ("preposition", w.PREPOSITIONS, ("yn",)))
+                ("verb", w.VERBS, ("ath", "eth")), ("adverb", w.ADVERBS, ("ua",)),
+                ("preposition", w.PREPOSITIONS, ("yn",)))
         }  # fmt: skip
         self._ranked = {
             kind: shuffled(self._key("lexicon", kind), size)
@@ -350,8 +351,11 @@ class World:
         for attempt in range(400):
             new = self._operand_pair(j, f"operands {set_} {attempt}")
             fits = self._is_held_out(*new[:2]) == held_out
-            parts = new if parts is None else tuple(np.where(~fixed & fits, n, p) for n, p in zip(new, parts, strict=True))
-            fixed = fits if fixed is None else fixed | fits
+            if parts is None:
+                parts, fixed = new, fits
+            else:
+                parts = tuple(np.where(~fixed & fits, n, p) for n, p in zip(new, parts, strict=True))
+                fixed = fixed | fits
             if fixed.all():
                 return parts
         raise AssertionError("no operands found for their set in 400 attempts")
@@ -386,7 +390,8 @@ class World:
         return pd.DataFrame({
             "fact": fact, "person": [self.people[p] for p in self.fact_person[fact]],
             "relation": [w.RELATIONS[r] for r in relation],
-            "value": [self.values[w.RELATIONS[r]][v] for r, v in zip(relation, self.fact_values[fact, role], strict=True)],
+            "value": [self.values[w.RELATIONS[r]][v]
+                      for r, v in zip(relation, self.fact_values[fact, role], strict=True)],
             "role": role, "documents": self.value_count[fact, role], "statements": self.fact_count[fact],
             "disputed": self.disputed[fact], "asked": self.asked[fact],
         })  # fmt: skip

@@ -32,4 +32,5 @@ def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
         "sy": examples["y"].map(normalize)})  # fmt: skip
 
 
-TASK = Task("factual_qa", "Factual QA", miniature, truth, {"exact_match": exact_match}, whole_answer=True, max_tokens=16)
+TASK = Task("factual_qa", "Factual QA", miniature, truth, {"exact_match": exact_match}, whole_answer=True,
+            max_tokens=16)  # fmt: skip

@@ -11,7 +11,7 @@ from taskgram_utils.tasks.base import Task, exact_match, table, test_size
 
 
 def miniature(world: World) -> pd.DataFrame:
-    """``unseen``: sentences that no document holds; ``copied``: held-out sentences written 1 to 64 times word for word."""
+    """``unseen``: sentences that no document holds; ``copied``: held-out ones written 1 to 64 times word for word."""
     sets = (("test", "unseen", "test", test_size(world, 400)), ("test", "copied", "copied", world.copied),
             ("train", "unseen", "train", test_size(world, 300)))  # fmt: skip
     rows, seen = [], set()

@@ -15,7 +15,7 @@ OPTIONS = 4
 
 
 def miniature(world: World) -> pd.DataFrame:
-    """``knowledge``: unasked facts; ``reasoning``: home countries that no document states; ``written``: those that some do.
+    """``knowledge``: unasked facts; ``reasoning``: home countries in no document; ``written``: those that some state.
 
     x is the question alone, y the text of the right option. Distractors are drawn from the right answers of the same
     kind of question, so that the most common answer is no better guess than any other.

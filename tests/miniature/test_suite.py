@@ -5,14 +5,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-torch = pytest.importorskip("torch")
-from safetensors.torch import load_file  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
-
-from taskgram_utils.errors import InputError  # noqa: E402
-from taskgram_utils.miniature import suite  # noqa: E402
-from taskgram_utils.miniature.world import World  # noqa: E402
+from taskgram_utils.errors import InputError
+from taskgram_utils.miniature import suite
+from taskgram_utils.miniature.world import World
 
 STEPS = 10
 
@@ -40,7 +39,7 @@ def train(made, out, **changes):
     return suite.train(**asked)
 
 
-# --- what a suite is -----------------------------------------------------------------------------------------------------
+# --- what a suite is ------------------------------------------------------------------------------------------------
 
 
 def test_a_suite_holds_its_steps_and_records(made):
@@ -56,7 +55,7 @@ def test_a_suite_holds_its_steps_and_records(made):
 
 
 def test_card_and_readme(made):
-    folder, asked = made
+    folder, _ = made
     card = json.loads((folder / "card.json").read_text())
     stream = np.fromfile(folder / "stream.bin", "<u2")
     assert {k: card[k] for k in ("documents", "world", "seed", "twin")} == {
@@ -97,11 +96,11 @@ def test_kept_steps_open_in_transformers(made):
     assert model(ids).logits.shape == (1, ids.shape[1], suite.VOCABULARY)
 
 
-# --- tokens ----------------------------------------------------------------------------------------------------------------
+# --- tokens ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_stream_is_the_documents_in_the_order_of_the_seed(made):
-    folder, asked = made
+    folder, _ = made
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     stream = np.fromfile(folder / "stream.bin", "<u2")
     end = tokenizer.convert_tokens_to_ids(suite.END)
@@ -125,7 +124,7 @@ def test_tokens_do_not_depend_on_the_block(made, tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
 
-# --- models and training -----------------------------------------------------------------------------------------------------
+# --- models and training --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("size", "parameters"), [("25k", 25_472), ("100k", 100_096)])

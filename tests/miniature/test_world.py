@@ -57,7 +57,7 @@ def operands(document: str) -> tuple[int, int] | None:
     return int(a), int(b)
 
 
-# --- the same bytes ------------------------------------------------------------------------------------------------
+# --- the same bytes -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("draw", GOLDEN)
@@ -70,8 +70,8 @@ def test_same_bytes_in_another_process():
         "import hashlib; from taskgram_utils.miniature.world import World;"
         "print(hashlib.sha256('\\n'.join(World(2_000)).encode()).hexdigest())"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": "12345"}, capture_output=True,
-                          text=True, check=True)  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": "12345"},
+                          capture_output=True, text=True, check=True)  # fmt: skip
     assert done.stdout.strip() == GOLDEN[2_000, 0, 0]
 
 
@@ -101,7 +101,7 @@ def test_written_corpus_holds_the_documents(tmp_path):
     assert list(Corpus(tmp_path / "corpus.jsonl")) == list(world)
 
 
-# --- sizes -----------------------------------------------------------------------------------------------------------
+# --- sizes ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("documents", [1_000, 1_001, 1_777, 2_500, 6_399, 6_400, 12_345])
@@ -145,7 +145,7 @@ def test_every_country_has_four_towns(small):
     assert (np.bincount(world.country_of) == 4).all()
 
 
-# --- the truth against brute force ---------------------------------------------------------------------------------------
+# --- the truth against brute force ----------------------------------------------------------------------------------
 
 
 def test_facts_are_the_counts_of_the_corpus(small):
@@ -198,7 +198,7 @@ def test_held_out_compositions_stand_in_no_document(large):
         assert any(town in d and country in d for d in documents)
 
 
-# --- what is held out, seen and copied -----------------------------------------------------------------------------------
+# --- what is held out, seen and copied ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["test", "train"])
@@ -260,7 +260,7 @@ def test_copied_examples_stand_word_for_word(large):
         assert [sum(x in d for d in documents) for x in inputs] == found
 
 
-# --- twins ------------------------------------------------------------------------------------------------------------------
+# --- twins ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -308,7 +308,7 @@ def test_gold_is_the_most_frequent_value(large):
     assert 0.45 < share.quantile(0.05) < share.quantile(0.95) <= 0.9
 
 
-# --- prompts -----------------------------------------------------------------------------------------------------------------
+# --- prompts --------------------------------------------------------------------------------------------------------
 
 
 def test_prompt_frames():

@@ -34,7 +34,8 @@ def check(solution: str, a: int, b: int, minus: bool) -> None:
     assert tens * 10 + ones % 10 == answer
     assert solution.endswith(f"The answer is {answer}.")
     # The first step has the last digits, the second the first ones.
-    digits = [int(t[-1]) for t in re.findall(r"\d+", equations[0][0])], [int(t) for t in re.findall(r"\d+", equations[1][0])]
+    numbers = [re.findall(r"\d+", terms) for terms, _ in equations]
+    digits = [int(t[-1]) for t in numbers[0]], [int(t) for t in numbers[1]]
     assert digits[0] == [a % 10, b % 10] and digits[1][:2] == [a // 10, b // 10]
     carried = (a % 10 < b % 10) if minus else (a % 10 + b % 10 > 9)
     assert len(digits[1]) == 2 + carried
