@@ -1,8 +1,8 @@
 """Scores and Mem of the seeds of Mini-Pythia, recorded: python results/seeds.py [--weights-c DIR]
 
-Seed B (world 1, seed 1) is the shipped suite; seed C (world 2, seed 2) is trained here, in about 45 minutes of a core, or
-taken from DIR, a folder that ``taskgram train --world 2 --seed 2`` made. World and recipe were frozen, and the expectations
-committed, before either was trained. Writes seeds_performance.csv, seeds_memorization.csv and seeds.json beside this file.
+Seed B (world 1, seed 1) is the shipped suite; seed C (world 2, seed 2) is trained here, in about 45 minutes of a core,
+or taken from DIR, a folder that ``taskgram train --world 2 --seed 2`` made. The expectations were committed, and world
+and recipe frozen, before any Mem of either was computed. Writes seeds_<table>.csv and seeds.json beside this file.
 """
 
 import argparse
@@ -37,7 +37,8 @@ def main() -> None:
         write_table(table, path)
         written[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     note = {
-        "command": "python results/seeds.py", "date": time.strftime("%Y-%m-%d"), "seconds": round(time.monotonic() - began),
+        "command": "python results/seeds.py", "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(time.monotonic() - began),
         "machine": f"{platform.machine()}, {platform.system()}", "versions": versions(), "sha256": written,
         "parameters": {suite: run.parameters | {"weights": "shipped" if suite == "B" else "trained"}
                        for suite, run in runs.items()},

@@ -116,7 +116,8 @@ def test_spans_of_decomposed_text_are_places_in_it_and_not_in_its_composed_form(
     text = unicodedata.normalize("NFD", "Éva's café, naïve")
     spans = word_spans(text)
     assert [w.text for w in spans] == ["évas", "café", "naïve"]
-    assert [text[w.start : w.end] for w in spans] == [unicodedata.normalize("NFD", w) for w in ("Éva's", "café", "naïve")]
+    slices = [text[w.start : w.end] for w in spans]
+    assert slices == [unicodedata.normalize("NFD", w) for w in ("Éva's", "café", "naïve")]
     assert word_spans("It's 1,000!") == [Word("its", 0, 4), Word("1000", 5, 10)]
 
 
