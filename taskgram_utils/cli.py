@@ -175,6 +175,7 @@ def score(examples, model, step, taskgrams, options, prior, dtype, device, out):
     _checked(out)
     table = check_examples(read_table(examples), examples)
     grams = read_table(taskgrams) if taskgrams else None
+    require(not options or table["options"].notna().any(), f"{examples}: --options, but no example has options")
     scores = neural.score(table, neural.load(model, step, dtype, device), grams, options=options, prior=prior)
     write_table(scores, out)
     failed = scores.attrs.get("failed", [])

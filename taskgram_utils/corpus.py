@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,7 @@ class Corpus:
 
     def __iter__(self) -> Iterator[str]:
         empty = True
+        self.skipped.clear()
         for path in self.files:
             for text in self._file(path):
                 if text and not text.isspace():
@@ -111,7 +113,7 @@ class Corpus:
                 try:
                     text = json.loads(line)[self.text_field]
                     require(isinstance(text, str), "")
-                except (ValueError, KeyError, TypeError, IndexError) as error:
+                except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
                     where = f"{path}, line {number}"
                     if self.skip_bad:
                         self.skipped.append(where)
@@ -125,13 +127,13 @@ class Corpus:
 
 def _open(path: Path) -> io.TextIOWrapper:
     raw = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")  # noqa: SIM115
-    return io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n")
 
 
 def _decoded(lines: Iterator[str], path: Path) -> Iterator[str]:
     try:
         yield from lines
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from error
 
 

@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from filelock import FileLock
@@ -29,6 +30,8 @@ from taskgram_utils.errors import InputError, require
 
 PACKAGE = Path(__file__).resolve().parent
 SUFFIXES = (".parquet", ".csv", ".jsonl")
+_TEXTS = ("example_id", "task", "split", "group", "instruction", "x", "y", "sx", "sy", "lm", "model", "world", "output")
+_LISTS = ("answers", "options")
 
 
 def project_root() -> Path:
@@ -114,6 +117,8 @@ class Run:
                 return place
             began = time.monotonic()
             fresh = place.with_name(f".{self.key(name)[:8]}-{place.name}")
+            if not recipe.resumable:
+                remove(fresh)
             try:
                 if recipe.path:
                     rows = recipe.make(self, fresh, *parts)
@@ -178,17 +183,20 @@ def same_type(old: Any, new: Any) -> bool:
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a table by the ending of its name: parquet, CSV or JSONL."""
+    """Read a table by the ending of its name: parquet, CSV (a list is a JSON list in its cell) or JSONL."""
     path = Path(path)
     require(path.exists(), f"{path}: no such file")
     require(path.suffix in SUFFIXES, f"{path}: a table ends in {', '.join(SUFFIXES)}")
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        text = {"example_id": str, "sx": str, "sy": str, "x": str, "y": str, "world": str}
+        text = dict.fromkeys(_TEXTS, str)
         if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
-        return pd.read_json(path, lines=True, dtype=text)
+            table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+            for column in table.columns.intersection(_LISTS):
+                table[column] = [v if pd.isna(v) else _listed(str(v)) for v in table[column]]
+            return table
+        return pd.read_json(path, lines=True, dtype=text, convert_dates=False, precise_float=True)
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
@@ -197,7 +205,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
 def write_table(frame: pd.DataFrame, path: Path | str) -> int:
     """Write a table by the ending of its name, beside and renamed; ``-`` is standard output (CSV). Returns its rows."""
     if str(path) == "-":
-        print(frame.to_csv(index=False, float_format="%.10g"), end="")
+        print(_flat(frame).to_csv(index=False, float_format="%.10g"), end="")
         return len(frame)
     path = Path(path)
     require(path.suffix in SUFFIXES, f"{path}: a table ends in {', '.join(SUFFIXES)}, or is - for standard output")
@@ -207,13 +215,25 @@ def write_table(frame: pd.DataFrame, path: Path | str) -> int:
         if path.suffix == ".parquet":
             frame.to_parquet(fresh, index=False)
         elif path.suffix == ".csv":
-            frame.to_csv(fresh, index=False, float_format="%.10g")
+            _flat(frame).to_csv(fresh, index=False, float_format="%.10g")
         else:
             frame.to_json(fresh, orient="records", lines=True, force_ascii=False, double_precision=12)
         os.replace(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
     return len(frame)
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its lists as JSON, for CSV."""
+    lists = {c: [v if np.ndim(v) == 0 else json.dumps(list(v), ensure_ascii=False) for v in frame[c]]
+             for c in frame.columns.intersection(_LISTS)}  # fmt: skip
+    return frame.assign(**lists)
+
+
+def _listed(cell: str) -> list:
+    """The list in a cell of a CSV table; a plain text is a list of one."""
+    return json.loads(cell) if cell.startswith("[") else [cell]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,375 @@
+"""The command: the whole chain on a small world against counting by hand, and bad input as one line and exit code 2."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy.stats import spearmanr
+
+from taskgram_utils import __version__
+from taskgram_utils.cli import main
+from taskgram_utils.embedding import train_embedding
+from taskgram_utils.miniature.world import World
+from taskgram_utils.ngrams import normalize, words
+from taskgram_utils.run import read_table, write_table
+from taskgram_utils.tasks.base import registry
+
+DOCUMENTS, STEPS = 2_000, 30
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def done(*arguments):
+    result = call(*arguments)
+    assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
+    return result
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """A folder in which the chain was run by the command alone: world, examples and word vectors in, Mem out."""
+    at = tmp_path_factory.mktemp("chain")
+    world = World(DOCUMENTS)
+    world.write(at / "corpus.jsonl")
+    examples = pd.concat([task.miniature(world) for task in registry().values()], ignore_index=True)
+    write_table(examples[examples["split"] == "test"], at / "examples.jsonl")
+    train_embedding(World(DOCUMENTS, twin=1), at / "vectors", dimension=200)
+    done("train", "--out", at / "suite", "--size", "smallest", "--documents", DOCUMENTS, "--world", 0, "--jobs", 1,
+         "--max-steps", STEPS)  # fmt: skip
+    done("mine", at / "examples.jsonl", "--n", 1, "--gamma", 0.3, "--embedding", at / "vectors", "--stopwords", "kept",
+         "--out", at / "taskgrams.csv")  # fmt: skip
+    done("count", at / "corpus.jsonl", "--pairs", at / "taskgrams.csv", "--singles", "--out", at / "counts.jsonl")
+    done("lm", at / "taskgrams.csv", "--counts", at / "counts.jsonl", "--out", at / "reference.csv")
+    done("score", at / "examples.jsonl", "--model", at / "suite/25k", "--taskgrams", at / "taskgrams.csv", "--options",
+         "--device", "cpu", "--out", at / "logp.parquet")  # fmt: skip
+    done("mem", "--reference", at / "reference.csv", "--model", at / "logp.parquet", "--draws", 50, "--taskgrams",
+         at / "taskgrams.csv", "--examples", at / "examples.jsonl", "--out", at / "mem.parquet")  # fmt: skip
+    return at
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return [f" {normalize(document)} " for document in World(DOCUMENTS)]
+
+
+def held(documents: list[str], *ngrams: str) -> int:
+    return sum(all(f" {normalize(g)} " in document for g in ngrams) for document in documents)
+
+
+# --- the chain -------------------------------------------------------------------------------------------------------
+
+
+def test_mined_pairs_stand_in_their_examples_above_gamma(chain):
+    examples = read_table(chain / "examples.jsonl").set_index("example_id")
+    table = read_table(chain / "taskgrams.csv")
+    assert len(table) > 300 and set(table["task"]) == set(registry())
+    assert table["cosine"].between(0.3, 1, inclusive="right").all()
+    for row in table.itertuples():
+        example = examples.loc[row.example_id]
+        assert f" {row.sx} " in f" {normalize(example['x'])} " and row.sx != row.sy
+        assert normalize(example["y"][row.start : row.end]) == row.sy
+        # Question answering: s^y is the whole answer.
+        assert row.task not in ("factual_qa", "world_knowledge") or row.sy == normalize(example["y"])
+
+
+def test_counts_are_those_of_the_documents(chain, documents):
+    table, counts = read_table(chain / "taskgrams.csv"), read_table(chain / "counts.jsonl")
+    pairs = counts[counts["sy"].notna()]
+    asked = table[["sx", "sy"]].drop_duplicates()
+    assert pairs[["sx", "sy"]].to_numpy().tolist() == asked.to_numpy().tolist()
+    assert pairs["count"].tolist() == [held(documents, sx, sy) for sx, sy in zip(pairs["sx"], pairs["sy"], strict=True)]
+    singles = counts[counts["sy"].isna()]
+    assert set(singles["sx"]) == {*asked["sx"], *asked["sy"]}
+    assert singles["count"].tolist() == [held(documents, s) for s in singles["sx"]]
+    assert set(counts["unit"]) == {"documents"} and counts["exact"].all()
+
+
+def test_the_taskgram_lm_is_the_smoothed_ratio(chain):
+    counts, reference = read_table(chain / "counts.jsonl"), read_table(chain / "reference.csv")
+    together = counts[counts["sy"].notna()].set_index(["sx", "sy"])["count"]
+    alone = counts[counts["sy"].isna()].set_index("sx")["count"]
+    table = read_table(chain / "taskgrams.csv").query("task == 'translation'")
+    distinct = table[["sx", "sy"]].drop_duplicates()
+    of_pairs = [together[sx, sy] for sx, sy in distinct.itertuples(index=False)]
+    p0 = sum(of_pairs) / sum(alone[s] for s in distinct["sx"])
+    rows = reference.query("task == 'translation'")
+    assert len(rows) > 50 and (rows["lm"] == "taskgram").all()
+    for row in rows.itertuples():
+        mine = table[(table["example_id"] == row.example_id) & (table["sy"] == row.sy)]
+        logs = [np.log((together[s, row.sy] + p0) / (alone[s] + 1)) for s in mine["sx"]]
+        assert row.logp == pytest.approx(np.mean(logs)) and row.pairs == len(logs)
+
+
+def test_scores_are_of_the_trained_model(chain):
+    record = json.loads((chain / "suite/25k/training.json").read_text())
+    assert record["steps"] == STEPS and record["loss"] < 7.6
+    scores, examples = read_table(chain / "logp.parquet"), read_table(chain / "examples.jsonl")
+    assert set(scores["lm"]) == {"25k"} and set(scores["step"]) == {STEPS}
+    assert scores["logp"].notna().all() and (scores["logp"] < 0).all()
+    whole = scores[scores["n"].isna() & scores["option"].isna()].set_index("example_id")
+    assert whole.loc[examples["example_id"], "sy"].tolist() == examples["y"].tolist()
+    options = scores[scores["option"].notna()].set_index(["example_id", "option"])
+    for example in examples[examples["options"].notna()].itertuples():
+        assert options.loc[example.example_id, "sy"].tolist() == list(example.options)
+        gold = options.loc[(example.example_id, example.gold), "logp"]
+        assert gold == pytest.approx(whole.loc[example.example_id, "logp"], abs=1e-4)
+
+
+def test_mem_is_the_rank_correlation_of_the_two(chain):
+    reference, scores = read_table(chain / "reference.csv"), read_table(chain / "logp.parquet")
+    points = reference.merge(scores[scores["n"].notna()], on=["task", "example_id", "n", "sy", "start"])
+    table = read_table(chain / "mem.parquet").set_index(["task", "group"])
+    groups = points.groupby(["task", "group_x"])
+    assert len(groups) == len(table) >= 5
+    for key, rows in groups:
+        assert table.loc[key, "points"] == len(rows)
+        if len(rows) >= 3:
+            expected = spearmanr(rows["logp_x"], rows["logp_y"]).statistic
+            assert table.loc[key, "estimate"] == pytest.approx(expected)
+            assert table.loc[key, "low"] < table.loc[key, "high"]
+        else:
+            assert table.loc[key, "reason"] == "fewer than 3 points"
+    assert set(table["model"]) == {"25k"} and set(table["measure"]) == {"spearman"}
+
+
+def test_every_ending_and_standard_output_hold_the_same_table(chain, tmp_path):
+    arguments = ["lm", chain / "taskgrams.csv", "--counts", chain / "counts.jsonl", "--form", "per_pair", "--out"]
+    for name in ("a.csv", "a.jsonl", "a.parquet"):
+        done(*arguments, tmp_path / name)
+    printed = done(*arguments, "-").stdout
+    assert printed == (tmp_path / "a.csv").read_text()
+    tables = [read_table(tmp_path / name) for name in ("a.csv", "a.jsonl", "a.parquet")]
+    for table in tables[1:]:
+        assert table["sx"].tolist() == tables[0]["sx"].tolist() and len(table) > 100
+        np.testing.assert_allclose(table["logp"], tables[0]["logp"], rtol=1e-9)
+
+
+def test_controls_give_raw_partial_and_joint_estimates(chain, tmp_path):
+    scores = read_table(chain / "logp.parquet")
+    points = scores[scores["n"].notna()][["task", "example_id", "n", "sy", "start"]].drop_duplicates()
+    rng = np.random.default_rng(0)
+    write_table(points.assign(length=points["sy"].str.len(), other=rng.normal(size=len(points))), tmp_path / "c.csv")
+    done("mem", "--reference", chain / "reference.csv", "--model", chain / "logp.parquet", "--controls",
+         tmp_path / "c.csv", "--draws", 20, "--out", tmp_path / "mem.csv")  # fmt: skip
+    table = read_table(tmp_path / "mem.csv")
+    measures = ["spearman", "spearman|length", "spearman|other", "spearman|length+other"]
+    assert table[table["task"] == "translation"]["measure"].tolist() == measures
+
+
+def test_zeros_dropped_leaves_only_pairs_that_were_seen(chain):
+    done("lm", chain / "taskgrams.csv", "--counts", chain / "counts.jsonl", "--zeros", "drop", "--form", "per_pair",
+         "--out", chain / "drop.parquet")  # fmt: skip
+    counts = read_table(chain / "counts.jsonl")
+    seen = counts[counts["sy"].notna() & (counts["count"] > 0)]
+    found = read_table(chain / "drop.parquet")
+    assert set(zip(found["sx"], found["sy"], strict=True)) == set(zip(seen["sx"], seen["sy"], strict=True))
+
+
+# --- counting and looking --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def index(chain):
+    said = done("index", chain / "corpus.jsonl", "--out", chain / "index").stdout
+    tokens = sum(len(words(document)) for document in World(DOCUMENTS))
+    assert said == f"{chain / 'index'}: {DOCUMENTS:,} documents, {tokens:,} tokens\n"
+    return chain / "index"
+
+
+def test_the_index_counts_what_the_scan_counts(chain, index, tmp_path):
+    done("count", index, "--backend", "index", "--pairs", chain / "taskgrams.csv", "--singles", "--out",
+         tmp_path / "counts.parquet")  # fmt: skip
+    columns = ["n", "sx", "sy", "count", "unit", "exact"]
+    found, expected = read_table(tmp_path / "counts.parquet"), read_table(chain / "counts.jsonl")
+    pd.testing.assert_frame_equal(found[columns], expected[columns], check_dtype=False)
+
+
+def test_ngrams_from_a_text_file_in_occurrences_and_in_two_halves(chain, tmp_path):
+    (tmp_path / "ngrams.txt").write_text("The ANSWER is\nvelti\nno such words\n")
+    done("count", chain / "corpus.jsonl", "--ngrams", tmp_path / "ngrams.txt", "--unit", "occurrences", "--halves",
+         "--out", tmp_path / "counts.csv")  # fmt: skip
+    table = read_table(tmp_path / "counts.csv")
+    texts = [words(document) for document in World(DOCUMENTS)]
+    times = [sum(text[i : i + len(asked)] == asked for text in texts for i in range(len(text)))
+             for asked in (["the", "answer", "is"], ["velti"], ["no", "such", "words"])]  # fmt: skip
+    whole = table[table["half"].isna()]
+    assert whole["sx"].tolist() == ["The ANSWER is", "velti", "no such words"] and whole["n"].tolist() == [3, 1, 3]
+    assert whole["count"].tolist() == times and times[0] > 0 and times[2] == 0
+    parts = [table[table["half"] == half]["count"].to_numpy() for half in (0, 1)]
+    assert (parts[0] + parts[1]).tolist() == times and set(whole["unit"]) == {"occurrences"}
+
+
+def test_what_a_document_is_changes_the_counts(tmp_path):
+    (tmp_path / "book.md").write_text("# One\ncat here\n\ndog there\n# Two\ncat and dog\n")
+    (tmp_path / "pairs.csv").write_text("sx,sy\ncat,dog\n")
+    for unit, expected in (("file", 1), ("heading", 2), ("paragraph", 1), ("record", 1), ("words:100", 1)):
+        printed = done("count", tmp_path, "--pairs", tmp_path / "pairs.csv", "--document", unit, "--out", "-").stdout
+        header, row = printed.splitlines()
+        assert dict(zip(header.split(","), row.split(","), strict=False))["count"] == str(expected), unit
+        assert f"document={unit}" in row
+
+
+@pytest.mark.parametrize("backend", ["scan", "index"])
+def test_documents_are_shown_with_both_ngrams_marked(chain, index, documents, backend):
+    table = read_table(chain / "counts.jsonl")
+    row = table[table["sy"].notna() & (table["count"] >= 3)].iloc[0]
+    where = index if backend == "index" else chain / "corpus.jsonl"
+    shown = done("documents", where, "--pair", row.sx.upper(), row.sy, "-k", 2).stdout
+    assert "— 1 of 2 shown —" in shown and "— 2 of 2 shown —" in shown
+    for text in shown.split("shown —\n")[1:]:
+        assert f"[{row.sx}]" in text.lower() and f"[{row.sy}]" in text.lower()
+
+
+def test_broken_lines_are_skipped_on_request_and_counted(tmp_path):
+    (tmp_path / "corpus.jsonl").write_text('{"text": "a cat"}\nbroken\n{"text": "a dog"}\n{"txt": "a"}\n')
+    (tmp_path / "ngrams.txt").write_text("a\n")
+    for extra in ([], ["--halves"]):
+        result = done("count", tmp_path / "corpus.jsonl", "--ngrams", tmp_path / "ngrams.txt", "--skip-bad", *extra,
+                      "--out", tmp_path / "counts.csv")  # fmt: skip
+        where = f"{tmp_path / 'corpus.jsonl'}, line 2"
+        assert result.stderr == f"taskgram: skipped 2 broken lines, the first at {where}\n"
+        assert read_table(tmp_path / "counts.csv")["count"].iloc[0] == 2
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bad(chain):
+    """Files that are wrong, each in its own way, beside those of the chain."""
+    at = chain / "bad"
+    at.mkdir()
+    (at / "folder").mkdir()
+    (at / "empty.jsonl").write_text("")
+    (at / "broken.jsonl").write_text('{"text": "fine"}\n{"text": "cut o\n')
+    (at / "ngrams.txt").write_text("fine\n--\n")
+    (at / "pairs.csv").write_text("sx,sy\na,b\n")
+    (at / "pairs.xlsx").write_text("sx,sy\na,b\n")
+    (at / "no_sy.csv").write_text("sx\na\n")
+    (at / "empty_ngram.csv").write_text("sx,sy\na,\n")
+    (at / "no_y.csv").write_text("example_id,x\na,b\n")
+    (at / "empty_y.csv").write_text('example_id,x,y\na,b," "\n')
+    (at / "twice.csv").write_text("example_id,x,y\na,b, c\na,b, d\n")
+    (at / "fine.csv").write_text("example_id,x,y\na,b, c d\n")
+    (at / "elsewhere.csv").write_text("example_id,n,sx,sy,start\na,1,b,zebra,1\n")
+    (at / "other.csv").write_text("example_id,n,sx,sy,start\nunknown,1,b,c,1\n")
+    (at / "few_counts.csv").write_text("sx,sy,count\nb,zebra,1\n")
+    (at / "logp.csv").write_text("example_id,n,sy,start,lm,logp\nelse,1,c,1,taskgram,-1\n")
+    shutil.copytree(chain / "suite/25k" / f"step{STEPS}", at / "no_weights")
+    (at / "no_weights/model.safetensors").unlink()
+    shutil.copytree(chain / "suite/25k" / f"step{STEPS}", at / "cut_weights")
+    weights = at / "cut_weights/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100_000])
+    return at
+
+
+BAD = {
+    "a missing corpus": ("count {bad}/none.jsonl --pairs {bad}/pairs.csv --out {out}", "none.jsonl: no such file"),
+    "an empty corpus": ("count {bad}/empty.jsonl --pairs {bad}/pairs.csv --out {out}", "holds no document with text"),
+    "an empty folder": ("count {bad}/folder --pairs {bad}/pairs.csv --out {out}", "no text in it"),
+    "a broken line": (
+        "count {bad}/broken.jsonl --pairs {bad}/pairs.csv --out {out}", "broken.jsonl, line 2: not a JSON"),
+    "a broken line to index": ("index {bad}/broken.jsonl --out {bad}/index", "broken.jsonl, line 2: not a JSON"),
+    "an unknown document": ("count {corpus} --pairs {bad}/pairs.csv --document page --out {out}", "--document page"),
+    "nothing to count": ("count {corpus} --out {out}", "needs --pairs FILE or --ngrams FILE"),
+    "no column sy": ("count {corpus} --pairs {bad}/no_sy.csv --out {out}", "no_sy.csv: missing column sy"),
+    "an empty n-gram": ("count {corpus} --pairs {bad}/empty_ngram.csv --out {out}", "n-gram"),
+    "an n-gram without a word": ("count {corpus} --ngrams {bad}/ngrams.txt --out {out}", "'--'"),
+    "no table of pairs": ("count {corpus} --pairs {bad}/none.csv --out {out}", "none.csv: no such file"),
+    "a table of another kind": ("count {corpus} --pairs {bad}/pairs.xlsx --out {out}", "a table ends in"),
+    "text for an index": ("count {corpus} --backend index --pairs {bad}/pairs.csv --out {out}", "corpus.jsonl"),
+    "an unknown ending": ("count {corpus} --pairs {bad}/pairs.csv --out {bad}/counts.txt", "ends in none of .parquet"),
+    "a missing folder": ("count {corpus} --pairs {bad}/pairs.csv --out {bad}/deep/c.csv", "no folder"),
+    "gamma 0": ("mine {examples} --n 1 --gamma 0 --embedding {vectors} --out {out}", "--gamma 0: a threshold lies"),
+    "gamma 1": ("mine {examples} --n 1 --gamma 1 --embedding {vectors} --out {out}", "--gamma 1: a threshold lies"),
+    "gamma 1.5": ("mine {examples} --n 1 --gamma 1.5 --embedding {vectors} --out {out}", "--gamma 1.5"),
+    "gamma below 0": ("mine {examples} --n 1 --gamma -0.2 --embedding {vectors} --out {out}", "--gamma -0.2"),
+    "gamma nan": ("mine {examples} --n 1 --gamma nan --embedding {vectors} --out {out}", "--gamma nan"),
+    "n 0": ("mine {examples} --n 0 --gamma .5 --embedding {vectors} --out {out}", "--n 0: an n-gram has at least 1"),
+    "n below 0": ("mine {examples} --n -3 --gamma .5 --embedding {vectors} --out {out}", "--n -3: an n-gram has"),
+    "no embedding": ("mine {examples} --n 1 --gamma .5 --out {out}", "needs --embedding"),
+    "an embedding that is none": (
+        "mine {examples} --n 1 --gamma .5 --embedding {bad}/folder --out {out}", "holds neither"),
+    "nothing above gamma": ("mine {bad}/fine.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "above gamma"),
+    "n above every text": (
+        "mine {examples} --n 99 --gamma .5 --embedding {vectors} --out {out}", "no example has a 99"),
+    "no column y": ("mine {bad}/no_y.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "missing column y"),
+    "an empty y": ("mine {bad}/empty_y.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "a has an empty y"),
+    "an example twice": ("score {bad}/twice.csv --model {model} --out {out}", "example_id a stands in more than one"),
+    "no column y to score": ("score {bad}/no_y.csv --model {model} --out {out}", "no_y.csv: missing column y"),
+    "an s^y that y lacks": (
+        "score {bad}/fine.csv --model {model} --taskgrams {bad}/elsewhere.csv --out {out}", "zebra"),
+    "an example that is not there": (
+        "score {bad}/fine.csv --model {model} --taskgrams {bad}/other.csv --out {out}", "example_id unknown is not among"),
+    "options that are not there": (
+        "score {bad}/fine.csv --model {model} --options --out {out}", "no example has options"),
+    "no weights": ("score {bad}/fine.csv --model {bad}/no_weights --out {out}", "no weights in it"),
+    "half the weights": ("score {bad}/fine.csv --model {bad}/cut_weights --out {out}", "cut_weights: cannot be loaded"),
+    "a folder without a model": ("score {bad}/fine.csv --model {bad}/folder --out {out}", "no config.json in it"),
+    "a missing model folder": ("score {bad}/fine.csv --model {bad}/none/at/all --out {out}", "no such folder"),
+    "a step that is not there": ("score {bad}/fine.csv --model {model} --step 7 --out {out}", "no step 7"),
+    "counts of other pairs": (
+        "lm {bad}/elsewhere.csv --counts {bad}/few_counts.csv --out {out}", "count with --singles"),
+    "kappa 0": ("lm {taskgrams} --counts {counts} --kappa 0 --out {out}", "kappa must be above 0"),
+    "no common point": ("mem --reference {bad}/logp.csv --model {logp} --out {out}", "no point in common"),
+    "no logp": ("mem --reference {bad}/pairs.csv --model {logp} --out {out}", "missing column"),
+    "no such pair": ("documents {corpus} --pair zebra quagga", "no document holds both"),
+    "a pair without a word": ("documents {corpus} --pair zebra --,", "--,"),
+    "an index that stands": ("index {corpus} --out {bad}", "exists; remove it first"),
+    "an unknown size": ("train --out {bad}/suite --size 7b", "size 7b: not one of 25k"),
+    "a world too small": ("train --out {bad}/suite --documents 10", "at least 1,000 documents, got 10"),
+    "another world's suite": ("train --out {suite} --documents 1000 --size smallest", "another world or seed"),
+    "an unknown run": ("doctor none", "run none: no such run file"),
+    "an unknown parameter": ("run tiny -p colour red", "colour"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(chain, bad, case):
+    command, message = BAD[case]
+    before = {p for p in bad.rglob("*") if p.name != "suite"}
+    names = {"corpus": "corpus.jsonl", "examples": "examples.jsonl", "vectors": "vectors", "model": "suite/25k",
+             "taskgrams": "taskgrams.csv", "counts": "counts.jsonl", "logp": "logp.parquet", "suite": "suite"}  # fmt: skip
+    places = {name: chain / place for name, place in names.items()}
+    result = call(*command.format(bad=bad, out=bad / "out.csv", **places).split())
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit), repr(result.exception)
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("taskgram: ") and message in lines[0], result.stderr
+    assert len(lines[0]) < 600 and not result.stdout
+    assert {p for p in bad.rglob("*") if p.name != "suite"} == before
+
+
+@pytest.mark.parametrize("arguments", [
+    ["count", "none.jsonl", "--ngrams", "none.txt", "--out", "-"], ["score", "none.csv", "--model", "m", "--out", "-"],
+])  # fmt: skip
+def test_the_real_command_says_one_line_on_standard_error(tmp_path, arguments):
+    found = subprocess.run([sys.executable, "-m", "taskgram_utils.cli", *arguments], cwd=tmp_path, capture_output=True,
+                           text=True)  # fmt: skip
+    assert found.returncode == 2 and found.stdout == ""
+    assert found.stderr.startswith("taskgram: none.") and found.stderr.count("\n") == 1
+
+
+def test_the_installed_command_is_this_one():
+    command = Path(sys.executable).with_name("taskgram")
+    if not command.exists():
+        pytest.skip("the package is not installed beside this Python")
+    shown = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
+    assert shown.strip().endswith(__version__)
+
+
+# --- help ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_help_with_an_example(name):
+    shown = done(name, "--help").stdout
+    assert f"Example: taskgram {name}" in " ".join(shown.split())
+    assert main.commands[name].help.strip()

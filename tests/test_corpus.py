@@ -1,0 +1,173 @@
+"""Documents in: every unit by a second implementation, and every broken, empty or missing corpus by name and line."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskgram_utils.corpus import Corpus
+from taskgram_utils.errors import InputError
+from taskgram_utils.ngrams import words
+
+BOOK = "preface\n# One\nfirst text\n\nsecond text\n \t\n# Two\n## Two a\nthird #3 text\n\n\n\nfourth text\n"
+
+
+def json_lines(*texts: str) -> str:
+    return "".join(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in texts)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# --- what a document is ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("unit", "expected"), [
+    ("", [BOOK]),
+    ("file", [BOOK]),
+    ("record", [line for line in BOOK.split("\n") if line.strip()]),
+    ("heading", ["preface\n", "# One\nfirst text\n\nsecond text\n \t\n", "# Two\n",
+                 "## Two a\nthird #3 text\n\n\n\nfourth text\n"]),
+    ("paragraph", ["preface\n# One\nfirst text", "second text", "# Two\n## Two a\nthird #3 text", "fourth text\n"]),
+    ("words:5", ["preface one first text second", "text two two a third", "3 text fourth text"]),
+    ("words:1", words(BOOK)),
+    ("words:1000", [" ".join(words(BOOK))]),
+])  # fmt: skip
+def test_units_of_a_text_file(tmp_path, unit, expected):
+    assert list(Corpus(write(tmp_path / "book.md", BOOK), unit)) == expected
+
+
+@pytest.mark.parametrize(("unit", "expected"), [
+    ("", ["a b\n\nc", "# d\ne"]), ("record", ["a b\n\nc", "# d\ne"]), ("file", ["a b\n\nc\n# d\ne"]),
+    ("heading", ["a b\n\nc", "# d\ne"]), ("paragraph", ["a b", "c", "# d\ne"]), ("words:2", ["a b", "c", "d e"]),
+])  # fmt: skip
+def test_units_of_json_lines(tmp_path, unit, expected):
+    path = write(tmp_path / "corpus.jsonl", json_lines("a b\n\nc", "# d\ne"))
+    assert list(Corpus(path, unit)) == expected
+
+
+@given(text=st.text(st.sampled_from("ab \n\t#é'"), max_size=60), size=st.integers(1, 7))
+def test_cutting_loses_no_word(tmp_path_factory, text, size):
+    path = write(tmp_path_factory.getbasetemp() / "cut.txt", f"word\n{text}")
+    expected = words(f"word\n{text}")
+    for unit in ("file", "record", "heading", "paragraph", f"words:{size}"):
+        assert [word for document in Corpus(path, unit) for word in words(document)] == expected
+    lengths = [len(words(document)) for document in Corpus(path, f"words:{size}")]
+    assert all(length == size for length in lengths[:-1]) and lengths[-1] <= size
+
+
+@pytest.mark.parametrize("unit", ["page", "words:0", "words:-1", "words:", "words:two", "words:N", "Record"])
+def test_unknown_units_are_refused(tmp_path, unit):
+    with pytest.raises(InputError, match=f"--document {unit}: not one of file, record, heading, paragraph, words:N"):
+        Corpus(write(tmp_path / "a.txt", "text"), unit)
+
+
+def test_white_space_is_no_document_and_lines_keep_theirs(tmp_path):
+    assert list(Corpus(write(tmp_path / "a.jsonl", json_lines("", " \n", " a \n") + "\n  \n"))) == [" a \n"]
+    assert list(Corpus(write(tmp_path / "a.txt", "one\r\n\r\n two \n\n"), "record")) == ["one", " two "]
+
+
+def test_a_line_break_within_a_record_is_no_end_of_it(tmp_path):
+    # Characters at which str.splitlines breaks, but no text file does.
+    path = write(tmp_path / "a.jsonl", json_lines("one\u2028two\x85three\x0bfour"))
+    assert list(Corpus(path)) == ["one\u2028two\x85three\x0bfour"]
+
+
+# --- files and folders -----------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_read_in_sorted_order_through_all_its_text_files(tmp_path):
+    write(tmp_path / "b.txt", "third")
+    write(tmp_path / "a/z.jsonl", json_lines("first", "second"))
+    (tmp_path / "c.md.gz").write_bytes(b"not read: no known ending")
+    (tmp_path / "d.txt.gz").write_bytes(gzip.compress(b"fourth"))
+    (tmp_path / "e.ndjson.gz").write_bytes(gzip.compress(json_lines("fünfter").encode()))
+    write(tmp_path / "picture.png", "not read")
+    corpus = Corpus(tmp_path)
+    assert list(corpus) == list(corpus) == ["first", "second", "third", "fourth", "fünfter"]
+    assert corpus.bytes == sum(p.stat().st_size for p in corpus.files) and len(corpus.files) == 4
+    assert corpus.source == f"{tmp_path.name}, document=record or file"
+
+
+def test_gzip_is_the_same_corpus(tmp_path):
+    text = json_lines("Éva's café", "हिन्दी", "plain")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    assert list(Corpus(tmp_path / "a.jsonl.gz")) == list(Corpus(write(tmp_path / "a.jsonl", text)))
+
+
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b"\xef\xbb\xbf" + json_lines("one").encode())
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbftwo")
+    assert list(Corpus(tmp_path)) == ["one", "two"]
+
+
+def test_the_fingerprint_changes_with_the_corpus(tmp_path):
+    path = write(tmp_path / "a.txt", "one")
+    before = Corpus(path).fingerprint()
+    assert Corpus(path).fingerprint() == before
+    write(path, "two")
+    assert Corpus(path).fingerprint() != before
+    write(path, "one")
+    write(tmp_path / "b.txt", "one")
+    assert Corpus(path).fingerprint() == before != Corpus(tmp_path).fingerprint()
+
+
+def test_another_field_may_hold_the_text(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"content": "here", "text": "not here"}\n')
+    assert list(Corpus(path, text_field="content")) == ["here"]
+
+
+# --- bad corpora -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [
+    '{"text": "cut off', "plain words", '{"txt": "misspelt"}', '{"text": null}', '{"text": 3}', '{"text": ["a"]}',
+    '"a string"', "[1, 2]", "17", "null", "[" * 100_000,
+])  # fmt: skip
+def test_a_broken_line_is_named_by_file_and_number_or_skipped(tmp_path, line):
+    path = write(tmp_path / "a.jsonl", json_lines("one") + "\n" + line + "\n" + json_lines("two"))
+    with pytest.raises(InputError, match=r"a\.jsonl, line 3: not a JSON object .*--skip-bad") as caught:
+        list(Corpus(path))
+    assert "\n" not in str(caught.value)
+    corpus = Corpus(path, skip_bad=True)
+    assert list(corpus) == ["one", "two"] and corpus.skipped == [f"{path}, line 3"]
+    # Reading it again finds the same line, not another one.
+    assert list(corpus) == ["one", "two"] and corpus.skipped == [f"{path}, line 3"]
+
+
+def test_nothing_but_broken_lines_is_an_empty_corpus(tmp_path):
+    with pytest.raises(InputError, match="holds no document with text in it"):
+        list(Corpus(write(tmp_path / "a.jsonl", "broken\n"), skip_bad=True))
+
+
+def test_a_missing_corpus_and_a_folder_without_text_are_refused(tmp_path):
+    with pytest.raises(InputError, match="none: no such file or folder"):
+        Corpus(tmp_path / "none")
+    write(tmp_path / "a.png", "text")
+    with pytest.raises(InputError, match=r"no text in it \(looked for \.txt, .*\.jsonl"):
+        Corpus(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "folder/a.txt"])
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_an_empty_corpus_is_refused_when_it_is_read(tmp_path, name, text):
+    path = write(tmp_path / name, text)
+    with pytest.raises(InputError, match="holds no document with text in it"):
+        list(Corpus(path.parent if "/" in name else path))
+
+
+def test_what_is_no_text_is_refused_by_name(tmp_path):
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
+    whole = gzip.compress(json_lines(*(f"document {i}" for i in range(5_000))).encode())
+    (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "plain.txt.gz").write_text("not compressed")
+    (tmp_path / "damaged.jsonl.gz").write_bytes(whole[:2_000] + bytes(64) + whole[2_064:])
+    for name in ("latin.txt", "cut.jsonl.gz", "plain.txt.gz", "damaged.jsonl.gz"):
+        with pytest.raises(InputError, match=name):
+            list(Corpus(tmp_path / name))

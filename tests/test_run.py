@@ -1,0 +1,443 @@
+"""A run: tables pulled by name, keys that follow parameters and code, two processes, kills, and files of tables."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from taskgram_utils import run as run_module
+from taskgram_utils.errors import InputError
+from taskgram_utils.run import PACKAGE, Recipe, Run, code_hash, open_run_file, read_table, same_type, write_table
+
+MADE: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_made():
+    MADE.clear()
+
+
+def numbers(run):
+    MADE.append("numbers")
+    return pd.DataFrame({"number": range(run["size"])})
+
+
+def squares(run):
+    MADE.append("squares")
+    return run.table("numbers").assign(square=lambda t: t["number"] ** run["power"])
+
+
+def letters(run, out):
+    MADE.append("letters")
+    out.mkdir()
+    (out / "a.txt").write_text("a" * run["size"])
+
+
+def part(run, name, step):
+    MADE.append(f"part {name} {step}")
+    return pd.DataFrame({"name": [name], "step": [int(step)]})
+
+
+def parts(run):
+    MADE.append("parts")
+    return pd.concat([run.table(f"part/{n}/{s}") for n in ("a", "b") for s in (1, 2)], ignore_index=True)
+
+
+RECIPES = {
+    "numbers": Recipe(numbers, (), ("size",)),
+    "squares": Recipe(squares, ("numbers",), ("power",)),
+    "letters": Recipe(letters, (), ("size",), suffix="", path=True),
+    "part/*": Recipe(part),
+    "parts": Recipe(parts, lambda run: tuple(f"part/{n}/{s}" for n in ("a", "b") for s in (1, 2))),
+}
+
+
+def opened(folder: Path, recipes=None, **changes) -> Run:
+    return Run("test", {"size": 4, "power": 2, "other": "x"} | changes, folder, recipes or RECIPES)
+
+
+# --- pull, not push --------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_made_with_what_it_needs_and_then_read_where_it_stands(tmp_path):
+    assert opened(tmp_path).table("squares")["square"].tolist() == [0, 1, 4, 9]
+    assert MADE == ["squares", "numbers"]
+    assert opened(tmp_path).table("squares")["square"].tolist() == [0, 1, 4, 9]
+    assert opened(tmp_path).table("numbers")["number"].tolist() == [0, 1, 2, 3]
+    assert MADE == ["squares", "numbers"]
+
+
+def test_a_folder_is_a_table_too_and_names_carry_parts(tmp_path):
+    run = opened(tmp_path)
+    assert (run.path("letters") / "a.txt").read_text() == "aaaa"
+    assert run.table("parts").to_dict("list") == {"name": ["a", "a", "b", "b"], "step": [1, 2, 1, 2]}
+    assert (tmp_path / "part" / "b" / "2.parquet").exists()
+    run.table("part/b/2")
+    assert MADE == ["letters", "parts", "part a 1", "part a 2", "part b 1", "part b 2"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "numbers/1", "part", ""])
+def test_unknown_tables_are_named_with_those_there_are(tmp_path, name):
+    with pytest.raises(InputError, match=f"^table {name}: not one of letters, numbers, part/\\*, parts, squares$"):
+        opened(tmp_path).table(name)
+
+
+def test_a_parameter_that_the_run_file_lacks_is_named(tmp_path):
+    with pytest.raises(InputError, match="run test: no parameter colour in its run file"):
+        opened(tmp_path)["colour"]
+
+
+def test_what_was_deleted_is_made_again(tmp_path):
+    opened(tmp_path).table("squares")
+    (tmp_path / "numbers.parquet").unlink()
+    opened(tmp_path).table("squares")
+    assert MADE == ["squares", "numbers"]  # the squares stand as they are
+    opened(tmp_path).table("numbers")
+    assert MADE == ["squares", "numbers", "numbers"]
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("change", "made"), [
+    ({"power": 3}, ["squares"]), ({"size": 5}, ["squares", "numbers"]), ({"other": "y"}, []), ({}, []),
+])  # fmt: skip
+def test_a_parameter_makes_stale_what_reads_it_and_what_is_made_from_that(tmp_path, change, made):
+    opened(tmp_path).table("squares")
+    MADE.clear()
+    table = opened(tmp_path, **change).table("squares")
+    assert made == MADE
+    assert table["square"].tolist() == [n ** change.get("power", 2) for n in range(change.get("size", 4))]
+
+
+def test_a_stale_folder_is_replaced_whole(tmp_path):
+    folder = opened(tmp_path).path("letters")
+    (folder / "left.txt").write_text("of another making")
+    opened(tmp_path, size=2).path("letters")
+    assert [p.name for p in folder.iterdir()] == ["a.txt"] and (folder / "a.txt").read_text() == "aa"
+
+
+def test_other_code_makes_stale(tmp_path):
+    def twice(run):
+        return run.table("numbers") * 2
+
+    def thrice(run):
+        return run.table("numbers") * 3
+
+    keys = set()
+    for make in (twice, thrice):
+        run = opened(tmp_path, RECIPES | {"multiple": Recipe(make, ("numbers",))})
+        keys.add(run.key("multiple"))
+        assert run.table("multiple")["number"].tolist() == [n * (2 if make is twice else 3) for n in range(4)]
+    assert len(keys) == 2 and MADE == ["numbers"]
+
+
+def test_code_of_a_room_and_of_what_it_imports_is_in_the_key(tmp_path, monkeypatch):
+    package = tmp_path / "house"
+    (package / "floor").mkdir(parents=True)
+    (package / "cellar.py").write_text("WINE = 1\n")
+    (package / "floor" / "room.py").write_text("import json\nfrom house.cellar import WINE\n")
+    (package / "floor" / "other.py").write_text("from house import cellar\n")
+    (package / "attic.py").write_text("DUST = 1\n")
+    monkeypatch.setattr(run_module, "PACKAGE", package)
+
+    def keys():
+        run_module._imports.cache_clear()
+        return [code_hash(numbers, *rooms) for rooms in ((), ("floor.room",), ("floor.other",), ("attic",))]
+
+    before = keys()
+    assert keys() == before and len(set(before)) == 4
+    (package / "cellar.py").write_text("WINE = 2\n")
+    assert [a == b for a, b in zip(before, keys(), strict=True)] == [True, False, False, True]
+    run_module._imports.cache_clear()
+
+
+def test_inputs_are_in_the_key(tmp_path):
+    weights = tmp_path / "weights"
+    recipes = {"copy": Recipe(numbers, (), (), inputs=lambda run: weights.read_text())}
+    found = set()
+    for text in ("one", "two"):
+        weights.write_text(text)
+        found.add(opened(tmp_path, recipes).key("copy"))
+    assert len(found) == 2
+
+
+def test_keys_are_the_same_in_another_process(tmp_path):
+    code = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from pathlib import Path
+        import test_run
+        print(test_run.opened(Path({str(tmp_path)!r})).key("squares"))
+    """
+    assert python(code).stdout.strip() == opened(tmp_path).key("squares")
+
+
+def test_the_manifest_says_what_stands_and_how_it_was_made(tmp_path):
+    run = opened(tmp_path)
+    run.table("squares")
+    run.table("part/a/1")
+    content = run.manifest()
+    assert json.loads((tmp_path / "manifest.json").read_text()) == json.loads(json.dumps(content, default=str))
+    assert content["run"] == "test" and content["parameters"]["power"] == 2
+    assert set(content["made"]) == {"numbers.parquet", "squares.parquet", "part/a/1.parquet"}
+    assert content["made"]["squares.parquet"]["key"] == run.key("squares")
+    assert content["made"]["squares.parquet"]["rows"] == 4
+    assert content["versions"]["pandas"] == pd.__version__
+
+
+# --- two at once, and killed -----------------------------------------------------------------------------------------
+
+SLOW = """
+    import sys, time
+    from pathlib import Path
+    import pandas as pd
+    from taskgram_utils.run import Recipe, Run
+
+    folder, wait = Path(sys.argv[1]), float(sys.argv[2])
+
+    def slow(run, out):
+        with (folder / "log").open("a") as log:
+            log.write("begun\\n")
+        out.mkdir()
+        (out / "half.txt").write_text("half")
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline:
+            time.sleep(0.02)
+        (out / "whole.txt").write_text("whole")
+
+    run = Run("slow", {}, folder, {"slow": Recipe(slow, suffix="", path=True)})
+    print(sorted(p.name for p in run.path("slow").iterdir()))
+"""
+
+
+def python(code: str, *arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)], capture_output=True,
+                          text=True, check=True)  # fmt: skip
+
+
+def start(script: Path, *arguments) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, script, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "slow.py"
+    path.write_text(textwrap.dedent(SLOW))
+    return path
+
+
+def begun(folder: Path, times: int, process: subprocess.Popen) -> None:
+    log = folder / "log"
+    while not (log.exists() and log.read_text().count("begun") == times and list(folder.glob(".*-slow/half.txt"))):
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+def test_two_processes_wait_for_each_other_and_make_once(tmp_path, script):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    first = start(script, folder, 2)
+    begun(folder, 1, first)
+    second = start(script, folder, 2)
+    for process in (first, second):
+        assert process.communicate(timeout=60)[0].strip() == "['half.txt', 'whole.txt']"
+        assert process.returncode == 0
+    assert (folder / "log").read_text().count("begun") == 1
+
+
+def test_a_killed_making_leaves_nothing_half_written_and_the_next_one_makes_it_whole(tmp_path, script):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    process = start(script, folder, 60)
+    begun(folder, 1, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "slow").exists() and not (folder / "slow.json").exists()
+    # The lock died with its holder, and what was left is no hindrance.
+    again = start(script, folder, 0)
+    assert again.communicate(timeout=60)[0].strip() == "['half.txt', 'whole.txt']"
+    assert (folder / "log").read_text().count("begun") == 2
+    assert sorted(p.name for p in folder.iterdir() if p.suffix != ".lock") == ["log", "slow", "slow.json"]
+
+
+def test_a_failed_making_leaves_nothing_and_the_last_good_table_is_not_served_as_current(tmp_path):
+    opened(tmp_path).path("letters")
+
+    def fails(run, out):
+        out.mkdir()
+        (out / "half.txt").write_text("half")
+        raise RuntimeError("no more paper")
+
+    recipes = RECIPES | {"letters": Recipe(fails, (), ("size",), suffix="", path=True)}
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no more paper"):
+            opened(tmp_path, recipes).path("letters")
+    assert not list(tmp_path.rglob("half.txt"))
+    assert opened(tmp_path).path("letters").is_dir() and MADE == ["letters"]
+
+
+def test_a_resumable_making_is_handed_what_the_failed_one_left(tmp_path):
+    def climbs(run, out):
+        out.mkdir(exist_ok=True)
+        done = len(list(out.iterdir()))
+        (out / str(done)).write_text("")
+        if done < 2:
+            raise KeyboardInterrupt
+
+    run = opened(tmp_path, {"climb": Recipe(climbs, suffix="", path=True, resumable=True)})
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run.path("climb")
+        assert not (tmp_path / "climb").exists()
+    assert sorted(p.name for p in run.path("climb").iterdir()) == ["0", "1", "2"]
+
+
+# --- run files -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    runs = tmp_path / "notebooks" / "runs"
+    runs.mkdir(parents=True)
+    (runs / "small.yaml").write_text("size: 4\nkappa: 1.0\ngamma: null\nsteps: all\norders: [1, 2]\nfast: true\n")
+    (runs / "broken.yaml").write_text("size: [4\n")
+    (runs / "list.yaml").write_text("- size\n")
+    (tmp_path / "notebooks" / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks" / "deep")
+    return tmp_path
+
+
+def test_a_run_is_found_above_the_working_directory(project):
+    run = open_run_file("small", RECIPES, {"size": 5, "kappa": 2, "gamma": 0.5, "orders": [3]})
+    assert run.name == "small" and run.folder == project / "build" / "run" / "small"
+    assert run.parameters == {"size": 5, "kappa": 2, "gamma": 0.5, "steps": "all", "orders": [3], "fast": True}
+    assert open_run_file(project / "notebooks/runs/small.yaml", RECIPES).parameters["size"] == 4
+
+
+@pytest.mark.parametrize(("overrides", "message"), [
+    ({"sise": 5}, "parameter sise: run small has none of that name"),
+    ({"size": "five"}, "parameter size: 'five' is no int like 4"),
+    ({"size": 5.5}, "parameter size: 5.5 is no int like 4"),
+    ({"size": True}, "parameter size: True is no int like 4"),
+    ({"kappa": "1"}, "parameter kappa: '1' is no float like 1.0"),
+    ({"kappa": True}, "parameter kappa: True is no float like 1.0"),
+    ({"orders": 3}, r"parameter orders: 3 is no list like \[1, 2\]"),
+    ({"fast": 1}, "parameter fast: 1 is no bool like True"),
+    ({"steps": None}, "parameter steps: None is no str like 'all'"),
+])  # fmt: skip
+def test_unknown_and_mistyped_parameters_are_errors(project, overrides, message):
+    with pytest.raises(InputError, match=message):
+        open_run_file("small", RECIPES, overrides)
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("smal", "run smal: no such run file .there are: broken, list, small"), ("broken", "not a YAML run file"),
+    ("list", "a run file maps parameters to values"), ("other/small.yaml", "no such run file"),
+])  # fmt: skip
+def test_unreadable_run_files_are_errors_of_one_line(project, name, message):
+    with pytest.raises(InputError, match=message) as caught:
+        open_run_file(name, RECIPES)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_run_file_of_the_project_has_the_same_parameters_of_the_same_types():
+    files = {name: open_run_file(PACKAGE.parent / f"notebooks/runs/{name}.yaml", {}).parameters
+             for name in ("miniature", "tiny")}  # fmt: skip
+    assert set(files["miniature"]) == set(files["tiny"])
+    assert all(same_type(files["miniature"][k], v) for k, v in files["tiny"].items())
+
+
+# --- tables in files -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame({
+        "example_id": ["001", "b", "1e5"], "task": ["qa", "NA", "null"], "group": ["1", "2", "2"],
+        "instruction": ["Translate.\nEnglish: {x}\nVelti:", None, 'say "so", twice'],
+        "x": ["Don't, “now”", "हिन्दी", "None"], "y": [" 42", "  two  ", " line\u2028break"],
+        "sx": ["nan", "12", "true"], "sy": [None, "0012", "n/a"], "world": ["0", "1", "01"],
+        "answers": [["42", "forty, two"], ["a \"b\""], None], "options": [None, [" a", " b"], [" c", " d"]],
+        "n": pd.array([1, 2, None], "Int64"), "count": [2**53 - 1, 0, 3], "logp": [-1 / 3, -700.25, np.nan],
+        "exact": [True, False, True], "date": [20240101, 3, 4],
+    })  # fmt: skip
+
+
+def plain(frame: pd.DataFrame) -> list[dict]:
+    """Values alone: null, list, text and number whatever held them."""
+    def value(v):
+        if np.ndim(v):
+            return list(v)
+        return None if pd.isna(v) else v.item() if hasattr(v, "item") else v
+
+    return [{k: value(v) for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_tables_come_back_as_they_were_written(tmp_path, table, suffix):
+    before = table.copy(deep=True)
+    assert write_table(table, tmp_path / f"t{suffix}") == 3
+    back = read_table(tmp_path / f"t{suffix}")
+    pd.testing.assert_frame_equal(table, before)
+    assert list(back.columns) == list(table.columns)
+    np.testing.assert_allclose(back["logp"], table["logp"], rtol=1e-9)
+    assert plain(back.drop(columns="logp")) == plain(table.drop(columns="logp"))
+    # And through a second file of another kind.
+    write_table(back, tmp_path / "again.parquet")
+    write_table(read_table(tmp_path / "again.parquet"), tmp_path / f"twice{suffix}")
+    assert plain(read_table(tmp_path / f"twice{suffix}")) == plain(back)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([f"t{suffix}", "again.parquet", f"twice{suffix}"])
+
+
+def test_a_plain_text_in_a_csv_stands_for_a_list_of_one(tmp_path):
+    (tmp_path / "t.csv").write_text("example_id,answers\na,Paris\nb,\nc,\"[\"\"x\"\"]\"\n")
+    answers = read_table(tmp_path / "t.csv")["answers"].tolist()
+    assert answers[0] == ["Paris"] and answers[2] == ["x"] and pd.isna(answers[1])
+
+
+def test_standard_output_is_csv(table, capsys, tmp_path):
+    assert write_table(table, "-") == 3
+    write_table(table, tmp_path / "t.csv")
+    assert capsys.readouterr().out == (tmp_path / "t.csv").read_text()
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("t.xlsx", b"", "a table ends in .parquet, .csv, .jsonl"),
+    ("t.parquet", b"no parquet", "cannot be read as parquet"),
+    ("t.csv", b"", "cannot be read as csv"), ("t.csv", b'a,b\n1,2\n1,2,3\n"', "cannot be read as csv"),
+    ("t.csv", "a\ncaf\u00e9".encode("latin-1"), "cannot be read as csv"),
+    ("t.jsonl", b'{"a": 1', "cannot be read as json"),
+    ("t.csv", b"answers\n[1", "cannot be read as csv"),
+])  # fmt: skip
+def test_unreadable_tables_are_errors_of_one_line(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_table(tmp_path / name)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_files_folders_and_endings_are_named(tmp_path, table):
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        read_table(tmp_path / "none.csv")
+    with pytest.raises(InputError, match=r"t\.csv: no folder .*deep"):
+        write_table(table, tmp_path / "deep" / "t.csv")
+    with pytest.raises(InputError, match=r"t\.txt: a table ends in \.parquet, \.csv, \.jsonl"):
+        write_table(table, tmp_path / "t.txt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path, table):
+    write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(Exception, match=r"mixed|Conversion|convert"):
+        write_table(table.assign(mixed=[1, "a", {}]), tmp_path / "t.parquet")
+    assert len(read_table(tmp_path / "t.parquet").columns) == len(table.columns)
+    assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
