@@ -382,11 +382,10 @@ def make_prompts(run: Run) -> pd.DataFrame:
     from taskgram_utils.miniature.words import INSTRUCTIONS
     from taskgram_utils.prompting import Fragments, PromptScore, optimize
 
-    parts = []
-    for name in prompted(run):
-        fragments = Fragments(pool(name), bounds=(4, 16))
-        score = PromptScore(ScanCounter(Corpus(run.path("corpus"))), 2)
-        score.prepare(fragments.reachable(2))  # every n-gram of the search, so that the corpus is read once
+    proposers = {name: Fragments(pool(name), bounds=(4, 16)) for name in prompted(run)}
+    score, parts = PromptScore(ScanCounter(Corpus(run.path("corpus"))), 2), []
+    score.prepare([gram for p in proposers.values() for gram in p.reachable(2)])  # so that the corpus is read once
+    for name, fragments in proposers.items():
         given = INSTRUCTIONS[name]
         start = given[score(given).argsort(kind="stable")[len(given) // 2]]
         tried = optimize(start, fragments, score, run["prompt_rounds"], seeds=range(run["prompt_seeds"]))

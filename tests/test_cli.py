@@ -1,6 +1,7 @@
 """The command: the whole chain on a small world against counting by hand, and bad input as one line and exit code 2."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -239,6 +240,13 @@ def test_broken_lines_are_skipped_on_request_and_counted(tmp_path):
         assert read_table(tmp_path / "counts.csv")["count"].iloc[0] == 2
 
 
+def test_the_doctor_names_versions_packages_disk_and_the_weights_of_a_run():
+    said = done("doctor", "tiny").stdout
+    for line in (rf"numpy +{re.escape(np.__version__)}", r"infini_gram +(there|absent)", r"run tiny: [\d,]+ documents, ",
+                 r"disk: about [\d.]+ GB needed, \d+ GB free", r"weights"):  # fmt: skip
+        assert re.search(rf"(?m)^{line}", said), line
+
+
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
@@ -308,7 +316,7 @@ BAD = {
     "an s^y that y lacks": (
         "score {bad}/fine.csv --model {model} --taskgrams {bad}/elsewhere.csv --out {out}", "zebra"),
     "an example that is not there": (
-        "score {bad}/fine.csv --model {model} --taskgrams {bad}/other.csv --out {out}", "example_id unknown is not among"),
+        "score {bad}/fine.csv --model {model} --taskgrams {bad}/other.csv --out {out}", "example_id unknown is not"),
     "options that are not there": (
         "score {bad}/fine.csv --model {model} --options --out {out}", "no example has options"),
     "no weights": ("score {bad}/fine.csv --model {bad}/no_weights --out {out}", "no weights in it"),
@@ -337,7 +345,8 @@ def test_bad_input_is_one_line_and_exit_code_2(chain, bad, case):
     command, message = BAD[case]
     before = {p for p in bad.rglob("*") if p.name != "suite"}
     names = {"corpus": "corpus.jsonl", "examples": "examples.jsonl", "vectors": "vectors", "model": "suite/25k",
-             "taskgrams": "taskgrams.csv", "counts": "counts.jsonl", "logp": "logp.parquet", "suite": "suite"}  # fmt: skip
+             "taskgrams": "taskgrams.csv", "counts": "counts.jsonl", "logp": "logp.parquet",
+             "suite": "suite"}  # fmt: skip
     places = {name: chain / place for name, place in names.items()}
     result = call(*command.format(bad=bad, out=bad / "out.csv", **places).split())
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit), repr(result.exception)

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import chisquare, spearmanr
 
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputError
@@ -282,6 +282,9 @@ def test_twins_differ_in_frequency_and_share_alone(large, number):
     # Permuted: near no rank correlation, four standard errors allowed.
     assert abs(spearmanr(world.fact_count, twin.fact_count).statistic) < 4 / len(disputed) ** 0.5
     assert abs(spearmanr(share, twin_share).statistic) < 4 / disputed.sum() ** 0.5
+    # Each of the three values is now the most stated one of about a third of the disputed facts.
+    most = twin.value_count[disputed & (twin.fact_count >= 10)].argmax(axis=1)
+    assert chisquare(np.bincount(most, minlength=3)).pvalue > 1e-3
     # And each independently of the other.
     changes = np.log(twin.fact_count / world.fact_count)[disputed], twin_share - share
     assert abs(spearmanr(*changes).statistic) < 4 / disputed.sum() ** 0.5
