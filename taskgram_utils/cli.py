@@ -240,18 +240,13 @@ def documents(corpus_or_index, pair, k, document, skip_bad):
 
 
 def _marked(text: str, ngrams: tuple[str, ...]) -> str:
-    from taskgram_utils.ngrams import word_spans, words
+    from taskgram_utils.counting.evidence import places
 
-    spans = word_spans(text)
-    starts, ends = {}, {}
-    for ngram in ngrams:
-        asked = words(ngram)
-        for i in range(len(spans) - len(asked) + 1):
-            if [s.text for s in spans[i : i + len(asked)]] == asked:
-                starts[spans[i].start] = True
-                ends[spans[i + len(asked) - 1].end] = True
-    out = [("[" if i in starts else "") + c + ("]" if i + 1 in ends else "") for i, c in enumerate(text)]
-    return "".join(out)
+    out, at = [], 0
+    for start, end in places(text, ngrams):
+        out += [text[at:start], f"[{text[start:end]}]"]
+        at = end
+    return "".join([*out, text[at:]])
 
 
 @main.command(epilog="Example: taskgram train --out suites/first --size smallest")

@@ -22,22 +22,34 @@ def timed(function: Callable, *arguments: Any) -> tuple[Any, float]:
     return function(*arguments), time.perf_counter() - began
 
 
-def marked(text: str, ngrams: Iterable[str]) -> str:
-    """``text`` as HTML: escaped, line ends as ``<br>``, every occurrence of the n-grams in ``<mark>``.
+def places(text: str, ngrams: Iterable[str]) -> list[tuple[int, int]]:
+    """Where the n-grams occur in ``text``: characters (start, end exclusive), overlaps joined, in order.
 
-    >>> marked("Tom & Ann's cat", ["cat", "tom"])
-    '<mark>Tom</mark> &amp; Ann&#x27;s <mark>cat</mark>'
+    >>> places("Tom & Ann's cat", ["cat", "tom"])
+    [(0, 3), (12, 15)]
     """
     found = word_spans(text)
     tokens, spans = [w.text for w in found], []
     for asked in map(words, ngrams):
         starts = [i for i in range(len(tokens) - len(asked) + 1) if asked and tokens[i : i + len(asked)] == asked]
         spans += [(found[i].start, found[i + len(asked) - 1].end) for i in starts]
-    out, at = [], 0
+    joined: list[tuple[int, int]] = []
     for start, end in sorted(spans):
-        if end <= at:
-            continue  # inside a mark that stands already
-        start = max(start, at)
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def marked(text: str, ngrams: Iterable[str]) -> str:
+    """``text`` as HTML: escaped, line ends as ``<br>``, every occurrence of the n-grams in ``<mark>``.
+
+    >>> marked("Tom & Ann's cat", ["cat", "tom"])
+    '<mark>Tom</mark> &amp; Ann&#x27;s <mark>cat</mark>'
+    """
+    out, at = [], 0
+    for start, end in places(text, ngrams):
         out += [escape(text[at:start]), f"<mark>{escape(text[start:end])}</mark>"]
         at = end
     return "".join([*out, escape(text[at:])]).replace("\n", "<br>")

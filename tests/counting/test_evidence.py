@@ -26,7 +26,7 @@ def test_occurrences_are_marked_and_all_else_is_escaped():
 
 
 def test_marks_that_overlap_do_not_nest():
-    assert marked("a b c d", ["a b c", "b c d", "b"]) == "<mark>a b c</mark><mark> d</mark>"
+    assert marked("a b c d", ["a b c", "b c d", "b"]) == "<mark>a b c d</mark>"
 
 
 @given(st.text(alphabet="ab <>&\"'\n-", max_size=30), st.lists(st.sampled_from(["a", "b", "a b", "ab"]), max_size=3))
