@@ -37,7 +37,10 @@ out_option = click.option("--out", required=True, help="Table to write (.parquet
 document_option = click.option(
     "--document", default="", help="What a document is: file, record, heading, paragraph or words:N."
 )
-skip_option = click.option("--skip-bad", is_flag=True, help="Skip broken JSON lines, and say how many there were.")
+skip_option = click.option("--skip-bad", is_flag=True, help="Skip records without text, and say how many there were.")
+field_option = click.option(
+    "--text-field", default="text", show_default=True, help="Field of JSON lines, column of parquet, with the text."
+)
 
 
 def _checked(out: str) -> str:
@@ -48,16 +51,16 @@ def _checked(out: str) -> str:
     return out
 
 
-def _corpus(path: str, document: str, skip_bad: bool):
+def _corpus(path: str, document: str, skip_bad: bool, text_field: str):
     from taskgram_utils.corpus import Corpus
 
-    return Corpus(Path(path), document, skip_bad)
+    return Corpus(Path(path), document, skip_bad, text_field)
 
 
 def _report_skipped(corpus) -> None:
     skipped = getattr(corpus, "skipped", [])
     if skipped:
-        click.echo(f"taskgram: skipped {len(skipped)} broken lines, the first at {skipped[0]}", err=True)
+        click.echo(f"taskgram: skipped {len(skipped)} records, the first at {skipped[0]}", err=True)
 
 
 @main.command(epilog='Example: taskgram count corpus.jsonl --pairs taskgrams.parquet --singles --out counts.csv')
@@ -72,8 +75,9 @@ def _report_skipped(corpus) -> None:
 @click.option("--halves", is_flag=True, help="Count in two random halves of the documents, too.")
 @click.option("--backend", type=click.Choice(["scan", "index"]), default="scan", show_default=True,
               help="scan: CORPUS is text. index: CORPUS is the folder of an infini-gram index.")
+@field_option
 @skip_option
-def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, skip_bad):
+def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, text_field, skip_bad):
     """Count n-grams and pairs of n-grams in CORPUS, exactly."""
     from taskgram_utils.counting.base import count_table
 
@@ -93,7 +97,7 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
     else:
         from taskgram_utils.counting.scan import ScanCounter
 
-        texts = _corpus(corpus, document, skip_bad)
+        texts = _corpus(corpus, document, skip_bad, text_field)
         counter = ScanCounter(texts, unit=unit)
     write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
     _report_skipped(texts)
@@ -208,12 +212,13 @@ def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
 @click.option("--out", required=True, help="New folder of the index.")
 @click.option("--tokenizer", help="Hugging Face tokenizer file; by default tokens are whole lower-cased words.")
 @document_option
+@field_option
 @skip_option
-def index(corpus, out, tokenizer, document, skip_bad):
+def index(corpus, out, tokenizer, document, text_field, skip_bad):
     """Build an infini-gram index of CORPUS."""
     from taskgram_utils.counting.index import build_index
 
-    texts = _corpus(corpus, document, skip_bad)
+    texts = _corpus(corpus, document, skip_bad, text_field)
     built = build_index(texts, out, tokenizer)
     _report_skipped(texts)
     click.echo(f"{out}: {built.documents:,} documents, {built.tokens:,} tokens")
@@ -224,14 +229,16 @@ def index(corpus, out, tokenizer, document, skip_bad):
 @click.option("--pair", nargs=2, required=True, metavar="A B", help="Two n-grams, in any form.")
 @click.option("-k", type=click.IntRange(min=1), default=5, show_default=True, help="Documents to show.")
 @document_option
+@field_option
 @skip_option
-def documents(corpus_or_index, pair, k, document, skip_bad):
+def documents(corpus_or_index, pair, k, document, text_field, skip_bad):
     """Show documents that hold both n-grams of a pair, with both marked."""
     from taskgram_utils.counting.index import Index
     from taskgram_utils.counting.scan import ScanCounter
 
     is_index = any(Path(corpus_or_index).glob("tokenized.*"))
-    counter = Index(corpus_or_index) if is_index else ScanCounter(_corpus(corpus_or_index, document, skip_bad))
+    counter = Index(corpus_or_index) if is_index else None
+    counter = counter or ScanCounter(_corpus(corpus_or_index, document, skip_bad, text_field))
     found = counter.documents_with(*pair, k=k)
     require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}"')
     for number, text in enumerate(found, 1):

@@ -6,31 +6,37 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+from pyarrow import parquet
+
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.ngrams import words
 
 DOCUMENT_UNITS = ("file", "record", "heading", "paragraph", "words:N")
-_JSON = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
-_TEXT = (".txt", ".txt.gz", ".md", ".text")
+_TEXT, _JSON, _PARQUET = (".txt", ".md", ".text"), (".jsonl", ".ndjson"), ".parquet"
+_PACKED = (".gz", ".xz", ".zst")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus on disk: a file, or a folder of files, of text or JSON lines.
+    """A corpus on disk: a file, or a folder of files: text, JSON lines (either as it is, .gz, .xz or .zst) or parquet.
 
-    ``document`` says what a document is: ``record`` (a JSON line, or a line of a text file), ``file``, ``heading``
-    (a line that starts with ``#`` begins one), ``paragraph`` (a blank line ends one) or ``words:N`` (runs of N words).
-    Left empty it is ``record`` for JSON lines and ``file`` for text. Iterating yields the text of each document that
-    holds at least one character that is not white space; nothing but the current document is kept in memory.
+    ``document`` says what a document is: ``record`` (a JSON line, a row of parquet, or a line of a text file),
+    ``file``, ``heading`` (a line that starts with ``#`` begins one), ``paragraph`` (a blank line ends one) or
+    ``words:N`` (runs of N words). Left empty it is ``file`` for text and ``record`` for the others, whose text stands
+    in ``text_field``.
+    Iterating yields the text of each document that holds at least one character that is not white space; nothing but
+    the current document (of parquet, 1,000 rows) is kept in memory.
 
-    Raises :class:`~taskgram_utils.errors.InputError` for a missing or empty corpus, an unknown unit, or a broken JSON
-    line (file and line number), unless ``skip_bad`` is set: then ``skipped`` counts them.
+    Raises :class:`~taskgram_utils.errors.InputError` for a missing or empty corpus, an unknown unit, a file that cannot
+    be read, or a record without text (file and line or row), unless ``skip_bad`` is set: then ``skipped`` lists those.
     """
 
     path: Path
@@ -42,7 +48,8 @@ class Corpus:
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
         require(self.path.exists(), f"corpus {self.path}: no such file or folder")
-        require(self.files, f"corpus {self.path}: no text in it (looked for {', '.join((*_TEXT, *_JSON))})")
+        endings = f"{', '.join((*_TEXT, *_JSON, _PARQUET))}, and of these {', '.join(_PACKED)}"
+        require(self.files, f"corpus {self.path}: no text in it (looked for {endings})")
         unit = self.document
         sized = re.fullmatch(r"words:([1-9]\d*)", unit)
         require(
@@ -55,7 +62,8 @@ class Corpus:
         """The files read, in sorted order."""
         if self.path.is_file():
             return [self.path]
-        return sorted(p for p in self.path.rglob("*") if p.is_file() and p.name.endswith(_TEXT + _JSON))
+        endings = (*_TEXT, *_JSON, _PARQUET)
+        return sorted(p for p in self.path.rglob("*") if p.is_file() and _unpacked(p).endswith(endings))
 
     @property
     def source(self) -> str:
@@ -89,10 +97,13 @@ class Corpus:
         require(not empty, f"corpus {self.path}: holds no document with text in it")
 
     def _file(self, path: Path) -> Iterator[str]:
-        is_json = path.name.endswith(_JSON)
-        unit = self.document or ("record" if is_json else "file")
-        records = self._json(path) if is_json else self._lines(path) if unit == "record" else [_read(path)]
-        if unit in ("record", "file") and not (is_json and unit == "file"):
+        of_records = _unpacked(path).endswith((*_JSON, _PARQUET))
+        unit = self.document or ("record" if of_records else "file")
+        if of_records:
+            records = self._rows(path) if path.suffix == _PARQUET else self._json(path)
+        else:
+            records = self._lines(path) if unit == "record" else [_read(path)]
+        if unit == "record" or (unit == "file" and not of_records):
             yield from records
         elif unit == "file":
             yield "\n".join(records)
@@ -113,28 +124,54 @@ class Corpus:
                 try:
                     text = json.loads(line)[self.text_field]
                     require(isinstance(text, str), "")
-                except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-                    where = f"{path}, line {number}"
-                    if self.skip_bad:
-                        self.skipped.append(where)
-                        continue
-                    raise InputError(
-                        f'{where}: not a JSON object with a text under "{self.text_field}" '
-                        "(--skip-bad counts and skips)"
-                    ) from error
+                except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+                    self._bad(f"{path}, line {number}", f'not a JSON object with a text under "{self.text_field}"')
+                    continue
                 yield text
+
+    def _rows(self, path: Path) -> Iterator[str]:
+        number = 0
+        try:
+            with parquet.ParquetFile(path) as file:
+                names = file.schema_arrow.names
+                there = f"(--text-field; it has: {', '.join(names)})"
+                require(self.text_field in names, f"{path}: no column {self.text_field} {there}")
+                for batch in file.iter_batches(1000, columns=[self.text_field]):
+                    for text in batch[0].to_pylist():
+                        number += 1
+                        if isinstance(text, str):
+                            yield text
+                        else:
+                            self._bad(f"{path}, row {number}", f"no text in the column {self.text_field}")
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{path}: cannot be read as parquet ({_line(error)})") from error
+
+    def _bad(self, where: str, what: str) -> None:
+        require(self.skip_bad, f"{where}: {what} (--skip-bad counts and skips)")
+        self.skipped.append(where)
+
+
+def _unpacked(path: Path) -> str:
+    return path.stem if path.suffix in _PACKED else path.name
 
 
 def _open(path: Path) -> io.TextIOWrapper:
-    raw = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")  # noqa: SIM115
+    if path.suffix == ".zst":
+        raw = pa.input_stream(str(path), compression="zstd")
+    else:
+        raw = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)(path, "rb")
     return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n")
 
 
 def _decoded(lines: Iterator[str], path: Path) -> Iterator[str]:
     try:
         yield from lines
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    except (ValueError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({_line(error)})") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
 
 
 def _read(path: Path) -> str:

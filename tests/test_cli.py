@@ -236,7 +236,7 @@ def test_broken_lines_are_skipped_on_request_and_counted(tmp_path):
         result = done("count", tmp_path / "corpus.jsonl", "--ngrams", tmp_path / "ngrams.txt", "--skip-bad", *extra,
                       "--out", tmp_path / "counts.csv")  # fmt: skip
         where = f"{tmp_path / 'corpus.jsonl'}, line 2"
-        assert result.stderr == f"taskgram: skipped 2 broken lines, the first at {where}\n"
+        assert result.stderr == f"taskgram: skipped 2 records, the first at {where}\n"
         assert read_table(tmp_path / "counts.csv")["count"].iloc[0] == 2
 
 

@@ -2,8 +2,11 @@
 
 import gzip
 import json
+import lzma
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +20,16 @@ BOOK = "preface\n# One\nfirst text\n\nsecond text\n \t\n# Two\n## Two a\nthird #
 
 def json_lines(*texts: str) -> str:
     return "".join(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in texts)
+
+
+def zstd(data: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+PACKS = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstd}
 
 
 def write(path: Path, text: str) -> Path:
@@ -85,7 +98,7 @@ def test_a_line_break_within_a_record_is_no_end_of_it(tmp_path):
 def test_a_folder_is_read_in_sorted_order_through_all_its_text_files(tmp_path):
     write(tmp_path / "b.txt", "third")
     write(tmp_path / "a/z.jsonl", json_lines("first", "second"))
-    (tmp_path / "c.md.gz").write_bytes(b"not read: no known ending")
+    (tmp_path / "c.csv.gz").write_bytes(b"not read: no known ending")
     (tmp_path / "d.txt.gz").write_bytes(gzip.compress(b"fourth"))
     (tmp_path / "e.ndjson.gz").write_bytes(gzip.compress(json_lines("fünfter").encode()))
     write(tmp_path / "picture.png", "not read")
@@ -95,10 +108,39 @@ def test_a_folder_is_read_in_sorted_order_through_all_its_text_files(tmp_path):
     assert corpus.source == f"{tmp_path.name}, document=record or file"
 
 
-def test_gzip_is_the_same_corpus(tmp_path):
-    text = json_lines("Éva's café", "हिन्दी", "plain")
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    assert list(Corpus(tmp_path / "a.jsonl.gz")) == list(Corpus(write(tmp_path / "a.jsonl", text)))
+@pytest.mark.parametrize("ending", PACKS)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.md"])
+def test_a_packed_corpus_is_the_same_corpus(tmp_path, name, ending):
+    text = json_lines(*(f"Éva's café {i}" for i in range(2_000)), "हिन्दी")
+    packed = PACKS[ending](text.encode())
+    (tmp_path / f"{name}.{ending}").write_bytes(packed)
+    once = list(Corpus(write(tmp_path / "plain" / name, text)))
+    assert list(Corpus(tmp_path / f"{name}.{ending}")) == once
+    (tmp_path / f"{name}.{ending}").write_bytes(packed + packed)  # as tools that work in parallel write them
+    assert "".join(Corpus(tmp_path / f"{name}.{ending}")) == "".join(once) * 2
+
+
+def test_parquet_gives_a_document_a_row(tmp_path):
+    texts = [f"Éva's café {i}\n\nmore" for i in range(2_500)]
+    pd.DataFrame({"id": range(2_500), "text": texts}).to_parquet(tmp_path / "a.parquet", row_group_size=700)
+    assert list(Corpus(tmp_path / "a.parquet")) == texts
+    assert list(Corpus(tmp_path, "paragraph"))[:3] == ["Éva's café 0", "more", "Éva's café 1"]
+    assert list(Corpus(tmp_path, "file")) == ["\n".join(texts)]
+    pd.DataFrame({"content": ["here"], "text": ["not here"]}).to_parquet(tmp_path / "a.parquet")
+    assert list(Corpus(tmp_path / "a.parquet", text_field="content")) == ["here"]
+
+
+def test_parquet_without_text_is_named_by_column_and_row(tmp_path):
+    pd.DataFrame({"text": ["one"] * 1_500 + [None, "two"]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet, row 1501: no text in the column text .*--skip-bad"):
+        list(Corpus(tmp_path / "a.parquet"))
+    corpus = Corpus(tmp_path / "a.parquet", skip_bad=True)
+    assert list(corpus)[-1] == "two" and corpus.skipped == [f"{tmp_path / 'a.parquet'}, row 1501"]
+    with pytest.raises(InputError, match=r"no column content \(--text-field; it has: text\)"):
+        list(Corpus(tmp_path / "a.parquet", text_field="content"))
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-40])
+    with pytest.raises(InputError, match=r"a\.parquet: cannot be read as parquet"):
+        list(Corpus(tmp_path / "a.parquet"))
 
 
 def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path):
@@ -164,10 +206,14 @@ def test_an_empty_corpus_is_refused_when_it_is_read(tmp_path, name, text):
 
 def test_what_is_no_text_is_refused_by_name(tmp_path):
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
-    whole = gzip.compress(json_lines(*(f"document {i}" for i in range(5_000))).encode())
-    (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "plain.txt.gz").write_text("not compressed")
-    (tmp_path / "damaged.jsonl.gz").write_bytes(whole[:2_000] + bytes(64) + whole[2_064:])
-    for name in ("latin.txt", "cut.jsonl.gz", "plain.txt.gz", "damaged.jsonl.gz"):
+    text = json_lines(*(f"document {i}" for i in range(20_000))).encode()
+    names = ["latin.txt"]
+    for ending, pack in PACKS.items():
+        whole = pack(text)
+        (tmp_path / f"cut.jsonl.{ending}").write_bytes(whole[: len(whole) // 2])
+        (tmp_path / f"plain.txt.{ending}").write_text("not compressed")
+        (tmp_path / f"damaged.jsonl.{ending}").write_bytes(whole[:1_500] + bytes(64) + whole[1_564:])
+        names += [f"{kind}.{ending}" for kind in ("cut.jsonl", "plain.txt", "damaged.jsonl")]
+    for name in names:
         with pytest.raises(InputError, match=name):
             list(Corpus(tmp_path / name))
