@@ -1,8 +1,11 @@
-"""Scores and Mem of the seeds of Mini-Pythia, recorded: python results/seeds.py [--weights-c DIR]
+"""Every suite of Mini-Pythia, recorded: python results/seeds.py [--weights A=DIR] [--weights C=DIR]
 
-Seed B (world 1, seed 1) is the shipped suite; seed C (world 2, seed 2) is trained here, in about 45 minutes of a core,
-or taken from DIR, a folder that ``taskgram train --world 2 --seed 2`` made. The expectations were committed, and world
-and recipe frozen, before any Mem of either was computed. Writes seeds_<table>.csv and seeds.json beside this file.
+Seed A (world 0, seed 0) was tuned on, by accuracy and loss alone: its scores are recorded, no Mem. Seed B (world 1,
+seed 1) is the shipped suite, seed C (world 2, seed 2) its repetition on another draw; the expectations were committed,
+and world and recipe frozen, before any Mem of either was computed. The twins (world 1, seed 1, twin 1 and 2) and the
+reseed (world 1, seed 3), shipped in two sizes, are asked the questions of world 1. A and C are trained here, an hour of
+a core each, or taken from DIR, a folder that ``taskgram train`` made. Writes seeds_<table>.csv, seeds.json and the
+picture mem_by_size.png beside this file.
 """
 
 import argparse
@@ -14,36 +17,77 @@ from pathlib import Path
 
 import pandas as pd
 
-from taskgram_utils.pipeline import open_run
-from taskgram_utils.run import versions, write_table, write_text
+from taskgram_utils import figures
+from taskgram_utils.expectations import NAMES
+from taskgram_utils.performance import performance
+from taskgram_utils.pipeline import open_run, sizes_in_parameters
+from taskgram_utils.run import Run, versions, write_table, write_text
 
 HERE = Path(__file__).resolve().parent
+SHIPPED = "taskgram_utils/miniature/weights"
+TWO = {"sizes": ["100k", "600k"], "steps": "last"}
+SUITES = {
+    "A": {"world": 0, "seed": 0, "steps": "last", "weights": ""},
+    "C": {"world": 2, "seed": 2, "steps": "last", "weights": ""},
+    "twin 1": {"weights": f"{SHIPPED}/twin1", **TWO}, "twin 2": {"weights": f"{SHIPPED}/twin2", **TWO},
+    "reseed": {"weights": f"{SHIPPED}/reseed", "seed": 3, **TWO},
+}  # fmt: skip
+MEASURED = ("B", "C")
+SHOWN = {"factual_qa": "facts", "world_knowledge": "knowledge", "translation": "unseen", "math_reasoning": "held_out"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights-c", default="", help="folder of seed C's suite; empty: train it")
-    weights_c = parser.parse_args().weights_c
-    weights_c = str(Path(weights_c).resolve()) if weights_c else ""
-    runs = {
-        "B": open_run("miniature"),
-        "C": open_run("miniature", name="miniature-c", world=2, seed=2, weights=weights_c, steps="last"),
-    }
-    began = time.monotonic()
+    parser.add_argument("--weights", action="append", default=[], metavar="SUITE=DIR", help="a suite trained before")
+    given = dict(pair.split("=", 1) for pair in parser.parse_args().weights)
+    runs, began = {"B": open_run("miniature")}, time.monotonic()
+    for name, changed in SUITES.items():
+        folder = {"weights": str(Path(given[name]).resolve())} if name in given else {}
+        runs[name] = open_run("miniature", name=f"seeds-{name.replace(' ', '')}", **changed | folder)
+    tables = {"performance": _stacked({name: last_scores(run) for name, run in runs.items()})}
+    for table in ("memorization", "partial", "baseline", "slopes"):
+        tables[table] = _stacked({name: runs[name].table(table) for name in MEASURED})
+    picture(tables["memorization"], HERE / "mem_by_size.png")
     written = {}
-    for name in ("performance", "memorization", "partial", "baseline", "slopes"):
-        table = pd.concat([run.table(name).assign(suite=suite) for suite, run in runs.items()], ignore_index=True)
+    for name, table in tables.items():
         path = HERE / f"seeds_{name}.csv"
         write_table(table, path)
         written[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     note = {
         "command": "python results/seeds.py", "date": time.strftime("%Y-%m-%d"),
-        "seconds": round(time.monotonic() - began),
-        "machine": f"{platform.machine()}, {platform.system()}", "versions": versions(), "sha256": written,
-        "parameters": {suite: run.parameters | {"weights": "shipped" if suite == "B" else "trained"}
-                       for suite, run in runs.items()},
+        "seconds": round(time.monotonic() - began), "machine": f"{platform.machine()}, {platform.system()}",
+        "versions": versions(), "sha256": written,
+        "suites": {name: run.parameters | SUITES.get(name, {}) for name, run in runs.items()},
     }  # fmt: skip
     write_text(HERE / "seeds.json", json.dumps(note, indent=1) + "\n")
+
+
+def last_scores(run: Run) -> pd.DataFrame:
+    """Scores at the last step, those of factual QA also apart for facts on which the documents agree and disagree."""
+    answers, examples = run.table("answers"), run.table("examples")
+    answers = answers[answers["step"] == answers.groupby("model")["step"].transform("max")]
+    disputed = run.table("truth").drop_duplicates("fact").set_index("fact")["disputed"]
+    facts = answers[answers["task"] == "factual_qa"]
+    kind = facts["example_id"].str.removeprefix("qa-").astype(int).map(disputed)
+    facts = facts.assign(group=kind.map({True: "facts, disputed", False: "facts, undisputed"}))
+    both = pd.concat([answers, facts], ignore_index=True)
+    return performance(both, examples, sizes_in_parameters(run), run["draws"])
+
+
+def picture(mem: pd.DataFrame, out: Path) -> None:
+    """Mem against size under both references, n = 2, one group a task: suites B and C."""
+    mem = mem[(mem["measure"] == "spearman") & (mem["n"] == 2) & (mem["group"] == mem["task"].map(SHOWN))]
+    mem = mem[mem["step"] == mem.groupby(["suite", "model"])["step"].transform("max")]
+    reference = mem["reference"].map({"taskgram": "task-gram LM", "infinigram": "∞-gram LM"})
+    mem = mem.assign(reference=reference + ", suite " + mem["suite"], task=mem["task"].map(NAMES))
+    order = {name: i for i, name in enumerate(map(NAMES.get, SHOWN))}
+    mem = mem.sort_values(["reference", "task"], key=lambda c: c.map(order) if c.name == "task" else -c.rank())
+    drawn = figures.lines(mem, "parameters", "estimate", "mem-by-size", hue="reference", panel="task", log="x", at=0)
+    drawn.savefig(out, facecolor="white")
+
+
+def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([table.assign(suite=name) for name, table in tables.items()], ignore_index=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,21 +9,34 @@ import click
 
 from taskgram_utils import __version__
 from taskgram_utils.errors import InputError, require, require_columns
-from taskgram_utils.run import SUFFIXES, read_table, versions, write_table
+from taskgram_utils.run import SUFFIXES, read_table, write_table
 
 
 class _Group(click.Group):
-    """Bad input is one line on standard error and exit code 2; anything else that fails is a bug and shows itself."""
+    """Bad input, of a user or of a file, is one line on standard error and exit code 2; a bug shows itself."""
 
-    def invoke(self, ctx):
+    def main(self, *args, **extra):
+        extra["standalone_mode"] = False
         try:
-            return super().invoke(ctx)
-        except InputError as error:
-            click.echo(f"taskgram: {' '.join(str(error).split())}", err=True)
-            ctx.exit(2)
+            sys.exit(super().main(*args, **extra))
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "taskgram"
+            _complain(f"{error.format_message()} ({command} --help)")
+        except click.Abort:
+            _complain("stopped")
+            sys.exit(130)
+        except (InputError, OSError) as error:
+            _complain(str(error))
+        sys.exit(2)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def _complain(message: str) -> None:
+    click.echo(f"taskgram: {' '.join(message.split())}", err=True)
+
+
+@click.group("taskgram", cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
 def main() -> None:
     """Count task-grams in a corpus, score them under language models, and measure distributional memorization.
@@ -280,26 +292,20 @@ def train(out, sizes, documents, world, seed, twin, jobs, max_steps):
 
 
 @main.command(epilog="Example: taskgram doctor miniature")
-@click.argument("run", default="miniature")
+@click.argument("run", required=False)
 def doctor(run):
-    """Say what a run needs and whether it is here."""
-    from importlib.util import find_spec
+    """Say what is installed, which runs can work here (or whether RUN can), what is missing and how to get it."""
+    from taskgram_utils import doctor, pipeline
 
-    from taskgram_utils import pipeline
-
-    opened = pipeline.open_run(run)
-    for name, found in versions().items():
-        click.echo(f"{name:16} {found}")
-    for extra, module in (("hub", "sentence_transformers"), ("hub", "datasets"), ("infini-gram engine", "infini_gram")):
-        click.echo(f"{module:24} {'there' if find_spec(module) else f'absent ({extra})'}")
-    free = shutil.disk_usage(opened.folder.parents[2]).free / 1e9
-    click.echo(f"run {opened.name}: {opened['documents']:,} documents, models {', '.join(opened['sizes'])}")
-    click.echo(f"disk: about {opened['documents'] * 450 / 1e9 + 0.1:.1f} GB needed, {free:.0f} GB free")
-    if opened["weights"]:
-        for size in opened["sizes"]:
-            click.echo(f"weights {size}: steps {', '.join(map(str, pipeline.steps(opened, size)))}")
-    else:
-        click.echo("weights: none shipped with this run; the suite is trained in it")
+    opened = pipeline.open_run(run) if run else None
+    for row in doctor.parts().itertuples():
+        get = f"  {row.get}" if row.version == "absent" else ""
+        click.echo(f"{row.part:22} {row.version:20} {row.needed_for}{get}")
+    click.echo("")
+    for row in doctor.runs().itertuples():
+        click.echo(f"run {row.run:18} {row.state:20} {row.detail}")
+    if opened:
+        click.echo(f"\n{opened.name}: {doctor.require_ready(opened)}")
 
 
 parameter_option = click.option(

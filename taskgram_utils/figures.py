@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,6 +16,8 @@ from taskgram_utils.run import Run, write_table
 # Okabe and Ito (2008), the yellow left out: it does not show on white.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 MARKERS = "osD^vPX"
+COLUMNS = 3
+"""Panels side by side: more would have letters too small to read on a page."""
 LABELS = {
     "parameters": "parameters without embeddings", "estimate": "Mem (Spearman ρ)", "score": "score",
     "step": "training step", "frequency": "example frequency (documents)", "documents": "documents",
@@ -47,22 +49,23 @@ def lines(
     run: Run | None = None,
     hue: str | None = None,
     panel: str | None = None,
-    low: str | None = None,
-    high: str | None = None,
-    log: Sequence[str] = (),
+    low: str = "low",
+    high: str = "high",
+    log: str = "",
     at: float | None = None,
     titles: Mapping[str, str] | None = None,
     ylim: tuple[float, float] | None = None,
-    columns: int = 4,
+    columns: int = COLUMNS,
     marks: Mapping[object, float] | None = None,
 ) -> plt.Figure:
     """Lines with intervals: ``y`` against ``x``, a line per ``hue``, a panel per ``panel``.
 
-    ``low`` and ``high`` draw bars from one to the other; ``log`` lists the axes (x, y) on a logarithmic scale; ``at``
-    draws a horizontal reference, ``marks`` a vertical one at ``marks[panel]``. Raises InputError for a column that is
-    not there.
+    Bars go from ``low`` to ``high`` where the table has these columns; ``log`` names the axes ("x", "y" or "xy") on a
+    logarithmic scale; ``at`` draws a horizontal reference, ``marks`` a vertical one at ``marks[panel]``. Raises
+    InputError for a column that is not there.
     """
-    require_columns(table, [c for c in (x, y, hue, panel, low, high) if c], name)
+    named = [c for c in (low, high) if c not in ("low", "high")]
+    require_columns(table, [c for c in (x, y, hue, panel, *named) if c], name)
     keep(table, name, run)
     panels = list(table[panel].drop_duplicates()) if panel else [None]
     hues = list(table[hue].drop_duplicates()) if hue else [None]
@@ -79,7 +82,7 @@ def lines(
             colour, name_ = _colour(i, len(shown), hue), None if one is None else str(one).replace("_", " ")
             values = row[x].to_numpy(float) * (1 + 0.02 * (i - len(shown) / 2) * ("x" in log))
             ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=name_)
-            if low and high:
+            if low in table and high in table:
                 ax.vlines(values, row[low].astype(float), row[high].astype(float), color=colour, lw=1, alpha=0.7)
         if at is not None:
             ax.axhline(at, color="0.6", lw=0.8, ls=":")
@@ -98,8 +101,8 @@ def lines(
 
 
 def clouds(
-    table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None, panel: str | None = None, columns: int = 4,
-    log: Sequence[str] = (), diagonal: bool = False, notes: Mapping[object, str] | None = None,
+    table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None, panel: str | None = None,
+    columns: int = COLUMNS, log: str = "", diagonal: bool = False, notes: Mapping[object, str] | None = None,
 ) -> plt.Figure:
     """Many points: ``y`` against ``x`` as hexagons whose colour says how many, a panel per ``panel``.
 
@@ -131,7 +134,8 @@ def clouds(
 
 def histograms(
     table: pd.DataFrame, value: str, name: str, run: Run | None = None, hue: str | None = None,
-    panel: str | None = None, marks: Mapping[object, float] | None = None, bins: int = 40, columns: int = 4,
+    panel: str | None = None, marks: Mapping[object, float] | None = None, bins: int = 40,
+    columns: int = COLUMNS,
 ) -> plt.Figure:
     """Distributions of ``value``: densities, an outline per ``hue``, a panel per ``panel``, lines at ``marks``."""
     require_columns(table, [c for c in (value, hue, panel) if c], name)
@@ -220,7 +224,7 @@ def _plain(value: float, _: int = 0) -> str:
 def _grid(panels: int, columns: int):
     across = min(panels, columns) if panels % columns == 0 or panels < columns else min(columns, -(-panels // 2))
     down = -(-panels // across)
-    size = (max(4.6, 2.5 * across + 0.9), 2.5 * down + 0.3)
+    size = (max(4.6, 2.1 * across + 0.9), 2.1 * down + 0.4)
     fig, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey=True)
     for ax in axes.ravel()[panels:]:
         ax.set_axis_off()

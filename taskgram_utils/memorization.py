@@ -229,23 +229,24 @@ def on_shared_points(reference: pd.DataFrame, other: pd.DataFrame, model: pd.Dat
 def slopes(result: Estimates) -> pd.DataFrame:
     """Least-squares slopes of Mem against log10 of the parameters over the models of a family, on the same draws.
 
-    One row per task, group, n, reference, form, zero rule, world, seed, step and measure with two or more sizes (of
-    :func:`contrasts`, the slope of the difference): ``slope`` (Mem per tenfold size), ``low``, ``high``, ``p``,
-    ``p_holm`` and ``models``.
+    One row per task, group, n, reference, form, zero rule, world, seed, step and measure (of :func:`contrasts`, the
+    slope of the difference): ``slope`` (Mem per tenfold size), ``low``, ``high``, ``p``, ``p_holm``, ``models`` (those
+    with an estimate) and ``reason``, why a slope is null. Raises InputError where no model has its size.
     """
     table = result.table.reset_index(drop=True)
     shared = [c for c in IDENTITY if c not in ("model", "parameters") and c in table]
-    usable = table[table["parameters"].notna() & table["estimate"].notna()]
-    require(len(usable), "slopes: no estimate with a number of parameters (give parameters={model: count})")
+    require(table["parameters"].notna().any(), "slopes: no model has its size (give parameters={model: count})")
     rows, kept = [], []
-    for key, frame in usable.groupby(shared, dropna=False, sort=False):
+    for key, frame in table.groupby(shared, dropna=False, sort=False):
+        frame = frame[frame["parameters"].notna() & frame["estimate"].notna()]
         size = np.log10(frame["parameters"].to_numpy(float))
-        size = size - size.mean()
-        if np.ptp(size) > 0:
+        slope, reason = np.full(1 + result.draws.shape[1], np.nan), "fewer than two sizes with an estimate"
+        if len(set(size)) > 1:
+            size = size - size.mean()
             slope = size @ np.column_stack([frame["estimate"], result.draws[frame.index]]) / (size @ size)
-            rows.append({**dict(zip(shared, key, strict=True)), "models": len(frame), "slope": slope[0]})
-            kept.append(slope[1:])
-    require(rows, "slopes: fewer than two sizes in every family")
+            reason = None
+        rows.append({**dict(zip(shared, key, strict=True)), "models": len(frame), "slope": slope[0], "reason": reason})
+        kept.append(slope[1:])
     return _with_intervals(pd.DataFrame(rows), np.array(kept))
 
 

@@ -397,7 +397,9 @@ def prompted(run: Run) -> list[str]:
     """The tasks of a run whose instructions are rewritten."""
     from taskgram_utils.miniature.clauses import UNHEARD
 
-    return [name for name in tasks_of(run) if name in UNHEARD]
+    found = [name for name in tasks_of(run) if name in UNHEARD]
+    require(found, f"run {run.name}: none of its tasks has prompts to rewrite (these have: {', '.join(UNHEARD)})")
+    return found
 
 
 def prompt_examples(run: Run, name: str) -> pd.DataFrame:

@@ -240,11 +240,32 @@ def test_broken_lines_are_skipped_on_request_and_counted(tmp_path):
         assert read_table(tmp_path / "counts.csv")["count"].iloc[0] == 2
 
 
-def test_the_doctor_names_versions_packages_disk_and_the_weights_of_a_run():
+def test_the_doctor_says_what_is_there_and_which_runs_can_work():
     said = done("doctor", "tiny").stdout
-    for line in (rf"numpy +{re.escape(np.__version__)}", r"infini_gram +(there|absent)", r"run tiny: [\d,]+ documents",
-                 r"disk: about [\d.]+ GB needed, \d+ GB free", r"weights"):  # fmt: skip
+    for line in (rf"numpy +{re.escape(np.__version__)} ", r"infini-gram +(\d|absent)", r"run miniature +ready",
+                 r"run tiny +ready +[\d,]+ documents, .*GB of disk", r"tiny: [\d,]+ documents"):  # fmt: skip
         assert re.search(rf"(?m)^{line}", said), line
+
+
+@pytest.mark.parametrize(("command", "message"), [
+    ("count corpus --ngrams n.txt", "Missing option '--out'. (taskgram count --help)"), ("cuont", "No such command"),
+    ("mem --reference r.csv --model m.csv --draws 3 --out -", "'--draws': 3 is not in the range"),
+    ("mine e.csv --n two --gamma .5 --out -", "'two' is not a valid integer"), ("count --colour", "--colour"),
+])  # fmt: skip
+def test_a_command_typed_wrongly_is_one_line_and_exit_code_2(command, message):
+    result = call(*command.split())
+    assert result.exit_code == 2 and result.stderr.startswith("taskgram: ") and message in result.stderr
+    assert result.stderr.count("\n") == 1 and not result.stdout
+
+
+def test_a_file_that_may_not_be_read_is_one_line(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    result = call("lm", tmp_path / "folder.csv", "--counts", tmp_path / "folder.csv", "--out", "-")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1 and "folder.csv" in result.stderr
+
+
+def test_without_a_command_the_help_is_shown():
+    assert "Usage: " in call().stderr and call().exit_code == 2
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ def table():
 
 
 DRAWN = {
-    "lines": lambda t, **k: figures.lines(t, "parameters", "estimate", "plot", hue="n", panel="task", low="low",
-                                          high="high", log=("x",), at=0, **k),
+    "lines": lambda t, **k: figures.lines(t, "parameters", "estimate", "plot", hue="n", panel="task", log="x", at=0,
+                                          **k),
     "clouds": lambda t, **k: figures.clouds(t, "low", "high", "plot", panel="task", diagonal=True, **k),
     "histograms": lambda t, **k: figures.histograms(t, "estimate", "plot", hue="n", panel="task", bins=5, **k),
     "intervals": lambda t, **k: figures.intervals(t, "task", "plot", hue="n", **k),
@@ -61,7 +61,7 @@ def test_without_a_run_nothing_is_written(draw, table, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("draw", "column"), [
-    *(("lines", c) for c in ("parameters", "estimate", "n", "task", "low", "high")),
+    *(("lines", c) for c in ("parameters", "estimate", "n", "task")),
     *(("clouds", c) for c in ("low", "high", "task")), *(("histograms", c) for c in ("estimate", "n", "task")),
     *(("intervals", c) for c in ("task", "n", "estimate", "low", "high")),
 ])  # fmt: skip
@@ -83,6 +83,18 @@ def test_lines_show_the_values(table):
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["1", "2", "3"]
 
 
+def test_lines_have_bars_where_the_table_has_bounds(table):
+    def segments(found):
+        return [s for c in figures.lines(found, "parameters", "estimate", "plot", hue="n").axes[0].collections
+                for s in c.get_segments()]  # fmt: skip
+
+    one = table[table["task"] == "translation"]
+    np.testing.assert_allclose(sorted(s[0, 1] for s in segments(one)), sorted(one["low"]))
+    assert not segments(one.drop(columns=["low", "high"]))
+    with pytest.raises(InputError, match="plot: missing column least"):
+        figures.lines(one, "parameters", "estimate", "plot", low="least")
+
+
 def test_lines_leave_out_what_has_no_value(table):
     table.loc[table["n"] == 2, "estimate"] = np.nan
     figure = figures.lines(table[table["task"] == "translation"], "parameters", "estimate", "plot", hue="n")
@@ -90,7 +102,7 @@ def test_lines_leave_out_what_has_no_value(table):
 
 
 def test_logarithmic_axes_are_plain(table):
-    figure = figures.lines(table, "parameters", "estimate", "plot", log=("x",))
+    figure = figures.lines(table, "parameters", "estimate", "plot", log="x")
     figure.canvas.draw()
     axis = figure.axes[0]
     assert axis.get_xscale() == "log" and axis.get_yscale() == "linear"

@@ -235,6 +235,12 @@ def test_slopes_are_least_squares_on_shared_draws():
         slopes(estimates(REFERENCE, MODEL, draws=10))
 
 
+def test_a_family_of_one_size_has_a_null_slope_and_says_why():
+    one = slopes(estimates(REFERENCE, MODEL[MODEL.lm == "large"], draws=20, parameters=SIZES))
+    assert one["models"].tolist() == [1] and one["reason"].str.contains("fewer than two sizes").all()
+    assert one[["slope", "low", "high", "p", "p_holm"]].isna().all(axis=None)
+
+
 def test_incremental_r2_equals_statsmodels_and_sees_what_a_step_adds():
     rng = np.random.default_rng(8)
     infinigram = REFERENCE.assign(lm="infinigram", logp=REFERENCE.logp + rng.normal(size=len(KEY)))

@@ -248,6 +248,7 @@ def make_suite(
     thread each.
     """
     out, sizes = Path(out), list(sizes)
+    require(sizes, f"no size to train: give some of {', '.join(SIZES)}")
     for size in sizes:
         require(size in SIZES, f"size {size}: not one of {', '.join(SIZES)}")
     out.mkdir(parents=True, exist_ok=True)

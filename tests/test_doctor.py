@@ -1,0 +1,39 @@
+"""The doctor: packages by version or absent, runs that lack something by what they lack and how to get it."""
+
+import shutil
+
+import pytest
+
+from taskgram_utils import doctor, pipeline
+from taskgram_utils.errors import InputError
+
+
+def test_every_part_has_a_version_or_is_absent_and_says_how_to_get_it():
+    table = doctor.parts().set_index("part")
+    assert table.loc["python", "version"].startswith("3.") and table.loc["torch", "version"][0].isdigit()
+    assert (table[["needed_for", "get"]] != "").all(axis=None)
+
+
+def test_the_committed_runs_can_work_here():
+    table = doctor.runs().set_index("run")
+    assert {"miniature", "tiny"} <= set(table.index) and (table["state"] == "ready").all()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"weights": "no/such/folder"}, "no card.json"), ({"world": 7}, "trained on world = 1, the run says 7"),
+    ({"sizes": ["25k", "7b"]}, "no size 7b"),
+])  # fmt: skip
+def test_a_run_without_fitting_weights_says_so(change, message):
+    found = doctor.lacking(pipeline.open_run("miniature", **change))
+    assert len(found) == 1 and message in found[0]
+
+
+def test_an_embedding_needs_its_package_and_a_run_its_disk(monkeypatch):
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 10))
+    run = pipeline.open_run("tiny", embedding="intfloat/e5-large-v2")
+    first, second = doctor.lacking(run)
+    assert "intfloat/e5-large-v2: pip install" in first and second.startswith("disk: about")
+    with pytest.raises(InputError, match="run tiny cannot work here: embedding"):
+        doctor.require_ready(run)
+    assert doctor.parts().set_index("part").loc["pytest", "version"] == "absent"

@@ -1,0 +1,79 @@
+"""The README: its commands work as they stand there, on a stranger's files, and what it names is there."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from taskgram_utils.miniature.suite import SIZES
+from taskgram_utils.miniature.world import World
+from taskgram_utils.ngrams import normalize
+from taskgram_utils.run import read_table
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n *```bash\n(.*?)```", README, re.S)
+    return re.sub(r"(?m)^ {2}(?=python)", "", found[1])
+
+
+def run(script: str, at: Path) -> subprocess.CompletedProcess:
+    found = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=at, capture_output=True, text=True,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    return found
+
+
+@pytest.fixture(scope="module")
+def strangers_files(tmp_path_factory):
+    """What somebody has who has never seen the project: a folder of texts, questions in JSON lines, another text."""
+    at = tmp_path_factory.mktemp("stranger")
+    world, other = World(1_000), World(1_000, twin=1)
+    (at / "mine").mkdir()
+    for i, text in enumerate(world.texts()):
+        (at / "mine" / f"{i}.txt").write_text(text, encoding="utf-8")
+    (at / "other.txt").write_text("\n\n".join(other.texts()), encoding="utf-8")
+    facts = world.facts().query("role == 0").drop_duplicates("fact").head(30)
+    lines = [json.dumps({"example_id": i, "x": f"Tell me about {r.person}:", "y": f" {r.value}"})
+             for i, r in enumerate(facts.itertuples())]  # fmt: skip
+    (at / "questions.jsonl").write_text("\n".join(lines) + "\n")
+    return at
+
+
+def test_the_chain_works_on_a_strangers_files(strangers_files):
+    at = strangers_files
+    run(block("vectors"), at)
+    chain = block("chain").replace("-k 3", "-k 1")
+    own = {"CORPUS": "mine", "EXAMPLES": "questions.jsonl", "EMBEDDING": "vectors",
+           "MODEL": ROOT / "taskgram_utils/miniature/weights/main" / next(iter(SIZES))}  # fmt: skip
+    for name, value in own.items():
+        chain, changed = re.subn(rf"(?m)^{name}=\S+", f"{name}={value}", chain)
+        assert changed == 1
+    first = read_table(at / "questions.jsonl").iloc[0]
+    chain = chain.replace("cabbage stew", f'{first["x"].split()[-1]} "{first["y"]}"')
+    shown = run(chain, at).stdout
+    assert first["y"].strip().lower() in shown.lower()
+    mem = read_table(at / "memorization.csv")
+    assert (mem["points"] >= 3).all() and mem["estimate"].between(-1, 1).all()
+    counted = read_table(at / "counts.parquet")
+    assert set(counted["unit"]) == {"documents"} and "document=" in counted["source"].iloc[0]
+    texts = [f" {normalize(text)} " for text in World(1_000).texts()]
+    for row in counted[counted["sy"].notna()].to_dict("records"):
+        assert row["count"] == sum(f" {row['sx']} " in text and f" {row['sy']} " in text for text in texts)
+
+
+def test_what_it_names_is_there():
+    for place in re.findall(r"^\| `([\w/]+)` \|", README, re.M):
+        assert place == "build/" or (ROOT / place).exists(), place
+    for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
+        assert (ROOT / target).exists(), target
+    for command in re.findall(r"taskgram (\w+)", README):
+        assert command in {"mine", "count", "lm", "score", "mem", "documents", "doctor"}, command
