@@ -21,6 +21,7 @@ from tqdm import tqdm
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.pipeline import OVERRIDES
 from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, same_type, write_text
+from taskgram_utils.tasks import base as tasks
 
 KERNEL = "taskgram"
 AT_A_TIME = 2
@@ -83,14 +84,20 @@ def chapters() -> list[Chapter]:
 
 
 def filled(chapter: Chapter):
-    """The notebook as run for this chapter: ``TASKKEY`` becomes the task (``factual_qa``), ``TASKNAME`` the same in
-    words (``factual qa``)."""
+    """The notebook as run for this chapter: ``TASKKEY`` becomes the task (``factual_qa``), ``TASKNAME`` its title
+    within a sentence (``factual QA``), and the parameter ``task`` has it as its value."""
     import nbformat
 
     text = chapter.source.read_text(encoding="utf-8")
-    if chapter.task:
-        text = text.replace("TASKKEY", chapter.task).replace("TASKNAME", chapter.task.replace("_", " "))
-    return nbformat.reads(text, as_version=4)
+    if not chapter.task:
+        return nbformat.reads(text, as_version=4)
+    title = tasks.task(chapter.task).title
+    text = text.replace("TASKKEY", chapter.task).replace("TASKNAME", title[0].lower() + title[1:])
+    notebook = nbformat.reads(text, as_version=4)
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", ()):
+            cell.source = re.sub(r"(?m)^task = \S+", f"task = {json.dumps(chapter.task)}", cell.source)
+    return notebook
 
 
 def declared(chapter: Chapter) -> dict[str, tuple[Any, str]]:
@@ -247,7 +254,7 @@ def _execute_one(page: Page, folder: Path) -> None:
 
     chapter, values, key = page
     defaults = declared(chapter)
-    changed = {name: value for name, value in values.items() if value != defaults[name][0]}
+    changed = {n: v for n, v in values.items() if v != defaults[n][0] and (n != "task" or not chapter.task)}
     partial = folder / "unfinished" / f"{chapter.name}.ipynb"
     place = f"notebooks/{chapter.source.name}" + (f" ({chapter.task})" if chapter.task else "")
     config = Config()
@@ -343,7 +350,8 @@ def this_run(page: Page, papermill: dict) -> str:
     ``papermill`` is the executed notebook's ``metadata.papermill``."""
     started = datetime.fromisoformat(papermill["start_time"]).strftime("%Y-%m-%d %H:%M UTC")
     rows = "\n".join(f"| `{name}` | `{value!r}` |" for name, value in page.values.items())
-    given = "".join(f" -p {n} {json.dumps(v)}" for n, v in papermill["parameters"].items() if n != "run")
+    changed = papermill["parameters"] | ({"task": page.chapter.task} if page.chapter.task else {})
+    given = "".join(f" -p {n} {json.dumps(v)}" for n, v in changed.items() if n != "run")
     again = f"papermill notebooks/{page.chapter.source.name} out.ipynb -p run {page.values['run']}{given}"
     return f"""::::{{admonition}} This run
 :class: note this-run

@@ -7,12 +7,14 @@ import yaml
 
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.run import project_root
+from taskgram_utils.statistics import holm
 
 AT = ("positive", "negative", "none")
 WITH_SIZE = {"rises": "positive", "falls": "negative", "none": "none"}
 NAMES = {
-    "translation": "Translation", "factual_qa": "Factual questions", "world_knowledge": "Multiple choice",
-    "math_reasoning": "Arithmetic", "spearman": "Mem", "spearman|log_count_sy": "Mem given the frequency of the output",
+    "translation": "Translation", "factual_qa": "Factual QA", "world_knowledge": "World knowledge",
+    "math_reasoning": "Maths reasoning", "spearman": "Mem",
+    "spearman|log_count_sy": "Mem given the frequency of the output",
 }  # fmt: skip
 _AT_WORDS = {
     "positive": "is positive", "negative": "is negative", "none": "cannot be told from zero",
@@ -46,6 +48,12 @@ def direction(estimate: float, low: float, high: float, widest: float) -> str:
     return "none" if high - low <= widest else "too wide"
 
 
+def _other_n(estimates: pd.DataFrame, row: dict) -> str:
+    same = [c for c in row if c != "n"]
+    others = estimates[(estimates[same] == pd.Series(row)[same]).all(axis=1) & (estimates["n"] != row["n"])]
+    return "; ".join(f"n = {n}: {text}" for n, text in zip(others["n"], numbers(others), strict=True))
+
+
 def verdict(expected: str, found: str) -> str:
     """``agrees``, ``disagrees``, or ``cannot be said`` where the estimate is null or its interval too wide."""
     return "cannot be said" if found in ("null", "too wide") else "agrees" if expected == found else "disagrees"
@@ -62,10 +70,11 @@ def judge(
 
     ``estimates`` holds rows of ``memorization`` tables (raw, partial) and of differences, at one step; ``slopes`` those
     of :func:`taskgram_utils.memorization.slopes`. Adds ``model``, ``estimate``, ``low``, ``high``, ``p``, ``points``,
-    ``found_at``, ``slope``, ``slope_low``, ``slope_high``, ``slope_p``, ``found_with_size``, ``verdict_at`` and
-    ``verdict_with_size`` of the two parts, and ``verdict``: ``disagrees`` where a part does, else ``cannot be said``
-    where one cannot, else ``agrees``. An interval that holds 0 speaks for "none" only if it is at most ``widest``
-    (``widest_slope`` per tenfold size) wide.
+    ``found_at``, ``slope``, ``slope_low``, ``slope_high``, ``slope_p``, ``slope_holm`` (Holm over the filed slopes),
+    ``found_with_size``, ``other_n`` (the same of the other n, in words), ``verdict_at`` and ``verdict_with_size`` of
+    the two parts, and ``verdict``: ``disagrees`` where a part does, else ``cannot be said`` where one cannot, else
+    ``agrees``. An interval that holds 0 speaks for "none" only if it is at most ``widest`` (``widest_slope`` per
+    tenfold size) wide.
     Raises InputError where a row of the tables is not the only one that fits an expectation.
     """
     keys = ["task", "group", "n", "reference", "measure"]
@@ -83,6 +92,8 @@ def judge(
             "keep those of one step, form and zero rule",
         )
         out = out.merge(table, on=keys, how="left")
+    out["slope_holm"] = holm(out["slope_p"])
+    out["other_n"] = [_other_n(largest, row) for row in expected[keys].to_dict("records")]
     out["found_at"] = [direction(*row, widest) for row in out[["estimate", "low", "high"]].to_numpy(float)]
     sloped = out[["slope", "slope_low", "slope_high"]].to_numpy(float)
     out["found_with_size"] = [direction(*row, widest_slope) for row in sloped]
@@ -124,15 +135,24 @@ def report(judged: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def claims(judged: pd.DataFrame) -> dict[str, str]:
+def claims(
+    judged: pd.DataFrame, scores: pd.Series | None = None, widest: float = 0.4, widest_slope: float = 0.2
+) -> dict[str, str]:
     """What a page of claims shows of :func:`judge`, by name: ``claim-KEY``, ``number-KEY``, ``paper-KEY``,
-    ``expected-KEY`` and ``refute-KEY`` of every row, with :func:`key` for KEY."""
+    ``expected-KEY`` and ``refute-KEY`` of every row, with :func:`key` for KEY. ``scores``: the score of the largest
+    model by (task, group), shown beside Mem."""
     out = {}
     for (_, row), (_, told) in zip(judged.iterrows(), report(judged).iterrows(), strict=True):
         name = key(row)
-        out |= {f"claim-{name}": sentence(row), f"refute-{name}": refutation(row["found_at"])}
+        out[f"claim-{name}"] = sentence(row)
+        refuted = refutation(row["found_at"], "The estimate", widest)
+        out[f"refute-{name}"] = f"{refuted}. {refutation(row['found_with_size'], 'The slope', widest_slope)}"
         out |= {f"{c}-{name}": told[c] for c in ("paper", "expected")}
-        out[f"number-{name}"] = f"{told['found']}; slope {told['slope']}"
+        number_ = f"n = {row['n']}: {told['found']}; slope {told['slope']}"
+        number_ += "" if pd.isna(row["slope_holm"]) else f", p (Holm) {_short(row['slope_holm'])}"
+        number_ += f". {row['other_n']}" if row["other_n"] else ""
+        score = None if scores is None else scores.get((row["task"], row["group"]))
+        out[f"number-{name}"] = number_ + ("" if score is None else f". Score {_short(score)}")
     return out
 
 
@@ -154,13 +174,15 @@ def number(estimate: float, low: float, high: float, points: float | None = None
     return ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
 
 
-def refutation(found_at: str, what: str = "The same estimate") -> str:
+def refutation(found: str, what: str = "The estimate", widest: float = 0.4) -> str:
     """What would refute a finding: its direction decides."""
-    if found_at in ("positive", "negative"):
-        return f"{what} in another world, on as many points, with an interval that reaches zero"
-    if found_at == "none":
-        return f"{what} in another world, with an interval that leaves out zero"
-    return "Nothing yet: so wide an interval contradicts nothing. More examples would have to come first"
+    if found in ("positive", "negative"):
+        return f"{what} of another world: of the other sign, or its interval holds 0 and is at most {widest} wide"
+    if found == "none":
+        return f"{what} of another world, with an interval that leaves out 0"
+    if found == "too wide":
+        return f"{what}: nothing yet, for so wide an interval contradicts nothing; more examples have to come first"
+    return f"{what}: nothing yet, for there is none; examples on which it can vary have to come first"
 
 
 def _where(row: pd.Series) -> str:
@@ -168,5 +190,6 @@ def _where(row: pd.Series) -> str:
 
 
 def _short(value: float) -> str:
-    text = f"{abs(value):.2f}"
-    return ("−" if value < 0 else "") + text.removeprefix("0")  # −.00 too: on which side of 0 it lies is shown
+    """Two decimals; three where two would hide on which side of 0 a value lies."""
+    text = f"{abs(value):.2f}" if abs(value) >= 0.005 or value == 0 else f"{abs(value):.3f}"
+    return ("−" if value < 0 else "") + text.removeprefix("0")

@@ -8,7 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython import get_ipython
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from taskgram_utils.errors import require_columns
 from taskgram_utils.run import Run, write_table
@@ -20,7 +22,7 @@ COLUMNS = 3
 """Panels side by side: more would have letters too small to read on a page."""
 LABELS = {
     "parameters": "parameters without embeddings", "estimate": "Mem (Spearman ρ)", "score": "score",
-    "step": "training step", "frequency": "example frequency (documents)", "documents": "documents",
+    "step": "training step", "frequency": "example frequency (documents, summed)", "documents": "documents",
     "count": "documents", "gamma": "threshold γ", "cosine": "cosine", "loss": "loss (nats a token)", "rank": "rank",
     "logp_reference": "log P of the reference (nats)",
     "logp_model": "log P of the model (nats)", "round": "round", "n": "n", "group": "group", "task": "task",
@@ -60,12 +62,14 @@ def lines(
 ) -> plt.Figure:
     """Lines with intervals: ``y`` against ``x``, a line per ``hue``, a panel per ``panel``.
 
-    Bars go from ``low`` to ``high`` where the table has these columns; ``log`` names the axes ("x", "y" or "xy") on a
+    Bars go from ``low`` to ``high`` where the table has these columns (on a logarithmic x-axis lines then stand a few
+    per cent beside each other, so that all bars are seen); ``log`` names the axes ("x", "y" or "xy") on a
     logarithmic scale; ``at`` draws a horizontal reference, ``marks`` a vertical one at ``marks[panel]``. Raises
     InputError for a column that is not there.
     """
     named = [c for c in (low, high) if c not in ("low", "high")]
     require_columns(table, [c for c in (x, y, hue, panel, *named) if c], name)
+    bars = low in table and high in table
     keep(table, name, run)
     panels = list(table[panel].drop_duplicates()) if panel else [None]
     hues = list(table[hue].drop_duplicates()) if hue else [None]
@@ -80,9 +84,11 @@ def lines(
             if row.empty:
                 continue
             colour, name_ = _colour(i, len(shown), hue), None if one is None else str(one).replace("_", " ")
-            values = row[x].to_numpy(float) * (1 + 0.02 * (i - len(shown) / 2) * ("x" in log))
-            ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=name_)
-            if low in table and high in table:
+            # Bars at one place would hide each other.
+            aside = 0.02 * (i - (len(shown) - 1) / 2) if bars and "x" in log else 0
+            values = row[x].to_numpy(float) * (1 + aside)
+            ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=name_, clip_on=False)
+            if bars:
                 ax.vlines(values, row[low].astype(float), row[high].astype(float), color=colour, lw=1, alpha=0.7)
         if at is not None:
             ax.axhline(at, color="0.6", lw=0.8, ls=":")
@@ -106,7 +112,7 @@ def clouds(
 ) -> plt.Figure:
     """Many points: ``y`` against ``x`` as hexagons whose colour says how many, a panel per ``panel``.
 
-    ``diagonal`` draws y = x; ``notes`` writes a line into a panel (a number with its interval, say).
+    ``diagonal`` draws y = x; ``notes`` adds a line to a panel's title (a number with its interval, say).
     """
     require_columns(table, [c for c in (x, y, panel) if c], name)
     keep(table, name, run)
@@ -122,10 +128,7 @@ def clouds(
         if diagonal:
             ends = [max(part[x].min(), part[y].min()), max(part[x].max(), part[y].max())]
             ax.plot(ends, ends, color=PALETTE[1], lw=1)
-        if notes and key in notes:
-            ax.text(0.04, 0.96, notes[key], transform=ax.transAxes, va="top", fontsize=8)
-        if panel:
-            ax.set_title(str(key).replace("_", " "))
+        ax.set_title("\n".join([str(key).replace("_", " ")] * bool(panel) + [(notes or {}).get(key, "")]).strip())
         for axis in log:
             _logarithmic(ax, axis)
     _finish(fig, axes, panels, label(x), label(y), None)
@@ -187,12 +190,14 @@ def intervals(
 
 
 def use_style() -> None:
-    """The one style of all figures."""
+    """The one style of all figures; in a notebook they are drawn as SVG, sharp at any size."""
     sns.set_theme(context="notebook", style="ticks", palette=PALETTE, font_scale=0.8)
     plt.rcParams.update({
-        "figure.constrained_layout.use": True, "figure.dpi": 110, "savefig.dpi": 160, "axes.titlesize": "medium",
+        "figure.constrained_layout.use": True, "figure.dpi": 96, "savefig.dpi": 160, "axes.titlesize": "medium",
         "axes.spines.top": False, "axes.spines.right": False, "legend.fontsize": "small", "svg.hashsalt": "taskgram",
     })  # fmt: skip
+    if get_ipython():
+        set_matplotlib_formats("svg")
 
 
 def _colour(i: int, total: int, hue: str | None):

@@ -226,6 +226,24 @@ def on_shared_points(reference: pd.DataFrame, other: pd.DataFrame, model: pd.Dat
     return estimates(pd.concat(both), model, **options)
 
 
+def without_commonest(reference: pd.DataFrame, model: pd.DataFrame, outputs: int = 2, **options) -> pd.DataFrame:
+    """:func:`mem` on the points whose s^y is not among the ``outputs`` commonest of its task, group and n: is Mem the
+    work of a few wordings? Adds ``commonest`` (those outputs) and ``share`` (theirs of the reference's points). A
+    family of which nothing is left has no row."""
+    keys = ["task", "group", "n"]
+    reference = reference.assign(**{c: None for c in ("task", "group") if c not in reference})
+    said = reference.drop_duplicates([*keys, "example_id", "sy", "start"])
+    found = said.groupby(keys, dropna=False)["sy"].value_counts()
+    top = found.groupby(level=[0, 1, 2], dropna=False).head(outputs).rename("points_of").reset_index()
+    beside = top.groupby(keys, dropna=False).agg(commonest=("sy", tuple), share=("points_of", "sum"))
+    beside["share"] /= said.groupby(keys, dropna=False).size()
+    kept = reference.merge(top[[*keys, "sy"]], on=[*keys, "sy"], how="left", indicator=True)
+    kept = kept[kept.pop("_merge") == "left_only"]
+    if kept.empty:
+        return pd.DataFrame(columns=[*COLUMNS, "commonest", "share"])
+    return mem(kept, model, **options).merge(beside.reset_index(), on=keys, how="left")
+
+
 def slopes(result: Estimates) -> pd.DataFrame:
     """Least-squares slopes of Mem against log10 of the parameters over the models of a family, on the same draws.
 

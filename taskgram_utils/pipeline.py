@@ -350,6 +350,17 @@ def _controls(run: Run, name: str, inputs: dict[str, Any]) -> pd.DataFrame:
     return point_controls(inputs["taskgrams"], run.table("counts"), inputs["model"], prior[prior["task"] == name])
 
 
+def make_common(run: Run, name: str) -> pd.DataFrame:
+    """Mem under the task-gram LM of one task without the two commonest outputs of each group, last step; ``commonest``
+    is text."""
+    from taskgram_utils.memorization import without_commonest
+
+    inputs = memorization_inputs(run, name, last=True)
+    reference = inputs["reference"][inputs["reference"]["lm"] == "taskgram"]
+    table = without_commonest(reference, inputs["model"], parameters=inputs["parameters"], draws=run["draws"])
+    return table.assign(commonest=[", ".join(f"“{s}”" for s in said) for said in table["commonest"]])
+
+
 def make_baseline(run: Run, name: str) -> pd.DataFrame:
     """Mem under the task-gram LM less Mem under the infinity-gram LM on shared points, of one task at the last step."""
     return _baseline(run, name).table
@@ -531,6 +542,8 @@ RECIPES: dict[str, Recipe] = {
     "memorization/*": Recipe(make_memorization, _MEASURED, ("draws", "sizes"), ("memorization",)),
     "partial": Recipe(_of_tasks("partial"), _needs_tasks("partial"), ("tasks",)),
     "partial/*": Recipe(make_partial, (*_MEASURED, "prior"), ("draws", "sizes"), ("memorization",)),
+    "common": Recipe(_of_tasks("common"), _needs_tasks("common"), ("tasks",)),
+    "common/*": Recipe(make_common, _MEASURED, ("draws", "sizes"), ("memorization",)),
     "baseline": Recipe(_of_tasks("baseline"), _needs_tasks("baseline"), ("tasks",)),
     "baseline/*": Recipe(make_baseline, _MEASURED, ("draws", "sizes"), ("memorization",)),
     "slopes": Recipe(_of_tasks("slopes"), _needs_tasks("slopes"), ("tasks",)),

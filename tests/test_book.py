@@ -74,7 +74,7 @@ def test_pages_come_from_the_contents_and_are_filled_in(project):
         ("04_factual_qa", "04_memorization.ipynb", "factual_qa"),
         ("04_translation", "04_memorization.ipynb", "translation"),
     ]
-    assert "'factual_qa', 'factual qa'" in book.filled(found[1]).cells[-1].source
+    assert "'factual_qa', 'factual QA'" in book.filled(found[1]).cells[-1].source
 
 
 def test_a_page_without_a_notebook_is_an_error(project):
@@ -133,7 +133,7 @@ def test_execution_uses_the_parameters_and_is_not_repeated(project):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert output(project, "01_first", -2) == str((5, 0.7, str(max(1, cores // 2)), "1"))
     assert json.loads(output(project, "01_first").strip("'")) == {"draws": 50}
-    assert output(project, "04_factual_qa") == "('factual_qa', 'factual_qa', 'factual qa', 5)"
+    assert output(project, "04_factual_qa") == "('factual_qa', 'factual_qa', 'factual QA', 5)"
     assert book.execute(book.plan("tiny", [("n", 5), ("draws", 50)]), progress=False) == []
     assert book.execute(book.plan("tiny", [("n", 5), ("draws", 50), ("04_translation.n", 2)]), False) == [
         "04_translation"

@@ -182,8 +182,11 @@ def test_report_and_claims_carry_the_numbers_of_their_rows():
     assert report["found"].tolist() == [e.number(0.3, 0.2, 0.4, 50), "no estimate"]
     claims = e.claims(judged)
     assert len(claims) == 10 and claims["number-qa-g-raw"].replace("\xa0", " ") == (
-        ".30 [.20, .40], N = 50; slope .30 [.20, .40]"
+        "n = 2: .30 [.20, .40], N = 50; slope .30 [.20, .40], p (Holm) .01"
     )
+    more = pd.concat([tables(UP)[0], tables(DOWN)[0].assign(n=1)])
+    found = e.claims(e.judge(expected(), more, tables(slope=UP)[1]), pd.Series({("qa", "g"): 0.987}))
+    assert found["number-qa-g-raw"].replace("\xa0", " ").endswith(". n = 1: −.30 [−.40, −.20]. Score .99")
     assert claims["claim-qa-g-raw"] == e.sentence(judged.iloc[0])
     assert claims["expected-qa-g-partial"] == "positive; with size: rises"
 
@@ -192,7 +195,8 @@ def test_report_and_claims_carry_the_numbers_of_their_rows():
     ("numbers", "text"),
     [
         ((0.434, 0.25, 0.561, 1282), ".43 [.25, .56], N = 1,282"),
-        ((-0.001, -0.2, 0.004), "−.00 [−.20, .00]"),
+        ((-0.001, -0.2, 0.004), "−.001 [−.20, .004]"),
+        ((0.0, 0.0, 0.005), ".00 [.00, .01]"),
         ((1.0, 1.0, 1.0), "1.00 [1.00, 1.00]"),
         ((np.nan, np.nan, np.nan, 2), "no estimate"),
         ((0.3, np.nan, np.nan, 2), ".30 (no interval), N = 2"),
@@ -203,6 +207,17 @@ def test_numbers_as_pages_show_them(numbers, text):
     assert e.number(*numbers).count(" ") == ("N =" in text) + ("no estimate" in text)
 
 
+def test_holms_p_is_over_the_filed_slopes():
+    filed = pd.concat([expected(), expected(measure="pearson")], ignore_index=True)
+    rows, sloped = (pd.concat([t, t.assign(measure="pearson")]) for t in tables())
+    sloped["p"] = [0.01, 0.04]
+    assert e.judge(filed, rows, sloped)["slope_holm"].tolist() == pytest.approx([0.02, 0.04])
+
+
 def test_what_would_refute_follows_the_finding():
-    assert len({e.refutation(found) for found in ("positive", "none", "null")}) == 3
-    assert e.refutation("too wide") == e.refutation("null")
+    assert len({e.refutation(found) for found in ("positive", "none", "too wide", "null")}) == 4
+    assert e.refutation("positive") == e.refutation("negative")
+    claims = e.claims(e.judge(expected(), *tables(WIDE, UP)), widest_slope=0.3)
+    assert claims["refute-qa-g-raw"].startswith("The estimate: nothing yet, for so wide")
+    assert claims["refute-qa-g-raw"].endswith("The slope of another world: of the other sign, or its interval holds 0 "
+                                              "and is at most 0.3 wide")  # fmt: skip
