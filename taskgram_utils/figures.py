@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython import get_ipython
+from matplotlib.colors import ListedColormap
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -18,6 +19,7 @@ from taskgram_utils.run import Run, write_table
 # Okabe and Ito (2008), the yellow left out: it does not show on white.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 MARKERS = "osD^vPX"
+FEW_TO_MANY = ListedColormap(sns.color_palette("Blues", 64)[12:])
 COLUMNS = 3
 """Panels side by side: more would have letters too small to read on a page."""
 LABELS = {
@@ -85,7 +87,7 @@ def lines(
                 continue
             colour, name_ = _colour(i, len(shown), hue), None if one is None else str(one).replace("_", " ")
             # Bars at one place would hide each other.
-            aside = 0.02 * (i - (len(shown) - 1) / 2) if bars and "x" in log else 0
+            aside = 0.05 * (i - (len(shown) - 1) / 2) if bars and "x" in log else 0
             values = row[x].to_numpy(float) * (1 + aside)
             ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=name_, clip_on=False)
             if bars:
@@ -122,7 +124,7 @@ def clouds(
         part = table if panel is None else table[table[panel] == key]
         part = part.replace([np.inf, -np.inf], np.nan).dropna(subset=[x, y])
         scale = {f"{a}scale": "log" for a in log}
-        style = {"gridsize": 28, "mincnt": 1, "bins": "log", "cmap": "cividis_r", "linewidths": 0.1}
+        style = {"gridsize": 28, "mincnt": 1, "bins": "log", "cmap": FEW_TO_MANY, "linewidths": 0.1}
         drawn = ax.hexbin(part[x], part[y], **style, **scale)
         drawn.set_rasterized(True)
         if diagonal:
