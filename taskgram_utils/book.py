@@ -153,6 +153,12 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
         if not where and name in file:
             overrides[name] = _typed(label, value, file[name])
     opened = open_run_file(named, {}, overrides)
+    absent = {c.task for c in book if c.task} - set(opened.parameters.get("tasks", [c.task for c in book]))
+    require(
+        not absent,
+        f"run {opened.name}: its tasks lack {', '.join(sorted(absent))}, and the book has a chapter on each; "
+        "for fewer tasks run single chapters: papermill notebooks/NAME.ipynb out.ipynb -p run ...",
+    )
     inputs = _input_hash(opened)
     return Plan(opened, overrides, [Page(c, used[c.name], _key(c, used[c.name], inputs)) for c in book])
 
