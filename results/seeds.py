@@ -28,7 +28,7 @@ SHIPPED = "taskgram_utils/miniature/weights"
 TWO = {"sizes": ["100k", "600k"], "steps": "last"}
 SUITES = {
     "A": {"world": 0, "seed": 0, "steps": "last", "weights": ""},
-    "C": {"world": 2, "seed": 2, "steps": "last", "weights": ""},
+    "C": {"world": 2, "seed": 2, "weights": ""},
     "twin 1": {"weights": f"{SHIPPED}/twin1", **TWO}, "twin 2": {"weights": f"{SHIPPED}/twin2", **TWO},
     "reseed": {"weights": f"{SHIPPED}/reseed", "seed": 3, **TWO},
 }  # fmt: skip
