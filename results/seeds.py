@@ -4,8 +4,8 @@ Seed A (world 0, seed 0) was tuned on, by accuracy and loss alone: its scores ar
 seed 1) is the shipped suite, seed C (world 2, seed 2) its repetition on another draw; the expectations were committed,
 and world and recipe frozen, before any Mem of either was computed. The twins (world 1, seed 1, twin 1 and 2) and the
 reseed (world 1, seed 3), shipped in two sizes, are asked the questions of world 1. A and C are trained here, an hour of
-a core each, or taken from DIR, a folder that ``taskgram train`` made. Writes seeds_<table>.csv, seeds.json and the
-picture mem_by_size.png beside this file.
+a core each, or taken from DIR, a folder that ``taskgram train`` made (``trained_before`` in the note). Writes
+seeds_<table>.csv, seeds.json and the picture mem_by_size.png beside this file.
 """
 
 import argparse
@@ -57,6 +57,7 @@ def main() -> None:
         "command": "python results/seeds.py", "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.monotonic() - began), "machine": f"{platform.machine()}, {platform.system()}",
         "versions": versions(), "sha256": written,
+        "trained_before": sorted(given),
         "suites": {name: run.parameters | SUITES.get(name, {}) for name, run in runs.items()},
     }  # fmt: skip
     write_text(HERE / "seeds.json", json.dumps(note, indent=1) + "\n")
@@ -79,10 +80,12 @@ def picture(mem: pd.DataFrame, out: Path) -> None:
     mem = mem[(mem["measure"] == "spearman") & (mem["n"] == 2) & (mem["group"] == mem["task"].map(SHOWN))]
     mem = mem[mem["step"] == mem.groupby(["suite", "model"])["step"].transform("max")]
     reference = mem["reference"].map({"taskgram": "task-gram LM", "infinigram": "∞-gram LM"})
-    mem = mem.assign(reference=reference + ", suite " + mem["suite"], task=mem["task"].map(NAMES))
-    order = {name: i for i, name in enumerate(map(NAMES.get, SHOWN))}
-    mem = mem.sort_values(["reference", "task"], key=lambda c: c.map(order) if c.name == "task" else -c.rank())
-    drawn = figures.lines(mem, "parameters", "estimate", "mem-by-size", hue="reference", panel="task", log="x", at=0)
+    mem = mem.assign(reference=reference + ", suite " + mem["suite"], place=mem["task"].map(list(SHOWN).index))
+    mem = mem.sort_values(["place", "suite"]).sort_values("reference", key=lambda c: c.str[0] == "∞", kind="stable")
+    mem["task"] = mem["task"].map(NAMES)
+    drawn = figures.lines(
+        mem, "parameters", "estimate", "mem-by-size", hue="reference", panel="task", log="x", at=0, columns=4
+    )
     drawn.savefig(out, facecolor="white")
 
 

@@ -1,0 +1,46 @@
+"""Recorded tables: the files are those that their note describes, with command, date, machine and versions."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from taskgram_utils import expectations
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+NOTE = json.loads((RESULTS / "seeds.json").read_text(encoding="utf-8"))
+
+
+def recorded(name: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / f"seeds_{name}.csv")
+
+
+def test_every_recorded_table_has_a_note_that_fits_it():
+    assert {p.name for p in RESULTS.glob("*.csv")} == set(NOTE["sha256"])
+    for name, digest in NOTE["sha256"].items():
+        assert hashlib.sha256((RESULTS / name).read_bytes()).hexdigest() == digest, name
+    script = NOTE["command"].split()[1]
+    assert (RESULTS.parent / script).is_file() and re.fullmatch(r"\d{4}-\d\d-\d\d", NOTE["date"])
+    assert {"python", "torch", "numpy"} <= set(NOTE["versions"]) and NOTE["machine"]
+    assert (RESULTS / "mem_by_size.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tuned_suite_has_scores_and_no_mem():
+    assert set(recorded("performance")["suite"]) == set(NOTE["suites"]) == {
+        "A", "B", "C", "twin 1", "twin 2", "reseed"}  # fmt: skip
+    for name in ("memorization", "partial", "baseline", "slopes"):
+        assert set(recorded(name)["suite"]) == {"B", "C"}
+    for suite, (world, seed) in {"A": (0, 0), "B": (1, 1), "C": (2, 2), "reseed": (1, 3)}.items():
+        assert (NOTE["suites"][suite]["world"], NOTE["suites"][suite]["seed"]) == (world, seed)
+
+
+def test_both_measured_suites_can_be_held_against_every_filed_expectation():
+    filed = expectations.read_expectations()
+    estimates = pd.concat([recorded("partial"), recorded("baseline")])
+    for suite in ("B", "C"):
+        judged = expectations.judge(
+            filed, estimates[estimates["suite"] == suite], recorded("slopes").query("suite == @suite")
+        )
+        assert len(judged) == len(filed) and judged["estimate"].notna().all()
