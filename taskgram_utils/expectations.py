@@ -150,9 +150,9 @@ def claims(
         out |= {f"{c}-{name}": told[c] for c in ("paper", "expected")}
         number_ = f"n = {row['n']}: {told['found']}; slope {told['slope']}"
         number_ += "" if pd.isna(row["slope_holm"]) else f", p (Holm) {_short(row['slope_holm'])}"
-        number_ += f". {row['other_n']}" if row["other_n"] else ""
+        number_ += f"; {row['other_n']}" if row["other_n"] else ""
         score = None if scores is None else scores.get((row["task"], row["group"]))
-        out[f"number-{name}"] = number_ + ("" if score is None else f". Score {_short(score)}")
+        out[f"number-{name}"] = number_ + ("" if score is None else f"; score {_short(score)}")
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -97,7 +98,7 @@ def lines(
         if marks and key in marks:
             ax.axvline(marks[key], color="black", lw=1, ls="--")
         if panel:
-            ax.set_title((titles or {}).get(key, str(key).replace("_", " ")))
+            ax.set_title((titles or {}).get(key, _wrapped(key)))
         for axis in log:
             _logarithmic(ax, axis)
         if ylim:
@@ -219,6 +220,11 @@ def _logarithmic(ax: plt.Axes, axis: str) -> None:
     side.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]) if span < 5 else LogLocator(subs=subs, numticks=6))
     side.set_major_formatter(FuncFormatter(_plain))
     side.set_minor_formatter(NullFormatter())
+
+
+def _wrapped(key: object) -> str:
+    """A panel's title, in lines that are no wider than the panel."""
+    return "\n".join(textwrap.fill(line, 22) for line in str(key).replace("_", " ").split("\n"))
 
 
 def _plain(value: float, _: int = 0) -> str:

@@ -98,7 +98,7 @@ def test_parameters_reach_one_chapter_its_pages_or_all(project):
 
 def test_a_run_without_a_task_of_the_book_is_refused(project):
     (project / "notebooks" / "runs" / "tiny.yaml").write_text("tasks: [factual_qa]\n")
-    with pytest.raises(InputError, match="run tiny: its tasks lack translation, .*papermill"):
+    with pytest.raises(InputError, match=r"run tiny: its tasks lack translation, .*papermill"):
         book.plan("tiny")
 
 

@@ -186,7 +186,7 @@ def test_report_and_claims_carry_the_numbers_of_their_rows():
     )
     more = pd.concat([tables(UP)[0], tables(DOWN)[0].assign(n=1)])
     found = e.claims(e.judge(expected(), more, tables(slope=UP)[1]), pd.Series({("qa", "g"): 0.987}))
-    assert found["number-qa-g-raw"].replace("\xa0", " ").endswith(". n = 1: −.30 [−.40, −.20]. Score .99")
+    assert found["number-qa-g-raw"].replace("\xa0", " ").endswith("; n = 1: −.30 [−.40, −.20]; score .99")
     assert claims["claim-qa-g-raw"] == e.sentence(judged.iloc[0])
     assert claims["expected-qa-g-partial"] == "positive; with size: rises"
 
