@@ -82,14 +82,15 @@ def lines(
     for ax, key in zip(axes, panels, strict=False):
         part = table if panel is None else table[table[panel] == key]
         shown = list(part[hue].drop_duplicates()) if apart else hues
+        span = part[x].max() / part[x].min() if "x" in log else 1
         for i, one in enumerate(shown):
             row = (part if hue is None else part[part[hue] == one]).dropna(subset=[y]).sort_values(x)
             if row.empty:
                 continue
             colour, name_ = _colour(i, len(shown), hue), None if one is None else str(one).replace("_", " ")
-            # Bars at one place would hide each other.
-            aside = 0.05 * (i - (len(shown) - 1) / 2) if bars and "x" in log else 0
-            values = row[x].to_numpy(float) * (1 + aside)
+            values = row[x].to_numpy(float)
+            if bars and "x" in log:  # bars at one place would hide each other
+                values = values * span ** (0.012 * (i - (len(shown) - 1) / 2))
             ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=name_, clip_on=False)
             if bars:
                 ax.vlines(values, row[low].astype(float), row[high].astype(float), color=colour, lw=1, alpha=0.7)
