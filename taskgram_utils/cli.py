@@ -47,7 +47,8 @@ def main() -> None:
 
 out_option = click.option("--out", required=True, help="Table to write (.parquet, .csv, .jsonl, or - for CSV).")
 document_option = click.option(
-    "--document", default="", help="What a document is: file, record, heading, paragraph or words:N."
+    "--document", default="", help="What a document is: file, record (a JSON line, a row, a line of text), heading, "
+    "paragraph or words:N.  [default: file for text, else record]",
 )
 skip_option = click.option("--skip-bad", is_flag=True, help="Skip records without text, and say how many there were.")
 field_option = click.option(
@@ -58,6 +59,7 @@ field_option = click.option(
 def _checked(out: str) -> str:
     """Refuse a name that cannot be written before the work begins."""
     path = Path(out)
+    require(out == "-" or not path.is_dir(), f"--out {out}: is a folder; name a file in it")
     require(out == "-" or path.suffix in SUFFIXES, f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
     require(out == "-" or path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
     return out
@@ -66,13 +68,29 @@ def _checked(out: str) -> str:
 def _corpus(path: str, document: str, skip_bad: bool, text_field: str):
     from taskgram_utils.corpus import Corpus
 
+    require(not _is_index(path), f"{path}: is an infini-gram index, not text (taskgram count: --backend index)")
     return Corpus(Path(path), document, skip_bad, text_field)
+
+
+def _is_index(path: str) -> bool:
+    return any(Path(path).glob("tokenized.*"))
+
+
+def _index(path: str, document: str, skip_bad: bool, text_field: str, **options):
+    """An index has its documents already: what says how a text is cut must not be given beside it."""
+    from taskgram_utils.counting.index import Index
+
+    asked = {"--document": document, "--skip-bad": skip_bad, "--text-field": text_field != "text"}
+    given = ", ".join(name for name, value in asked.items() if value)
+    require(not given, f"{path}: an index was cut into documents when it was built; {given} cannot change that")
+    return Index(path, **options)
 
 
 def _report_skipped(corpus) -> None:
     skipped = getattr(corpus, "skipped", [])
     if skipped:
-        click.echo(f"taskgram: skipped {len(skipped)} records, the first at {skipped[0]}", err=True)
+        many = f"{len(skipped)} record" + "s" * (len(skipped) > 1)
+        click.echo(f"taskgram: skipped {many}, the first at {skipped[0]}", err=True)
 
 
 @main.command(epilog='Example: taskgram count corpus.jsonl --pairs taskgrams.parquet --singles --out counts.csv')
@@ -102,10 +120,9 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         asked_pairs = list(table[["sx", "sy"]].drop_duplicates().itertuples(index=False, name=None))
     if ngrams:
         asked = _ngrams(ngrams)
+    require(len(asked_pairs) or len(asked), f"{pairs or ngrams}: no row in it, nothing to count")
     if backend == "index":
-        from taskgram_utils.counting.index import Index
-
-        counter, texts = Index(corpus, unit=unit), None
+        counter, texts = _index(corpus, document, skip_bad, text_field, unit=unit), None
     else:
         from taskgram_utils.counting.scan import ScanCounter
 
@@ -121,7 +138,10 @@ def _ngrams(path: str) -> list[str]:
         require_columns(table, ["sx"], path)
         return table["sx"].tolist()
     require(Path(path).is_file(), f"{path}: no such file")
-    return Path(path).read_text(encoding="utf-8").splitlines()
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
 @main.command(
@@ -129,7 +149,7 @@ def _ngrams(path: str) -> list[str]:
 )
 @click.argument("examples")
 @click.option("--n", type=int, required=True, help="Words of an n-gram.")
-@click.option("--gamma", type=float, required=True, help="Cosine a pair must exceed, between 0 and 1.")
+@click.option("--gamma", type=float, required=True, help="Cosine a pair must exceed, above 0 and below 1.")
 @click.option("--embedding", help="Folder, or name of a sentence-transformers model.")
 @click.option("--stopwords", type=click.Choice(["mined", "kept", "both"]), default="mined", show_default=True,
               help="mined: removed from the task text (n <= 3); kept; both: from the corpus too.")
@@ -148,7 +168,7 @@ def mine(examples, n, gamma, embedding, stopwords, whole_answer, out):
     require(0 < gamma < 1, f"--gamma {gamma:g}: a threshold lies between 0 and 1, both excluded")
     require(
         embedding, "taskgram mine needs --embedding: a folder of word vectors or a sentence-transformers model "
-        "(pip install 'taskgram_utils[hub]')",
+        "(pip install -e '.[hub]')",
     )  # fmt: skip
     table = check_examples(read_table(examples), examples)
     whole = whole_answer or {name for name, known in registry().items() if known.whole_answer}
@@ -160,7 +180,7 @@ def mine(examples, n, gamma, embedding, stopwords, whole_answer, out):
 @click.option("--counts", required=True, help="Counts of the pairs and of their s^x (taskgram count --singles).")
 @click.option("--form", type=click.Choice(["per_output", "per_pair"]), default="per_output", show_default=True)
 @click.option("--zeros", type=click.Choice(["keep", "drop"]), default="keep", show_default=True,
-              help="keep: smoothed; drop: pairs never seen are left out, as in the paper.")
+              help="keep: smoothed; drop: pairs never seen are left out, as in the paper; an s^x never seen always.")
 @click.option("--kappa", type=float, default=1.0, show_default=True, help="Strength of the smoothing.")
 @out_option
 def lm(taskgrams, counts, form, zeros, kappa, out):
@@ -168,7 +188,15 @@ def lm(taskgrams, counts, form, zeros, kappa, out):
     from taskgram_utils.language_models.taskgram import taskgram_logp
 
     _checked(out)
-    write_table(taskgram_logp(read_table(taskgrams), read_table(counts), form, zeros, kappa), out)
+    grams = read_table(taskgrams)
+    table = taskgram_logp(grams, read_table(counts), form, zeros, kappa)
+    point = ["example_id", "n", "sy", *(["sx"] if form == "per_pair" else [])]
+    whole, kept = (len(frame.drop_duplicates(point)) for frame in (grams, table))
+    why = "their s^x occurs nowhere" + (" or the pair was never seen" if zeros == "drop" else "")
+    require(table["logp"].notna().any(), f"{taskgrams}: none of its {whole} points can be scored: {why}")
+    write_table(table, out)
+    if kept < whole:
+        click.echo(f"taskgram: {whole - kept} of {whole} points left out: {why}", err=True)
 
 
 @main.command(
@@ -201,14 +229,16 @@ def score(examples, model, step, taskgrams, options, prior, dtype, device, out):
 @main.command(epilog="Example: taskgram mem --reference taskgram.parquet --model logp.parquet --out -")
 @click.option("--reference", required=True, help="logp table of a reference: the task-gram or infinity-gram LM.")
 @click.option("--model", required=True, help="logp table of one or more language models.")
-@click.option("--controls", help="Numeric columns that join on the same keys: partial correlations, too.")
+@click.option("--controls", help="Numeric columns by example_id, n, sy, start: partials given each and all.")
 @click.option("--taskgrams", help="Task-gram table, for the coverage columns.")
 @click.option("--examples", help="Examples table, for coverage_examples.")
 @click.option("--draws", type=click.IntRange(min=10), default=2000, show_default=True, help="Bootstrap draws.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @out_option
 def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
     """Distributional memorization: Spearman of the reference's log P with the model's, with two-way intervals."""
+    import pandas as pd
+
     from taskgram_utils import memorization
 
     _checked(out)
@@ -216,7 +246,18 @@ def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
         name: read_table(path) if path else None
         for name, path in {"controls": controls, "taskgrams": taskgrams, "examples": examples}.items()
     }
-    write_table(memorization.mem(read_table(reference), read_table(model), draws=draws, seed=seed, **tables), out)
+    sides = {path: read_table(path) for path in (reference, model)}
+    for path, table in sides.items():
+        require_columns(table, ["n", "logp"], path)
+        above = pd.to_numeric(table["logp"], errors="coerce") > 1e-6
+        first = f"{path}: a logp above 0 ({next(iter(table['logp'][above]), '')}) is of no probability"
+        require(not above.any(), first)
+    write_table(memorization.mem(sides[reference], sides[model], draws=draws, seed=seed, **tables), out)
+    for path, table in sides.items():
+        asked = table[table["n"].notna()]
+        if asked["logp"].isna().any():
+            null = f"{asked['logp'].isna().sum()} of {len(asked)} rows have no logp and are left out"
+            click.echo(f"taskgram: {path}: {null}", err=True)
 
 
 @main.command(epilog="Example: taskgram index corpus.jsonl --out indexes/corpus")
@@ -245,12 +286,13 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad):
 @skip_option
 def documents(corpus_or_index, pair, k, document, text_field, skip_bad):
     """Show documents that hold both n-grams of a pair, with both marked."""
-    from taskgram_utils.counting.index import Index
     from taskgram_utils.counting.scan import ScanCounter
 
-    is_index = any(Path(corpus_or_index).glob("tokenized.*"))
-    counter = Index(corpus_or_index) if is_index else None
-    counter = counter or ScanCounter(_corpus(corpus_or_index, document, skip_bad, text_field))
+    cut = document, skip_bad, text_field
+    if _is_index(corpus_or_index):
+        counter = _index(corpus_or_index, *cut)
+    else:
+        counter = ScanCounter(_corpus(corpus_or_index, *cut))
     found = counter.documents_with(*pair, k=k)
     require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}"')
     for number, text in enumerate(found, 1):
@@ -287,7 +329,9 @@ def train(out, sizes, documents, world, seed, twin, jobs, max_steps):
     wanted = []
     for size in sizes or ["all"]:
         wanted += list(suite.SIZES) if size == "all" else list(suite.SIZES)[:1] if size == "smallest" else [size]
-    suite.make_suite(Path(out), documents or FULL, world, seed, twin, list(dict.fromkeys(wanted)), jobs, max_steps)
+    require(not Path(out).is_file(), f"--out {out}: is a file; name a folder")
+    size = FULL if documents is None else documents
+    suite.make_suite(Path(out), size, world, seed, twin, list(dict.fromkeys(wanted)), jobs, max_steps)
     click.echo(f"{out}: {', '.join(dict.fromkeys(wanted))} trained; the model card is {Path(out) / 'README.md'}")
 
 

@@ -48,7 +48,9 @@ class Corpus:
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
         require(self.path.exists(), f"corpus {self.path}: no such file or folder")
+        known = self.path.is_dir() or _unpacked(self.path).endswith((*_TEXT, *_JSON, _PARQUET)) or not self.path.suffix
         endings = f"{', '.join((*_TEXT, *_JSON, _PARQUET))}, and of these {', '.join(_PACKED)}"
+        require(known, f"corpus {self.path}: no known ending ({endings})")
         require(self.files, f"corpus {self.path}: no text in it (looked for {endings})")
         unit = self.document
         sized = re.fullmatch(r"words:([1-9]\d*)", unit)
@@ -68,7 +70,7 @@ class Corpus:
     @property
     def source(self) -> str:
         """What the corpus is and what a document is, as the ``source`` column of a count table has it."""
-        return f"{self.path.name}, document={self.document or 'record or file'}"
+        return f"{self.path.name}, document={self.document or 'file of text, record of others'}"
 
     @property
     def bytes(self) -> int:

@@ -84,7 +84,8 @@ class SentenceEmbedding:
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
-            raise InputError(f"embedding {name}: pip install sentence-transformers") from error
+            advice = "for a sentence-transformers model: pip install -e '.[hub]'"
+            raise InputError(f"embedding {name}: no such folder of word vectors; {advice}") from error
         self.name, self._batch = name, batch
         base = Path(name).name.lower()
         self._prefix = "query: " if re.search(r"(^|[-_])e5([-_]|$)", base) and "instruct" not in base else ""

@@ -467,7 +467,11 @@ def _scores(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     for column in ("example_id", "sy", "task", "group", "sx", "zero_rule"):
         frame[column] = frame[column].astype("str")
     for column in ("n", "start", "logp", "pairs", "zeros", "parameters"):
-        frame[column] = frame[column].astype(float)
+        number = pd.to_numeric(frame[column], errors="coerce")
+        wrong = frame[column][number.isna() & frame[column].notna()]
+        require(wrong.empty, f"{name}: {column} {next(iter(wrong), '')!r} is no number")
+        frame[column] = number.astype(float)
+    require(frame["lm"].notna().all(), f"{name}: a row without the name of its language model (lm)")
     return frame
 
 

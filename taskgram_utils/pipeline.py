@@ -41,6 +41,12 @@ def tasks_of(run: Run) -> list[str]:
     return [task(name).name for name in run["tasks"]]
 
 
+def check_task(run: Run, name: str) -> str:
+    """``name`` itself; InputError unless it is one of the run's tasks."""
+    require(name in tasks_of(run), f"task {name}: not one of {', '.join(tasks_of(run))}, the tasks of run {run.name}")
+    return name
+
+
 def model_folder(run: Run, size: str) -> Path:
     """Where a size of the run's suite lies: shipped weights, else trained in the run (resumed if that was killed)."""
     if not run["weights"]:

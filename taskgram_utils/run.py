@@ -160,7 +160,7 @@ def open_run_file(name_or_path: str, recipes: dict[str, Recipe], overrides: dict
     require(path.exists(), f"run {name_or_path}: no such run file (there are: {known})")
     try:
         parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a YAML run file ({' '.join(str(error).split())})") from error
     require(isinstance(parameters, dict), f"{path}: a run file maps parameters to values")
     for parameter, value in (overrides or {}).items():
@@ -171,7 +171,9 @@ def open_run_file(name_or_path: str, recipes: dict[str, Recipe], overrides: dict
             f"like {parameters[parameter]!r}",
         )
         parameters[parameter] = value
-    name = str(parameters.get("name", path.stem))
+    # A run file passed by its path is named after it: a copy must not write where its original does.
+    own = path.parent != root / "notebooks" / "runs" and "name" not in (overrides or {})
+    name = path.stem if own else str(parameters.get("name", path.stem))
     return Run(name, parameters, root / "build" / "run" / name, recipes)
 
 
@@ -193,10 +195,14 @@ def read_table(path: Path | str) -> pd.DataFrame:
         text = dict.fromkeys(_TEXTS, str)
         if path.suffix == ".csv":
             table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
+            whole = isinstance(table.index, pd.RangeIndex)  # else pandas has made the surplus fields an index
+            require(whole, f"{path}: its rows have more fields than its header; quote what holds a comma")
             for column in table.columns.intersection(_LISTS):
                 table[column] = [v if pd.isna(v) else _listed(str(v)) for v in table[column]]
             return table
         return pd.read_json(path, lines=True, dtype=text, convert_dates=False, precise_float=True)
+    except InputError:
+        raise
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
@@ -219,6 +225,8 @@ def write_table(frame: pd.DataFrame, path: Path | str) -> int:
         else:
             frame.to_json(fresh, orient="records", lines=True, force_ascii=False, double_precision=12)
         os.replace(fresh, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         fresh.unlink(missing_ok=True)
     return len(frame)

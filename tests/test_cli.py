@@ -292,6 +292,22 @@ def bad(chain):
     (at / "other.csv").write_text("example_id,n,sx,sy,start\nunknown,1,b,c,1\n")
     (at / "few_counts.csv").write_text("sx,sy,count\nb,zebra,1\n")
     (at / "logp.csv").write_text("example_id,n,sy,start,lm,logp\nelse,1,c,1,taskgram,-1\n")
+    (at / "comma.csv").write_text("example_id,x,y\n1,What, then?, c\n")
+    (at / "no_id.csv").write_text("example_id,x,y\na,b, c\n,b, d\n")
+    (at / "no_pair.csv").write_text("sx,sy\n")
+    (at / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    (at / "folder.csv").mkdir()
+    singles = "b,,{0},{1}\nzebra,,{0},{1}\nb,zebra,{2},documents\n"
+    rows = {"mixed": (3, "occurrences", 1), "negative": (-1, "documents", 1), "zero": (0, "documents", 0),
+            "word": ("many", "documents", 1)}  # fmt: skip
+    for name, row in rows.items():
+        (at / f"{name}.csv").write_text("sx,sy,count,unit\n" + singles.format(*row))
+    (at / "no_grams.csv").write_text("example_id,n,sx,sy,start\n")
+    (at / "high.csv").write_text("example_id,n,sy,start,lm,logp\na,1,c,1,taskgram,5\n")
+    (at / "text.csv").write_text("example_id,n,sy,start,lm,logp\na,1,c,1,taskgram,x\n")
+    shutil.copytree(chain / "suite/25k" / f"step{STEPS}", at / "no_tokenizer")
+    for path in (at / "no_tokenizer").glob("tokenizer*"):
+        path.unlink()
     shutil.copytree(chain / "suite/25k" / f"step{STEPS}", at / "no_weights")
     (at / "no_weights/model.safetensors").unlink()
     shutil.copytree(chain / "suite/25k" / f"step{STEPS}", at / "cut_weights")
@@ -350,6 +366,32 @@ BAD = {
     "kappa 0": ("lm {taskgrams} --counts {counts} --kappa 0 --out {out}", "kappa must be above 0"),
     "no common point": ("mem --reference {bad}/logp.csv --model {logp} --out {out}", "no point in common"),
     "no logp": ("mem --reference {bad}/pairs.csv --model {logp} --out {out}", "missing column"),
+    "a row with a comma too many": (
+        "mine {bad}/comma.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "more fields than its header"),
+    "no example_id": ("score {bad}/no_id.csv --model {model} --out {out}", "without an example_id, the first is row 2"),
+    "an index without its backend": ("count {index} --pairs {bad}/pairs.csv --out {out}", "is an infini-gram index"),
+    "an index and a document": (
+        "count {index} --backend index --document paragraph --pairs {bad}/pairs.csv --out {out}", "--document cannot"),
+    "a table for a corpus": ("count {bad}/pairs.csv --pairs {bad}/pairs.csv --out {out}", "no known ending"),
+    "no pair to count": ("count {corpus} --pairs {bad}/no_pair.csv --out {out}", "no row in it"),
+    "n-grams that are no text": ("count {corpus} --ngrams {bad}/binary.txt --out {out}", "not UTF-8 text"),
+    "a folder to write": ("count {corpus} --pairs {bad}/pairs.csv --out {bad}/folder.csv", "is a folder"),
+    "no device": ("score {bad}/fine.csv --model {model} --device xpu9 --out {out}", "device xpu9: not to be had here"),
+    "no tokenizer": ("score {bad}/fine.csv --model {bad}/no_tokenizer --out {out}", "no tokenizer in it"),
+    "no such embedding": ("mine {examples} --n 1 --gamma .5 --embedding {bad}/nodir --out {out}", "nodir"),
+    "singles by occurrence": ("lm {bad}/elsewhere.csv --counts {bad}/mixed.csv --out {out}", "count all in documents"),
+    "a count below 0": ("lm {bad}/elsewhere.csv --counts {bad}/negative.csv --out {out}", "-1 is no count"),
+    "a count that is a word": ("lm {bad}/elsewhere.csv --counts {bad}/word.csv --out {out}", "'many' is no count"),
+    "nothing that can be scored": (
+        "lm {bad}/elsewhere.csv --counts {bad}/zero.csv --out {out}", "none of its 1 points"),
+    "no task-gram": ("lm {bad}/no_grams.csv --counts {counts} --out {out}", "no row in it"),
+    "kappa without end": (
+        "lm {taskgrams} --counts {counts} --kappa inf --out {out}", "kappa must be above 0 and finite"),
+    "a logp above 0": ("mem --reference {bad}/high.csv --model {logp} --out {out}", "a logp above 0"),
+    "a logp that is a word": ("mem --reference {bad}/text.csv --model {logp} --out {out}", "logp 'x' is no number"),
+    "a seed below 0": ("mem --reference {logp} --model {logp} --seed -1 --out {out}", "--seed"),
+    "a file for a suite": ("train --out {bad}/pairs.csv --documents 1000 --size smallest", "is a file"),
+    "no documents": ("train --out {bad}/none --documents 0 --size smallest", "at least 1,000 documents, got 0"),
     "no such pair": ("documents {corpus} --pair zebra quagga", "no document holds both"),
     "a pair without a word": ("documents {corpus} --pair zebra --,", "--,"),
     "an index that stands": ("index {corpus} --out {bad}", "exists; remove it first"),
@@ -362,19 +404,36 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_exit_code_2(chain, bad, case):
+def test_bad_input_is_one_line_and_exit_code_2(chain, bad, index, case):
     command, message = BAD[case]
     before = {p for p in bad.rglob("*") if p.name != "suite"}
     names = {"corpus": "corpus.jsonl", "examples": "examples.jsonl", "vectors": "vectors", "model": "suite/25k",
              "taskgrams": "taskgrams.csv", "counts": "counts.jsonl", "logp": "logp.parquet",
              "suite": "suite"}  # fmt: skip
-    places = {name: chain / place for name, place in names.items()}
+    places = {name: chain / place for name, place in names.items()} | {"index": index}
     result = call(*command.format(bad=bad, out=bad / "out.csv", **places).split())
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit), repr(result.exception)
     lines = result.stderr.splitlines()
     assert len(lines) == 1 and lines[0].startswith("taskgram: ") and message in lines[0], result.stderr
     assert len(lines[0]) < 600 and not result.stdout
     assert {p for p in bad.rglob("*") if p.name != "suite"} == before
+
+
+def test_what_is_left_out_is_said(chain, tmp_path):
+    grams, counts = read_table(chain / "taskgrams.csv"), read_table(chain / "counts.jsonl")
+    inputs = grams["sx"].drop_duplicates()
+    gone = set(inputs.head(len(inputs) // 2))
+    write_table(counts.assign(count=counts["count"].where(~counts["sx"].isin(gone), 0)), tmp_path / "counts.csv")
+    result = done("lm", chain / "taskgrams.csv", "--counts", tmp_path / "counts.csv", "--out", tmp_path / "lm.csv")
+    point = ["example_id", "n", "sy"]
+    whole, kept = len(grams.drop_duplicates(point)), len(grams[~grams["sx"].isin(gone)].drop_duplicates(point))
+    assert f"taskgram: {whole - kept} of {whole} points left out: their s^x occurs nowhere" in result.stderr
+    scores = read_table(chain / "reference.csv")
+    scores.loc[3, "logp"] = np.nan
+    write_table(scores, tmp_path / "holes.csv")
+    result = done("mem", "--reference", tmp_path / "holes.csv", "--model", chain / "logp.parquet", "--draws", 10,
+                  "--out", tmp_path / "mem.csv")  # fmt: skip
+    assert f"1 of {len(scores)} rows have no logp and are left out" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [

@@ -105,7 +105,7 @@ def test_a_folder_is_read_in_sorted_order_through_all_its_text_files(tmp_path):
     corpus = Corpus(tmp_path)
     assert list(corpus) == list(corpus) == ["first", "second", "third", "fourth", "fünfter"]
     assert corpus.bytes == sum(p.stat().st_size for p in corpus.files) and len(corpus.files) == 4
-    assert corpus.source == f"{tmp_path.name}, document=record or file"
+    assert corpus.source == f"{tmp_path.name}, document=file of text, record of others"
 
 
 @pytest.mark.parametrize("ending", PACKS)
@@ -194,6 +194,13 @@ def test_a_missing_corpus_and_a_folder_without_text_are_refused(tmp_path):
     write(tmp_path / "a.png", "text")
     with pytest.raises(InputError, match=r"no text in it \(looked for \.txt, .*\.jsonl"):
         Corpus(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.pdf", "a.csv.gz", "a.jsonl.bz2"])
+def test_a_file_of_another_kind_is_no_corpus(tmp_path, name):
+    with pytest.raises(InputError, match=r"no known ending \(\.txt, .*\.parquet"):
+        Corpus(write(tmp_path / name, "some text"))
+    assert list(Corpus(write(tmp_path / "README", "text without an ending"))) == ["text without an ending"]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "folder/a.txt"])

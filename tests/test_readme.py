@@ -52,7 +52,7 @@ def test_the_chain_works_on_a_strangers_files(strangers_files):
     at = strangers_files
     run(block("vectors"), at)
     chain = block("chain").replace("-k 3", "-k 1")
-    own = {"CORPUS": "mine", "EXAMPLES": "questions.jsonl", "EMBEDDING": "vectors",
+    own = {"OUT": "out", "CORPUS": "mine", "EXAMPLES": "questions.jsonl", "EMBEDDING": "vectors",
            "MODEL": ROOT / "taskgram_utils/miniature/weights/main" / next(iter(SIZES))}  # fmt: skip
     for name, value in own.items():
         chain, changed = re.subn(rf"(?m)^{name}=\S+", f"{name}={value}", chain)
@@ -61,9 +61,9 @@ def test_the_chain_works_on_a_strangers_files(strangers_files):
     chain = chain.replace("cabbage stew", f'{first["x"].split()[-1]} "{first["y"]}"')
     shown = run(chain, at).stdout
     assert first["y"].strip().lower() in shown.lower()
-    mem = read_table(at / "memorization.csv")
+    mem = read_table(at / "out/memorization.csv")
     assert (mem["points"] >= 3).all() and mem["estimate"].between(-1, 1).all()
-    counted = read_table(at / "counts.parquet")
+    counted = read_table(at / "out/counts.parquet")
     assert set(counted["unit"]) == {"documents"} and "document=" in counted["source"].iloc[0]
     texts = [f" {normalize(text)} " for text in World(1_000).texts()]
     for row in counted[counted["sy"].notna()].to_dict("records"):

@@ -316,6 +316,15 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_copy_of_a_run_file_writes_into_a_folder_of_its_own(project, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("own") / "mine.yaml"
+    copy.write_text("name: small\nsize: 3\n")
+    assert open_run_file(str(copy), RECIPES).name == "mine"
+    copy.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="mine.yaml: not a YAML run file"):
+        open_run_file(str(copy), RECIPES)
+
+
 def test_a_run_is_found_above_the_working_directory(project):
     run = open_run_file("small", RECIPES, {"size": 5, "kappa": 2, "gamma": 0.5, "orders": [3]})
     assert run.name == "small" and run.folder == project / "build" / "run" / "small"

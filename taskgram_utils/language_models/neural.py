@@ -80,6 +80,7 @@ def load(
         options = {}
     else:
         source = name = str(path_or_name)
+        require(name, "model: no name given")
         hub_name = re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name)
         require(hub_name, f"model {name}: no such folder, and no name of a hub model (owner/name) either")
         options = {} if step is None else {"revision": f"step{step}"}
@@ -94,7 +95,10 @@ def load(
                 source, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
             )
     except Exception as error:  # whatever the libraries raise for a folder or a download they cannot read
-        raise InputError(f"{where}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
+        why = " ".join(str(error).split())[:300]
+        why = "its config.json does not fit its tensors" if "ignore_mismatched_sizes" in why else why
+        why = why if folder.is_dir() else f"no such folder; as the name of a hub model: {why}"
+        raise InputError(f"{where}: cannot be loaded ({why})") from error
     kind = type(tokenizer).__name__
     require(tokenizer.is_fast, f"{where}: tokenizer {kind} gives no character offsets; it needs a tokenizer.json")
     missing = sorted(report["missing_keys"])
@@ -108,7 +112,10 @@ def load(
     start = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
     require(start is not None, f"{where}: its tokenizer names no end-of-text token")
     context = getattr(network.config.get_text_config(), "max_position_embeddings", None)
-    network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        network.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device}: not to be had here ({str(error).splitlines()[0]})") from error
     return LanguageModel(name, step, network, tokenizer, context, start)
 
 
@@ -281,6 +288,8 @@ def _local(folder: Path, step: int | None) -> tuple[str, str, int | None]:
     elif own:
         name, step = folder.parent.name, int(own[1])
     require((source / "config.json").is_file(), f"model {source}: no config.json in it")
+    files = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+    require(any((source / f).is_file() for f in files), f"model {source}: no tokenizer in it")
     require(any(source.glob("*.safetensors")), f"model {source}: no weights in it (only *.safetensors are read)")
     return str(source), name, step
 

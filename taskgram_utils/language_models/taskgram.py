@@ -100,6 +100,7 @@ def placebo_reference(
 def _distinct(taskgrams: pd.DataFrame) -> pd.DataFrame:
     """One row per (task, group, example, n, sx, sy), with ``start`` the first place of s^y in y."""
     require_columns(taskgrams, ["example_id", "n", "sx", "sy", "start"], "taskgrams")
+    require(len(taskgrams), "taskgrams: no row in it")
     pairs = taskgrams.assign(**{c: None for c in ("task", "group") if c not in taskgrams})
     pairs = pairs.astype(dict.fromkeys(["task", "group", "example_id", "sx", "sy"], "str"))
     pairs = pairs.drop_duplicates([*_POINT, "sx"])
@@ -114,6 +115,8 @@ def _counted(taskgrams: pd.DataFrame, counts: pd.DataFrame, half: int | None = N
     pairs = pairs.merge(_pair_counts(counts, half), on=["sx", "sy"], how="left")
     _present(pairs, "pair_count", "counts", ["sx", "sy"])
     units = set(counts["unit"].dropna()) if "unit" in counts else set()
+    single = {s for s in units if s != "documents"} if counts["sx"].notna().any() else set()
+    require(not single, f"counts: single n-grams in {', '.join(single)}, pairs in documents; count all in documents")
     exact = "exact" not in counts or counts["exact"].fillna(True).astype(bool).all()
     if units == {"documents"} and exact:
         wrong = pairs[pairs["pair_count"] > pairs["sx_count"]]
@@ -130,7 +133,8 @@ def _counted(taskgrams: pd.DataFrame, counts: pd.DataFrame, half: int | None = N
 def _logp(pairs: pd.DataFrame, form: str, zeros: str, kappa: float, lm: str = "taskgram") -> pd.DataFrame:
     require(form in ("per_output", "per_pair"), f"form {form}: not one of per_output, per_pair")
     require(zeros in ("keep", "drop"), f"zeros {zeros}: not one of keep, drop")
-    require(zeros == "drop" or kappa > 0, f"kappa must be above 0 where zero counts are kept, got {kappa:g}")
+    finite = zeros == "drop" or 0 < kappa < np.inf
+    require(finite, f"kappa must be above 0 and finite where zero counts are kept, got {kappa:g}")
     pairs = pairs[pairs["sx_count"] > 0].copy()
     pairs["zeros"] = (pairs["pair_count"] == 0).astype("int64")
     if zeros == "keep":
@@ -154,6 +158,10 @@ def _logp(pairs: pd.DataFrame, form: str, zeros: str, kappa: float, lm: str = "t
 
 def _of_half(counts: pd.DataFrame, half: int | None) -> pd.DataFrame:
     require_columns(counts, ["sx", "sy", "count"], "counts")
+    number = pd.to_numeric(counts["count"], errors="coerce")
+    whole = (number >= 0) & (number < np.inf)
+    require(whole.all(), f"counts: {next(iter(counts['count'][~whole]), '')!r} is no count")
+    counts = counts.assign(count=number)
     if "half" not in counts:
         return counts
     return counts[counts["half"].isna() if half is None else counts["half"] == half]

@@ -251,6 +251,7 @@ def make_suite(
     require(sizes, f"no size to train: give some of {', '.join(SIZES)}")
     for size in sizes:
         require(size in SIZES, f"size {size}: not one of {', '.join(SIZES)}")
+    World(documents, world, twin)  # refuses a world that cannot be before a folder stands
     out.mkdir(parents=True, exist_ok=True)
     card = {"documents": documents, "world": world, "seed": seed, "twin": twin}
     known = json.loads((out / "card.json").read_text()) if (out / "card.json").exists() else card

@@ -63,6 +63,9 @@ def check_examples(examples: pd.DataFrame, name: str = "examples") -> pd.DataFra
         if column not in out:
             out[column] = value
     out["instruction"] = out["instruction"].fillna("")
+    nameless = out["example_id"].isna() | (out["example_id"].astype(str).str.strip() == "")
+    where = f"{nameless.sum()} rows without an example_id, the first is row {nameless.argmax() + 1}"
+    require(not nameless.any(), f"{name}: {where}")
     out["example_id"] = out["example_id"].astype(str)
     twice = out["example_id"][out["example_id"].duplicated()]
     require(twice.empty, f"{name}: example_id {twice.iloc[0] if len(twice) else ''} stands in more than one row")
