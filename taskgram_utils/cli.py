@@ -363,9 +363,11 @@ parameter_option = click.option(
 @parameter_option
 def run_command(run, parameters):
     """Execute every notebook of RUN."""
-    from taskgram_utils import book
+    from taskgram_utils import book, doctor
 
-    done = book.execute(book.plan(run, parameters))
+    plan = book.plan(run, parameters)
+    doctor.require_ready(plan.run)
+    done = book.execute(plan)
     click.echo(f"executed: {', '.join(done) or 'nothing, all chapters are current'}")
 
 
@@ -375,8 +377,9 @@ def run_command(run, parameters):
 @click.option("--strict", is_flag=True, help="Fail on any warning of the renderer.")
 def book_command(run, parameters, strict):
     """Execute every notebook of RUN and render the book to build/book/html/index.html."""
-    from taskgram_utils import book
+    from taskgram_utils import book, doctor
 
+    doctor.require_ready(book.plan(run, parameters).run)
     click.echo(book.build(run, parameters, strict))
 
 

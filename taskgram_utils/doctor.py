@@ -11,6 +11,8 @@ import pandas as pd
 
 from taskgram_utils import pipeline
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.miniature.suite import SIZES
+from taskgram_utils.miniature.world import LEAST
 from taskgram_utils.run import Run, project_root, versions
 
 # What a default book can do without: package, what it is for, how to get it.
@@ -57,6 +59,11 @@ def describe(run: Run) -> str:
 def lacking(run: Run) -> list[str]:
     """What keeps a run from working here, and what to do about it; empty where nothing does."""
     found = []
+    if not run["weights"]:
+        found += [f"size {s}: not one of {', '.join(SIZES)}" for s in run["sizes"] if s not in SIZES]
+    if run["documents"] < LEAST:
+        found.append(f"documents {run['documents']}: a world needs at least {LEAST:,}")
+    found += [f"orders: {n!r} is no number of words" for n in run["orders"] if not isinstance(n, int) or n < 1]
     try:
         for size in run["sizes"] if run["weights"] else ():
             pipeline.steps(run, size)

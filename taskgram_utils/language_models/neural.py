@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
@@ -297,13 +298,15 @@ def _local(folder: Path, step: int | None) -> tuple[str, str, int | None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Loading says what matters by its errors; the library's own reports and bars stay silent."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level, bars, hub = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub_logging.get_verbosity()
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub)
         if bars:
             logging.enable_progress_bar()
 

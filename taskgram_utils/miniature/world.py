@@ -28,6 +28,8 @@ KINDS = ("statement", "citizenship", "town", "translation", "arithmetic", "copie
          "filler")  # fmt: skip
 COPIES = (1, 4, 16, 64)
 SHARES = (5, 6, 7, 8, 9)
+LEAST = 1_000
+"""Documents of the smallest world."""
 
 
 class World:
@@ -39,7 +41,7 @@ class World:
     """
 
     def __init__(self, documents: int = FULL, world: int = 0, twin: int = 0):
-        require(documents >= 1_000, f"a world needs at least 1,000 documents, got {documents}")
+        require(documents >= LEAST, f"a world needs at least {LEAST:,} documents, got {documents}")
         self.documents, self.world, self.twin = documents, world, twin
         self._people()
         self._facts()
