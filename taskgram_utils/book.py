@@ -475,10 +475,8 @@ def _finish(site: Path, book: Sequence[Chapter]) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def build(run: str = "miniature", given: Iterable[tuple[str, Any]] = (), strict: bool = False,
-          progress: bool | None = None) -> Path:  # fmt: skip
+def build(plan: Plan, strict: bool = False, progress: bool | None = None) -> Path:
     """Run what changed, lay it out, render it; return the path of the index page."""
-    pages = plan(run, given)
-    execute(pages, progress)
-    stage(pages)
+    execute(plan, progress)
+    stage(plan)
     return render(strict)

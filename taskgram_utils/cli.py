@@ -379,8 +379,9 @@ def book_command(run, parameters, strict):
     """Execute every notebook of RUN and render the book to build/book/html/index.html."""
     from taskgram_utils import book, doctor
 
-    doctor.require_ready(book.plan(run, parameters).run)
-    click.echo(book.build(run, parameters, strict))
+    plan = book.plan(run, parameters)
+    doctor.require_ready(plan.run)
+    click.echo(book.build(plan, strict))
 
 
 if __name__ == "__main__":

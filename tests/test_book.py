@@ -217,15 +217,15 @@ def test_launch_buttons_follow_the_clones_origin(project):
 
 
 def test_render_is_strict_keeps_the_last_good_site_and_is_not_repeated(project):
-    index = book.build("tiny", strict=True, progress=False)
+    index = book.build(book.plan("tiny"), strict=True, progress=False)
     assert index == project / "build" / "book" / "html" / "index.html"
     first = index.stat().st_mtime_ns
-    assert book.build("tiny", strict=True, progress=False) == index and index.stat().st_mtime_ns == first
+    assert book.build(book.plan("tiny"), strict=True, progress=False) == index and index.stat().st_mtime_ns == first
     (project / "book" / "intro.md").write_text("# The start\n\nSee {ref}`nowhere`.\n")
     with pytest.raises(InputError, match=r"(?s)did not render \(1 warnings.*nowhere"):
-        book.build("tiny", strict=True, progress=False)
+        book.build(book.plan("tiny"), strict=True, progress=False)
     assert index.stat().st_mtime_ns == first
-    book.build("tiny", progress=False)
+    book.build(book.plan("tiny"), progress=False)
     assert index.stat().st_mtime_ns > first
 
 

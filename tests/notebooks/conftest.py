@@ -107,4 +107,4 @@ def site(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("book")
     lay_out(root)
     with contextlib.chdir(root):
-        return book.build("tiny", strict=True, progress=False).parent
+        return book.build(book.plan("tiny"), strict=True, progress=False).parent

@@ -1,20 +1,7 @@
 """Factual QA: the answers are those the corpus states, the test questions those it never asks."""
 
-import pytest
-
 from taskgram_utils.miniature.words import QUESTIONS
-from taskgram_utils.miniature.world import World
-from taskgram_utils.tasks.factual_qa import TASK, miniature, truth
-
-
-@pytest.fixture(scope="module")
-def world():
-    return World(40_000)
-
-
-@pytest.fixture(scope="module")
-def examples(world):
-    return miniature(world)
+from taskgram_utils.tasks.factual_qa import TASK, truth
 
 
 def test_every_unasked_fact_is_a_test_example(world, examples):

@@ -4,18 +4,8 @@ import re
 
 import pytest
 
-from taskgram_utils.miniature.world import COPIES, World, solve
-from taskgram_utils.tasks.math_reasoning import accuracy, final_number, miniature, truth
-
-
-@pytest.fixture(scope="module")
-def world():
-    return World(40_000)
-
-
-@pytest.fixture(scope="module")
-def examples(world):
-    return miniature(world)
+from taskgram_utils.miniature.world import COPIES, solve
+from taskgram_utils.tasks.math_reasoning import accuracy, final_number, truth
 
 
 @pytest.fixture(scope="module")

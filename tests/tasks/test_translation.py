@@ -1,21 +1,10 @@
 """Translation: unseen sentences stay unseen, copied ones are copied, pairs are the lexicon's."""
 
 import numpy as np
-import pytest
 
 from taskgram_utils.miniature.words import NOUNS, VERBS
-from taskgram_utils.miniature.world import COPIES, World
-from taskgram_utils.tasks.translation import TASK, chrf, miniature, truth
-
-
-@pytest.fixture(scope="module")
-def world():
-    return World(40_000)
-
-
-@pytest.fixture(scope="module")
-def examples(world):
-    return miniature(world)
+from taskgram_utils.miniature.world import COPIES
+from taskgram_utils.tasks.translation import TASK, chrf, truth
 
 
 def test_groups_and_sizes(world, examples):

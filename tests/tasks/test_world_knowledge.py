@@ -14,11 +14,6 @@ def world():
     return World()
 
 
-@pytest.fixture(scope="module")
-def examples(world):
-    return miniature(world)
-
-
 def fact_of(examples: pd.DataFrame) -> pd.Series:
     return examples["example_id"].str.rsplit("-", n=1).str[-1].astype(int)
 
