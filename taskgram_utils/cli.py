@@ -76,6 +76,13 @@ def _is_index(path: str) -> bool:
     return any(Path(path).glob("tokenized.*"))
 
 
+def _fitting(backend: str, options: dict[str, dict[str, object]]) -> None:
+    """Refuse an option that was given but is another backend's: ``options`` by backend, each with its value."""
+    for other, values in options.items():
+        given = ", ".join(name for name, value in values.items() if value)
+        require(other == backend or not given, f"{given}: for --backend {other}, it says nothing to {backend}")
+
+
 def _index(path: str, document: str, skip_bad: bool, text_field: str, **options):
     """An index has its documents already: what says how a text is cut must not be given beside it."""
     from taskgram_utils.counting.index import Index
@@ -99,19 +106,28 @@ def _report_skipped(corpus) -> None:
 @click.option("--ngrams", help="Table with the column sx, or a text file with an n-gram a line.")
 @out_option
 @click.option("--unit", type=click.Choice(["documents", "occurrences"]), default="documents", show_default=True,
-              help="Unit of single n-grams; pairs are always counted in documents.")
+              help="Unit of single n-grams; pairs are counted in documents (api with occurrences: within a window).")
 @document_option
 @click.option("--singles", is_flag=True, help="Count every s^x and s^y of the pairs alone, too.")
 @click.option("--halves", is_flag=True, help="Count in two random halves of the documents, too.")
-@click.option("--backend", type=click.Choice(["scan", "index"]), default="scan", show_default=True,
-              help="scan: CORPUS is text. index: CORPUS is the folder of an infini-gram index.")
+@click.option("--backend", type=click.Choice(["scan", "index", "api"]), default="scan", show_default=True,
+              help="scan: CORPUS is text. index: CORPUS is the folder of an infini-gram index. api: CORPUS is the name "
+              "of an index that the infini-gram web service hosts, such as v4_pileval_gpt2.")
 @field_option
 @skip_option
-def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, text_field, skip_bad):
-    """Count n-grams and pairs of n-grams in CORPUS, exactly."""
+@click.option("--cache", help="api: file that keeps every answer.  [default: infinigram.sqlite in the user's cache]")
+@click.option("--offline", is_flag=True, help="api: answer from the cache alone.")
+@click.option("--sample", type=click.IntRange(min=1),
+              help="api: documents fetched for an n-gram; a more frequent one is estimated from them.  [default: 100]")
+def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, text_field, skip_bad, cache, offline,
+          sample):  # fmt: skip
+    """Count n-grams and pairs of n-grams in CORPUS: exactly, but for pieces of words and the web service."""
     from taskgram_utils.counting.base import count_table
 
     _checked(out)
+    of_text = {"--document": document, "--skip-bad": skip_bad, "--text-field": text_field != "text"}
+    of_api = {"--cache": cache, "--offline": offline, "--sample": sample}
+    _fitting(backend, {"api": of_api} if backend == "index" else {"scan": of_text, "api": of_api})
     require(pairs or ngrams, "taskgram count needs --pairs FILE or --ngrams FILE")
     asked_pairs = asked = ()
     if pairs:
@@ -123,6 +139,10 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
     require(len(asked_pairs) or len(asked), f"{pairs or ngrams}: no row in it, nothing to count")
     if backend == "index":
         counter, texts = _index(corpus, document, skip_bad, text_field, unit=unit), None
+    elif backend == "api":
+        from taskgram_utils.counting.api import ApiCounter
+
+        counter, texts = ApiCounter(corpus, unit, cache, offline, **({"sample": sample} if sample else {})), None
     else:
         from taskgram_utils.counting.scan import ScanCounter
 
@@ -130,6 +150,10 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         counter = ScanCounter(texts, unit=unit)
     write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
     _report_skipped(texts)
+    if backend == "api":
+        evidence = counter.evidence()
+        rough = f"{evidence['approximate'].sum()} of {len(evidence)} numbers are estimates"
+        click.echo(f"taskgram: {rough}; all count an n-gram's pieces as typed, so none is exact", err=True)
 
 
 def _ngrams(path: str) -> list[str]:

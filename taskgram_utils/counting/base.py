@@ -11,7 +11,7 @@ import pandas as pd
 from taskgram_utils.counting.tokens import Vocabulary, encode_ngrams
 from taskgram_utils.errors import InputError, require, require_columns
 
-UNITS = ("documents", "occurrences")
+UNITS = ("documents", "occurrences", "window")
 COLUMNS = ("n", "sx", "sy", "count", "unit", "exact", "half", "source")
 Pairs = Iterable[tuple[str, str]] | pd.DataFrame
 
@@ -28,7 +28,9 @@ class Counter(Protocol):
 
     n-grams are given as typed, in any form; they are read by :func:`taskgram_utils.ngrams.normalize`, and one that
     holds no word is an InputError. ``unit`` says what a single n-gram's count is: the documents that hold it, or its
-    occurrences. The count of a pair is always the number of documents that hold both, anywhere, in any order.
+    occurrences. The count of a pair is the number of documents that hold both, anywhere, in any order, unless the
+    counter has a ``pair_unit`` that says otherwise: ``window``, occurrences near each other, where a service can do no
+    better. ``exact`` says whether all its numbers are those of the n-grams' words in the corpus named by ``source``.
     """
 
     documents: int
@@ -60,7 +62,8 @@ def count_table(
 
     ``pairs`` are tuples or a frame with the columns sx and sy. ``singles`` adds every s^x and s^y of the pairs to the
     n-grams. A single n-gram stands in sx and its sy is null; n is the number of words of sx. With ``halves`` every
-    row comes three times: half null (all documents), 0 and 1 (:func:`half_of`).
+    row comes three times: half null (all documents), 0 and 1 (:func:`half_of`). Unit, exactness and source are the
+    counter's own.
 
     Raises InputError for an n-gram that is no text or holds no word.
     """
@@ -77,7 +80,7 @@ def count_table(
             "n": np.array([size[s] for s in first], np.int64),
             "sx": pd.array(first, dtype="str"),
             "sy": pd.array([*(sy for _, sy in pairs), *[None] * len(ngrams)], dtype="str"),
-            "unit": pd.array(["documents"] * len(pairs) + [counter.unit] * len(ngrams), dtype="str"),
+            "unit": pd.array([pair_unit(counter)] * len(pairs) + [counter.unit] * len(ngrams), dtype="str"),
             "exact": counter.exact,
             "source": pd.array([counter.source] * rows, dtype="str"),
         }
@@ -115,9 +118,14 @@ def numbered(ngrams: Sequence[str], pairs: Pairs) -> tuple[list[str], np.ndarray
 
 
 def check_unit(unit: str) -> str:
-    """``unit`` itself; raises InputError unless it is one of ``UNITS``."""
-    require(unit in UNITS, f"unit {unit!r}: not one of {', '.join(UNITS)}")
+    """``unit`` itself; raises InputError unless single n-grams can be counted in it."""
+    require(unit in UNITS[:2], f"unit {unit!r}: not one of {', '.join(UNITS[:2])}")
     return unit
+
+
+def pair_unit(counter: Counter) -> str:
+    """What a counter's count of a pair is: documents, unless it says otherwise."""
+    return getattr(counter, "pair_unit", "documents")
 
 
 def with_total(by_half: np.ndarray, halves: bool) -> np.ndarray:

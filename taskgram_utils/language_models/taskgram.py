@@ -26,7 +26,7 @@ def taskgram_logp(
     was 0 (also where these are dropped). Where a task, group and n has no pair at all in the corpus, log P is null.
 
     Raises InputError where a count is missing, given twice with different values, larger for the pair than for its
-    s^x (exact document counts), or in mixed units.
+    s^x (exact document counts), no number of documents, or of another source than the others.
     """
     return _logp(_counted(taskgrams, counts), form, zeros, kappa)
 
@@ -115,8 +115,10 @@ def _counted(taskgrams: pd.DataFrame, counts: pd.DataFrame, half: int | None = N
     pairs = pairs.merge(_pair_counts(counts, half), on=["sx", "sy"], how="left")
     _present(pairs, "pair_count", "counts", ["sx", "sy"])
     units = set(counts["unit"].dropna()) if "unit" in counts else set()
-    single = {s for s in units if s != "documents"} if counts["sx"].notna().any() else set()
+    single = sorted(set(counts["unit"][counts["sy"].isna()].dropna()) - {"documents"}) if units else []
     require(not single, f"counts: single n-grams in {', '.join(single)}, pairs in documents; count all in documents")
+    sources = list(dict.fromkeys(counts["source"].dropna())) if "source" in counts else []
+    require(len(sources) < 2, f"counts: of {len(sources)} sources ({'; '.join(sources[:2])}); keep the rows of one")
     exact = "exact" not in counts or counts["exact"].fillna(True).astype(bool).all()
     if units == {"documents"} and exact:
         wrong = pairs[pairs["pair_count"] > pairs["sx_count"]]
@@ -180,6 +182,9 @@ def _singles(counts: pd.DataFrame, ngrams: pd.Series, half: int | None = None) -
 def _pair_counts(counts: pd.DataFrame, half: int | None = None) -> pd.DataFrame:
     table = _of_half(counts, half)
     table = _unique(table[table["sy"].notna()], ["sx", "sy"], "pair counts")
+    other = ", ".join(sorted(set(table["unit"].dropna()) - {"documents"})) if "unit" in table else ""
+    # Occurrences near each other are counted once for each: more than documents, or fewer, and no share of C(s^x).
+    require(not other, f"pair counts: pairs in {other} are no number of documents; count all in documents")
     return table[["sx", "sy", "count"]].rename(columns={"count": "pair_count"})
 
 
