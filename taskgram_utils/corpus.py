@@ -9,15 +9,49 @@ import json
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.ngrams import words
+
+
+class Block(NamedTuple):
+    """Documents as UTF-8: document k is ``data[begins[k]:ends[k]]``, a view of uint8; the two are int64 [k]."""
+
+    data: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of_bytes(cls, texts: Sequence[bytes]) -> Block:
+        """The documents given one by one, already UTF-8."""
+        ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+        begins = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
+        return cls(np.frombuffer(b"".join(texts), np.uint8), begins, ends)
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Block:
+        """The documents given as texts."""
+        joined = "".join(texts)
+        if joined.isascii():
+            ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+            begins = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
+            return cls(np.frombuffer(joined.encode(), np.uint8), begins, ends)
+        return cls.of_bytes([text.encode("utf-8", "surrogatepass") for text in texts])
+
+    def texts(self) -> list[str]:
+        """The documents as texts."""
+        data = self.data.tobytes()
+        bounds = zip(self.begins.tolist(), self.ends.tolist(), strict=True)
+        return [data[b:e].decode("utf-8", "surrogatepass") for b, e in bounds]
+
 
 DOCUMENT_UNITS = ("file", "record", "heading", "paragraph", "words:N")
 _TEXT, _JSON, _PARQUET = (".txt", ".md", ".text"), (".jsonl", ".ndjson"), ".parquet"

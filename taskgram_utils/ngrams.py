@@ -57,7 +57,9 @@ def words(text: str) -> list[str]:
     if text.isascii():
         return _ASCII_WORD.findall(_GLUE.sub("", text).lower())
     # Lower-cased word by word: whether a capital sigma is a final one must not depend on the word after a colon or dot.
-    return [word.lower() for word in _WORD.findall(_GLUE.sub("", unicodedata.normalize("NFC", text)))]
+    # Composed once more: lower-casing (H with a line below) and removal bring together what has a form of its own.
+    found = _WORD.findall(_GLUE.sub("", unicodedata.normalize("NFC", text)))
+    return [unicodedata.normalize("NFC", word.lower()) for word in found]
 
 
 def normalize(text: str) -> str:

@@ -64,7 +64,7 @@ def by_hand(text: str) -> list[str]:
         if (c in "'’" and both) or (c in "-‐‑" and both and not digits) or (c in ".," and digits):
             continue
         out += c if is_word(i) else " "
-    return [word for piece in out.split() for word in piece.lower().split()]
+    return [unicodedata.normalize("NFC", word) for piece in out.split() for word in piece.lower().split()]
 
 
 @given(TEXTS)
@@ -76,7 +76,14 @@ def test_words_are_those_of_the_rule_read_off_by_hand(text):
 
 
 @given(TEXTS)
+@example("H\u0331 a'\u0308 J\u030c 1.\u0301")
+def test_words_are_read_again_as_themselves(text):
+    assert words(normalize(text)) == words(text)
+
+
+@given(TEXTS)
 @example("ΛΟΓΟΣ:ΑΒ")
+@example("H\u0331 a'\u0308 J\u030c 1.\u0301 e\u0323\u0301")
 def test_the_compiled_words_are_the_same(text):
     vocabulary = Vocabulary()
     ids, lengths = vocabulary.encode([text], grow=True)

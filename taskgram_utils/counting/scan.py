@@ -12,7 +12,7 @@ import pandas as pd
 from numba import njit
 from tqdm import tqdm
 
-from taskgram_utils.corpus import Corpus
+from taskgram_utils.corpus import Block, Corpus
 from taskgram_utils.counting.base import (
     Counts,
     Pairs,
@@ -24,9 +24,10 @@ from taskgram_utils.counting.base import (
     numbered,
     with_total,
 )
-from taskgram_utils.counting.tokens import Vocabulary, blocks, encode_ngrams
+from taskgram_utils.counting.tokens import Vocabulary, _characters, blocks, encode_ngrams, look_up, readable, tokenise
 
 _FLUSH = 1 << 30  # words after which the 32-bit counters are added to the totals
+_ROOM = 1 << 14  # words matched at a time: their arrays stay in the cache
 
 
 def scan(
@@ -128,12 +129,12 @@ class ScanCounter:
         matcher, found = _Matcher([sx, sx if sy is None else sy], np.array([[0, 1]]), "documents"), []
         for block in blocks(self.corpus):
             before = matcher.joint.sum()
-            matcher.read(block, np.zeros(len(block), np.int8))
+            matcher.read(Block.of(block), np.zeros(len(block), np.int8))
             if (hits := matcher.joint.sum() - before) == 0:
                 continue
             for text in block:  # only now, in a block that holds such a document, one by one
                 before = matcher.joint.sum()
-                matcher.read([text], np.zeros(1, np.int8))
+                matcher.read(Block.of([text]), np.zeros(1, np.int8))
                 if matcher.joint.sum() > before:
                     found.append(text)
                     hits -= 1
@@ -158,7 +159,7 @@ def _scan(texts, distinct, pair_at, unit, halves, progress) -> tuple[np.ndarray,
     with tqdm(desc="scan", unit=" documents", unit_scale=True, disable=None if progress else True) as bar:
         for block in blocks(texts):
             numbers = np.arange(matcher.documents, matcher.documents + len(block))
-            matcher.read(block, half_of(numbers) if halves else np.zeros(len(block), np.int8))
+            matcher.read(Block.of(block), half_of(numbers) if halves else np.zeros(len(block), np.int8))
             bar.update(len(block))
     return *matcher.result(), matcher.documents, matcher.tokens
 
@@ -185,26 +186,29 @@ class _Matcher:
         self.state[:, 3] = np.searchsorted(owner, np.arange(distinct + 1))
         self.joint = np.zeros((len(keys), 2), np.int32)
         self.total, self.joint_total = np.zeros((distinct, 2), np.int64), np.zeros((len(keys), 2), np.int64)
-        self.hits = np.empty(distinct, np.int32)
+        self.mark, self.longest = np.full(distinct, -1, np.int32), int(sizes.max(initial=1))
         self.occurrences = unit == "occurrences"
-        self.documents = self.tokens = self.since = self.stamp = 0
+        self.documents = self.tokens = self.since = 0
+        self.stamp = 1  # of the next document; 0 marks an n-gram that no document has held yet
 
-    def read(self, texts: Sequence[str], half: np.ndarray) -> None:
+    def read(self, block: Block, half: np.ndarray) -> None:
         """Count in more documents; ``half`` says for each to which half it belongs."""
-        ids, lengths = self.vocabulary.encode(texts)
-        if self.since + len(ids) + len(texts) > _FLUSH:
+        documents, most = len(block.begins), int((block.ends - block.begins).sum())
+        if self.since + most + documents > _FLUSH:
             self.flush()
-        _match(
-            ids, lengths, half, self.stamp, self.first, self.edges, self.state, self.partner, self.joint, self.hits,
-            self.occurrences,
+        kind, code, *_ = _characters()
+        vocabulary = self.vocabulary
+        words = _count(
+            *readable(block), half, self.stamp, kind, code, vocabulary.pool, vocabulary.starts, vocabulary.slots,
+            self.first, self.edges, self.state, self.mark, self.partner, self.joint, self.longest, self.occurrences,
         )  # fmt: skip
-        self.documents, self.tokens = self.documents + len(texts), self.tokens + len(ids)
-        self.since, self.stamp = self.since + len(ids) + len(texts), self.stamp + len(texts)
+        self.documents, self.tokens = self.documents + documents, self.tokens + words
+        self.since, self.stamp = self.since + words + documents, self.stamp + documents
 
     def flush(self) -> None:
         self.total += self.state[:-1, 1:3]
         self.joint_total += self.joint
-        self.state[:, :3], self.joint[:], self.since, self.stamp = 0, 0, 0, 0
+        self.state[:, :3], self.joint[:], self.mark[:], self.since, self.stamp = 0, 0, -1, 0, 1
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         self.flush()
@@ -212,13 +216,17 @@ class _Matcher:
 
 
 @njit(cache=True, nogil=True)
+def _hash(key, size):
+    h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64((h ^ h >> np.uint64(32)) & np.uint64(size - 1))
+
+
+@njit(cache=True, nogil=True)
 def _slot(edges, key):
     """Where ``key`` stands, or could stand, in a table of edges [size, 2] = (node, word) + 1, what it leads to."""
-    mask = len(edges) - 1
-    h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
-    j = np.int64((h ^ (h >> np.uint64(32))) & np.uint64(mask))
+    j = _hash(key, len(edges))
     while edges[j, 0] != 0 and edges[j, 0] != key:
-        j = (j + 1) & mask
+        j = (j + 1) & (len(edges) - 1)
     return j
 
 
@@ -267,7 +275,7 @@ def _tree(words, sizes, vocabulary):
         terminal[q] = (value >> 32) - 1
         at += sizes[q]
     size = 16
-    while size < 2 * nodes:
+    while size < 4 * nodes:
         size *= 2
     packed = np.zeros((size, 2), np.int64)
     for i in range(len(edges)):
@@ -277,41 +285,98 @@ def _tree(words, sizes, vocabulary):
 
 
 @njit(cache=True, nogil=True)
-def _match(ids, lengths, half, stamp, first, edges, state, partner, joint, hits, occurrences):
-    begin = 0
-    for d in range(len(lengths)):
-        end, column, found = begin + lengths[d], 1 + half[d], 0
-        stamp += 1
-        for i in range(begin, end):
-            if ids[i] < 0:
+def _count(
+    data, begins, ends, half, stamp, kind, code, pool, starts, slots, first, edges, state, mark, partner, joint,
+    longest, occurrences,
+):  # fmt: skip
+    """Count in documents given as :class:`~taskgram_utils.corpus.Block`, some thousand words at a time; returns how
+    many words they have.
+
+    Each step is a loop over many words whose look-ups do not wait for each other: the numbers of the words, then
+    n-grams word by word while they begin something asked, then the hits by document, then their partners.
+    """
+    most = 0
+    for d in range(len(begins)):
+        most = max(most, ends[d] - begins[d])
+    room = max(_ROOM, 2 * most)
+    pieces, stops, ids = np.empty(room, np.uint64), np.empty(room, np.int32), np.empty(room, np.int32)
+    at_word, node, in_document = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    entry, leads, held = np.empty(room, np.int64), np.empty(room, np.int64), np.empty((room, 3), np.uint64)
+    hit, hit_in = np.empty(room * longest, np.int32), np.empty(room * longest, np.int32)
+    hits, until = np.empty(room * longest, np.int32), np.empty(room, np.int32)
+    at, words = np.zeros(2, np.int64), 0
+    while at[0] < len(begins):
+        d = at[0]
+        found = tokenise(data, begins, ends, at, kind, code, pieces, stops, room)
+        while found > 0 and stops[found - 1] != stops[found]:  # a document that did not end is read again
+            found -= 1
+        at[1], documents = 0, at[0] - d
+        look_up(pieces, stops, found, pool, starts, slots, ids, held)
+        words += found - documents
+        live, total, document = 0, 0, 0
+        for w in range(found):
+            if ids[w] < 0:
+                document += stops[w] == stops[w + 1]
                 continue
-            value, at = first[ids[i]], i
-            while True:
-                t = (value >> 32) - 1
-                if t >= 0:
-                    if state[t, 0] != stamp:
-                        state[t, 0] = stamp
-                        state[t, column] += 1
-                        hits[found] = t
-                        found += 1
-                    elif occurrences:
-                        state[t, column] += 1
-                at += 1
-                if value >> 31 & 1 == 0 or at == end or ids[at] < 0:
-                    break
-                value = edges[_slot(edges, ((value & 0x7FFFFFFF) << 32 | np.int64(ids[at])) + 1), 1]
-                if value == 0:
-                    break
-        begin = end
-        column -= 1
-        for h in range(found):
-            low, high = state[hits[h], 3], state[hits[h] + 1, 3]
-            if high - low <= 16 * found:
-                for p in range(low, high):
-                    if state[partner[p], 0] == stamp:
-                        joint[p, column] += 1
-            else:  # many more partners than hits: look the hits up among the partners
-                for g in range(found):
-                    p = low + np.searchsorted(partner[low:high], hits[g])
-                    if p < high and partner[p] == hits[g]:
-                        joint[p, column] += 1
+            value = first[ids[w]]
+            hit[total], hit_in[total] = np.int32(value >> 32) - 1, document
+            total += value >> 32 != 0
+            at_word[live], node[live], in_document[live] = w + 1, np.int32(value & 0x7FFFFFFF), document
+            live += (value >> 31 & 1) & (ids[w + 1] >= 0)
+        while live > 0:
+            for k in range(live):
+                key = (np.int64(node[k]) << 32 | np.int64(ids[at_word[k]])) + 1
+                held[k, 0], held[k, 1] = key, _hash(key, len(edges))
+            for k in range(live):
+                entry[k], leads[k] = edges[np.int64(held[k, 1]), 0], edges[np.int64(held[k, 1]), 1]
+            kept = 0
+            for k in range(live):
+                key, value, document, w = np.int64(held[k, 0]), leads[k], in_document[k], at_word[k] + 1
+                if entry[k] != key:
+                    value = 0 if entry[k] == 0 else edges[_slot(edges, key), 1]
+                hit[total], hit_in[total] = np.int32(value >> 32) - 1, document
+                total += value >> 32 != 0
+                at_word[kept], node[kept], in_document[kept] = w, np.int32(value & 0x7FFFFFFF), document
+                kept += (value >> 31 & 1) & (ids[w] >= 0)
+            live = kept
+        # An n-gram's hits come in the order of the documents: they are all of one size.
+        until[:documents] = 0
+        fresh = 0
+        for k in range(total):
+            t, document = hit[k], hit_in[k]
+            new = state[t, 0] != stamp + document
+            state[t, 0] = stamp + document
+            state[t, 1 + half[d + document]] += new | occurrences
+            hit[fresh], hit_in[fresh] = t, document
+            fresh += new
+            until[document] += new
+        if len(partner):
+            end = 0
+            for document in range(documents):
+                end += until[document]
+                until[document] = end
+            for k in range(fresh - 1, -1, -1):
+                until[hit_in[k]] -= 1
+                hits[until[hit_in[k]]] = hit[k]
+            for document in range(documents):
+                begin, end = until[document], until[document + 1] if document + 1 < documents else fresh
+                _pairs(hits[begin:end], stamp + document, state, mark, partner, joint, half[d + document])
+        stamp += documents
+    return words
+
+
+@njit(cache=True, nogil=True)
+def _pairs(hits, stamp, state, mark, partner, joint, column):
+    """Count the pairs of n-grams that one document holds."""
+    for t in hits:
+        mark[t] = stamp
+    for t in hits:
+        low, high = state[t, 3], state[t + 1, 3]
+        if high - low <= 16 * len(hits):
+            for p in range(low, high):
+                joint[p, column] += mark[partner[p]] == stamp
+        else:  # many more partners than hits: look the hits up among the partners
+            for other in hits:
+                p = low + np.searchsorted(partner[low:high], other)
+                if p < high and partner[p] == other:
+                    joint[p, column] += 1

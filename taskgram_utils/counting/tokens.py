@@ -11,35 +11,48 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
+from taskgram_utils.corpus import Block
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import WORD_CHARACTER, words
 
-BLOCK = 1 << 18  # characters handed to the compiled code at once: stays in the cache, drowns the cost of a call
+BLOCK = 1 << 20  # bytes handed to the compiled code at once: drowns the cost of a call
 UNKNOWN = -1
 _OTHER, _LETTER, _DIGIT, _APOSTROPHE, _HYPHEN, _DECIMAL = range(6)
+_MARK, _HARD = 16, 32  # beside the class: may have to be composed or reordered; cannot be read character by character
 # Lower-casing changes the length of the one and depends on the neighbours of the other.
-_IRREGULAR = re.compile("[İΣ]")
+_IRREGULAR = "İΣ"
 
 
 @cache
-def _characters(limit: int) -> np.ndarray:
-    """For every code point below ``limit`` its lower case, and in the bits from 24 on its class in the word rule."""
-    everything = np.arange(limit, dtype=np.uint32).tobytes().decode("utf-32-le", "surrogatepass")
-    lower = _IRREGULAR.sub("-", everything).lower()
-    code = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), np.uint32).copy()
-    kind = np.zeros(len(everything), np.uint32)
+def _characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Per code point: its class in the word rule, with ``_MARK`` and ``_HARD``; the UTF-8 bytes of its lower case as
+    one number; its combining class. And the pairs that NFC composes, before or after lower-casing (sorted)."""
+    points = range(0x110000)
+    everything = "".join(map(chr, points))
+    lower = re.sub(f"[{_IRREGULAR}]", "-", everything).lower()
+    code = np.array([int.from_bytes(c.encode("utf-8", "surrogatepass"), "big") for c in lower], np.uint32)
+    kind = np.zeros(len(everything), np.uint8)
     for value, pattern in enumerate((WORD_CHARACTER, r"\d", "['’]", "[-‐‑]", "[.,]"), _LETTER):
         for match in re.finditer(f"(?:{pattern})+", everything):
             kind[match.start() : match.end()] = value
-    return code | kind << 24
-
-
-def _regular(text: str) -> str:
-    """``text`` in a form whose words the compiled code finds character by character."""
-    if text.isascii():
-        return text
-    text = unicodedata.normalize("NFC", text)
-    return " ".join(words(text)) if _IRREGULAR.search(text) else text
+    combining = np.fromiter(map(unicodedata.combining, everything), np.uint8, len(everything))
+    composed, second = set(), set()
+    lowered = {}
+    for c, small in zip(everything, lower, strict=True):
+        if c != small:
+            lowered.setdefault(small, []).append(c)
+    for c in everything:
+        parts = [int(p, 16) for p in unicodedata.decomposition(c).split() if not p.startswith("<")]
+        if unicodedata.normalize("NFC", c) != c or c in _IRREGULAR:
+            kind[ord(c)] |= _HARD
+        elif len(parts) == 2 and not unicodedata.decomposition(c).startswith("<"):
+            second.add(parts[1])
+            composed |= {ord(p) << 21 | parts[1] for p in (chr(parts[0]), *lowered.get(chr(parts[0]), []))}
+    kind[combining > 0] |= _MARK
+    kind[list(second)] |= _MARK
+    kind[0x1161:0x1176] |= _HARD  # the parts of Hangul syllables, which are composed by rule
+    kind[0x11A8:0x11C3] |= _HARD
+    return kind, code, combining, np.array(sorted(composed), np.int64)
 
 
 def blocks(texts: Iterable[str], size: int = BLOCK) -> Iterator[list[str]]:
@@ -55,47 +68,67 @@ def blocks(texts: Iterable[str], size: int = BLOCK) -> Iterator[list[str]]:
         yield block
 
 
+def readable(block: Block) -> Block:
+    """The block with the documents that must be composed, reordered or lower-cased as a whole written as their words.
+
+    What remains can be read character by character.
+    """
+    if not len(block.data) or block.data.max() < 128:
+        return block
+    kind, _, combining, composed = _characters()
+    hard = _hard(*block, kind, combining, composed)
+    if not hard.any():
+        return block
+    texts = [block.data[b:e].tobytes() for b, e in zip(block.begins, block.ends, strict=True)]
+    for d in np.flatnonzero(hard):
+        texts[d] = " ".join(words(texts[d].decode("utf-8", "surrogatepass"))).encode("utf-8", "surrogatepass")
+    return Block.of_bytes(texts)
+
+
 class Vocabulary:
-    """Numbers for words, 0, 1, 2 ... in the order in which they are first met; grows only where asked to."""
+    """Numbers for words, 0, 1, 2 ... in the order in which they are first met; grows only where asked to.
+
+    A word is kept as its UTF-8 in pieces of 8 bytes, each one number. ``slots`` [size, 2] is a table of words: of a
+    word of one piece the piece itself, else a hash of them, and (number + 1) << 1 | more than one piece.
+    """
 
     def __init__(self, texts: Sequence[str] = ()):
         self.size = 0
-        self._hashes, self._slots = np.zeros(64, np.uint64), np.full(64, UNKNOWN, np.int32)
-        self._pool, self._starts = np.zeros(1024, np.uint32), np.zeros(64, np.int64)
+        self.slots = np.zeros((64, 2), np.uint64)
+        self.pool, self.starts = np.zeros(64, np.uint64), np.zeros(64, np.int64)
         for block in blocks(texts):
             self.encode(block, grow=True)
 
     def __len__(self) -> int:
         return self.size
 
-    def encode(self, texts: Sequence[str], grow: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, texts: Sequence[str] | Block, grow: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Word numbers of all ``texts`` one after the other (int32), and how many each text has (int64 [k]).
 
         A word not in the vocabulary is added where ``grow`` is set and is ``UNKNOWN`` otherwise. The words are those
         of :func:`taskgram_utils.ngrams.words`.
         """
-        texts = [_regular(text) for text in texts]
-        joined = "".join(texts)
-        if joined.isascii():
-            points, limit = np.frombuffer(joined.encode("ascii"), np.uint8), 128
-        else:
-            points, limit = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32), 0x110000
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        used = self._starts[self.size]
-        # Room in the pool for the word being read, and for every word of the texts if they may be added.
-        self._pool = _room(self._pool, used + len(points) + 1)
+        block = readable(texts if isinstance(texts, Block) else Block.of(texts))
+        room = int((block.ends - block.begins).sum()) // 2 + 2 * len(block.begins) + 1
+        pieces, stops = np.empty(room, np.uint64), np.empty(room, np.int32)
+        at = np.zeros(2, np.int64)
+        kind, code, *_ = _characters()
+        found = tokenise(*block, at, kind, code, pieces, stops, room)
+        ids = np.empty(found, np.int32)
         if grow:
-            self._starts = _room(self._starts, self.size + len(points) // 2 + len(texts) + 2)
-        ids, counts, self.size, self._hashes, self._slots = _encode(
-            points, lengths, _characters(limit), self._pool, self._starts, self.size, self._hashes, self._slots, grow
-        )
-        return ids, counts
+            self.pool = _room(self.pool, self.starts[self.size] + stops[found])
+            self.starts = _room(self.starts, self.size + found + 1)
+            self.size, self.slots = _add(pieces, stops, found, self.pool, self.starts, self.size, self.slots)
+        look_up(pieces, stops, found, self.pool, self.starts, self.slots, ids, np.empty((found, 3), np.uint64))
+        return _without_ends(ids, stops, found, len(block.begins))
 
     def words(self) -> list[str]:
         """All words, in the order of their numbers."""
-        text = self._pool[: self._starts[self.size]].tobytes().decode("utf-32-le", "surrogatepass")
-        bounds = self._starts[: self.size + 1].tolist()
-        return [text[a:b] for a, b in pairwise(bounds)]
+        letters = self.pool[: self.starts[self.size]].astype(">u8").view(np.uint8).reshape(-1, 8)
+        text = letters[letters > 0].tobytes()
+        lengths = np.cumsum(np.concatenate([[0], (letters > 0).sum(axis=1)]))
+        bounds = lengths[self.starts[: self.size + 1]].tolist()
+        return [text[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(bounds)]
 
 
 def encode_ngrams(ngrams: Sequence[str], vocabulary: Vocabulary, grow: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -121,80 +154,219 @@ def _room(array: np.ndarray, needed: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _rehash(hashes, slots):
-    size = 2 * len(slots)
-    more_hashes, more_slots = np.zeros(size, np.uint64), np.full(size, np.int32(UNKNOWN), np.int32)
-    for i in range(len(slots)):
-        if slots[i] != UNKNOWN:
-            j = np.int64(hashes[i] & np.uint64(size - 1))
-            while more_slots[j] != UNKNOWN:
-                j = (j + 1) & (size - 1)
-            more_hashes[j], more_slots[j] = hashes[i], slots[i]
-    return more_hashes, more_slots
+def _character(data, i):
+    """The code point that begins at byte ``i`` of valid UTF-8, and its number of bytes."""
+    b = np.uint32(data[i])
+    if b < 0x80:
+        return b, np.uintp(1)
+    if b < 0xE0:
+        return (b & np.uint32(0x1F)) << 6 | (data[i + 1] & np.uint32(0x3F)), np.uintp(2)
+    if b < 0xF0:
+        c = (b & np.uint32(0x0F)) << 12 | (data[i + 1] & np.uint32(0x3F)) << 6 | (data[i + 2] & np.uint32(0x3F))
+        return c, np.uintp(3)
+    c = (b & np.uint32(0x07)) << 18 | (data[i + 1] & np.uint32(0x3F)) << 12 | (data[i + 2] & np.uint32(0x3F)) << 6
+    return c | (data[i + 3] & np.uint32(0x3F)), np.uintp(4)
 
 
 @njit(cache=True, nogil=True)
-def _encode(points, lengths, characters, pool, starts, size, hashes, slots, grow):
-    ids = np.empty((len(points) + len(lengths)) // 2 + 1, np.int32)
-    counts = np.empty(len(lengths), np.int64)
-    found, i = 0, 0
-    free = starts[size]  # the word being read is written here, where it stays if it is new
-    for d in range(len(lengths)):
-        end, found_before = i + lengths[d], found
+def _hard(data, begins, ends, kind, combining, composed):
+    """Which documents hold what NFC changes, before or after lower-casing and the removal of marks inside words."""
+    out = np.zeros(len(begins), np.bool_)
+    for d in range(len(begins)):
+        i, end, before = np.uintp(begins[d]), np.uintp(ends[d]), np.uint32(0)
         while i < end:
-            character = characters[points[i]]
-            i += 1
-            kind = character >> 24
-            if kind != _LETTER and kind != _DIGIT:
+            if data[i] < 0x80:
+                before = np.uint32(data[i])
+                i += np.uintp(1)
                 continue
-            length, h = 0, np.uint64(0)
+            c, width = _character(data, i)
+            i += width
+            if kind[c] & (_MARK | _HARD):
+                if kind[c] & _HARD or kind[before] & 15 > _DIGIT or combining[before] > combining[c] > 0:
+                    out[d] = True
+                    break
+                pair = np.int64(before) << 21 | np.int64(c)
+                place = np.searchsorted(composed, pair)
+                if (combining[c] > 0 and combining[before] > 0) or (place < len(composed) and composed[place] == pair):
+                    out[d] = True
+                    break
+            before = c
+    return out
+
+
+@njit(cache=True, nogil=True)
+def tokenise(data, begins, ends, at, kind, code, pieces, stops, room):
+    """Read words from document ``at[0]``, byte ``at[1]`` on, until ``room`` is used up or the documents end.
+
+    Word w is ``pieces[stops[w]:stops[w + 1]]``; one of no piece ends each document. Returns their number and sets
+    ``at`` to where to go on. Needs room for two entries more than there are words and documents.
+    """
+    d, i = at[0], np.uintp(begins[at[0]] + at[1]) if at[0] < len(begins) else np.uintp(0)
+    one = np.uintp(1)
+    found, used = 0, 0
+    stops[0] = 0
+    while d < len(begins):
+        end = np.uintp(ends[d])
+        while i < end:
+            b = data[i]
+            if b < 0x80:
+                c, width = np.uint32(b), one
+            else:
+                c, width = _character(data, i)
+            i += width
+            now = kind[c] & 15
+            if now != _LETTER and now != _DIGIT:
+                continue
+            if found + 2 >= room or used + 2 >= room:
+                break
+            piece, filled = np.uint64(0), 0
             while True:  # one word: runs of letters and digits, glued where the rule says so
-                code = character & np.uint32(0xFFFFFF)
-                pool[free + length] = code
-                length += 1
-                h = (h ^ np.uint64(code)) * np.uint64(0x9E3779B97F4A7C15)
+                p = np.uint64(code[c])
+                if p < 256:
+                    if filled == 8:
+                        pieces[used] = piece
+                        used += 1
+                        piece, filled = np.uint64(0), 0
+                    piece = piece << np.uint64(8) | p
+                    filled += 1
+                else:
+                    more = 2 if p < 1 << 16 else 3 if p < 1 << 24 else 4
+                    while more > 0:
+                        if filled == 8:
+                            pieces[used] = piece
+                            used += 1
+                            piece, filled = np.uint64(0), 0
+                        more -= 1
+                        piece = piece << np.uint64(8) | p >> np.uint64(8 * more) & np.uint64(255)
+                        filled += 1
                 if i == end:
                     break
-                before = kind
-                character = characters[points[i]]
-                kind = character >> 24
-                if kind != _LETTER and kind != _DIGIT:
-                    if kind == _OTHER or i + 1 == end:
+                b = data[i]
+                if b < 0x80:
+                    c, width = np.uint32(b), one
+                else:
+                    c, width = _character(data, i)
+                before, now = now, kind[c] & 15
+                if now != _LETTER and now != _DIGIT:
+                    if now == _OTHER or i + width == end:
                         break
-                    character = characters[points[i + 1]]
-                    after = character >> 24
+                    c, after_width = _character(data, i + width)
+                    after = kind[c] & 15
                     if after != _LETTER and after != _DIGIT:
                         break
                     digits = before == _DIGIT and after == _DIGIT
-                    if kind != _APOSTROPHE and (kind == _DECIMAL) != digits:
+                    if now != _APOSTROPHE and (now == _DECIMAL) != digits:
                         break
-                    kind = after
-                    i += 1
-                i += 1
-            h ^= h >> np.uint64(32)
-            mask = len(slots) - 1
-            j = np.int64(h & np.uint64(mask))
-            word = np.int32(UNKNOWN)
-            while slots[j] != UNKNOWN:
-                if hashes[j] == h:
-                    at = starts[slots[j]]
-                    if starts[slots[j] + 1] - at == length:
-                        k = 0
-                        while k < length and pool[at + k] == pool[free + k]:
-                            k += 1
-                        if k == length:
-                            word = slots[j]
-                            break
-                j = (j + 1) & mask
-            if word == UNKNOWN and grow:
-                word = np.int32(size)
-                hashes[j], slots[j] = h, word
-                size += 1
-                free += length
-                starts[size] = free
-                if 2 * size > len(slots):
-                    hashes, slots = _rehash(hashes, slots)
-            ids[found] = word
+                    now = after
+                    width += after_width
+                i += width
+            pieces[used] = piece
+            used += 1
             found += 1
-        counts[d] = found - found_before
-    return ids[:found].copy(), counts, size, hashes, slots
+            stops[found] = used
+        if i < end:
+            break
+        found += 1
+        stops[found] = used
+        d += 1
+        if d < len(begins):
+            i = np.uintp(begins[d])
+    at[0], at[1] = d, np.int64(i) - begins[d] if d < len(begins) else 0
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _hashed(pieces, begin, end):
+    h = np.uint64(0)
+    for k in range(begin, end):
+        h = (h ^ pieces[k]) * np.uint64(0x9E3779B97F4A7C15)
+        h ^= h >> np.uint64(29)
+    return h
+
+
+@njit(cache=True, nogil=True)
+def _slot(pieces, begin, end, pool, starts, slots):
+    """Where the word ``pieces[begin:end]`` stands, or could stand, in the table, and what its entry begins with."""
+    h, key, long = _hashed(pieces, begin, end), pieces[begin], np.uint64(0)
+    if end - begin > 1:
+        key, long = h, np.uint64(1)
+    mask = np.uint64(len(slots) - 1)
+    j = (h ^ h >> np.uint64(32)) & mask
+    while True:
+        entry = slots[j, 1]
+        if entry == 0:
+            return j, key
+        if slots[j, 0] == key and entry & np.uint64(1) == long:
+            if long == 0:
+                return j, key
+            word = np.int64(entry >> np.uint64(1)) - 1
+            start, k = starts[word], 0
+            if starts[word + 1] - start == end - begin:
+                while k < end - begin and pool[start + k] == pieces[begin + k]:
+                    k += 1
+                if k == end - begin:
+                    return j, key
+        j = (j + np.uint64(1)) & mask
+
+
+@njit(cache=True, nogil=True)
+def look_up(pieces, stops, found, pool, starts, slots, ids, held):
+    """The numbers of words given as :func:`tokenise` does; ``UNKNOWN`` for those not in the table and for the ends.
+
+    ``held`` is room for [found, 3]. Places, then entries, then words: so the memory is asked for many at a time.
+    """
+    mask = np.uint64(len(slots) - 1)
+    for w in range(found):
+        h = _hashed(pieces, stops[w], stops[w + 1])
+        held[w, 0] = (h ^ h >> np.uint64(32)) & mask
+    for w in range(found):
+        held[w, 1], held[w, 2] = slots[held[w, 0], 0], slots[held[w, 0], 1]
+    for w in range(found):
+        begin, end = stops[w], stops[w + 1]
+        entry = held[w, 2]
+        if end == begin:
+            ids[w] = UNKNOWN
+        elif entry == 0 or (end == begin + 1 and held[w, 1] == pieces[begin] and entry & np.uint64(1) == 0):
+            ids[w] = np.int32(np.int64(entry >> np.uint64(1)) - 1)
+        else:
+            j, _ = _slot(pieces, begin, end, pool, starts, slots)
+            ids[w] = np.int32(np.int64(slots[j, 1] >> np.uint64(1)) - 1)
+
+
+@njit(cache=True, nogil=True)
+def _add(pieces, stops, found, pool, starts, size, slots):
+    for w in range(found):
+        if stops[w] == stops[w + 1]:
+            continue
+        j, key = _slot(pieces, stops[w], stops[w + 1], pool, starts, slots)
+        if slots[j, 1] == 0:
+            free = starts[size]
+            for k in range(stops[w], stops[w + 1]):
+                pool[free] = pieces[k]
+                free += 1
+            size += 1
+            starts[size] = free
+            slots[j, 0] = key
+            slots[j, 1] = np.uint64(size) << np.uint64(1) | np.uint64(stops[w + 1] - stops[w] > 1)
+            if 2 * size > len(slots):
+                old, slots = slots, np.zeros((2 * len(slots), 2), np.uint64)
+                for i in range(len(old)):
+                    if old[i, 1] != 0:
+                        word = np.int64(old[i, 1] >> np.uint64(1)) - 1
+                        j, _ = _slot(pool, starts[word], starts[word + 1], pool, starts, slots)
+                        slots[j] = old[i]
+    return size, slots
+
+
+@njit(cache=True, nogil=True)
+def _without_ends(ids, stops, found, documents):
+    """The word numbers without the ends of the documents, and the words of each document."""
+    counts, d, kept = np.zeros(documents, np.int64), 0, 0
+    for w in range(found):
+        if stops[w] == stops[w + 1]:
+            d += 1
+        else:
+            ids[kept] = ids[w]
+            kept += 1
+            counts[d] += 1
+    return ids[:kept].copy(), counts
