@@ -11,12 +11,12 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
-from taskgram_utils.corpus import Block
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import WORD_CHARACTER, words
+from taskgram_utils.reading import Block
 
 BLOCK = 1 << 20  # bytes handed to the compiled code at once: drowns the cost of a call
-UNKNOWN = -1
+UNKNOWN, END = -1, -2  # a word that is not in the vocabulary; the end of a document
 _OTHER, _LETTER, _DIGIT, _APOSTROPHE, _HYPHEN, _DECIMAL = range(6)
 _MARK, _HARD = 16, 32  # beside the class: may have to be composed or reordered; cannot be read character by character
 # Lower-casing changes the length of the one and depends on the neighbours of the other.
@@ -24,9 +24,10 @@ _IRREGULAR = "İΣ"
 
 
 @cache
-def _characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Per code point: its class in the word rule, with ``_MARK`` and ``_HARD``; the UTF-8 bytes of its lower case as
-    one number; its combining class. And the pairs that NFC composes, before or after lower-casing (sorted)."""
+def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For each byte: the lower case of an ASCII letter or digit, or 0. For each code point: its class in the word rule,
+    with ``_MARK`` and ``_HARD``; the UTF-8 bytes of its lower case as one number; its combining class. And the pairs
+    that NFC composes, before or after lower-casing (sorted)."""
     points = range(0x110000)
     everything = "".join(map(chr, points))
     lower = re.sub(f"[{_IRREGULAR}]", "-", everything).lower()
@@ -52,7 +53,10 @@ def _characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     kind[list(second)] |= _MARK
     kind[0x1161:0x1176] |= _HARD  # the parts of Hangul syllables, which are composed by rule
     kind[0x11A8:0x11C3] |= _HARD
-    return kind, code, combining, np.array(sorted(composed), np.int64)
+    plain = np.zeros(256, np.uint8)
+    for c in range(128):
+        plain[c] = code[c] if kind[c] in (_LETTER, _DIGIT) else 0
+    return plain, kind, code, combining, np.array(sorted(composed), np.int64)
 
 
 def blocks(texts: Iterable[str], size: int = BLOCK) -> Iterator[list[str]]:
@@ -69,20 +73,29 @@ def blocks(texts: Iterable[str], size: int = BLOCK) -> Iterator[list[str]]:
 
 
 def readable(block: Block) -> Block:
-    """The block with the documents that must be composed, reordered or lower-cased as a whole written as their words.
+    """The block with the lines that must be composed, reordered or lower-cased as a whole written as their words.
 
     What remains can be read character by character.
     """
-    if not len(block.data) or block.data.max() < 128:
-        return block
-    kind, _, combining, composed = _characters()
-    hard = _hard(*block, kind, combining, composed)
-    if not hard.any():
+    hard = _hard_ones(block)
+    if not len(hard):
         return block
     texts = [block.data[b:e].tobytes() for b, e in zip(block.begins, block.ends, strict=True)]
-    for d in np.flatnonzero(hard):
-        texts[d] = " ".join(words(texts[d].decode("utf-8", "surrogatepass"))).encode("utf-8", "surrogatepass")
+    for d in hard:
+        lines = texts[d].splitlines(True)
+        for k in _hard_ones(Block.of_bytes(lines)):
+            text = " ".join(words(lines[k].decode("utf-8", "surrogatepass")))
+            lines[k] = f"{text}\n".encode("utf-8", "surrogatepass")
+        texts[d] = b"".join(lines)
     return Block.of_bytes(texts)
+
+
+def _hard_ones(block: Block) -> np.ndarray:
+    """Which documents cannot be read character by character."""
+    if not len(block.data) or block.data.max() < 128:
+        return np.zeros(0, np.int64)
+    _, kind, _, combining, composed = characters()
+    return np.flatnonzero(_hard(np.flatnonzero(block.data >= 0xC0), *block, kind, combining, composed))
 
 
 class Vocabulary:
@@ -110,17 +123,17 @@ class Vocabulary:
         """
         block = readable(texts if isinstance(texts, Block) else Block.of(texts))
         room = int((block.ends - block.begins).sum()) // 2 + 2 * len(block.begins) + 1
-        pieces, stops = np.empty(room, np.uint64), np.empty(room, np.int32)
-        at = np.zeros(2, np.int64)
-        kind, code, *_ = _characters()
-        found = tokenise(*block, at, kind, code, pieces, stops, room)
+        pieces, stops, hashes = np.empty(room, np.uint64), np.empty(room + 1, np.int32), np.empty(room, np.uint64)
+        found = tokenise(*block, np.zeros(2, np.int64), *characters()[:3], pieces, stops, hashes, room, room)
         ids = np.empty(found, np.int32)
         if grow:
             self.pool = _room(self.pool, self.starts[self.size] + stops[found])
             self.starts = _room(self.starts, self.size + found + 1)
             self.size, self.slots = _add(pieces, stops, found, self.pool, self.starts, self.size, self.slots)
-        look_up(pieces, stops, found, self.pool, self.starts, self.slots, ids, np.empty((found, 3), np.uint64))
-        return _without_ends(ids, stops, found, len(block.begins))
+        look_up(
+            pieces, stops, hashes, found, self.pool, self.starts, self.slots, ids, np.empty((found, 2), np.uint64)
+        )
+        return _without_ends(ids, len(block.begins))
 
     def words(self) -> list[str]:
         """All words, in the order of their numbers."""
@@ -169,118 +182,133 @@ def _character(data, i):
 
 
 @njit(cache=True, nogil=True)
-def _hard(data, begins, ends, kind, combining, composed):
-    """Which documents hold what NFC changes, before or after lower-casing and the removal of marks inside words."""
+def _hard(places, data, begins, ends, kind, combining, composed):
+    """Which documents hold what NFC changes, before or after lower-casing and the removal of marks inside words.
+
+    ``places``: where characters beyond ASCII begin.
+    """
     out = np.zeros(len(begins), np.bool_)
-    for d in range(len(begins)):
-        i, end, before = np.uintp(begins[d]), np.uintp(ends[d]), np.uint32(0)
-        while i < end:
-            if data[i] < 0x80:
-                before = np.uint32(data[i])
-                i += np.uintp(1)
-                continue
-            c, width = _character(data, i)
-            i += width
-            if kind[c] & (_MARK | _HARD):
-                if kind[c] & _HARD or kind[before] & 15 > _DIGIT or combining[before] > combining[c] > 0:
-                    out[d] = True
-                    break
-                pair = np.int64(before) << 21 | np.int64(c)
-                place = np.searchsorted(composed, pair)
-                if (combining[c] > 0 and combining[before] > 0) or (place < len(composed) and composed[place] == pair):
-                    out[d] = True
-                    break
-            before = c
+    d, after, before, starter = 0, -1, np.uint32(0), np.uint32(0)
+    for place in places:
+        while d < len(begins) and ends[d] <= place:
+            d += 1
+        if d == len(begins):
+            break
+        if place < begins[d] or out[d]:
+            continue
+        if place != after:
+            before = starter = np.uint32(data[place - 1]) if place > begins[d] else np.uint32(0)
+        c, width = _character(data, np.uintp(place))
+        after, mark = place + np.int64(width), combining[c] > 0
+        if kind[c] & (_MARK | _HARD):
+            out[d] = kind[c] & _HARD or kind[before] & 15 > _DIGIT or (mark and combining[before] > combining[c])
+            if mark or before == starter:  # else what stands between keeps the two apart
+                pair = np.int64(starter) << 21 | np.int64(c)
+                k = np.searchsorted(composed, pair)
+                out[d] |= k < len(composed) and composed[k] == pair
+        before = c
+        if not mark:
+            starter = c
     return out
 
 
 @njit(cache=True, nogil=True)
-def tokenise(data, begins, ends, at, kind, code, pieces, stops, room):
+def tokenise(data, begins, ends, at, plain, kind, code, pieces, stops, hashes, room, longest):
     """Read words from document ``at[0]``, byte ``at[1]`` on, until ``room`` is used up or the documents end.
 
-    Word w is ``pieces[stops[w]:stops[w + 1]]``; one of no piece ends each document. Returns their number and sets
-    ``at`` to where to go on. Needs room for two entries more than there are words and documents.
+    Word w is ``pieces[stops[w]:stops[w + 1]]``, of a longer one its ``longest`` first pieces; one of no piece ends
+    each document. Returns how many there are and sets ``at`` to where to go on. Needs room for ``room`` words and as
+    many pieces, and ``longest`` pieces more.
     """
-    d, i = at[0], np.uintp(begins[at[0]] + at[1]) if at[0] < len(begins) else np.uintp(0)
-    one = np.uintp(1)
+    d, one = at[0], np.uintp(1)
     found, used = 0, 0
     stops[0] = 0
-    while d < len(begins):
-        end = np.uintp(ends[d])
+    while d < len(begins) and found < room:
+        i, end = np.uintp(begins[d] + at[1]), np.uintp(ends[d])
         while i < end:
-            b = data[i]
-            if b < 0x80:
-                c, width = np.uint32(b), one
-            else:
+            if plain[data[i]] == 0:
+                if data[i] < 0x80:
+                    i += one
+                    continue
                 c, width = _character(data, i)
-            i += width
-            now = kind[c] & 15
-            if now != _LETTER and now != _DIGIT:
-                continue
-            if found + 2 >= room or used + 2 >= room:
+                now = kind[c] & 15
+                if now != _LETTER and now != _DIGIT:
+                    i += width
+                    continue
+            if found == room or used >= room:
                 break
-            piece, filled = np.uint64(0), 0
+            piece, filled, h, first, c = np.uint64(0), 0, np.uint64(0), used, np.uint32(0)
             while True:  # one word: runs of letters and digits, glued where the rule says so
-                p = np.uint64(code[c])
-                if p < 256:
-                    if filled == 8:
-                        pieces[used] = piece
-                        used += 1
-                        piece, filled = np.uint64(0), 0
-                    piece = piece << np.uint64(8) | p
-                    filled += 1
+                if plain[data[i]] > 0:
+                    while i < end and filled < 8 and plain[data[i]] > 0:
+                        piece = piece << np.uint64(8) | np.uint64(plain[data[i]])
+                        filled += 1
+                        i += one
+                    c = np.uint32(data[i - one])
                 else:
-                    more = 2 if p < 1 << 16 else 3 if p < 1 << 24 else 4
+                    c, width = _character(data, i)
+                    p, more = np.uint64(code[c]), 4
+                    while more > 1 and p >> np.uint64(8 * more - 8) == 0:
+                        more -= 1
                     while more > 0:
                         if filled == 8:
                             pieces[used] = piece
-                            used += 1
+                            used += used - first < longest
+                            h = _mixed(h, piece)
                             piece, filled = np.uint64(0), 0
                         more -= 1
                         piece = piece << np.uint64(8) | p >> np.uint64(8 * more) & np.uint64(255)
                         filled += 1
+                    i += width
                 if i == end:
                     break
-                b = data[i]
-                if b < 0x80:
-                    c, width = np.uint32(b), one
-                else:
+                if plain[data[i]] == 0:
+                    before = kind[c] & 15
                     c, width = _character(data, i)
-                before, now = now, kind[c] & 15
-                if now != _LETTER and now != _DIGIT:
-                    if now == _OTHER or i + width == end:
-                        break
-                    c, after_width = _character(data, i + width)
-                    after = kind[c] & 15
-                    if after != _LETTER and after != _DIGIT:
-                        break
-                    digits = before == _DIGIT and after == _DIGIT
-                    if now != _APOSTROPHE and (now == _DECIMAL) != digits:
-                        break
-                    now = after
-                    width += after_width
-                i += width
+                    now = kind[c] & 15
+                    if now != _LETTER and now != _DIGIT:
+                        if now == _OTHER or i + width == end:
+                            break
+                        c, _ = _character(data, i + width)
+                        after = kind[c] & 15
+                        if after != _LETTER and after != _DIGIT:
+                            break
+                        digits = before == _DIGIT and after == _DIGIT
+                        if now != _APOSTROPHE and (now == _DECIMAL) != digits:
+                            break
+                        i += width
+                if filled == 8:
+                    pieces[used] = piece
+                    used += used - first < longest
+                    h = _mixed(h, piece)
+                    piece, filled = np.uint64(0), 0
             pieces[used] = piece
-            used += 1
+            used += used - first < longest
+            hashes[found] = _mixed(h, piece)
             found += 1
             stops[found] = used
-        if i < end:
+        if i < end or found == room:
+            at[1] = np.int64(i) - begins[d]
             break
         found += 1
         stops[found] = used
         d += 1
-        if d < len(begins):
-            i = np.uintp(begins[d])
-    at[0], at[1] = d, np.int64(i) - begins[d] if d < len(begins) else 0
+        at[1] = 0
+    at[0] = d
     return found
+
+
+@njit(cache=True, nogil=True)
+def _mixed(h, piece):
+    h = (h ^ piece) * np.uint64(0x9E3779B97F4A7C15)
+    return h ^ h >> np.uint64(29)
 
 
 @njit(cache=True, nogil=True)
 def _hashed(pieces, begin, end):
     h = np.uint64(0)
     for k in range(begin, end):
-        h = (h ^ pieces[k]) * np.uint64(0x9E3779B97F4A7C15)
-        h ^= h >> np.uint64(29)
+        h = _mixed(h, pieces[k])
     return h
 
 
@@ -310,24 +338,22 @@ def _slot(pieces, begin, end, pool, starts, slots):
 
 
 @njit(cache=True, nogil=True)
-def look_up(pieces, stops, found, pool, starts, slots, ids, held):
-    """The numbers of words given as :func:`tokenise` does; ``UNKNOWN`` for those not in the table and for the ends.
+def look_up(pieces, stops, hashes, found, pool, starts, slots, ids, held):
+    """The numbers of words given as :func:`tokenise` does; ``UNKNOWN`` for those not in the table, ``END`` for ends.
 
-    ``held`` is room for [found, 3]. Places, then entries, then words: so the memory is asked for many at a time.
+    ``held`` is room for [found, 2]. Entries first, then words: so the memory is asked for many at a time.
     """
     mask = np.uint64(len(slots) - 1)
     for w in range(found):
-        h = _hashed(pieces, stops[w], stops[w + 1])
-        held[w, 0] = (h ^ h >> np.uint64(32)) & mask
-    for w in range(found):
-        held[w, 1], held[w, 2] = slots[held[w, 0], 0], slots[held[w, 0], 1]
+        place = (hashes[w] ^ hashes[w] >> np.uint64(32)) & mask
+        held[w, 0], held[w, 1] = slots[place, 0], slots[place, 1]
     for w in range(found):
         begin, end = stops[w], stops[w + 1]
-        entry = held[w, 2]
-        if end == begin:
-            ids[w] = UNKNOWN
-        elif entry == 0 or (end == begin + 1 and held[w, 1] == pieces[begin] and entry & np.uint64(1) == 0):
+        entry = held[w, 1]
+        if end == begin + 1 and (entry == 0 or (held[w, 0] == pieces[begin] and entry & np.uint64(1) == 0)):
             ids[w] = np.int32(np.int64(entry >> np.uint64(1)) - 1)
+        elif end == begin:
+            ids[w] = END
         else:
             j, _ = _slot(pieces, begin, end, pool, starts, slots)
             ids[w] = np.int32(np.int64(slots[j, 1] >> np.uint64(1)) - 1)
@@ -359,11 +385,11 @@ def _add(pieces, stops, found, pool, starts, size, slots):
 
 
 @njit(cache=True, nogil=True)
-def _without_ends(ids, stops, found, documents):
+def _without_ends(ids, documents):
     """The word numbers without the ends of the documents, and the words of each document."""
     counts, d, kept = np.zeros(documents, np.int64), 0, 0
-    for w in range(found):
-        if stops[w] == stops[w + 1]:
+    for w in range(len(ids)):
+        if ids[w] == END:
             d += 1
         else:
             ids[kept] = ids[w]

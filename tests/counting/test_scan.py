@@ -4,6 +4,7 @@ import itertools
 import json
 import lzma
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from taskgram_utils.counting.scan import ScanCounter, scan
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ngrams as ngrams_of
 from taskgram_utils.ngrams import normalize, size, words
+from taskgram_utils.reading import Block
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 WORDS = st.sampled_from(["a", "b", "A", "c", "Don't", "ΟΣ", "é", "e\u0301", "1,0", "10", "…", "x-y"])
@@ -29,8 +31,13 @@ def occurrences(document, ngram):
 
 
 @settings(max_examples=150, deadline=None)
-@given(TEXTS, st.lists(NGRAMS, max_size=12), st.lists(st.tuples(NGRAMS, NGRAMS), max_size=15))
-def test_equals_counting_by_hand(texts, singles, pairs):
+@given(TEXTS, st.lists(NGRAMS, max_size=12), st.lists(st.tuples(NGRAMS, NGRAMS), max_size=15), st.integers(1, 20))
+def test_equals_counting_by_hand(texts, singles, pairs, room):
+    with mock.patch.object(scan_module, "_ROOM", room):  # so few words are matched at a time
+        check_by_hand(texts, singles, pairs)
+
+
+def check_by_hand(texts, singles, pairs):
     by_hand = np.array([[occurrences(d, s) for d in texts] for s in singles], int).reshape(-1, len(texts))
     both = np.array([[occurrences(d, x) > 0 < occurrences(d, y) for d in texts] for x, y in pairs], int)
     both = both.reshape(-1, len(texts))
@@ -57,7 +64,7 @@ def test_a_hub_with_more_partners_than_a_document_has_words():
 
 def test_counters_are_carried_over_before_they_could_overflow(monkeypatch):
     monkeypatch.setattr(scan_module, "_FLUSH", 5)
-    monkeypatch.setattr(scan_module, "blocks", lambda texts: ([t] for t in texts))
+    monkeypatch.setattr(scan_module, "as_blocks", lambda texts: (Block.of([t]) for t in texts))
     texts = ["a b a", "b a", "a", "c b a"]
     found = scan(texts, ["a", "b a"], [("a", "b")], unit="occurrences", progress=False).found
     assert (found.ngrams.tolist(), found.pairs.tolist()) == ([5, 3], [3])

@@ -1,0 +1,336 @@
+"""Files of text as a stream of blocks of documents: UTF-8 as it stands on disk, no Python object for a document."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from pyarrow import json as arrow_json
+from pyarrow import parquet
+
+from taskgram_utils.errors import InputError, require
+from taskgram_utils.ngrams import words
+
+CHUNK = 1 << 22  # bytes of text handed on at a time
+LIMIT = 1 << 29  # bytes of one document, or of one line: beyond it a corpus is not cut into documents
+Report = Callable[[int], object]
+
+
+class Block(NamedTuple):
+    """Documents as UTF-8: document k is ``data[begins[k]:ends[k]]``, a view of uint8; the two are int64 [k]."""
+
+    data: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of_bytes(cls, texts: Sequence[bytes]) -> Block:
+        """The documents given one by one, already UTF-8."""
+        return cls._joined(b"".join(texts), texts)
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Block:
+        """The documents given as texts."""
+        joined = "".join(texts)
+        if joined.isascii():
+            return cls._joined(joined.encode(), texts)
+        return cls.of_bytes([text.encode("utf-8", "surrogatepass") for text in texts])
+
+    @classmethod
+    def _joined(cls, joined: bytes, parts: Sequence[str] | Sequence[bytes]) -> Block:
+        bounds = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=bounds[1:])
+        return cls(np.frombuffer(joined, np.uint8), bounds[:-1], bounds[1:])
+
+    def texts(self) -> list[str]:
+        """The documents as texts."""
+        data = self.data.tobytes()
+        bounds = zip(self.begins.tolist(), self.ends.tolist(), strict=True)
+        return [data[b:e].decode("utf-8", "surrogatepass") for b, e in bounds]
+
+    def without_blank(self) -> Block:
+        """Those documents that hold a character which is not white space."""
+        keep = _written(*self)
+        return self if keep.all() else Block(self.data, self.begins[keep], self.ends[keep])
+
+
+def as_blocks(texts: Iterable[str], size: int = CHUNK) -> Iterator[Block]:
+    """Blocks of a corpus that has them (its ``blocks``), or of texts, at least ``size`` characters in each."""
+    if hasattr(texts, "blocks"):
+        yield from texts.blocks()
+        return
+    held, length = [], 0
+    for text in texts:
+        held.append(text)
+        length += len(text)
+        if length >= size:
+            yield Block.of(held)
+            held, length = [], 0
+    if held:
+        yield Block.of(held)
+
+
+class Part(NamedTuple):
+    """A file, or the lines that begin in ``[begin, end)`` of one (bytes)."""
+
+    path: Path
+    begin: int
+    end: int
+
+
+def _line_end(piece: bytes) -> int:
+    return piece.rfind(b"\n") + 1
+
+
+def _word_end(piece: bytes) -> int:
+    return _line_end(piece) or piece.rfind(b" ") + 1
+
+
+def _paragraph_end(piece: bytes) -> int:
+    return max(piece.rfind(b"\n\n") + 1, piece.rfind(b"\n\r\n") + 1)
+
+
+def _heading(piece: bytes) -> int:
+    return piece.rfind(b"\n#") + 1
+
+
+def of_lines(part: Part, report: Report) -> Iterator[Block]:
+    """A document a line."""
+    for chunk in _chunks(part, _line_end, report):
+        data = np.frombuffer(chunk, np.uint8)
+        ends = np.flatnonzero(data == ord("\n")) + 1
+        if not len(ends) or ends[-1] != len(data):
+            ends = np.append(ends, len(data))
+        yield Block(data, *_stripped(data, np.concatenate([[0], ends[:-1]]), ends))
+
+
+def of_json(part: Part, field: str, bad: Callable[[str, str], None], report: Report) -> Iterator[Block]:
+    """A document a line, under ``field`` of the JSON object that the line is; ``bad`` hears of one that is none."""
+    before, whole = None, arrow_json.ReadOptions(use_threads=False, block_size=LIMIT + CHUNK)
+    schema = pa.schema([(field, pa.string())])
+    known = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    lines = 0
+    for chunk in _chunks(part, _line_end, report, text=False):
+        number = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+        try:
+            column = arrow_json.read_json(pa.BufferReader(chunk), whole, known)[field]
+        except pa.ArrowInvalid:
+            column = None
+        if column is not None and len(column) == number and not column.null_count:
+            yield from map(_of_arrow, column.chunks)
+        else:  # an empty line, or one that Arrow cannot read or should not have read: one by one
+            if before is None:
+                before = _newlines(part)
+            yield Block.of(list(_json_texts(chunk, part.path, before + lines, field, bad)))
+        lines += number
+
+
+def _json_texts(chunk: bytes, path: Path, before: int, field: str, bad: Callable[[str, str], None]) -> Iterator[str]:
+    for number, line in enumerate(chunk.split(b"\n"), before + 1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)[field]
+            require(isinstance(text, str), "")
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            bad(f"{path}, line {number}", f'not a JSON object with a text under "{field}"')
+            continue
+        yield text
+
+
+def of_parquet(part: Part, field: str, bad: Callable[[str, str], None], report: Report) -> Iterator[Block]:
+    """A document a row, in the column ``field``; ``bad`` hears of a row without text."""
+    path, number, told = part.path, 0, 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            require(field in names, f"{path}: no column {field} (--text-field; it has: {', '.join(names)})")
+            for batch in file.iter_batches(1000, columns=[field]):
+                column = batch[0]
+                if pa.types.is_dictionary(column.type):
+                    column = column.dictionary_decode()
+                text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+                missing = column.is_null().to_numpy(zero_copy_only=False) if text else np.ones(len(column), bool)
+                for row in np.flatnonzero(missing):
+                    bad(f"{path}, row {number + row + 1}", f"no text in the column {field}")
+                if text:
+                    yield _of_arrow(column.drop_null())
+                number += len(column)
+                share = part.end * number // file.metadata.num_rows
+                report(share - told)
+                told = share
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: cannot be read as parquet ({_line(error)})") from error
+
+
+def of_text(part: Part, unit: str, report: Report) -> Iterator[Block]:
+    """Documents of a text file that are the file, or begin at a heading, a blank line or every so many words."""
+    if unit == "file":
+        parts, size = [], 0
+        for chunk in _chunks(part, _line_end, report):
+            parts.append(chunk)
+            size += len(chunk)
+            require(size <= LIMIT, _too_long(part.path, "file"))
+        yield Block.of_bytes([b"".join(parts)])
+    elif unit.startswith("words:"):
+        step, held = int(unit.removeprefix("words:")), []
+        for chunk in _chunks(part, _word_end, report):
+            held += words(chunk.decode())
+            whole = len(held) - len(held) % step
+            yield Block.of([" ".join(held[i : i + step]) for i in range(0, whole, step)])
+            del held[:whole]
+        yield Block.of([" ".join(held)])
+    else:
+        for chunk in _chunks(part, _heading if unit == "heading" else _paragraph_end, report):
+            yield Block.of(list(cut(chunk.decode(), unit)))
+
+
+def cut(text: str, unit: str) -> Iterator[str]:
+    """A text cut into ``heading``, ``paragraph`` or ``words:N``."""
+    if unit == "heading":
+        yield from re.split(r"(?m)^(?=#)", text)
+    elif unit == "paragraph":
+        yield from re.split(r"(?:\A|\n)(?:[ \t\r]*\n)+", text)
+    else:
+        step, tokens = int(unit.removeprefix("words:")), words(text)
+        for i in range(0, len(tokens), step):
+            yield " ".join(tokens[i : i + step])
+
+
+def unpacked(path: Path) -> str:
+    """Name of the file without the ending of its compression."""
+    return path.stem if path.suffix in PACKED else path.name
+
+
+PACKED = (".gz", ".xz", ".zst")
+_BOM = b"\xef\xbb\xbf"
+
+
+def _chunks(part: Part, end_of: Callable[[bytes], int], report: Report, text: bool = True) -> Iterator[bytes]:
+    """The part's bytes, checked to be UTF-8, in chunks that end where ``end_of`` finds the last good end in a piece."""
+    path, held = part.path, []
+    try:
+        with path.open("rb") as disk:
+            stream, told, mark = _stream(disk, path, part), 0, b"" if part.begin else _BOM
+            while piece := stream.read(CHUNK):
+                piece, mark = piece.removeprefix(mark), b""
+                report(disk.tell() - part.begin - told)
+                told = disk.tell() - part.begin
+                if end := end_of(piece):
+                    yield _checked(b"".join([*held, piece[:end]]), path, text)
+                    held = []
+                held.append(piece[end:])
+                require(sum(map(len, held)) <= LIMIT, _too_long(path, "line" if end_of is _line_end else "document"))
+            if any(held):
+                yield _checked(b"".join(held), path, text)
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"{path}: cannot be read ({_line(error)})") from error
+
+
+def _stream(disk: BinaryIO, path: Path, part: Part) -> BinaryIO:
+    if path.suffix == ".zst":
+        return pa.input_stream(disk, compression="zstd")
+    if path.suffix in PACKED:
+        return {".gz": gzip.open, ".xz": lzma.open}[path.suffix](disk)
+    return _Range(disk, part)
+
+
+class _Range:
+    """The bytes of the lines that begin in a range of a file."""
+
+    def __init__(self, disk: BinaryIO, part: Part):
+        self.disk, self.end = disk, part.end
+        if part.begin:
+            disk.seek(part.begin - 1)
+            while (rest := disk.readline(CHUNK)) and not rest.endswith(b"\n"):
+                pass
+
+    def read(self, size: int) -> bytes:
+        at = self.disk.tell()
+        if at >= self.end:
+            return b""
+        piece = self.disk.read(min(size, self.end - at))
+        if self.disk.tell() >= self.end and not piece.endswith(b"\n"):
+            piece += self.disk.readline(LIMIT)
+        return piece
+
+
+def _newlines(part: Part) -> int:
+    """Lines before the part."""
+    found = 0
+    with part.path.open("rb") as disk:
+        if part.begin:
+            while disk.tell() < part.begin:
+                found += disk.read(min(CHUNK, part.begin - disk.tell())).count(b"\n")
+            disk.seek(part.begin - 1)
+            found += disk.read(1) != b"\n"
+    return found
+
+
+def _checked(chunk: bytes, path: Path, text: bool) -> bytes:
+    require(not text or b"\0" not in chunk, f"{path}: holds a NUL byte, so it is no text")
+    if not chunk.isascii():
+        try:
+            chunk.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: cannot be read as UTF-8 text ({error.reason})") from error
+    return chunk
+
+
+def _too_long(path: Path, what: str) -> str:
+    cure = "; cut it: --document paragraph, heading or words:N" if what == "file" else ""
+    return f"{path}: a {what} of more than {LIMIT >> 20} MiB is no document{cure}"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
+
+
+def _of_arrow(column: pa.Array) -> Block:
+    offsets, data = column.buffers()[1:]
+    wide = np.int64 if pa.types.is_large_string(column.type) else np.int32
+    bounds = np.frombuffer(offsets, wide)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    return Block(np.frombuffer(data or b"", np.uint8), bounds[:-1], bounds[1:])
+
+
+@njit(cache=True, nogil=True)
+def _stripped(data, begins, ends):
+    """Where lines end, their line breaks left out."""
+    out = ends.copy()
+    for d in range(len(begins)):
+        while out[d] > begins[d] and (data[out[d] - 1] == 10 or data[out[d] - 1] == 13):
+            out[d] -= 1
+    return begins, out
+
+
+@njit(cache=True, nogil=True)
+def _written(data, begins, ends):
+    """Which documents hold a character that is not white space."""
+    out = np.zeros(len(begins), np.bool_)
+    for d in range(len(begins)):
+        i, end = begins[d], ends[d]
+        while i < end:
+            b = data[i]
+            if b == 32 or 9 <= b <= 13 or 28 <= b <= 31:
+                i += 1
+            elif b == 0xC2 and (data[i + 1] == 0x85 or data[i + 1] == 0xA0):
+                i += 2
+            elif 0xE1 <= b <= 0xE3:
+                c = (b & 15) << 12 | (data[i + 1] & 63) << 6 | (data[i + 2] & 63)
+                listed = 0x2000 <= c <= 0x200A or c == 0x2028 or c == 0x2029 or c == 0x202F or c == 0x205F
+                if not (listed or c == 0x1680 or c == 0x3000):
+                    break
+                i += 3
+            else:
+                break
+        out[d] = i < end
+    return out
