@@ -115,19 +115,27 @@ def _report_skipped(corpus) -> None:
               "of an index that the infini-gram web service hosts, such as v4_pileval_gpt2.")
 @field_option
 @skip_option
+@click.option("--scheduler", help="scan: address of a Dask scheduler, such as tcp://host:8786.  [default: this machine]")
 @click.option("--cache", help="api: file that keeps every answer.  [default: infinigram.sqlite in the user's cache]")
 @click.option("--offline", is_flag=True, help="api: answer from the cache alone.")
 @click.option("--sample", type=click.IntRange(min=1),
               help="api: documents fetched for an n-gram; a more frequent one is estimated from them.  [default: 100]")
-def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, text_field, skip_bad, cache, offline,
-          sample):  # fmt: skip
-    """Count n-grams and pairs of n-grams in CORPUS: exactly, but for pieces of words and the web service."""
+def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, text_field, skip_bad, scheduler, cache,
+          offline, sample):  # fmt: skip
+    """Count n-grams and pairs of n-grams in CORPUS: exactly, but for pieces of words and the web service.
+
+    What was counted of a large corpus is kept in the folder OUT.partial until all is, so that the same command, given
+    again after a stop, goes on where it was.
+    """
     from taskgram_utils.counting.base import count_table
 
     _checked(out)
-    of_text = {"--document": document, "--skip-bad": skip_bad, "--text-field": text_field != "text"}
+    of_text = {
+        "--document": document, "--skip-bad": skip_bad, "--text-field": text_field != "text", "--scheduler": scheduler
+    }  # fmt: skip
     of_api = {"--cache": cache, "--offline": offline, "--sample": sample}
-    _fitting(backend, {"api": of_api} if backend == "index" else {"scan": of_text, "api": of_api})
+    only_scan = {"--scheduler": scheduler} if backend == "index" else of_text
+    _fitting(backend, {"scan": only_scan, "api": of_api})
     require(pairs or ngrams, "taskgram count needs --pairs FILE or --ngrams FILE")
     asked_pairs = asked = ()
     if pairs:
@@ -147,7 +155,8 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         from taskgram_utils.counting.scan import ScanCounter
 
         texts = _corpus(corpus, document, skip_bad, text_field)
-        counter = ScanCounter(texts, unit=unit)
+        keep = None if out == "-" else Path(f"{out}.partial")
+        counter = ScanCounter(texts, unit=unit, scheduler=scheduler, keep=keep)
     write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
     _report_skipped(texts)
     if backend == "api":

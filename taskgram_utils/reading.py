@@ -63,16 +63,16 @@ class Block(NamedTuple):
         return self if keep.all() else Block(self.data, self.begins[keep], self.ends[keep])
 
 
-def as_blocks(texts: Iterable[str], size: int = CHUNK) -> Iterator[Block]:
-    """Blocks of a corpus that has them (its ``blocks``), or of texts, at least ``size`` characters in each."""
+def as_blocks(texts: Iterable[str], *parts: object) -> Iterator[Block]:
+    """Blocks of a corpus that has them (its ``blocks``, given ``parts``), or of texts one after the other."""
     if hasattr(texts, "blocks"):
-        yield from texts.blocks()
+        yield from texts.blocks(*parts)
         return
     held, length = [], 0
     for text in texts:
         held.append(text)
         length += len(text)
-        if length >= size:
+        if length >= CHUNK:
             yield Block.of(held)
             held, length = [], 0
     if held:

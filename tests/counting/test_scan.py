@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting import scan as scan_module
+from taskgram_utils.counting import matching, passes
 from taskgram_utils.counting.base import half_of
 from taskgram_utils.counting.scan import ScanCounter, scan
 from taskgram_utils.errors import InputError
@@ -33,7 +33,7 @@ def occurrences(document, ngram):
 @settings(max_examples=150, deadline=None)
 @given(TEXTS, st.lists(NGRAMS, max_size=12), st.lists(st.tuples(NGRAMS, NGRAMS), max_size=15), st.integers(1, 20))
 def test_equals_counting_by_hand(texts, singles, pairs, room):
-    with mock.patch.object(scan_module, "_ROOM", room):  # so few words are matched at a time
+    with mock.patch.object(matching, "_ROOM", room):  # so few words are matched at a time
         check_by_hand(texts, singles, pairs)
 
 
@@ -63,8 +63,8 @@ def test_a_hub_with_more_partners_than_a_document_has_words():
 
 
 def test_counters_are_carried_over_before_they_could_overflow(monkeypatch):
-    monkeypatch.setattr(scan_module, "_FLUSH", 5)
-    monkeypatch.setattr(scan_module, "as_blocks", lambda texts: (Block.of([t]) for t in texts))
+    monkeypatch.setattr(matching, "_FLUSH", 5)
+    monkeypatch.setattr(passes, "as_blocks", lambda texts, *_: (Block.of([t]) for t in texts))
     texts = ["a b a", "b a", "a", "c b a"]
     found = scan(texts, ["a", "b a"], [("a", "b")], unit="occurrences", progress=False).found
     assert (found.ngrams.tolist(), found.pairs.tolist()) == ([5, 3], [3])

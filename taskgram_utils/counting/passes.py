@@ -1,0 +1,256 @@
+"""One pass over a corpus, in shards: on the threads of this machine or on a Dask cluster; what is counted is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from tqdm import tqdm
+
+from taskgram_utils.corpus import Corpus
+from taskgram_utils.counting.base import half_of
+from taskgram_utils.counting.matching import Matcher, Queries
+from taskgram_utils.errors import InputError, require
+from taskgram_utils.reading import Part, as_blocks
+
+# A corpus is cut into so many shards, if that makes them of at least and at most so many bytes.
+SHARDS, LEAST, MOST = 256, 1 << 26, 1 << 30
+_PATIENCE = 10  # seconds in which a cluster must answer
+
+
+Told = Callable[[int, int], object]  # hears of bytes and documents read
+
+
+class Found(NamedTuple):
+    """What was found in a shard, or in all."""
+
+    single: np.ndarray  # counts of n-grams by half [1 or 2, q]
+    joint: np.ndarray  # counts of pairs by half [1 or 2, m]
+    documents: int
+    tokens: int
+    skipped: tuple[str, ...]  # records without text
+
+
+class _Shard(NamedTuple):
+    """What a worker is told of its shard; without parts it is the whole corpus, or texts."""
+
+    texts: Iterable[str]
+    parts: Sequence[Part]
+    unit: str
+    halves: bool
+    before: int  # documents before it
+
+
+def count(
+    texts: Iterable[str],
+    ngrams: Sequence[str],
+    pair_at: np.ndarray,
+    unit: str,
+    halves: bool,
+    progress: bool = True,
+    scheduler: Any = None,
+    keep: Path | None = None,
+) -> Found:
+    """Count distinct n-grams [q], and pairs of them, ``pair_at`` [m, 2], in all documents.
+
+    The shards of a :class:`~taskgram_utils.corpus.Corpus` are counted on numba's number of threads, or on the Dask
+    cluster that ``scheduler`` names (an address such as tcp://host:8786) or is (a Client, or a cluster object), whose
+    machines must find the files by the same paths. With ``keep`` the counts of each shard are kept in that folder until
+    all are there, so that a run that was stopped goes on where it was.
+
+    Raises InputError for a corpus that cannot be read, or a cluster that cannot be reached.
+    """
+    corpus = isinstance(texts, Corpus)
+    require(corpus or scheduler is None, "scheduler: texts in memory are not sent to a cluster; put them into a file")
+    shards = texts.shards(min(max(texts.bytes // SHARDS, LEAST), MOST)) if corpus else []
+    if len(shards) < 2 and scheduler is None:
+        with _progress("scan", texts.bytes if corpus else None, progress) as told:
+            return _found(Queries(ngrams, pair_at), _Shard(texts, (), unit, halves, 0), told)
+    keep = Path(keep) / _key(texts, shards, ngrams, pair_at, unit, halves) if keep else None
+    jobs = [_Shard(texts, parts, unit, halves, 0) for parts in shards]
+    if halves:  # to which half a document belongs, its number among all says
+        sizes = np.zeros(len(shards) + 1, np.int64)
+
+        def note(k: int, shard: Found) -> None:
+            sizes[k + 1] = shard.documents
+
+        _pass("documents", jobs, None, note, progress, scheduler, keep)
+        jobs = [job._replace(before=int(before)) for job, before in zip(jobs, sizes.cumsum(), strict=False)]
+    single, joint = (np.zeros((1 + halves, len(asked)), np.int64) for asked in (ngrams, pair_at))
+    total = Found(single, joint, 0, 0, ())
+    skipped = [()] * len(shards)
+
+    def add(k: int, shard: Found) -> None:
+        nonlocal total
+        single[:] += shard.single
+        joint[:] += shard.joint
+        total = total._replace(documents=total.documents + shard.documents, tokens=total.tokens + shard.tokens)
+        skipped[k] = shard.skipped
+
+    _pass("scan", jobs, (ngrams, pair_at), add, progress, scheduler, keep)
+    require(total.documents, f"corpus {texts.path}: holds no document with text in it")
+    texts.skipped[:] = [where for some in skipped for where in some]
+    if keep:
+        shutil.rmtree(keep.parent, ignore_errors=True)
+    return total._replace(skipped=tuple(texts.skipped))
+
+
+def _found(queries: Queries | None, shard: _Shard, told: Told | None = None) -> Found:
+    """Count in a shard; without queries its documents alone."""
+    texts, told = shard.texts, told or (lambda size, documents: None)
+    if shard.parts:
+        texts = replace(texts, skipped=[])  # a list of its own
+    matcher, at = None if queries is None else Matcher(queries, shard.unit, shard.halves), shard.before
+    for block in as_blocks(texts, shard.parts, lambda size: told(size, 0)):
+        size = len(block.begins)
+        if matcher:
+            matcher.read(block, half_of(np.arange(at, at + size)) if shard.halves else np.zeros(size, np.int8))
+        at += size
+        told(0, size)
+    single, joint = matcher.result() if matcher else np.zeros((2, 1, 0), np.int64)
+    tokens = matcher.tokens if matcher else 0
+    return Found(single, joint, at - shard.before, tokens, tuple(getattr(texts, "skipped", ())))
+
+
+def _pass(
+    name: str, jobs: Sequence[_Shard], asked: tuple | None, done: Callable[[int, Found], object], progress: bool,
+    scheduler: Any, keep: Path | None,
+) -> None:  # fmt: skip
+    """Call ``done`` with what was found in each shard, in any order: those kept before, then those counted now."""
+    sizes = [sum(part.end - part.begin for part in job.parts) for job in jobs]
+    lock = threading.Lock()
+    with _progress(name, sum(sizes), progress) as told:
+        todo = []
+        for k in range(len(jobs)):
+            if (found := _kept(keep, name, k)) is None:
+                todo.append(k)
+            else:
+                told(sizes[k], found.documents)
+                done(k, found)
+
+        def finish(k: int, found: Found) -> None:
+            with lock:
+                _keep(keep, name, k, found)
+                done(k, found)
+
+        if scheduler is None:
+            _on_threads(jobs, todo, asked, finish, told)
+        else:
+            _on_cluster(scheduler, jobs, todo, asked, finish, lambda k, found: told(sizes[k], found.documents))
+
+
+def _on_threads(
+    jobs: Sequence[_Shard], todo: Sequence[int], asked: tuple | None, finish: Callable[[int, Found], object], told: Told
+) -> None:
+    """Count shards on the threads of this machine; nothing but the sums stays in memory."""
+    import dask
+
+    queries = asked and Queries(*asked)
+
+    def run(k: int) -> None:
+        finish(k, _found(queries, jobs[k], told))
+
+    tasks = [dask.delayed(run, pure=False, traverse=False)(k) for k in todo]
+    dask.compute(*tasks, scheduler="threads", num_workers=numba.get_num_threads())
+
+
+def _on_cluster(
+    scheduler: Any, jobs: Sequence[_Shard], todo: Sequence[int], asked: tuple | None,
+    finish: Callable[[int, Found], object], told: Callable[[int, Found], object],
+) -> None:  # fmt: skip
+    """Count shards on a Dask cluster. The queries' tables are made there, once, and again where they were lost."""
+    import dask
+    from distributed import as_completed
+
+    with _client(scheduler) as client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+        queries = client.submit(Queries, *asked, pure=False) if asked else None
+        futures = {client.submit(_found, queries, jobs[k], pure=False): k for k in todo}
+        try:
+            for future, found in as_completed(futures, with_results=True):
+                k = futures.pop(future)
+                finish(k, found)
+                told(k, found)
+                future.release()
+        finally:
+            client.cancel(list(futures))
+
+
+@contextmanager
+def _client(scheduler: Any) -> Iterator[Any]:
+    from distributed import Client
+
+    if isinstance(scheduler, Client):
+        yield scheduler
+        return
+    try:
+        client = Client(scheduler, timeout=_PATIENCE)
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({why})") from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _progress(name: str, size: int | None, progress: bool) -> Iterator[Told]:
+    """A bar of bytes read and documents found, or of documents alone where the size is not known."""
+    lock, seen = threading.Lock(), 0
+    unit = {"unit": "B", "unit_divisor": 1024} if size else {"unit": " documents"}
+    with tqdm(desc=name, total=size, unit_scale=True, disable=None if progress else True, **unit) as bar:
+
+        def told(read: int, documents: int) -> None:
+            nonlocal seen
+            with lock:
+                seen += documents
+                if size and documents:
+                    bar.set_postfix_str(f"{seen:,} documents", refresh=False)
+                bar.update(read if size else documents)
+
+        yield told
+
+
+def _key(corpus: Corpus, shards: list, ngrams: Sequence[str], pair_at: np.ndarray, unit: str, halves: bool) -> str:
+    """A name for what is counted: another corpus, cut, n-gram or unit has another one."""
+    changed = [path.stat().st_mtime_ns for path in corpus.files]
+    parts = [[(str(part.path), part.begin, part.end) for part in shard] for shard in shards]
+    about = [corpus.fingerprint(), corpus.source, corpus.text_field, corpus.skip_bad, changed, parts, unit, halves]
+    digest = hashlib.sha256(json.dumps([*about, list(ngrams)]).encode("utf-8", "surrogatepass"))
+    digest.update(np.ascontiguousarray(pair_at, np.int64).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _keep(folder: Path | None, name: str, k: int, found: Found) -> None:
+    """Keep what was found in a shard, in as few bytes a number as will do: whole or not at all."""
+    if folder is None:
+        return
+    path = folder / f"{name}-{k}.npz"
+    fresh = path.with_suffix(".writing")
+    arrays = [a.astype(np.min_scalar_type(a.max(initial=0))) for a in found[:2]]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with fresh.open("wb") as file:
+            np.savez(file, *arrays, np.array(found[2:4]), np.array(found.skipped, np.str_))
+        os.replace(fresh, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _kept(folder: Path | None, name: str, k: int) -> Found | None:
+    path = folder and folder / f"{name}-{k}.npz"
+    if not path or not path.exists():
+        return None
+    with np.load(path) as file:
+        single, joint, numbers, skipped = (file[f"arr_{i}"] for i in range(4))
+    return Found(single.astype(np.int64), joint.astype(np.int64), *numbers.tolist(), tuple(skipped.tolist()))
