@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -161,7 +162,8 @@ def _on_threads(
         finish(k, _found(queries, jobs[k], told))
 
     tasks = [dask.delayed(run, pure=False, traverse=False)(k) for k in todo]
-    dask.compute(*tasks, scheduler="threads", num_workers=numba.get_num_threads())
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:  # which waits for all, where one of them fails
+        dask.compute(*tasks, scheduler="threads", pool=pool)
 
 
 def _on_cluster(
