@@ -8,6 +8,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -96,7 +97,8 @@ def _word_end(piece: bytes) -> int:
 
 
 def _paragraph_end(piece: bytes) -> int:
-    return max(piece.rfind(b"\n\n") + 1, piece.rfind(b"\n\r\n") + 1)
+    found = [(piece.rfind(end), len(end)) for end in (b"\n\n", b"\n\r\n")]
+    return max(place + length if place >= 0 else 0 for place, length in found)
 
 
 def _heading(piece: bytes) -> int:
@@ -120,11 +122,12 @@ def of_json(part: Part, field: str, bad: Callable[[str, str], None], report: Rep
     known = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     lines = 0
     for chunk in _chunks(part, _line_end, report, text=False):
-        number = chunk.count(b"\n") + (not chunk.endswith(b"\n"))
-        try:
-            column = arrow_json.read_json(pa.BufferReader(chunk), whole, known)[field]
-        except pa.ArrowInvalid:
-            column = None
+        data = np.frombuffer(chunk, np.uint8)
+        starts = np.flatnonzero(data[:-1] == ord("\n")) + 1
+        number, column = len(starts) + 1, None
+        if data[0] == ord("{") and np.all(data[starts] == ord("{")):  # Arrow crashes on a chunk of "null" alone
+            with suppress(pa.ArrowInvalid):
+                column = arrow_json.read_json(pa.BufferReader(chunk), whole, known)[field]
         if column is not None and len(column) == number and not column.null_count:
             yield from map(_of_arrow, column.chunks)
         else:  # an empty line, or one that Arrow cannot read or should not have read: one by one
