@@ -8,27 +8,29 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from scipy.sparse import csc_array, csr_array
 from tqdm import tqdm
 
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting import suffix_array
-from taskgram_utils.counting.base import Counts, Pairs, check_unit, half_of, numbered, with_total
-from taskgram_utils.counting.tokens import UNKNOWN, Vocabulary, blocks, encode_ngrams
+from taskgram_utils.counting import postings, suffix_search
+from taskgram_utils.counting.base import Counts, Pairs, as_ngrams, as_pairs, check_unit, numbered, with_total
+from taskgram_utils.counting.coders import Pieces, Words
+from taskgram_utils.counting.postings import Queries, Reader
+from taskgram_utils.counting.shards import hints, open_shards, swapped, write_shard
+from taskgram_utils.counting.tokens import UNKNOWN, blocks
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.ngrams import word_spans
 
-WIDTHS = {1: "<u1", 2: "<u2", 4: "<u4"}
 # infini-gram's engine knows its files by these names anywhere in their path, and crashes where a folder has one.
 RESERVED = ("tokenized", "table", "offset", "metadata", "metaoff", "unigram")
 BACKOFF = 0.4
-_SAMPLE = 1000  # neighbours in the suffix array whose order is checked at opening
-_DENSE = 1 << 30  # up to so many tokens the places of all first tokens are kept
+TOKENS_PER_SHARD = 1 << 30  # building takes some 20 bytes of memory for each
 
 
 class Infinigram(NamedTuple):
@@ -43,188 +45,116 @@ class Infinigram(NamedTuple):
 
 
 def build_index(
-    corpus: Iterable[str] | str | Path, out: str | Path, tokenizer: str | Path | None = None, progress: bool = True
+    corpus: Iterable[str] | str | Path,
+    out: str | Path,
+    tokenizer: str | Path | None = None,
+    progress: bool = True,
+    tokens_per_shard: int = TOKENS_PER_SHARD,
 ) -> Index:
     """Build an infini-gram index of ``corpus`` in the new folder ``out`` and open it.
 
     Tokens are the words of :mod:`taskgram_utils.ngrams`, numbered in ``vocabulary.txt`` (u16, above 65,534 words u32),
-    or those of a Hugging Face ``tokenizer`` file. The text of each document is kept as its metadata. The index is
-    built beside ``out``, verified and renamed, so that ``out`` is whole or absent.
+    or those of a Hugging Face ``tokenizer`` file. The text of each document is kept as its metadata. A corpus of more
+    than ``tokens_per_shard`` is cut into shards, between documents. The index is built beside ``out``, verified and
+    renamed, so that ``out`` is whole or absent.
 
-    Raises InputError where ``out`` exists and is not empty, or the corpus cannot be read.
+    Raises InputError where ``out`` exists and is not empty or cannot be written, or the corpus cannot be read.
     """
     texts, out = Corpus(corpus) if isinstance(corpus, (str, Path)) else corpus, Path(out)
+    require(0 < tokens_per_shard < 1 << 31, f"tokens_per_shard {tokens_per_shard}: not between 1 and 2^31")
     require(not out.exists() or (out.is_dir() and not any(out.iterdir())), f"index {out}: exists; remove it first")
     if any(word in str(out.resolve()) for word in RESERVED):
         warnings.warn(f"index {out}: infini-gram's own engine cannot open a path with {RESERVED} in it", stacklevel=2)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    work = None
     try:
-        _write(texts, work, tokenizer, progress)
-        Index(work)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        _write(texts, work, Words() if tokenizer is None else Pieces(tokenizer), progress, tokens_per_shard)
+        index = Index(work)
         work.chmod(0o755)
         os.replace(work, out)
+        index.path = out
+    except OSError as error:
+        why = f"not written ({error.strerror or error}); free space or name another place"
+        raise InputError(f"index {out}: {why}") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return Index(out)
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+    return index
 
 
-def _write(texts: Iterable[str], out: Path, tokenizer: str | Path | None, progress: bool) -> None:
-    coder = _Words() if tokenizer is None else _Pieces(tokenizer)
-    ids, lengths, at = [], [], 0
-    with (
-        (out / "metadata.0").open("wb") as metadata,
-        (out / "metaoff.0").open("wb") as metaoff,
-        tqdm(desc="index", unit=" documents", unit_scale=True, disable=None if progress else True) as bar,
-    ):
-        for block in blocks(texts):
-            found, counts = coder.encode(block, grow=True)
-            ids.append(found)
-            lengths.append(counts)
-            lines = [json.dumps({"text": text}).encode() + b"\n" for text in block]
-            ends = at + np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)))
-            metaoff.write(np.concatenate([[at], ends[:-1]]).astype("<u8").tobytes())
-            metadata.write(b"".join(lines))
-            at = int(ends[-1])
-            bar.update(len(block))
-    require(ids, "index: the corpus holds no document")
-    ids, lengths = np.concatenate(ids), np.concatenate(lengths)
+def _write(texts: Iterable[str], out: Path, coder: Words | Pieces, progress: bool, tokens_per_shard: int) -> None:
+    shards = []
+    with tqdm(desc="index", unit=" documents", unit_scale=True, disable=None if progress else True) as bar:
+        try:
+            for block in blocks(texts):
+                ids, lengths = coder.encode(block, grow=True)
+                sizes, done = np.cumsum(lengths + 1), 0
+                while done < len(block):
+                    if not shards or shards[-1].full(lengths[done] + 1, tokens_per_shard):
+                        for shard in shards[-1:]:
+                            shard.close()
+                        shards.append(_Draft(out, len(shards)))
+                    before = sizes[done] - lengths[done] - 1
+                    end = int(np.searchsorted(sizes, before + tokens_per_shard - shards[-1].tokens, side="right"))
+                    end = max(end, done + 1)
+                    part = ids[before - done : sizes[end - 1] - end]
+                    shards[-1].add(block[done:end], part, lengths[done:end])
+                    done = end
+                bar.update(len(block))
+        finally:
+            for shard in shards[-1:]:
+                shard.close()
+    require(shards, "index: the corpus holds no document")
     width = 2 if len(coder) <= 65_534 else 4
-    separator = (1 << 8 * width) - 1
-    starts = np.concatenate([[0], np.cumsum(lengths[:-1] + 1)])
-    tokens = np.full(len(ids) + len(lengths), separator, WIDTHS[width])
-    inside = np.ones(len(tokens), bool)
-    inside[starts] = False
-    tokens[inside] = ids
-    tokens.tofile(out / "tokenized.0")
-    (starts * width).astype("<u8").tofile(out / "offset.0")
-    counts = np.bincount(ids, minlength=len(coder))
-    unigram = [f"{i} {c}\n" for i, c in enumerate(counts.tolist()) if c]
-    (out / "unigram.0").write_text("".join([*unigram, f"{separator} {len(lengths)}\n"]))
+    used = [write_shard(out, number, *shard.read(), width) for number, shard in enumerate(shards)]
     coder.save(out)
-    used = np.flatnonzero(counts)
-    rank = np.zeros(len(coder), np.int32)
-    rank[used[np.argsort(_swapped(used, width))]] = np.arange(len(used), dtype=np.int32)
-    symbols = np.full(len(tokens), len(used), np.int32)  # the separator's bytes are above all others
-    symbols[inside] = rank[ids]
-    order = suffix_array.build(symbols, len(used) + 1)
-    pointer = _pointer_width(tokens.nbytes)
-    with (out / "table.0").open("wb") as table:
-        for begin in range(0, len(order), 1 << 22):
-            places = (order[begin : begin + (1 << 22)].astype("<u8") * width).view(np.uint8).reshape(-1, 8)
-            table.write(places[:, :pointer].tobytes())
-    about = {
-        "tokenizer": coder.name, "width": width, "vocabulary": len(used), "source": getattr(texts, "source", "texts")
-    }  # fmt: skip
-    (out / "index.json").write_text(json.dumps(about))
+    vocabulary = len(np.unique(np.concatenate(used)))
+    about = {"tokenizer": coder.name, "width": width, "vocabulary": vocabulary}
+    (out / "index.json").write_text(json.dumps({**about, "source": getattr(texts, "source", "texts")}))
 
 
-def _swapped(ids: np.ndarray, width: int) -> np.ndarray:
-    """Token ids as the numbers their bytes would be read as in the order in which they stand: the index's order."""
-    return ids.astype(WIDTHS[width]).byteswap().astype(np.int64) if width > 1 else ids.astype(np.int64)
+class _Draft:
+    """A shard as it is read: its metadata, and token ids of four bytes, since the number of words is not known yet."""
+
+    def __init__(self, out: Path, number: int):
+        self.ids, self.lengths = out / f"ids.{number}", out / f"lengths.{number}"
+        self.tokens, self._at = 0, 0
+        paths = out / f"metadata.{number}", out / f"metaoff.{number}", self.ids, self.lengths
+        self._open = ExitStack()
+        self._files: list[BinaryIO] = [self._open.enter_context(path.open("wb")) for path in paths]
+
+    def full(self, more: int, most: int) -> bool:
+        return self.tokens > 0 and self.tokens + more > most
+
+    def add(self, texts: Sequence[str], ids: np.ndarray, lengths: np.ndarray) -> None:
+        metadata, metaoff, own_ids, own_lengths = self._files
+        lines = [json.dumps({"text": text}).encode() + b"\n" for text in texts]
+        ends = self._at + np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)))
+        metaoff.write(np.concatenate([[self._at], ends[:-1]]).astype("<u8").tobytes())
+        metadata.write(b"".join(lines))
+        own_ids.write(ids.astype(np.int32, copy=False).tobytes())
+        own_lengths.write(lengths.astype(np.int64, copy=False).tobytes())
+        self._at = int(ends[-1])
+        self.tokens += len(ids) + len(lengths)
+        require(self.tokens < 1 << 31, "index: a document of more than 2^31 tokens; cut it into smaller ones")
+
+    def close(self) -> None:
+        self._open.close()
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids and lengths of the documents, whose files are removed."""
+        found = np.fromfile(self.ids, np.int32), np.fromfile(self.lengths, np.int64)
+        self.ids.unlink()
+        self.lengths.unlink()
+        return found
 
 
-def _pointer_width(size: int) -> int:
-    return max(1, ((size - 1).bit_length() + 7) // 8)  # = ceil(log2(size) / 8)
-
-
-class _Shard(NamedTuple):
-    tokens: np.ndarray
-    table: np.ndarray
-    offsets: np.ndarray
-    width: int
-
-
-def _shard(file: Path) -> _Shard:
-    """Map the three files of a shard, after checking that they fit each other."""
-    where, number, size = f"index {file.parent}", file.suffix[1:], file.stat().st_size
-    table, offset = (file.with_name(f"{name}.{number}") for name in ("table", "offset"))
-    for path in (table, offset):
-        require(path.exists(), f"{where}: no {path.name} in it; build it again")
-    pointer, entries = _pointer_width(size), table.stat().st_size
-    widths = [w for w in WIDTHS if size and size % w == 0 and size // w * pointer == entries]
-    require(widths, f"{where}: {entries} bytes of {table.name} do not fit {size} of {file.name}; build it again")
-    width, bytes_ = widths[0], offset.stat().st_size
-    require(bytes_ and bytes_ % 8 == 0, f"{where}: {offset.name} has {bytes_} bytes, no multiple of 8; build it again")
-    # Arrays of numpy's own class over the maps: the compiled code knows no other.
-    tokens, offsets = np.asarray(np.memmap(file, WIDTHS[width], "r")), np.asarray(np.memmap(offset, "<i8", "r"))
-    some = offsets[np.linspace(0, len(offsets) - 1, min(_SAMPLE, len(offsets))).astype(np.int64)]
-    fit = some[0] == 0 and np.all(np.diff(some) > 0) and some[-1] < size and not np.any(some % width)
-    fit = fit and np.all(tokens[some // width] == (1 << 8 * width) - 1)
-    require(fit, f"{where}: {offset.name} does not point at the document separators of {file.name}; build it again")
-    return _Shard(tokens, np.asarray(np.memmap(table, np.uint8, "r")).reshape(-1, pointer), offsets, width)
-
-
-def _first_places(tokens: np.ndarray, width: int) -> np.ndarray:
-    """For each token id, the first rank and last + 1 of the suffixes that begin with it [ids, 2]; none if too large."""
-    if len(tokens) > _DENSE:
-        return np.zeros((0, 2), np.int64)
-    separator, counts = (1 << 8 * width) - 1, np.zeros(0, np.int64)
-    for begin in range(0, len(tokens), 1 << 22):
-        part = tokens[begin : begin + (1 << 22)]
-        part = np.bincount(part[part != separator])
-        counts, part = (np.pad(c, (0, max(len(counts), len(part)) - len(c))) for c in (counts, part))
-        counts += part
-    order = np.argsort(_swapped(np.arange(len(counts)), width))
-    ends = np.empty(len(counts), np.int64)
-    ends[order] = np.cumsum(counts[order])
-    return np.stack([ends - counts, ends], axis=1)
-
-
-class _Words:
-    """Tokens are words; ``vocabulary.txt`` holds one a line, in the order of their numbers."""
-
-    name = "words"
-
-    def __init__(self, folder: Path | None = None):
-        text = "" if folder is None else (folder / "vocabulary.txt").read_text("utf-8", "surrogatepass")
-        listed = text.split("\n")[:-1]
-        self.vocabulary = Vocabulary(listed)
-        require(len(self.vocabulary) == len(listed), f"{folder}/vocabulary.txt: a line is not one word, or repeats one")
-
-    def __len__(self) -> int:
-        return len(self.vocabulary)
-
-    def encode(self, texts: Sequence[str], grow: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        return self.vocabulary.encode(texts, grow)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        listed = self.vocabulary.words()
-        return " ".join(listed[i] for i in ids)
-
-    def save(self, folder: Path) -> None:
-        (folder / "vocabulary.txt").write_text("".join(f"{w}\n" for w in self.vocabulary.words()), "utf-8")
-
-
-class _Pieces:
-    """Tokens are those of a Hugging Face tokenizer file; an asked n-gram is encoded as it stands after a space."""
-
-    name = "pieces"
-
-    def __init__(self, path: str | Path):
-        from tokenizers import Tokenizer
-
-        require(Path(path).is_file(), f"tokenizer {path}: no such file")
-        self.tokenizer = Tokenizer.from_file(str(path))
-
-    def __len__(self) -> int:
-        return self.tokenizer.get_vocab_size()
-
-    def encode(self, texts: Sequence[str], grow: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        if not grow:
-            texts = [" " + text.strip() for text in texts]
-        pieces = [e.ids for e in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-        return np.array([i for p in pieces for i in p], np.int32), np.array([len(p) for p in pieces], np.int64)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self.tokenizer.decode([int(i) for i in ids])
-
-    def save(self, folder: Path) -> None:
-        self.tokenizer.save(str(folder / "tokenizer.json"))
-
-
-def _split(text: Sequence[str] | str) -> list[str]:
-    return [text[w.start : w.end] for w in word_spans(text)] if isinstance(text, str) else list(text)
+def _split(texts: Sequence[Sequence[str] | str]) -> Sequence[Sequence[str]]:
+    """Texts as lists of their words, as they stand in them."""
+    if not any(issubclass(kind, str) for kind in set(map(type, texts))):
+        return texts
+    return [[t[w.start : w.end] for w in word_spans(t)] if isinstance(t, str) else t for t in texts]
 
 
 class Index:
@@ -239,48 +169,58 @@ class Index:
 
     def __init__(self, path: str | Path, tokenizer: str | Path | None = None, unit: str = "documents"):
         self.path, self.unit = Path(path), check_unit(unit)
-        require(self.path.is_dir(), f"index {self.path}: no such folder")
-        files = sorted(self.path.glob("tokenized.*"), key=lambda p: int(p.suffix[1:]))
-        require(files, f"index {self.path}: no tokenized.0 in it; build one with `taskgram index`")
-        shards = [_shard(file) for file in files]
-        self.width = shards[0].width
-        require(all(s.width == self.width for s in shards), f"index {self.path}: shards of different token widths")
-        self._tokens, self._tables = tuple(s.tokens for s in shards), tuple(s.table for s in shards)
-        self._offsets = tuple(s.offsets for s in shards)
-        for s, (tokens, table) in enumerate(zip(self._tokens, self._tables, strict=True)):
-            broken = suffix_array.disorder(tokens, table, self.width, _SAMPLE)
-            require(broken < 0, f"index {self.path}: table.{s} is not in order at rank {broken}; build it again")
-        about = self.path / "index.json"
-        self.about = json.loads(about.read_text()) if about.exists() else {}
-        if tokenizer is not None or (self.path / "tokenizer.json").exists():
-            self._coder = _Pieces(tokenizer or self.path / "tokenizer.json")
+        self._shards = open_shards(self.path)
+        self.width = self._shards[0].width
+        self.about = self._read_about()
+        own = self.path / "tokenizer.json"
+        if tokenizer is not None or own.exists():
+            wrong = tokenizer is not None and self.about.get("tokenizer") == "words"
+            require(not wrong, f"index {self.path}: its tokens are whole words; leave out the tokenizer {tokenizer}")
+            self._coder = Pieces(tokenizer or own)
         else:
-            require(
-                (self.path / "vocabulary.txt").exists(),
-                f"index {self.path}: no vocabulary.txt in it; name the tokenizer file its tokens are of",
-            )
-            self._coder = _Words(self.path)
-        self.exact = isinstance(self._coder, _Words)
+            listed = (self.path / "vocabulary.txt").exists()
+            require(listed, f"index {self.path}: no vocabulary.txt in it; name the tokenizer file its tokens are of")
+            self._coder = Words(self.path)
+        largest, known = max(shard.largest for shard in self._shards), len(self._coder)
+        what = "vocabulary.txt" if isinstance(self._coder, Words) else f"the tokenizer {tokenizer or own.name}"
+        require(largest < known, f"index {self.path}: token {largest} in it, but {known} in {what}; it is another's")
+        self.exact = isinstance(self._coder, Words)
         self.source = f"{self.about.get('source', self.path.name)}, index"
-        self.documents = sum(map(len, self._offsets))
-        self.tokens = sum(map(len, self._tokens)) - self.documents
-        self.vocabulary = self.about.get("vocabulary", len(self._coder))
-        self._first = tuple(_first_places(t, self.width) for t in self._tokens)
+        self.documents = sum(len(shard.offsets) for shard in self._shards)
+        self.tokens = sum(len(shard.tokens) for shard in self._shards) - self.documents
+        self.vocabulary = self.about.get("vocabulary", known)
+
+    def _read_about(self) -> dict:
+        path = self.path / "index.json"
+        try:
+            about = json.loads(path.read_text("utf-8")) if path.exists() else {}
+            fit = isinstance(about, dict) and isinstance(about.get("vocabulary", 0), int)
+        except (ValueError, OSError, RecursionError):
+            fit = False
+        require(fit, f"{path}: not what `taskgram index` has written; build the index again")
+        return about
 
     def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False) -> Counts:
         """C(s) of the n-grams and C((s^x, s^y)) of the pairs; see :class:`~taskgram_utils.counting.base.Counts`."""
+        ngrams = ngrams if isinstance(ngrams, list) else as_ngrams(ngrams)
+        pairs, by_rank = as_pairs(pairs), self.unit == "occurrences" and not halves
+        if by_rank and not pairs:  # the counts are the sizes of the ranges: repeated n-grams do no harm
+            _, (low, high) = self._ranges(ngrams)
+            return Counts((high - low).sum(axis=0), np.zeros(0, np.int64))
         distinct, at, pair_at = numbered(ngrams, pairs)
-        ranges = self._ranges(distinct)
-        half = half_of(np.arange(self.documents)) if halves else np.zeros(self.documents, np.int8)
-        single = np.stack([(ranges[1] - ranges[0]).sum(axis=1), np.zeros(len(distinct), np.int64)])
-        by_document = self.unit == "documents" or halves
-        needed = np.arange(len(distinct)) if by_document else np.unique(pair_at)
-        pointers, documents, occurrences = self._postings(ranges[:, needed])
-        if by_document:
-            weights = np.ones_like(occurrences) if self.unit == "documents" else occurrences
-            single = suffix_array.weigh(pointers, documents, weights, half)
-        a, b = np.searchsorted(needed, pair_at).T
-        joint = suffix_array.intersect(pointers, documents, a, b, half)
+        queries, (low, high) = self._ranges(distinct)
+        alone = int(at.max(initial=-1)) + 1  # the single n-grams come first
+        single, joint = np.zeros((2, alone), np.int64), np.zeros((2, len(pairs)), np.int64)
+        for s, reader in enumerate(self._readers):
+            ours = low[s, :alone], high[s, :alone]
+            if by_rank:
+                single[0] += ours[1] - ours[0]
+            elif self.unit == "documents":
+                single += postings.document_counts(reader, *ours, halves)
+            else:
+                single += postings.occurrence_counts(reader, *ours)
+            if len(pairs):
+                joint += postings.pair_counts(reader, low[s], high[s], *pair_at.T, halves, queries)
         return Counts(with_total(single[:, at], halves), with_total(joint, halves))
 
     def count(self, ngrams: Sequence[str]) -> np.ndarray:
@@ -293,24 +233,26 @@ class Index:
 
     def pair_matrix(self, xs: Sequence[str], ys: Sequence[str]) -> np.ndarray:
         """C((s^x, s^y)) of every x with every y: int64 [len(xs), len(ys)]."""
-        # In the order of the documents on both sides: one stream through y for each x.
-        x, y = self._incidence(xs).tocsr(), self._incidence(ys)
-        return suffix_array.product(x.indptr, x.indices, y.indptr, y.indices, len(ys))
-
-    def _incidence(self, ngrams: Sequence[str]) -> csc_array:
-        """Which n-gram is in which document, [k, documents]."""
-        pointers, documents, _ = self._postings(self._ranges(ngrams))
-        shape = len(ngrams), self.documents
-        return csr_array((np.ones(len(documents), np.int8), documents, pointers), shape=shape).tocsc()
+        xs, ys = as_ngrams(xs), as_ngrams(ys)
+        _, (low, high) = self._ranges([*xs, *ys])
+        out = np.zeros((len(xs), len(ys)), np.int64)
+        for s, reader in enumerate(self._readers):
+            out += postings.pair_matrix(reader, low[s], high[s], len(xs))
+        return out
 
     def documents_with(self, sx: str, sy: str | None = None, k: int = 5) -> list[str]:
         """The first ``k`` documents that hold both n-grams (or ``sx``, where ``sy`` is None).
 
         The document's text where the index keeps it, else its tokens read back (of a word index: words and spaces).
         """
-        pointers, documents, _ = self._postings(self._ranges([sx, sx if sy is None else sy]))
-        both = np.intersect1d(*np.split(documents, pointers[1:2]))
-        return [self._text(d) for d in both[:k].tolist()]
+        _, (low, high) = self._ranges([sx] if sy is None else [sx, sy])
+        out = []
+        for s, reader in enumerate(self._readers):
+            for found in postings.shared_documents(reader, low[s], high[s]):
+                out += [self._text(s, d) for d in found[: k - len(out)].tolist()]
+                if len(out) >= k:
+                    return out
+        return out
 
     def infinigram(self, contexts: Sequence[Sequence[str] | str], targets: Sequence[Sequence[str] | str]) -> Infinigram:
         """∞-gram probabilities of every word of ``targets[i]`` after ``contexts[i]`` and the target words before it.
@@ -319,72 +261,55 @@ class Index:
         that occurs (Liu et al. 2024, infini-gram). Where t never follows it, c' is shortened token by token, each step
         times .4, and the probability is never below 1 / (N + V), N the tokens and V the vocabulary of the corpus.
         """
-        contexts, targets = ([_split(text) for text in side] for side in (contexts, targets))
+        contexts, targets = (_split(list(side)) for side in (contexts, targets))
         require(len(contexts) == len(targets), "infinigram: as many contexts as targets are needed")
-        flat = [word for c, t in zip(contexts, targets, strict=True) for word in (*c, *t)]
-        pieces = [self._coder.encode(block) for block in blocks(flat)]
-        ids = np.concatenate([p[0] for p in pieces]) if pieces else np.zeros(0, np.int32)
-        sizes = np.concatenate([p[1] for p in pieces]) if pieces else np.zeros(0, np.int64)
+        texts = list(chain.from_iterable(zip(contexts, targets, strict=True)))
+        ids, sizes = self._coder.encode_each(texts)
         if not sizes.all():
+            flat = list(chain.from_iterable(texts))
             raise InputError(f"infinigram: {flat[int(np.argmin(sizes))]!r} holds no word")
         place = np.concatenate([[0], np.cumsum(sizes)])
-        before, words = (np.array([len(text) for text in side], np.int64) for side in (contexts, targets))
+        before, words = (np.fromiter(map(len, side), np.int64, len(side)) for side in (contexts, targets))
         ends = np.cumsum(before + words)
         target = np.arange(words.sum()) + np.repeat(ends - np.cumsum(words), words)
-        logp, zero, suffix = suffix_array.infinigram(
-            self._tokens, self._tables, self._first, self.width, self._keys(ids), place[ends - words - before],
-            place[ends - words], place[ends], self.tokens, BACKOFF, 1 / (self.tokens + self.vocabulary),
+        logp, zero, suffix = suffix_search.infinigram(
+            self._shards, self._keys(ids), place[ends - words - before], place[ends - words], place[ends],
+            self.tokens, BACKOFF, 1 / max(1, self.tokens + self.vocabulary),
         )  # fmt: skip
-        sums = (np.add.reduceat(a, place[:-1])[target] if len(ids) else a for a in (logp, logp * (1 - zero), zero))
-        return Infinigram(*sums, suffix[place[target]], sizes[target], words)
+        each, begins = (logp, logp * (1 - zero), zero), place[target]
+        if len(ids) > len(sizes):
+            each, begins = [np.add.reduceat(a, place[:-1]) for a in each], target
+        return Infinigram(*(a[begins] for a in each), suffix[place[target]], sizes[target], words)
 
     def _keys(self, ids: np.ndarray) -> np.ndarray:
         """Token ids in the order of the index; an unknown word stays negative and is found nowhere."""
-        return np.where(ids == UNKNOWN, UNKNOWN, _swapped(ids, self.width))
+        return np.where(ids == UNKNOWN, UNKNOWN, swapped(ids, self.width))
 
-    def _ranges(self, ngrams: Sequence[str]) -> np.ndarray:
-        """Where the suffixes that begin with each n-gram stand: first and last + 1 rank, [2, k, shards]."""
-        if self.exact:
-            ids, sizes = encode_ngrams(ngrams, self._coder.vocabulary, grow=False)
-        else:
-            encode_ngrams(ngrams, Vocabulary(), grow=True)  # for its refusal of what holds no word
-            ids, sizes = self._coder.encode(ngrams)
+    def _ranges(self, ngrams: Sequence[str]) -> tuple[Queries, np.ndarray]:
+        """The n-grams' tokens, and where the suffixes that begin with each stand: first and last + 1 rank,
+        [2, shards, k]."""
+        ids, sizes = self._coder.encode_ngrams(ngrams)
         ends = np.cumsum(sizes)
-        return suffix_array.search(
-            self._tokens, self._tables, self._first, self.width, self._keys(ids), ends - sizes, ends
-        )
-
-    def _postings(self, ranges: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For k n-grams, where their documents begin and end in the second array [k + 1], the documents, and how often
-        the n-gram occurs in each."""
-        before = np.cumsum([0, *map(len, self._offsets)])
-        hints, shifts = self._hints
-        ranges = np.ascontiguousarray(ranges)
-        return suffix_array.postings(self._tables, self._offsets, hints, shifts, before, ranges, self.width)
+        queries = Queries(ids, ends - sizes, ends)
+        return queries, suffix_search.search(self._shards, self._keys(ids), queries.begins, ends)
 
     @cached_property
-    def _hints(self) -> tuple[tuple[np.ndarray, ...], tuple[int, ...]]:
-        """For every 2^shift tokens of a shard, about as many as a document has, the document of the first."""
-        shifts = tuple(len(t) // len(o) for t, o in zip(self._tokens, self._offsets, strict=True))
-        shifts = tuple(max(0, size.bit_length() - 1) for size in shifts)
-        hints = tuple(
-            (np.searchsorted(o, np.arange(0, len(t), 1 << k) * self.width, side="right") - 1).astype(np.int32)
-            for t, o, k in zip(self._tokens, self._offsets, shifts, strict=True)
-        )
-        return hints, shifts
+    def _readers(self) -> list[Reader]:
+        before = np.cumsum([0, *(len(shard.offsets) for shard in self._shards)]).tolist()
+        return [Reader(shard, *hints(shard), first) for shard, first in zip(self._shards, before[:-1], strict=True)]
 
-    def _text(self, document: int) -> str:
-        shard = 0
-        while document >= len(self._offsets[shard]):
-            document -= len(self._offsets[shard])
-            shard += 1
-        places = self.path / f"metaoff.{shard}"
-        if places.exists():
-            with (self.path / f"metadata.{shard}").open("rb") as f:
-                f.seek(int(np.memmap(places, "<u8", "r")[document]))
+    def _text(self, s: int, document: int) -> str:
+        """The text of a document of shard ``s``."""
+        shard, kept = self._shards[s], {}
+        try:
+            place = int(np.memmap(self.path / f"metaoff.{s}", "<u8", "r")[document])
+            with (self.path / f"metadata.{s}").open("rb") as f:
+                f.seek(place)
                 kept = json.loads(f.readline())
-            if "text" in kept:
-                return kept["text"]
-        begin = self._offsets[shard][document] // self.width + 1
-        rest = self._offsets[shard][document + 1 :][:1] // self.width
-        return self._coder.decode(self._tokens[shard][begin : rest[0] if len(rest) else None].tolist())
+        except (OSError, ValueError, IndexError):  # an index needs none of these files
+            pass
+        if isinstance(kept, dict) and isinstance(kept.get("text"), str):
+            return kept["text"]
+        begin = shard.offsets[document] // self.width + 1
+        end = shard.offsets[document + 1] // self.width if document + 1 < len(shard.offsets) else None
+        return self._coder.decode(shard.tokens[begin:end].tolist())

@@ -1,6 +1,7 @@
 """The index against counting by hand, against the scan, and against the engine whose format it is."""
 
 import json
+import resource
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting import index as index_module
+from taskgram_utils.counting import shards
+from taskgram_utils.counting.base import half_of
 from taskgram_utils.counting.index import BACKOFF, Index, build_index
 from taskgram_utils.counting.scan import scan
 from taskgram_utils.errors import InputError
@@ -19,7 +21,8 @@ from taskgram_utils.ngrams import ngrams as ngrams_of
 from taskgram_utils.ngrams import words
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
-WORDS = st.sampled_from(["a", "b", "A", "c", "Don't", "ΟΣ", "é", "1,0", "…", "x-y"])
+MARKED = ["é", "e\u0301", "b\u0307\u0323", "ΟΣ", "漢"]
+WORDS = st.sampled_from(["a", "b", "A", "c", "Don't", "1,0", "3.5", "…", "x-y", *MARKED])
 TEXTS = st.lists(st.lists(WORDS, max_size=12).map(" ".join), min_size=1, max_size=10)
 NGRAMS = st.lists(st.one_of(WORDS, st.just("new")), min_size=1, max_size=5).map(" ".join).filter(lambda s: words(s))
 
@@ -40,19 +43,49 @@ def asked_of(texts, seed=0, count=300):
     return out
 
 
+def counted_by_hand(texts, singles, pairs, unit, half):
+    numbers = np.flatnonzero((half_of(np.arange(len(texts))) == half) | (half is None))
+    documents = [words(texts[k]) for k in numbers]
+
+    def hits(ngram):
+        sought = words(ngram)
+        n = len(sought)
+        return np.array([sum(d[i : i + n] == sought for i in range(len(d) - n + 1)) for d in documents], np.int64)
+
+    found = {s: hits(s) for s in {*singles, *(s for pair in pairs for s in pair)}}
+    single = [int((found[s] > 0).sum() if unit == "documents" else found[s].sum()) for s in singles]
+    return single, [int(((found[x] > 0) & (found[y] > 0)).sum()) for x, y in pairs]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(texts=TEXTS, singles=st.lists(NGRAMS, max_size=10), pairs=st.lists(st.tuples(NGRAMS, NGRAMS), max_size=10))
-def test_equals_the_scan(tmp_path, texts, singles, pairs):
+@given(
+    texts=TEXTS, singles=st.lists(NGRAMS, max_size=10), pairs=st.lists(st.tuples(NGRAMS, NGRAMS), max_size=10),
+    tokens_per_shard=st.sampled_from([1, 9, 30, 1 << 30]),
+)  # fmt: skip
+def test_equals_counting_by_hand(tmp_path, texts, singles, pairs, tokens_per_shard):
     shutil.rmtree(tmp_path / "i", ignore_errors=True)
-    index = build_index(texts, tmp_path / "i", progress=False)
+    index = build_index(texts, tmp_path / "i", progress=False, tokens_per_shard=tokens_per_shard)
+    pairs += [(f"{x} {y}", y) for x, y in pairs[:3]]  # one within the other
     for unit in ("documents", "occurrences"):
         index.unit = unit
-        for halves in (False, True):
-            by_scan = scan(texts, singles, pairs, unit, halves, progress=False)
-            found = index.counts(singles, pairs, halves)
-            assert np.array_equal(found.ngrams, by_scan.found.ngrams)
-            assert np.array_equal(found.pairs, by_scan.found.pairs)
-    assert (index.documents, index.tokens) == (by_scan.documents, by_scan.tokens)
+        by_half = index.counts(singles, pairs, halves=True)
+        for row, half in enumerate((None, 0, 1)):
+            single, joint = counted_by_hand(texts, singles, pairs, unit, half)
+            assert by_half.ngrams[row].tolist() == single
+            assert by_half.pairs[row].tolist() == joint
+            if half is None:
+                assert index.count(singles).tolist() == single
+                assert index.pair_counts(pairs).tolist() == joint
+                assert index.counts(singles, pairs).pairs.tolist() == joint
+    xs, ys = ([pair[side] for pair in pairs] for side in (0, 1))
+    assert index.pair_matrix(xs, ys).diagonal().tolist() == joint_of(texts, pairs)
+    assert (index.documents, index.tokens) == (len(texts), sum(len(words(t)) for t in texts))
+    for x, y in pairs[:3]:
+        assert len(index.documents_with(x, y, len(texts))) == joint_of(texts, [(x, y)])[0]
+
+
+def joint_of(texts, pairs):
+    return counted_by_hand(texts, [], pairs, "documents", None)[1]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +109,20 @@ def test_matrix_and_documents(index, texts):
     assert index.documents_with(x, y, 10_000) == holding
     assert index.documents_with("nowhere", "w0") == []
     assert [" ".join(words(t)) for t in texts if " w7 " in f" {t} "][:2] == index.documents_with("w7", k=2)
+
+
+def test_ngrams_of_several_lines_and_of_no_text(index, texts):
+    lines, plain = ["w0\nw1", "w2", "w0\r\n w2\n"], ["w0 w1", "w2", "w0 w2"]
+    assert np.array_equal(index.count(lines), index.count(plain))
+    assert index.count([]).shape == (0,)
+    found = index.infinigram([["w1\nw2"], []], [["w0\nw1", "w2"], ["w3"]])
+    assert found.tokens.tolist() == [2, 1, 1] and found.words.tolist() == [2, 1]
+    assert found.suffix[2] == 0
+    for ngrams, what in ((["w0", 3], "n-gram 2: 3 is not text"), (["w0", "w1", "\n"], "n-gram 3: .* holds no word")):
+        with pytest.raises(InputError, match=what):
+            index.count(ngrams)
+    with pytest.raises(InputError, match="'…' holds no word"):
+        index.infinigram([["w1", "w2"]], [["w0", "…"]])
 
 
 def test_documents_come_back_as_they_were_written_or_else_as_words(tmp_path):
@@ -167,61 +214,28 @@ def test_a_vocabulary_above_two_bytes_takes_four(tmp_path):
     assert engine_of(index.path, 4).count([3, 4])["count"] == index.count(["v3 v4"])[0] == 1
 
 
-def test_several_shards_count_as_one(tmp_path, texts):
-    several = [build_index(texts[a:b], tmp_path / str(a), progress=False) for a, b in ((0, 700), (700, 2_000))]
-    joint = tmp_path / "joint"
-    shutil.copytree(several[0].path, joint)
-    # The second shard's numbers are rewritten to the first one's by building it from a text with the same beginning.
-    head = " ".join(several[0]._coder.vocabulary.words())
-    build_index([head, *texts[700:]], tmp_path / "second", progress=False)
-    for name in ("tokenized", "table", "offset", "metadata", "metaoff"):
-        shutil.copy(tmp_path / "second" / f"{name}.0", joint / f"{name}.1")
-    index, all_texts = Index(joint), [*texts[:700], head, *texts[700:]]
-    asked = asked_of(texts, 3)
+def test_several_shards_count_as_one(tmp_path, texts, index):
+    several = build_index(texts, tmp_path / "i", progress=False, tokens_per_shard=9_000)
+    assert len(several._shards) == len(list(several.path.glob("table.*"))) > 2
+    asked = [*asked_of(texts, 3), "nowhere"]
     pairs = list(pairwise(asked))
-    by_scan = scan(all_texts, asked, pairs, halves=True, progress=False)
-    found = index.counts(asked, pairs, halves=True)
-    assert np.array_equal(found.ngrams, by_scan.found.ngrams)
-    assert np.array_equal(found.pairs, by_scan.found.pairs)
-    assert index.documents_with("w9", k=9_999) == [t for t in all_texts if "w9" in t.split()]
-    whole = build_index(all_texts, tmp_path / "whole", progress=False)
+    for halves in (False, True):
+        for found, whole in zip(several.counts(asked, pairs, halves), index.counts(asked, pairs, halves), strict=True):
+            assert np.array_equal(found, whole)
+    assert np.array_equal(several.pair_matrix(asked[:50], asked), index.pair_matrix(asked[:50], asked))
+    assert several.documents_with("w9", k=9_999) == [t for t in texts if "w9" in t.split()]
     contexts, targets = zip(*((words(t)[:3], words(t)[3:]) for t in texts[690:710]), strict=True)
-    np.testing.assert_allclose(index.infinigram(contexts, targets).logp, whole.infinigram(contexts, targets).logp)
+    for found, whole in zip(several.infinigram(contexts, targets), index.infinigram(contexts, targets), strict=True):
+        np.testing.assert_allclose(found, whole)
+    assert (several.documents, several.tokens, several.vocabulary) == (index.documents, index.tokens, index.vocabulary)
+    with pytest.raises(InputError, match="tokens_per_shard"):
+        build_index(texts, tmp_path / "j", tokens_per_shard=0)
 
 
 def test_large_shards_are_searched_from_the_whole_range(index, texts, monkeypatch):
-    monkeypatch.setattr(index_module, "_DENSE", 10)
+    monkeypatch.setattr(shards, "_DENSE", 10)
     asked = [*asked_of(texts), "nowhere", "w0 nowhere"]
     assert np.array_equal(Index(index.path).count(asked), index.count(asked))
-
-
-def test_what_does_not_fit_is_refused(tmp_path):
-    build_index(["a b c", "c b a"], tmp_path / "good", progress=False)
-
-    def broken(change):
-        shutil.rmtree(tmp_path / "bad", ignore_errors=True)
-        shutil.copytree(tmp_path / "good", tmp_path / "bad")
-        change(tmp_path / "bad")
-        with pytest.raises(InputError) as error:
-            Index(tmp_path / "bad")
-        return str(error.value)
-
-    def rewrite(name, function):
-        return lambda folder: (folder / name).write_bytes(function((folder / name).read_bytes()))
-
-    assert "no table.0" in broken(lambda f: (f / "table.0").unlink())
-    assert "no tokenized.0" in broken(lambda f: (f / "tokenized.0").unlink())
-    assert "do not fit" in broken(rewrite("table.0", lambda b: b[:-1]))
-    assert "do not fit" in broken(rewrite("tokenized.0", lambda b: b + b[:2]))
-    assert "not in order" in broken(rewrite("table.0", lambda b: b[::-1]))
-    assert "separators" in broken(rewrite("offset.0", lambda b: bytes(8) + (2).to_bytes(8, "little")))
-    assert "multiple of 8" in broken(rewrite("offset.0", lambda b: b[:-1]))
-    assert "no vocabulary.txt" in broken(lambda f: (f / "vocabulary.txt").unlink())
-    assert "not one word" in broken(rewrite("vocabulary.txt", lambda b: b"a b\n" + b))
-    with pytest.raises(InputError, match="no such folder"):
-        Index(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="exists"):
-        build_index(["a"], tmp_path / "good")
 
 
 def test_a_failed_build_leaves_nothing(tmp_path):
@@ -229,6 +243,22 @@ def test_a_failed_build_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match="line 2"):
         build_index(Corpus(tmp_path / "c.jsonl"), tmp_path / "i", progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["c.jsonl"]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, texts):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for most in (0, 10_000, 100_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, limit[1]))
+        try:
+            with pytest.raises(InputError, match="not written") as error:
+                build_index(texts, tmp_path / "i", progress=False)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert "\n" not in str(error.value)
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("a")
+    with pytest.raises(InputError, match="not written"):
+        build_index(texts, tmp_path / "file" / "i", progress=False)
 
 
 def test_a_path_the_engine_would_crash_on_is_warned_of(tmp_path):

@@ -5,14 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskgram_utils.counting import suffix_array
+from taskgram_utils.counting import suffix_array, suffix_search
+from taskgram_utils.counting.shards import Shard
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.integers(0, 3), max_size=80))
-def test_sorted_suffixes(symbols):
+@given(st.lists(st.integers(0, 3), max_size=80), st.integers(1, 6), st.sampled_from([4, 70_000]))
+def test_sorted_suffixes(symbols, times, alphabet):
+    """A large alphabet leaves fewer symbols to a word, so that repeats outlast the words."""
+    symbols = symbols * times
     by_hand = sorted(range(len(symbols)), key=lambda i: symbols[i:])
-    assert suffix_array.build(np.array(symbols, np.int64), 4).tolist() == by_hand
+    assert suffix_array.build(np.array(symbols, np.int64), alphabet).tolist() == by_hand
 
 
 @pytest.mark.parametrize("kind", ["random", "one symbol", "copies", "fibonacci"])
@@ -45,8 +48,8 @@ def test_search_finds_all_places_in_byte_order(tokens, at, n, dense):
     if dense:
         ends = [max((r + 1 for r, p in enumerate(places) if tokens[p // 2] == t), default=0) for t in range(401)]
         first = np.array([(e - (tokens == t).sum(), e) for t, e in enumerate(ends)], np.int64)
-    ranges = suffix_array.search((tokens,), (table,), (first,), 2, keys, np.array([0]), np.array([len(keys)]))
-    low, high = ranges[:, 0, 0]
+    shard = Shard(tokens, table, np.zeros(1, np.int64), 2, first, np.zeros(0, np.uint64), 0, 400)
+    low, high = suffix_search.search([shard], keys, np.array([0]), np.array([len(keys)]))[:, 0, 0]
     begins = [data[p : p + 2 * len(asked)] == asked.tobytes() for p in places]
     assert np.flatnonzero(begins).tolist() == list(range(low, high))
 

@@ -1,0 +1,372 @@
+"""Documents of n-grams and what pairs of them share, shard by shard, in a bounded amount of memory.
+
+The documents of an n-gram are a sorted list of numbers within the shard or, where that is shorter, one bit for each
+document of the shard (*dense*): never more than an eighth of a byte for a document. ``low`` and ``high`` are the ranks
+of an n-gram's suffixes. Counts by half are [2, k], all of them in the first row where halves are not asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from taskgram_utils.counting.shards import Shard
+from taskgram_utils.counting.suffix_array import place_of
+from taskgram_utils.counting.threads import chunks, even, spread, weighted
+
+BUDGET = 1 << 30  # bytes of documents held at once; an n-gram's are fetched once for all its pairs where they fit
+# Work, in hits fetched, of reading a document's tokens: to find it, and for a token.
+_READ, _READ_TOKEN = 16, 1 / 8
+
+
+class Queries(NamedTuple):
+    """k n-grams: where each one's token ids begin and end in ``ids``."""
+
+    ids: np.ndarray
+    begins: np.ndarray
+    ends: np.ndarray
+
+
+class Reader(NamedTuple):
+    """What finds the documents of a shard: its arrays, and the document of every 2^shift-th token."""
+
+    shard: Shard
+    hints: np.ndarray
+    shift: int
+    before: int  # documents in the shards before it
+
+    @property
+    def places(self) -> tuple:
+        return self.shard.table, self.shard.offsets, self.hints, self.shift, self.shard.width
+
+    @property
+    def documents(self) -> int:
+        return len(self.shard.offsets)
+
+
+class _Postings(NamedTuple):
+    pool: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    dense: np.ndarray
+
+
+def document_counts(reader: Reader, low: np.ndarray, high: np.ndarray, halves: bool) -> np.ndarray:
+    """Documents of k n-grams, by half: [2, k]."""
+    out, half = np.zeros((2, len(low)), np.int64), _half_bits(reader.before, reader.documents * halves)
+    for a, b in chunks(_bytes(reader, low, high), BUDGET):
+        found = _fetch(reader, low[a:b], high[a:b])
+        own = np.zeros((2, b - a), np.int64)
+        spread(_tally, even(b - a, 256), *found, half, own)
+        out[:, a:b] = own
+    return out
+
+
+def occurrence_counts(reader: Reader, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Occurrences of k n-grams, by half: [2, k]."""
+    out = np.zeros((2, len(low)), np.int64)
+    spread(_occurrences, weighted(high - low + 1), *reader.places, low, high, reader.before, out)
+    return out
+
+
+def pair_counts(reader: Reader, low, high, a, b, halves: bool, queries: Queries) -> np.ndarray:
+    """Documents that hold both n-grams a[m] and b[m], by half: [2, m].
+
+    Pairs stand in the order of their more frequent n-gram, so that its documents are fetched once. Where those are
+    very many, the documents of the rarer one are read instead.
+    """
+    out, sizes = np.zeros((2, len(a)), np.int64), high - low
+    common = np.where(sizes[a] >= sizes[b], a, b)
+    rare = a + b - common
+    order = np.flatnonzero(sizes[rare] > 0)
+    order = order[np.lexsort((rare[order], common[order]))]
+    effort = sizes[rare[order]] * (_READ + _READ_TOKEN * len(reader.shard.tokens) / reader.documents)
+    read = (np.bincount(common[order], effort, len(low)) < sizes)[common[order]]
+    read &= sizes[rare[order]] <= _words(reader)
+    held, half = _bytes(reader, low, high), _half_bits(reader.before, reader.documents * halves)
+    for reading in (False, True):
+        part = order[read == reading]
+        # A partner that is only read takes no room.
+        for begin, end in _batches(rare[part], rare[part] if reading else common[part], held, BUDGET):
+            now = part[begin:end]
+            needed, at = np.unique(np.concatenate([rare[now], common[now][: 0 if reading else None]]), False, True)
+            found = _fetch(reader, low[needed], high[needed])
+            own, at = np.zeros((2, len(now)), np.int64), at.ravel()
+            cuts = even(len(now), 512)
+            if reading:
+                tokens = reader.shard.tokens, reader.shard.offsets, reader.shard.width
+                partner = queries.begins[common[now]], queries.ends[common[now]]
+                spread(_read, cuts, *tokens, *found, at, queries.ids, *partner, half, own)
+            else:
+                spread(_shared, cuts, *found, _words(reader), at[: len(now)], at[len(now) :], half, own)
+            out[:, now] = own
+    return out
+
+
+def pair_matrix(reader: Reader, low: np.ndarray, high: np.ndarray, xs: int) -> np.ndarray:
+    """Documents shared by each of the first ``xs`` n-grams with each of the others: [xs, k - xs]."""
+    out, held = np.zeros((xs, len(low) - xs), np.int64), _bytes(reader, low, high)
+    for a, b in chunks(held[:xs], BUDGET // 3):
+        x = _fetch(reader, low[a:b], high[a:b])
+        for c, d in chunks(held[xs:], BUDGET // 3):
+            y = _fetch(reader, low[xs + c : xs + d], high[xs + c : xs + d])
+            # y's by document, as many documents at once as there is room for.
+            step = max(32, BUDGET // 3 // (4 * (d - c)) // 32 * 32)
+            own = np.zeros((b - a, d - c), np.int64)
+            for begin in range(0, reader.documents, step):
+                end = min(begin + step, reader.documents)
+                turned = _by_document(*y, begin, end)
+                spread(_product, even(b - a, 8), *x, *turned, begin, end, own)
+            out[a:b, c:d] = own
+    return out
+
+
+def shared_documents(reader: Reader, low: np.ndarray, high: np.ndarray) -> Iterator[np.ndarray]:
+    """Documents of the shard that hold all of a few n-grams, in order, a stretch at a time."""
+    if (high <= low).any():
+        return
+    found = _fetch(reader, low, high)
+    for begin in range(0, reader.documents, 1 << 20):
+        end = min(begin + (1 << 20), reader.documents)
+        buffers = [np.empty(end - begin, np.uint32) for _ in low]
+        parts = [buffer[: _documents(*found, k, begin, end, buffer)] for k, buffer in enumerate(buffers)]
+        both = parts[0]
+        for part in parts[1:]:
+            both = np.intersect1d(both, part, assume_unique=True)
+        yield both
+
+
+def _words(reader: Reader) -> int:
+    return (reader.documents + 31) // 32
+
+
+def _bytes(reader: Reader, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return 4 * np.minimum(high - low, _words(reader))
+
+
+def _fetch(reader: Reader, low: np.ndarray, high: np.ndarray) -> _Postings:
+    low, high = np.ascontiguousarray(low), np.ascontiguousarray(high)
+    room = np.minimum(high - low, _words(reader))
+    stops = np.cumsum(room)
+    found = _Postings(np.zeros(stops[-1] if len(stops) else 0, np.uint32), stops - room, stops, high - low > room)
+    spread(_fill, weighted(high - low + 8), *reader.places, low, high, *found)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _batches(rare, common, held, budget):
+    """Stretches of pairs whose n-grams take at most ``budget`` together, or that are one pair."""
+    batch_of = np.full(len(held), -1, np.int64)
+    out, begin, room = [(0, 0)], 0, 0
+    for m in range(len(rare)):
+        more = 0
+        for q in (rare[m], common[m]):
+            if batch_of[q] < begin:
+                more += held[q]
+        if room + more > budget and m > begin:
+            out.append((begin, m))
+            begin, room, more = m, 0, held[rare[m]] + held[common[m]]
+        room += more
+        batch_of[rare[m]] = batch_of[common[m]] = begin
+    if begin < len(rare):
+        out.append((begin, len(rare)))
+    return out[1:]
+
+
+@njit(cache=True, nogil=True)
+def _document(offsets, hints, shift, width, place):
+    at = min(place >> shift, len(hints) - 2)  # a broken table must not lead out of the array
+    d, last = np.int64(hints[at]), np.int64(hints[at + 1])
+    place *= width
+    while last - d > 8:
+        middle = (d + last + 1) >> 1
+        if offsets[middle] <= place:
+            d = middle
+        else:
+            last = middle - 1
+    while d < last and offsets[d + 1] <= place:
+        d += 1
+    return d
+
+
+@njit(cache=True, nogil=True)
+def _fill(table, offsets, hints, shift, width, low, high, pool, starts, stops, dense, first, last):
+    for q in range(first, last):
+        at = starts[q]
+        for rank in range(low[q], high[q]):
+            d = _document(offsets, hints, shift, width, place_of(table, rank, width))
+            if dense[q]:
+                pool[starts[q] + (d >> 5)] |= np.uint32(1) << np.uint32(d & 31)
+            else:
+                pool[at] = d
+                at += 1
+        if not dense[q] and at - starts[q] > 1:
+            pool[starts[q] : at].sort()
+            kept = starts[q] + 1
+            for k in range(kept, at):
+                if pool[k] != pool[kept - 1]:
+                    pool[kept] = pool[k]
+                    kept += 1
+            stops[q] = kept
+
+
+@njit(cache=True, nogil=True)
+def _half(number):
+    """:func:`~taskgram_utils.counting.base.half_of` for one document."""
+    z = np.uint64(number) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.int64((z ^ (z >> np.uint64(31))) & np.uint64(1))
+
+
+@njit(cache=True, nogil=True)
+def _bits(word):
+    """How many bits of a word of 32 are set."""
+    word = word - (word >> np.uint32(1) & np.uint32(0x55555555))
+    word = (word & np.uint32(0x33333333)) + (word >> np.uint32(2) & np.uint32(0x33333333))
+    word = (word + (word >> np.uint32(4))) & np.uint32(0x0F0F0F0F)
+    return np.int64(np.uint32(word * np.uint32(0x01010101)) >> np.uint32(24))
+
+
+@njit(cache=True, nogil=True)
+def _half_bits(before, documents):
+    """The half of each document of a shard as one bit, in words of 32."""
+    out = np.zeros((documents + 31) // 32, np.uint32)
+    for d in range(documents):
+        out[d >> 5] |= np.uint32(_half(before + d)) << np.uint32(d & 31)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _bit(words, d):
+    """Bit ``d`` of words of 32."""
+    return np.int64(words[d >> 5] >> np.uint32(d & 31)) & 1
+
+
+@njit(cache=True, nogil=True)
+def _tally(pool, starts, stops, dense, half, out, first, last):
+    for q in range(first, last):
+        total, second = 0, 0
+        if not dense[q]:
+            total = stops[q] - starts[q]
+            if len(half):
+                for k in range(starts[q], stops[q]):
+                    second += _bit(half, np.int64(pool[k]))
+        else:
+            for k in range(stops[q] - starts[q]):
+                word = pool[starts[q] + k]
+                total += _bits(word)
+                if len(half):
+                    second += _bits(word & half[k])
+        out[0, q], out[1, q] = total - second, second
+
+
+@njit(cache=True, nogil=True)
+def _occurrences(table, offsets, hints, shift, width, low, high, before, out, first, last):
+    for q in range(first, last):
+        for rank in range(low[q], high[q]):
+            d = _document(offsets, hints, shift, width, place_of(table, rank, width))
+            out[_half(before + d), q] += 1
+
+
+@njit(cache=True, nogil=True)
+def _shared(pool, starts, stops, dense, words, rare, common, half, out, first, last):
+    """Count shared documents of pairs in the order of their common n-gram, whose list becomes bits once."""
+    marked, marks = -1, np.zeros(words, np.uint32)
+    for m in range(first, last):
+        r, c = rare[m], common[m]
+        if dense[c]:
+            bits = pool[starts[c] : stops[c]]
+        else:
+            if c != marked:
+                if marked >= 0:
+                    for k in range(starts[marked], stops[marked]):
+                        marks[pool[k] >> np.uint32(5)] = 0
+                for k in range(starts[c], stops[c]):
+                    marks[pool[k] >> np.uint32(5)] |= np.uint32(1) << (pool[k] & np.uint32(31))
+                marked = c
+            bits = marks
+        total, second = 0, 0
+        if not dense[r]:
+            for k in range(starts[r], stops[r]):
+                d = np.int64(pool[k])
+                if _bit(bits, d):
+                    total += 1
+                    if len(half):
+                        second += _bit(half, d)
+        else:
+            for k in range(words):
+                both = pool[starts[r] + k] & bits[k]
+                total += _bits(both)
+                if len(half):
+                    second += _bits(both & half[k])
+        out[0, m], out[1, m] = total - second, second
+
+
+@njit(cache=True, nogil=True)
+def _read(tokens, offsets, width, pool, starts, stops, _, rare, ids, begins, ends, half, out, first, last):
+    """Count the documents of rare n-grams, lists all, that hold the ids of their partners."""
+    for m in range(first, last):
+        size = ends[m] - begins[m]
+        for k in range(starts[rare[m]], stops[rare[m]]):
+            d = np.int64(pool[k])
+            end = offsets[d + 1] // width if d + 1 < len(offsets) else len(tokens)
+            for place in range(offsets[d] // width + 1, end - size + 1):
+                same = 0
+                while same < size and tokens[place + same] == ids[begins[m] + same]:
+                    same += 1
+                if same == size:
+                    out[_bit(half, d) if len(half) else 0, m] += 1
+                    break
+
+
+@njit(cache=True, nogil=True)
+def _documents(pool, starts, stops, dense, q, begin, end, out):
+    """Write the documents of an n-gram from ``begin``, a multiple of 32, to ``end``; returns how many they are."""
+    found = 0
+    if dense[q]:
+        for k in range(begin >> 5, (end + 31) >> 5):
+            word = pool[starts[q] + k]
+            if word != 0:
+                for bit in range(32):
+                    if word >> np.uint32(bit) & np.uint32(1):
+                        out[found] = 32 * k + bit
+                        found += 1
+        return found
+    at = starts[q] + np.searchsorted(pool[starts[q] : stops[q]], begin)
+    while at < stops[q] and pool[at] < end:
+        out[found] = pool[at]
+        at += 1
+        found += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _by_document(pool, starts, stops, dense, begin, end):
+    """The n-grams of each document from ``begin`` to ``end``: where they begin in the second array, and they."""
+    pointers, held = np.zeros(end - begin + 2, np.int64), np.empty(end - begin, np.uint32)
+    for q in range(len(starts)):
+        for k in range(_documents(pool, starts, stops, dense, q, begin, end, held)):
+            pointers[np.int64(held[k]) - begin + 2] += 1
+    for d in range(2, len(pointers)):
+        pointers[d] += pointers[d - 1]
+    numbers = np.empty(pointers[-1], np.int32)
+    for q in range(len(starts)):
+        for k in range(_documents(pool, starts, stops, dense, q, begin, end, held)):
+            d = np.int64(held[k]) - begin + 1
+            numbers[pointers[d]] = q
+            pointers[d] += 1
+    return pointers, numbers
+
+
+@njit(cache=True, nogil=True)
+def _product(pool, starts, stops, dense, pointers, numbers, begin, end, out, first, last):
+    held = np.empty(end - begin, np.uint32)
+    for q in range(first, last):
+        for k in range(_documents(pool, starts, stops, dense, q, begin, end, held)):
+            d = np.int64(held[k]) - begin
+            for at in range(pointers[d], pointers[d + 1]):
+                out[q, numbers[at]] += 1

@@ -1,0 +1,47 @@
+"""Compiled work on all cores: one stretch of it for each thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+from numba import get_num_threads
+
+
+def spread(work: Callable, cuts: Iterable[int], *given) -> None:
+    """Call ``work(*given, a, b)`` for all stretches between successive ``cuts``, on as many threads as numba would use.
+
+    Threads of our own, for compiled code that lets go of the interpreter: numba's would not survive a fork.
+    """
+    stretches = list(pairwise(int(c) for c in cuts))
+    if len(stretches) < 2 or get_num_threads() == 1:
+        for stretch in stretches:
+            work(*given, *stretch)
+        return
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        for done in [pool.submit(work, *given, *stretch) for stretch in stretches]:
+            done.result()
+
+
+def even(size: int, least: int = 1) -> np.ndarray:
+    """Cuts of 0 ... ``size`` into equal stretches, several for each thread, none shorter than ``least``."""
+    parts = max(1, min(4 * get_num_threads(), size // least))
+    return np.linspace(0, size, parts + 1).astype(np.int64)
+
+
+def weighted(weights: np.ndarray) -> np.ndarray:
+    """Cuts of ``weights`` [k] into stretches of about the same sum, several for each thread."""
+    sums = np.cumsum(weights)
+    inner = np.searchsorted(sums, np.linspace(0, sums[-1] if len(sums) else 0, 8 * get_num_threads() + 1)[1:-1])
+    return np.unique([0, *inner, len(weights)])
+
+
+def chunks(weights: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """Stretches of ``weights`` [k] whose sum is at most ``most``, or that hold one entry."""
+    begin, sums = 0, np.concatenate([[0], np.cumsum(weights)])
+    while begin < len(weights):
+        end = max(begin + 1, int(np.searchsorted(sums, sums[begin] + most, side="right")) - 1)
+        yield begin, end
+        begin = end
