@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
@@ -53,6 +54,21 @@ def marked(text: str, ngrams: Iterable[str]) -> str:
         out += [escape(text[at:start]), f"<mark>{escape(text[start:end])}</mark>"]
         at = end
     return "".join([*out, escape(text[at:])]).replace("\n", "<br>")
+
+
+def searched(texts: Iterable[str], ngrams: Sequence[str]) -> pd.DataFrame:
+    """Documents in which string search finds each of k n-grams, as it is written: a row each, in order.
+
+    ``letters``: anywhere, in capitals or not; ``as typed``: as whole words, in the case in which it is written.
+    """
+    whole = [re.compile(rf"(?<!\w){re.escape(ngram)}(?!\w)") for ngram in ngrams]
+    found = np.zeros((len(ngrams), 2), np.int64)
+    for text in texts:
+        small = text.lower()
+        for k, ngram in enumerate(ngrams):
+            if ngram in small:
+                found[k] += 1, ngram in text and whole[k].search(text) is not None
+    return pd.DataFrame(found, columns=["letters", "as typed"])
 
 
 def engine_windowed(index: Index, pairs: Pairs, window: int = 100) -> np.ndarray | None:

@@ -1,0 +1,101 @@
+"""An index of one's own behind the protocol of the public infini-gram web service, on this machine alone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+
+from taskgram_utils.counting.index import Index
+from taskgram_utils.counting.service import LIMITS
+from taskgram_utils.counting.suffix_array import place_of
+
+_MOST = 1 << 20  # bytes of a request
+
+
+@contextmanager
+def serve(index: Index) -> Iterator[str]:
+    """Answer requests about ``index`` at the address that is given, until the context ends.
+
+    For lessons and trials without the internet: an :class:`~taskgram_utils.counting.api.ApiCounter` with this ``url``
+    counts as it does at the public service. The requests are ``count`` and ``find`` of an n-gram and
+    ``get_doc_by_rank``; others, those with AND and OR among them, are refused as the service refuses: by an ``error``.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            size = self.headers.get("Content-Length", "")
+            request = self.rfile.read(int(size)) if size.isdecimal() and int(size) <= _MOST else b""
+            try:
+                status, answer = 200, _answer(index, json.loads(request))
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+                status, answer = 400, {"error": f"not understood: {error}"}
+            text = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _answer(index: Index, request: dict) -> dict:
+    kind, query = request["query_type"], request["query"]
+    if " AND " in query or " OR " in query:
+        return {"error": "AND and OR are not answered here"}
+    if not query.split():
+        all_tokens = {"count": index.tokens, "approx": False, "token_ids": []}
+        return all_tokens if kind == "count" else {"error": "empty query"}
+    (ids, *_), (low, high) = index._ranges([query])
+    low, high = low[:, 0].tolist(), high[:, 0].tolist()
+    total = sum(high) - sum(low)
+    if kind == "count":
+        return {"count": total, "approx": False, "token_ids": ids.tolist()}
+    if kind == "find":
+        return {"cnt": total, "segment_by_shard": [list(segment) for segment in zip(low, high, strict=True)]}
+    if kind == "get_doc_by_rank":
+        return _document(index, ids.tolist(), **{name: int(request[name]) for name in ("s", "rank", "max_disp_len")})
+    return {"error": f"query_type {kind} is not answered here"}
+
+
+def _document(index: Index, ngram: list[int], s: int, rank: int, max_disp_len: int) -> dict:
+    """The document of the suffix at ``rank`` of shard ``s``, cut around it, and where in it the n-gram stands."""
+    shard = index._shards[s]
+    if not 0 <= rank < len(shard.tokens) or not 1 <= max_disp_len <= LIMITS["max_disp_len"]:
+        return {"error": "rank or max_disp_len out of range"}
+    at = int(place_of(shard.table, rank, index.width))
+    number = int(np.searchsorted(shard.offsets, at * index.width, side="right")) - 1
+    begin = int(shard.offsets[number]) // index.width + 1
+    end = int(shard.offsets[number + 1]) // index.width if number + 1 < len(shard.offsets) else len(shard.tokens)
+    shown = shard.tokens[max(begin, at - max_disp_len // 2) : min(end, at + (max_disp_len + 1) // 2)].tolist()
+    spans, last, k = [], 0, 0
+    while k < len(shown):
+        if shown[k : k + len(ngram)] == ngram:
+            spans += [(shown[last:k], None), (shown[k : k + len(ngram)], "0")]
+            last = k = k + len(ngram)
+        else:
+            k += 1
+    space = " " if index.exact else ""  # between words; pieces bring their own
+    spans = [[space + index._coder.decode(part), label] for part, label in [*spans, (shown[last:], None)] if part]
+    before = sum(len(other.offsets) for other in index._shards[:s])
+    lengths = {"doc_len": end - begin, "disp_len": len(shown)}
+    return {"doc_ix": before + number, **lengths, "metadata": "", "token_ids": ngram, "spans": spans}
