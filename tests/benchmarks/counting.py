@@ -77,9 +77,9 @@ def commands(folder: Path, quick: bool) -> Iterator[dict]:
         first = counts if first is None else first
         row["equal"] = float(np.mean(counts == first * (times // GROWTH[0])))
         yield _row("scan: the command", times * size, row)
-    row = _command("index", world, "--out", folder / "index")
+    row = _command("index", folder / f"{GROWTH[1]}", "--out", folder / "index")
     row["disk_megabytes"] = sum(file.stat().st_size for file in (folder / "index").iterdir()) / 1e6
-    yield _row("build: the command", size, row)
+    yield _row("build: the command", GROWTH[1] * size, row)
 
 
 def _command(*arguments: str | Path) -> dict:
