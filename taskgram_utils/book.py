@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import yaml
 from tqdm import tqdm
 
+from taskgram_utils import scale
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.pipeline import OVERRIDES
 from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, same_type, write_text
@@ -330,9 +331,15 @@ def stage(plan: Plan) -> Path:
     shutil.copytree(root / "book", place / "book")
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     write_text(place / "_config.yml", yaml.safe_dump(_addressed(config, root), allow_unicode=True))
-    for name, mark, text in (("api", "<!-- API -->", api_page), ("rerun", "<!-- PARAMETERS -->", parameters_table)):
-        page = place / "book" / f"{name}.md"
-        write_text(page, page.read_text(encoding="utf-8").replace(mark, text()))
+    made = {
+        "<!-- API -->": api_page,
+        "<!-- PARAMETERS -->": parameters_table,
+        "<!-- SCALE -->": lambda: scale.page(root / "results"),
+    }
+    for page in (place / "book").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for mark in made.keys() & set(re.findall(r"(?m)^<!-- [A-Z]+ -->$", text)):
+            write_text(page, text.replace(mark, made[mark]()))
     plan.run.manifest()
     (place / "run").mkdir()
     for path in [plan.run.folder / "manifest.json", *plan.run.folder.glob("figures/*.csv")]:

@@ -115,7 +115,7 @@ def _report_skipped(corpus) -> None:
               "of an index that the infini-gram web service hosts, such as v4_pileval_gpt2.")
 @field_option
 @skip_option
-@click.option("--scheduler", help="scan: address of a Dask scheduler, such as tcp://host:8786.  [default: this machine]")
+@click.option("--scheduler", help="scan: address of a Dask scheduler, such as tcp://host:8786.  [default: none]")
 @click.option("--cache", help="api: file that keeps every answer.  [default: infinigram.sqlite in the user's cache]")
 @click.option("--offline", is_flag=True, help="api: answer from the cache alone.")
 @click.option("--sample", type=click.IntRange(min=1),
