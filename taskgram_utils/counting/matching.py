@@ -286,6 +286,9 @@ def _pairs(hits, stamp, bounds, mark, partner, joint, column, spans):
 def _together(places, size, stamp, mark, partner, joint, column):
     for k in range(size):
         places[1, k] = partner[places[0, k]]
+    both = 0
     for k in range(size):
-        if mark[places[1, k]] == stamp:
-            joint[places[0, k], column] += 1
+        places[0, both] = places[0, k]
+        both += mark[places[1, k]] == stamp
+    for k in range(both):
+        joint[places[0, k], column] += 1
