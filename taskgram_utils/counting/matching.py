@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
-from taskgram_utils.counting.tokens import END, Vocabulary, characters, encode_ngrams, look_up, readable, tokenise
+from taskgram_utils.counting.tokens import (
+    END,
+    Vocabulary,
+    characters,
+    encode_ngrams,
+    look_up,
+    padded,
+    readable,
+    tokenise,
+)
 from taskgram_utils.errors import require
 from taskgram_utils.reading import Block
 
@@ -82,10 +91,11 @@ class Matcher:
             self.flush()
         self.since += most
         block, at, tables = readable(block), np.zeros(2, np.int64), characters()[:3]
+        text = *padded(block.data), block.begins, block.ends
         left = np.zeros(3, np.int64)
         while at[0] < len(block.begins):
             kept = left[0]
-            found = tokenise(*block, at, *tables, self.pieces, self.stops, self.hashes, _ROOM, _LONGEST)
+            found = tokenise(*text, at, *tables, self.pieces, self.stops, self.hashes, _ROOM, _LONGEST)
             look_up(
                 self.pieces, self.stops, self.hashes, found, vocabulary.pool, vocabulary.starts, vocabulary.slots,
                 self.ids[kept:], self.held,

@@ -25,9 +25,9 @@ _IRREGULAR = "İΣ"
 
 @cache
 def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each byte: the lower case of an ASCII letter or digit, or 0. For each code point: its class in the word rule,
-    with ``_MARK`` and ``_HARD``; the UTF-8 bytes of its lower case as one number; its combining class. And the pairs
-    that NFC composes, before or after lower-casing (sorted)."""
+    """For each byte, whether it is an ASCII letter, digit or underscore. For each code point: its class in the word
+    rule, with ``_MARK`` and ``_HARD``; the UTF-8 bytes of its lower case as one number; its combining class. And the
+    pairs that NFC composes, before or after lower-casing (sorted)."""
     points = range(0x110000)
     everything = "".join(map(chr, points))
     lower = re.sub(f"[{_IRREGULAR}]", "-", everything).lower()
@@ -53,9 +53,8 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
     kind[list(second)] |= _MARK
     kind[0x1161:0x1176] |= _HARD  # the parts of Hangul syllables, which are composed by rule
     kind[0x11A8:0x11C3] |= _HARD
-    plain = np.zeros(256, np.uint8)
-    for c in range(128):
-        plain[c] = code[c] if kind[c] in (_LETTER, _DIGIT) else 0
+    plain = np.zeros(256, np.bool_)
+    plain[:128] = np.isin(kind[:128], (_LETTER, _DIGIT))
     return plain, kind, code, combining, np.array(sorted(composed), np.int64)
 
 
@@ -124,7 +123,8 @@ class Vocabulary:
         block = readable(texts if isinstance(texts, Block) else Block.of(texts))
         room = int((block.ends - block.begins).sum()) // 2 + 2 * len(block.begins) + 1
         pieces, stops, hashes = np.empty(room, np.uint64), np.empty(room + 1, np.int32), np.empty(room, np.uint64)
-        found = tokenise(*block, np.zeros(2, np.int64), *characters()[:3], pieces, stops, hashes, room, room)
+        text, at = (*padded(block.data), block.begins, block.ends), np.zeros(2, np.int64)
+        found = tokenise(*text, at, *characters()[:3], pieces, stops, hashes, room, room)
         ids = np.empty(found, np.int32)
         if grow:
             self.pool = _room(self.pool, self.starts[self.size] + stops[found])
@@ -137,7 +137,7 @@ class Vocabulary:
 
     def words(self) -> list[str]:
         """All words, in the order of their numbers."""
-        letters = self.pool[: self.starts[self.size]].astype(">u8").view(np.uint8).reshape(-1, 8)
+        letters = self.pool[: self.starts[self.size]].astype("<u8").view(np.uint8).reshape(-1, 8)
         text = letters[letters > 0].tobytes()
         lengths = np.cumsum(np.concatenate([[0], (letters > 0).sum(axis=1)]))
         bounds = lengths[self.starts[: self.size + 1]].tolist()
@@ -212,21 +212,51 @@ def _hard(places, data, begins, ends, kind, combining, composed):
     return out
 
 
+def padded(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes, and the same eight at a time (uint64), with room to read beyond their end."""
+    eights = np.zeros(len(data) // 8 + 2, np.uint64)
+    single = eights.view(np.uint8)
+    single[: len(data)] = data
+    return single, eights
+
+
 @njit(cache=True, nogil=True)
-def tokenise(data, begins, ends, at, plain, kind, code, pieces, stops, hashes, room, longest):
+def _run(eights, i):
+    """The ASCII letters, digits and underscores at byte ``i`` and after it, at most 8, in lower case and the first of
+    them lowest, and their number."""
+    q, s = i >> np.uintp(3), (i & np.uintp(7)) << np.uintp(3)
+    x = eights[q] >> s | (eights[q + np.uintp(1)] << np.uint64(1)) << (np.uint64(63) - s)
+    high = np.uint64(0x8080808080808080)
+    seven = x & ~high
+    # Added to a byte below 128, so much carries into its highest bit what is not below a bound.
+    small = seven | np.uint64(0x2020202020202020)
+    letter = (small + np.uint64(0x1F1F1F1F1F1F1F1F)) & ~(small + np.uint64(0x0505050505050505))
+    digit = (seven + np.uint64(0x5050505050505050)) & ~(seven + np.uint64(0x4646464646464646))
+    other = (seven ^ np.uint64(0x5F5F5F5F5F5F5F5F)) + np.uint64(0x7F7F7F7F7F7F7F7F)
+    word = (letter | digit | ~other) & ~x & high
+    stop = (word ^ high) & (~(word ^ high) + np.uint64(1))  # the lowest bit of those that are none
+    lower = x | (letter & high) >> np.uint64(2)
+    if stop == 0:
+        return lower, np.uintp(8)
+    stop >>= np.uint64(7)
+    return lower & (stop - np.uint64(1)), np.uintp(stop * np.uint64(0x0001020304050607) >> np.uint64(56))
+
+
+@njit(cache=True, nogil=True)
+def tokenise(data, eights, begins, ends, at, plain, kind, code, pieces, stops, hashes, room, longest):
     """Read words from document ``at[0]``, byte ``at[1]`` on, until ``room`` is used up or the documents end.
 
-    Word w is ``pieces[stops[w]:stops[w + 1]]``, of a longer one its ``longest`` first pieces; one of no piece ends
-    each document. Returns how many there are and sets ``at`` to where to go on. Needs room for ``room`` words and as
-    many pieces, and ``longest`` pieces more.
+    ``data`` and ``eights`` are :func:`padded`. Word w is ``pieces[stops[w]:stops[w + 1]]``, of a longer one its
+    ``longest`` first pieces; one of no piece ends each document. Returns how many there are and sets ``at`` to where to
+    go on. Needs room for ``room`` words and as many pieces, and ``longest`` pieces more.
     """
-    d, one = at[0], np.uintp(1)
+    d, one, eight = at[0], np.uintp(1), np.uintp(8)
     found, used = 0, 0
     stops[0] = 0
     while d < len(begins) and found < room:
         i, end = np.uintp(begins[d] + at[1]), np.uintp(ends[d])
         while i < end:
-            if plain[data[i]] == 0:
+            if not plain[data[i]]:
                 if data[i] < 0x80:
                     i += one
                     continue
@@ -237,13 +267,14 @@ def tokenise(data, begins, ends, at, plain, kind, code, pieces, stops, hashes, r
                     continue
             if found == room or used >= room:
                 break
-            piece, filled, h, first, c = np.uint64(0), 0, np.uint64(0), used, np.uint32(0)
+            piece, filled, h, first, c = np.uint64(0), np.uintp(0), np.uint64(0), used, np.uint32(0)
             while True:  # one word: runs of letters and digits, glued where the rule says so
-                if plain[data[i]] > 0:
-                    while i < end and filled < 8 and plain[data[i]] > 0:
-                        piece = piece << np.uint64(8) | np.uint64(plain[data[i]])
-                        filled += 1
-                        i += one
+                if plain[data[i]]:
+                    run, width = _run(eights, i)
+                    width = min(width, end - i, eight - filled)
+                    piece |= (run & ~np.uint64(0) >> (eight - width << np.uintp(3))) << (filled << np.uintp(3))
+                    filled += width
+                    i += width
                     c = np.uint32(data[i - one])
                 else:
                     c, width = _character(data, i)
@@ -251,18 +282,18 @@ def tokenise(data, begins, ends, at, plain, kind, code, pieces, stops, hashes, r
                     while more > 1 and p >> np.uint64(8 * more - 8) == 0:
                         more -= 1
                     while more > 0:
-                        if filled == 8:
+                        if filled == eight:
                             pieces[used] = piece
                             used += used - first < longest
                             h = _mixed(h, piece)
-                            piece, filled = np.uint64(0), 0
+                            piece, filled = np.uint64(0), np.uintp(0)
                         more -= 1
-                        piece = piece << np.uint64(8) | p >> np.uint64(8 * more) & np.uint64(255)
-                        filled += 1
+                        piece |= (p >> np.uint64(8 * more) & np.uint64(255)) << (filled << np.uintp(3))
+                        filled += one
                     i += width
                 if i == end:
                     break
-                if plain[data[i]] == 0:
+                if not plain[data[i]]:
                     before = kind[c] & 15
                     c, width = _character(data, i)
                     now = kind[c] & 15
@@ -277,11 +308,11 @@ def tokenise(data, begins, ends, at, plain, kind, code, pieces, stops, hashes, r
                         if now != _APOSTROPHE and (now == _DECIMAL) != digits:
                             break
                         i += width
-                if filled == 8:
+                if filled == eight:
                     pieces[used] = piece
                     used += used - first < longest
                     h = _mixed(h, piece)
-                    piece, filled = np.uint64(0), 0
+                    piece, filled = np.uint64(0), np.uintp(0)
             pieces[used] = piece
             used += used - first < longest
             hashes[found] = _mixed(h, piece)
