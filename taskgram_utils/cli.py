@@ -56,6 +56,9 @@ field_option = click.option(
 )
 
 
+tokenizer_option = click.option("--tokenizer", help="index: Hugging Face tokenizer file that a downloaded index is of.")
+
+
 def _checked(out: str) -> str:
     """Refuse a name that cannot be written before the work begins."""
     path = Path(out)
@@ -115,13 +118,14 @@ def _report_skipped(corpus) -> None:
               "of an index that the infini-gram web service hosts, such as v4_pileval_gpt2.")
 @field_option
 @skip_option
+@tokenizer_option
 @click.option("--scheduler", help="scan: address of a Dask scheduler, such as tcp://host:8786.  [default: none]")
 @click.option("--cache", help="api: file that keeps every answer.  [default: infinigram.sqlite in the user's cache]")
 @click.option("--offline", is_flag=True, help="api: answer from the cache alone.")
 @click.option("--sample", type=click.IntRange(min=1),
               help="api: documents fetched for an n-gram; a more frequent one is estimated from them.  [default: 100]")
-def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, text_field, skip_bad, scheduler, cache,
-          offline, sample):  # fmt: skip
+def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, text_field, skip_bad, tokenizer,
+          scheduler, cache, offline, sample):  # fmt: skip
     """Count n-grams and pairs of n-grams in CORPUS: exactly, but for pieces of words and the web service.
 
     What was counted of a large corpus is kept in the folder OUT.partial until all is, so that the same command, given
@@ -135,7 +139,7 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
     }  # fmt: skip
     of_api = {"--cache": cache, "--offline": offline, "--sample": sample}
     only_scan = {"--scheduler": scheduler} if backend == "index" else of_text
-    _fitting(backend, {"scan": only_scan, "api": of_api})
+    _fitting(backend, {"scan": only_scan, "index": {"--tokenizer": tokenizer}, "api": of_api})
     require(pairs or ngrams, "taskgram count needs --pairs FILE or --ngrams FILE")
     asked_pairs = asked = ()
     if pairs:
@@ -146,7 +150,8 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         asked = _ngrams(ngrams)
     require(len(asked_pairs) or len(asked), f"{pairs or ngrams}: no row in it, nothing to count")
     if backend == "index":
-        counter, texts = _index(corpus, document, skip_bad, text_field, unit=unit), None
+        cut = document, skip_bad, text_field
+        counter, texts = _index(corpus, *cut, unit=unit, tokenizer=tokenizer), None
     elif backend == "api":
         from taskgram_utils.counting.api import ApiCounter
 
@@ -300,12 +305,14 @@ def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
 @document_option
 @field_option
 @skip_option
-def index(corpus, out, tokenizer, document, text_field, skip_bad):
+@click.option("--tokens-per-shard", type=click.IntRange(1, (1 << 31) - 1),
+              help="Tokens sorted at a time: fewer take less memory, and more shards are slower to ask.")
+def index(corpus, out, tokenizer, document, text_field, skip_bad, tokens_per_shard):
     """Build an infini-gram index of CORPUS."""
-    from taskgram_utils.counting.index import build_index
+    from taskgram_utils.counting.index import TOKENS_PER_SHARD, build_index
 
     texts = _corpus(corpus, document, skip_bad, text_field)
-    built = build_index(texts, out, tokenizer)
+    built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
     _report_skipped(texts)
     click.echo(f"{out}: {built.documents:,} documents, {built.tokens:,} tokens")
 
@@ -317,14 +324,16 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad):
 @document_option
 @field_option
 @skip_option
-def documents(corpus_or_index, pair, k, document, text_field, skip_bad):
+@tokenizer_option
+def documents(corpus_or_index, pair, k, document, text_field, skip_bad, tokenizer):
     """Show documents that hold both n-grams of a pair, with both marked."""
     from taskgram_utils.counting.scan import ScanCounter
 
     cut = document, skip_bad, text_field
     if _is_index(corpus_or_index):
-        counter = _index(corpus_or_index, *cut)
+        counter = _index(corpus_or_index, *cut, tokenizer=tokenizer)
     else:
+        require(not tokenizer, f"--tokenizer: for an index, and {corpus_or_index} is text")
         counter = ScanCounter(_corpus(corpus_or_index, *cut))
     found = counter.documents_with(*pair, k=k)
     require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}"')

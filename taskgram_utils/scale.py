@@ -29,7 +29,7 @@ class Assumed(NamedTuple):
     answer: float = 0.2  # seconds in which a web service answers
     pairs: int = 1_000_000  # distinct pairs of all tasks, and as many n-grams
     fetched: int = 100  # documents fetched for a pair, at most
-    shard: int = 1 << 31  # tokens of a shard of an index
+    shard: int = 1 << 30  # tokens of a shard of an index, as `taskgram index` makes them
 
 
 PILE = Large("the Pile", 825.18 * 2**30 / 1e6, 210_607_728)  # Gao et al. 2020; documents: infini-gram's own index

@@ -18,13 +18,24 @@ def recorded(name: str) -> pd.DataFrame:
 
 
 def test_every_recorded_table_has_a_note_that_fits_it():
-    assert {p.name for p in RESULTS.glob("*.csv")} == set(NOTE["sha256"])
-    for name, digest in NOTE["sha256"].items():
-        assert hashlib.sha256((RESULTS / name).read_bytes()).hexdigest() == digest, name
-    script = NOTE["command"].split()[1]
-    assert (RESULTS.parent / script).is_file() and re.fullmatch(r"\d{4}-\d\d-\d\d", NOTE["date"])
-    assert {"python", "torch", "numpy"} <= set(NOTE["versions"]) and NOTE["machine"]
+    notes = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in RESULTS.glob("*.json")}
+    assert {p.name for p in RESULTS.glob("*.csv")} == {name for note in notes.values() for name in note["sha256"]}
+    for note in notes.values():
+        for name, digest in note["sha256"].items():
+            assert hashlib.sha256((RESULTS / name).read_bytes()).hexdigest() == digest, name
+        script = note["command"].removeprefix("python ").removeprefix("-m ").split()[0]
+        module = RESULTS.parent / (script.replace(".", "/") + ".py")
+        assert (RESULTS.parent / script).is_file() or module.is_file(), script
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", note["date"]) and note["machine"]
+        assert {"python", "torch", "numpy"} <= set(note["versions"])
     assert (RESULTS / "mem_by_size.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_races_were_run_in_full_and_all_exact_ways_agree():
+    note, table = json.loads((RESULTS / "counting.json").read_text()), pd.read_csv(RESULTS / "counting.csv")
+    assert not note["quick"] and note["rounds"] >= 3
+    exact = table[table["equal"].notna() & ~table["way"].str.contains("count_cnf")]
+    assert (exact["equal"] == 1).all() and {"generated", "textbooks"} <= set(table["corpus"])
 
 
 def test_the_tuned_suite_has_scores_and_no_mem():
