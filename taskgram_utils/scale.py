@@ -29,7 +29,8 @@ class Assumed(NamedTuple):
     answer: float = 0.2  # seconds in which a web service answers
     pairs: int = 1_000_000  # distinct pairs of all tasks, and as many n-grams
     fetched: int = 100  # documents fetched for a pair, at most
-    shard: int = 1 << 30  # tokens of a shard of an index, as `taskgram index` makes them
+    shard: int = 1 << 30  # tokens of a shard of an index, at most
+    core_gigabytes: float = 4.0  # memory of a machine, for each of its cores
 
 
 PILE = Large("the Pile", 825.18 * 2**30 / 1e6, 210_607_728)  # Gao et al. 2020; documents: infini-gram's own index
@@ -100,9 +101,11 @@ def work(measured: Rates, corpus: Large = PILE, assumed: Assumed = ASSUMED) -> p
     for on, cores in (("this machine, 2 cores", 2), ("a server of 64 cores", 64)):
         builders = cores / 2
         hours = corpus.megabytes / (measured.build * builders) / 3600
-        memory = builders * min(assumed.shard, words) * measured.build_bytes / 1e9
+        shard = min(assumed.shard, words, assumed.core_gigabytes * 2 * 1e9 / measured.build_bytes)
+        memory = builders * shard * measured.build_bytes / 1e9
         euros = hours * cores * assumed.core_hour + disk * assumed.gigabyte_month
-        add("index: build, keep a month", on, hours, memory, disk, measured.build * builders / 1e3, euros)
+        way = f"index of {math.ceil(words / shard):,} shards: build, keep a month"
+        add(way, on, hours, memory, disk, measured.build * builders / 1e3, euros)
     seconds = assumed.pairs / measured.singles + assumed.pairs / measured.pairs
     add("index: ask", "this machine, 2 cores", seconds / 3600, None, None, None, seconds / 3600 * 2 * assumed.core_hour)
     for way, requests in (("service: documents", 2 + assumed.fetched), ("service: windows", 1)):
@@ -139,7 +142,8 @@ def page(results: Path) -> str:
         ("a gigabyte on a fast disk, a month", f"{assumed.gigabyte_month:.2f} €"),
         ("an answer of the web service", f"{assumed.answer:g} s, {IN_FLIGHT} at a time"),
         ("documents fetched from the service for a pair", f"up to {assumed.fetched}"),
-        ("tokens of a shard of the index", f"{assumed.shard:,}"),
+        ("tokens of a shard of the index", f"what memory can hold, at most {assumed.shard:,}"),
+        ("memory of a machine, a core", f"{assumed.core_gigabytes:g} GB"),
     ]
     parts = [
         "## What it takes", shown.to_markdown(index=False, disable_numparse=True), "## What was measured", about + ".",

@@ -47,8 +47,9 @@ def test_hours_and_euros_by_hand():
     assert two["hours"] == pytest.approx(1e6 / (50 * 2 * 0.5) / 3600)
     assert two["euros"] == pytest.approx(two["hours"] * 2 * 0.1)
     assert rows.loc[("scan", "a server of 64 cores")]["hours"] == pytest.approx(1e6 / (50 * 64 / 2**6) / 3600)
-    built = rows.loc[("index: build, keep a month", "this machine, 2 cores")]
-    assert built["hours"] == pytest.approx(1e5 / 3600) and built["memory_gb"] == pytest.approx((1 << 30) * 20 / 1e9)
+    # 8 GB for a builder, 20 bytes a word: 4e8 words of 1e11 in a shard.
+    built = rows.loc[("index of 250 shards: build, keep a month", "this machine, 2 cores")]
+    assert built["hours"] == pytest.approx(1e5 / 3600) and built["memory_gb"] == pytest.approx(8)
     assert built["disk_gb"] == pytest.approx((1e11 * 9 + 16_000 + 1e12) / 1e9)
     assert rows.loc[("service: windows", "the web service")]["hours"] == pytest.approx(1e6 * 0.4 / 4 / 3600)
 
