@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -17,6 +20,8 @@ class _Group(click.Group):
 
     def main(self, *args, **extra):
         extra["standalone_mode"] = False
+        with suppress(ValueError):  # of a thread that is not the main one
+            signal.signal(signal.SIGTERM, _stop)
         try:
             sys.exit(super().main(*args, **extra))
         except click.exceptions.NoArgsIsHelpError as error:
@@ -32,8 +37,18 @@ class _Group(click.Group):
         sys.exit(2)
 
 
+def _stop(*_) -> None:
+    """End as Ctrl-C does, so that what is half done is cleared away."""
+    raise KeyboardInterrupt
+
+
 def _complain(message: str) -> None:
-    click.echo(f"taskgram: {' '.join(message.split())}", err=True)
+    click.echo(f"taskgram: {_printable(' '.join(message.split()))}", err=True)
+
+
+def _printable(text: str) -> str:
+    """Text of a file name or a corpus, what is no Unicode in it written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @click.group("taskgram", cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -141,10 +156,11 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
     only_scan = {"--scheduler": scheduler} if backend == "index" else of_text
     _fitting(backend, {"scan": only_scan, "index": {"--tokenizer": tokenizer}, "api": of_api})
     require(pairs or ngrams, "taskgram count needs --pairs FILE or --ngrams FILE")
+    require(pairs or not singles, "--singles: counts the n-grams of --pairs alone, which is not given")
     asked_pairs = asked = ()
     if pairs:
         table = read_table(pairs)
-        require_columns(table, ["sx", "sy"], pairs)
+        _check_ngrams(table, ["sx", "sy"], pairs)
         asked_pairs = list(table[["sx", "sy"]].drop_duplicates().itertuples(index=False, name=None))
     if ngrams:
         asked = _ngrams(ngrams)
@@ -164,6 +180,8 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         counter = ScanCounter(texts, unit=unit, scheduler=scheduler, keep=keep)
     write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
     _report_skipped(texts)
+    if backend == "scan":
+        counter.forget()
     if backend == "api":
         evidence = counter.evidence()
         rough = f"{evidence['approximate'].sum()} of {len(evidence)} numbers are estimates"
@@ -171,15 +189,33 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
 
 
 def _ngrams(path: str) -> list[str]:
+    import pandas as pd
+
     if Path(path).suffix in SUFFIXES:
         table = read_table(path)
-        require_columns(table, ["sx"], path)
-        return table["sx"].tolist()
-    require(Path(path).is_file(), f"{path}: no such file")
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    else:
+        require(Path(path).is_file(), f"{path}: no such file")
+        try:
+            lines = Path(path).read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+        table = pd.DataFrame({"sx": [line.rstrip("\r") for line in lines if lines != [""]]})
+    _check_ngrams(table, ["sx"], path)
+    return table["sx"].tolist()
+
+
+def _check_ngrams(table, columns: list[str], path: str) -> None:
+    """Name the file and the row of what is no n-gram; the counters know it by its place in the request alone."""
+    from taskgram_utils.ngrams import words
+
+    require_columns(table, columns, path)
+    for column in columns:
+        values = table[column].tolist()
+        written = {value: bool(words(value)) for value in {v for v in values if isinstance(v, str)}}
+        for row, value in enumerate(values, 1):
+            text = isinstance(value, str)
+            what = f"{path}, row {row}: {column} {value!r:.80} {'holds no word' if text else 'is not text'}"
+            require(text and written[value], f"{what}; remove the row")
 
 
 @main.command(
@@ -311,8 +347,14 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad, tokens_per_sha
     """Build an infini-gram index of CORPUS."""
     from taskgram_utils.counting.index import TOKENS_PER_SHARD, build_index
 
-    texts = _corpus(corpus, document, skip_bad, text_field)
-    built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
+    texts, place = _corpus(corpus, document, skip_bad, text_field), Path(out)
+    require(out != "-", "--out -: an index is a folder; name one")
+    inside = Path(corpus).is_dir() and place.resolve().is_relative_to(Path(corpus).resolve())
+    require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name a folder elsewhere")
+    with warnings.catch_warnings(record=True) as caught:
+        built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
+    for warning in caught:
+        _complain(str(warning.message))
     _report_skipped(texts)
     click.echo(f"{out}: {built.documents:,} documents, {built.tokens:,} tokens")
 
@@ -339,7 +381,7 @@ def documents(corpus_or_index, pair, k, document, text_field, skip_bad, tokenize
     require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}"')
     for number, text in enumerate(found, 1):
         click.secho(f"— {number} of {len(found)} shown —", dim=True)
-        click.echo(_marked(text, pair))
+        click.echo(_printable(_marked(text, pair)))
 
 
 def _marked(text: str, ngrams: tuple[str, ...]) -> str:

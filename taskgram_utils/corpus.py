@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from taskgram_utils.errors import InputError, require
-from taskgram_utils.reading import PACKED, Block, Part, Report, cut, of_json, of_lines, of_parquet, of_text, unpacked
+from taskgram_utils.errors import require
+from taskgram_utils.reading import (
+    PACKED,
+    Block,
+    Part,
+    Report,
+    cut,
+    joined,
+    of_json,
+    of_lines,
+    of_parquet,
+    of_text,
+    unpacked,
+)
 
 DOCUMENT_UNITS = ("file", "record", "heading", "paragraph", "words:N")
 _TEXT, _JSON, _PARQUET = (".txt", ".md", ".text"), (".jsonl", ".ndjson"), ".parquet"
@@ -43,6 +56,8 @@ class Corpus:
         endings = f"{', '.join((*_TEXT, *_JSON, _PARQUET))}, and of these {', '.join(PACKED)}"
         require(known, f"corpus {self.path}: no known ending ({endings})")
         require(self.files, f"corpus {self.path}: no text in it (looked for {endings})")
+        index = next(self.path.rglob("tokenized.0"), None)
+        require(index is None, f"corpus {self.path}: holds an infini-gram index ({index}); move it elsewhere")
         unit = self.document
         sized = re.fullmatch(r"words:([1-9]\d*)", unit)
         require(
@@ -56,12 +71,16 @@ class Corpus:
         if self.path.is_file():
             return [self.path]
         endings = (*_TEXT, *_JSON, _PARQUET)
-        return sorted(p for p in self.path.rglob("*") if p.is_file() and unpacked(p).endswith(endings))
+        named = sorted(p for p in self.path.rglob("*") if unpacked(p).endswith(endings))
+        lost = next((p for p in named if p.is_symlink() and not p.exists()), None)
+        require(lost is None, f"{lost}: a link to a file that is not there")
+        return [p for p in named if p.is_file()]
 
     @property
     def source(self) -> str:
         """What the corpus is and what a document is, as the ``source`` column of a count table has it."""
-        return f"{self.path.name}, document={self.document or 'file of text, record of others'}"
+        name = self.path.name.encode("utf-8", "backslashreplace").decode()
+        return f"{name}, document={self.document or 'file of text, record of others'}"
 
     @property
     def bytes(self) -> int:
@@ -72,7 +91,7 @@ class Corpus:
         """A hash of the files' names, sizes and first and last 64 KiB: changes when the corpus does."""
         digest = hashlib.sha256()
         for path in self.files:
-            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+            digest.update(os.fsencode(path.name) + f"\0{path.stat().st_size}\0".encode())
             with path.open("rb") as f:
                 digest.update(f.read(1 << 16))
                 f.seek(max(0, path.stat().st_size - (1 << 16)))
@@ -90,7 +109,7 @@ class Corpus:
         """
         empty = True
         self.skipped.clear()
-        for part in parts or [self._whole(path) for path in self.files]:
+        for part in parts or [Part.whole(path) for path in self.files]:
             for block in self._part(part, report):
                 block = block.without_blank()
                 if len(block.begins):
@@ -114,23 +133,17 @@ class Corpus:
         return shards
 
     def _parts(self, path: Path, size: int) -> list[Part]:
-        whole = self._whole(path)
-        if path.suffix in PACKED or path.suffix == _PARQUET or self._unit(path) != "record":
+        whole = Part.whole(path)
+        if unpacked(path) != path.name.lower() or unpacked(path).endswith(_PARQUET) or self._unit(path) != "record":
             return [whole]
-        return [Part(path, at, min(at + size, whole.end)) for at in range(0, max(whole.end, 1), size)]
-
-    def _whole(self, path: Path) -> Part:
-        try:
-            return Part(path, 0, path.stat().st_size)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        return [whole._replace(begin=at, end=min(at + size, whole.end)) for at in range(0, max(whole.end, 1), size)]
 
     def _unit(self, path: Path) -> str:
         return self.document or ("record" if unpacked(path).endswith((*_JSON, _PARQUET)) else "file")
 
     def _part(self, part: Part, report: Report) -> Iterator[Block]:
         path, unit = part.path, self._unit(part.path)
-        if path.suffix == _PARQUET:
+        if unpacked(path).endswith(_PARQUET):
             records = of_parquet(part, self.text_field, self._bad, report)
         elif unpacked(path).endswith(_JSON):
             records = of_json(part, self.text_field, self._bad, report)
@@ -142,7 +155,7 @@ class Corpus:
         if unit == "record":
             yield from records
         elif unit == "file":
-            yield Block.of(["\n".join(text for block in records for text in block.texts())])
+            yield joined(path, records)
         else:
             for block in records:
                 yield Block.of([piece for text in block.texts() for piece in cut(text, unit)])

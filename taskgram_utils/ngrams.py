@@ -88,9 +88,10 @@ def _nfc_places(text: str) -> tuple[list[int], str]:
     places, composed, start = [], [], 0
     for i in range(1, len(text) + 1):
         # A segment may be cut before a starter that composes with nothing before it.
+        if i < len(text) and unicodedata.combining(text[i]):
+            continue
         piece = unicodedata.normalize("NFC", text[start:i])
-        longer = unicodedata.normalize("NFC", text[start : i + 1])
-        if i < len(text) and (unicodedata.combining(text[i]) or len(longer) <= len(piece)):
+        if i < len(text) and len(unicodedata.normalize("NFC", text[start : i + 1])) <= len(piece):
             continue
         places += [start] * len(piece)
         composed.append(piece)

@@ -22,6 +22,7 @@ from taskgram_utils.errors import InputError, require
 from taskgram_utils.ngrams import words
 
 CHUNK = 1 << 22  # bytes of text handed on at a time
+_RAW = 1 << 18  # packed bytes read at a time
 LIMIT = 1 << 29  # bytes of one document, or of one line: beyond it a corpus is not cut into documents
 Report = Callable[[int], object]
 
@@ -70,7 +71,8 @@ def as_blocks(texts: Iterable[str], *parts: object) -> Iterator[Block]:
         yield from texts.blocks(*parts)
         return
     held, length = [], 0
-    for text in texts:
+    for number, text in enumerate(texts, 1):
+        require(isinstance(text, str), f"document {number}: {text!r:.50} is not text")
         held.append(text)
         length += len(text)
         if length >= CHUNK:
@@ -81,11 +83,32 @@ def as_blocks(texts: Iterable[str], *parts: object) -> Iterator[Block]:
 
 
 class Part(NamedTuple):
-    """A file, or the lines that begin in ``[begin, end)`` of one (bytes)."""
+    """A file, or the lines that begin in ``[begin, end)`` of one (bytes); its size and date when it was listed."""
 
     path: Path
     begin: int
     end: int
+    state: tuple[int, int]
+
+    @classmethod
+    def whole(cls, path: Path) -> Part:
+        """A whole file; InputError where it is gone."""
+        state = _state(path)
+        return cls(path, 0, state[0], state)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size of a file, and when it was changed."""
+    try:
+        now = path.stat()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return now.st_size, now.st_mtime_ns
+
+
+def _unchanged(part: Part) -> None:
+    same = _state(part.path) == part.state
+    require(same, f"{part.path}: was changed while it was read; leave it alone and start again")
 
 
 def _line_end(piece: bytes) -> int:
@@ -161,18 +184,32 @@ def of_parquet(part: Part, field: str, bad: Callable[[str, str], None], report: 
                 column = batch[0]
                 if pa.types.is_dictionary(column.type):
                     column = column.dictionary_decode()
+                if pa.types.is_string_view(column.type):
+                    column = column.cast(pa.large_string())
                 text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-                missing = column.is_null().to_numpy(zero_copy_only=False) if text else np.ones(len(column), bool)
-                for row in np.flatnonzero(missing):
+                require(text, f"{path}: the column {field} holds {column.type}, no text (--text-field names another)")
+                for row in np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)):
                     bad(f"{path}, row {number + row + 1}", f"no text in the column {field}")
-                if text:
-                    yield _of_arrow(column.drop_null())
-                number += len(column)
+                column = column.drop_null()
+                column.validate(full=True)  # of UTF-8
+                yield _of_arrow(column)
+                number += len(batch)
                 share = part.end * number // file.metadata.num_rows
                 report(share - told)
                 told = share
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: cannot be read as parquet ({_line(error)})") from error
+    _unchanged(part)
+
+
+def joined(path: Path, blocks: Iterable[Block]) -> Block:
+    """All records of a file as one document."""
+    texts, size = [], 0
+    for block in blocks:
+        texts += block.texts()
+        size += int((block.ends - block.begins).sum())
+        require(size <= LIMIT, _too_long(path, "file"))
+    return Block.of(["\n".join(texts)])
 
 
 def of_text(part: Part, unit: str, report: Report) -> Iterator[Block]:
@@ -210,19 +247,21 @@ def cut(text: str, unit: str) -> Iterator[str]:
 
 
 def unpacked(path: Path) -> str:
-    """Name of the file without the ending of its compression."""
-    return path.stem if path.suffix in PACKED else path.name
+    """Name of the file in small letters, without the ending of its compression."""
+    return (path.stem if path.suffix.lower() in PACKED else path.name).lower()
 
 
 PACKED = (".gz", ".xz", ".zst")
+_PLAIN = (".txt", ".md", ".text")
 _BOM = b"\xef\xbb\xbf"
 
 
 def _chunks(part: Part, end_of: Callable[[bytes], int], report: Report, text: bool = True) -> Iterator[bytes]:
     """The part's bytes, checked to be UTF-8, in chunks that end where ``end_of`` finds the last good end in a piece."""
     path, held = part.path, []
+    require(part.end or path.suffix.lower() not in PACKED, f"{path}: is empty, no whole {path.suffix} file")
     try:
-        with pa.OSFile(str(path)) if path.suffix == ".zst" else path.open("rb") as disk:
+        with pa.OSFile(str(path)) if path.suffix.lower() == ".zst" else path.open("rb") as disk:
             stream, told, mark = _stream(disk, path, part), 0, b"" if part.begin else _BOM
             while piece := stream.read(CHUNK):
                 piece, mark = piece.removeprefix(mark), b""
@@ -235,16 +274,35 @@ def _chunks(part: Part, end_of: Callable[[bytes], int], report: Report, text: bo
                 require(sum(map(len, held)) <= LIMIT, _too_long(path, "line" if end_of is _line_end else "document"))
             if any(held):
                 yield _checked(b"".join(held), path, text)
+        _unchanged(part)
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: cannot be read ({_line(error)})") from error
 
 
 def _stream(disk: BinaryIO, path: Path, part: Part) -> BinaryIO:
-    if path.suffix == ".zst":
-        return pa.CompressedInputStream(disk, "zstd")
-    if path.suffix in PACKED:
-        return {".gz": gzip.open, ".xz": lzma.open}[path.suffix](disk)
-    return _Range(disk, part)
+    kinds = {".zst": lambda f: pa.CompressedInputStream(f, "zstd"), ".gz": gzip.open, ".xz": _Xz}
+    return kinds[path.suffix.lower()](disk) if path.suffix.lower() in PACKED else _Range(disk, part)
+
+
+class _Xz:
+    """The streams of an .xz file; the standard library's reader ends in silence where the second is damaged."""
+
+    def __init__(self, disk: BinaryIO):
+        self.disk, self.stream = disk, lzma.LZMADecompressor()
+
+    def read(self, size: int) -> bytes:
+        piece = b""
+        while not piece:
+            raw = b""
+            if self.stream.eof:
+                raw = (self.stream.unused_data or self.disk.read(_RAW)).lstrip(b"\0")  # padding
+                if not raw and not (raw := self.disk.read(_RAW)):
+                    break
+                self.stream = lzma.LZMADecompressor()
+            elif self.stream.needs_input and not (raw := self.disk.read(_RAW)):
+                raise EOFError("the file ends in the middle")
+            piece = self.stream.decompress(raw, size)
+        return piece
 
 
 class _Range:
@@ -290,7 +348,7 @@ def _checked(chunk: bytes, path: Path, text: bool) -> bytes:
 
 
 def _too_long(path: Path, what: str) -> str:
-    cure = "; cut it: --document paragraph, heading or words:N" if what == "file" else ""
+    cure = "; --document names a way to cut it, words:N always does" if unpacked(path).endswith(_PLAIN) else ""
     return f"{path}: a {what} of more than {LIMIT >> 20} MiB is no document{cure}"
 
 

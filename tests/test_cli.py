@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -392,6 +393,15 @@ BAD = {
     "a seed below 0": ("mem --reference {logp} --model {logp} --seed -1 --out {out}", "--seed"),
     "a file for a suite": ("train --out {bad}/pairs.csv --documents 1000 --size smallest", "is a file"),
     "no documents": ("train --out {bad}/none --documents 0 --size smallest", "at least 1,000 documents, got 0"),
+    "a scheduler for an index": (
+        "count {index} --backend index --scheduler tcp://h:1 --pairs {bad}/pairs.csv --out {out}", "--backend scan"),
+    "a tokenizer for text": (
+        "count {corpus} --tokenizer t.json --pairs {bad}/pairs.csv --out {out}", "--tokenizer: for --backend index"),
+    "a tokenizer for documents": ("documents {corpus} --pair a b --tokenizer t.json", "--tokenizer: for an index"),
+    "singles of no pairs": ("count {corpus} --singles --ngrams {bad}/ngrams.txt --out {out}", "--singles"),
+    "no scheduler there": (
+        "count {corpus} --scheduler nowhere --pairs {bad}/pairs.csv --out {out}", "no Dask scheduler answers"),
+    "an index to standard output": ("index {corpus} --out -", "an index is a folder"),
     "no such pair": ("documents {corpus} --pair zebra quagga", "no document holds both"),
     "a pair without a word": ("documents {corpus} --pair zebra --,", "--,"),
     "an index that stands": ("index {corpus} --out {bad}", "exists; remove it first"),
@@ -465,3 +475,34 @@ def test_every_command_has_help_with_an_example(name):
     shown = done(name, "--help").stdout
     assert f"Example: taskgram {name}" in " ".join(shown.split())
     assert main.commands[name].help.strip()
+
+
+def test_an_index_does_not_become_a_part_of_its_corpus(tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("a cat")
+    result = CliRunner().invoke(main, ["index", str(tmp_path / "texts"), "--out", str(tmp_path / "texts/deep/index")])
+    assert result.exit_code == 2 and "lies in the corpus" in result.stderr
+    assert [p.name for p in (tmp_path / "texts").rglob("*")] == ["a.txt"]
+
+
+def test_ngrams_of_a_text_file_are_its_lines(tmp_path):
+    (tmp_path / "a.txt").write_text("one two\nthree\u2028four\n")
+    (tmp_path / "asked.txt").write_bytes(b"\xef\xbb\xbfone\r\n" + "three\u2028four\n".encode())
+    text, asked, out = (str(tmp_path / name) for name in ("a.txt", "asked.txt", "c.csv"))
+    result = CliRunner().invoke(main, ["count", text, "--ngrams", asked, "--out", out])
+    assert result.exit_code == 0
+    table = pd.read_csv(tmp_path / "c.csv")
+    assert table["sx"].tolist() == ["one", "three\u2028four"] and table["count"].tolist() == [1, 1]
+
+
+def test_a_terminated_build_leaves_nothing(tmp_path):
+    (tmp_path / "big.txt").write_text("some words of a long text\n" * 2_000_000)
+    command = ["index", str(tmp_path / "big.txt"), "--document", "record", "--out", str(tmp_path / "index")]
+    command = [sys.executable, "-m", "taskgram_utils.cli", *command]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob(".index.*")):
+        time.sleep(0.01)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said.strip().endswith("taskgram: stopped")
+    assert [p.name for p in tmp_path.iterdir()] == ["big.txt"]

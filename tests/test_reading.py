@@ -1,6 +1,10 @@
 """Files as blocks of bytes, against reading them as text line by line."""
 
+import gzip
 import json
+import lzma
+import os
+from pathlib import Path
 from unittest import mock
 
 import pyarrow as pa
@@ -12,7 +16,7 @@ from pyarrow import parquet
 from taskgram_utils import reading
 from taskgram_utils.corpus import DOCUMENT_UNITS, Corpus
 from taskgram_utils.errors import InputError
-from taskgram_utils.reading import Block, as_blocks
+from taskgram_utils.reading import Block, Part, as_blocks
 
 PIECES = ["a", "b c", "é", "的", "\n", "\n\n", "\r\n", " ", "\t", "# h\n", "\u2028", "\x85", "#", "x" * 20]
 SPACES = "".join(chr(c) for c in range(0x110000) if chr(c).isspace())
@@ -54,7 +58,7 @@ def test_json_lines_are_read_as_the_standard_library_reads_them(tmp_path_factory
             (bad if not isinstance(text, str) else texts).append(number if not isinstance(text, str) else text)
     corpus = Corpus(path, skip_bad=True)
     with mock.patch.object(reading, "CHUNK", size):
-        found = [text for block in corpus.blocks([corpus._whole(path)]) for text in block.texts()]
+        found = [text for block in corpus.blocks([Part.whole(path)]) for text in block.texts()]
     assert found == [text for text in texts if text and not text.isspace()]
     assert corpus.skipped == [f"{path}, line {number}" for number in bad]
 
@@ -73,7 +77,7 @@ def test_blocks_of_texts_give_them_back(texts):
 
 
 def test_parquet_columns_of_every_text_type(tmp_path):
-    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+    for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())):
         column = pa.array(["one", "é", "one", "three"]).cast(kind)
         parquet.write_table(pa.table({"text": column}), tmp_path / "a.parquet", row_group_size=3)
         told = []
@@ -81,7 +85,11 @@ def test_parquet_columns_of_every_text_type(tmp_path):
         found = [text for block in corpus.blocks(report=told.append) for text in block.texts()]
         assert found == ["one", "é", "one", "three"] and sum(told) == corpus.bytes
     parquet.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="row 1: no text in the column text"):
+    with pytest.raises(InputError, match="the column text holds int64, no text"):
+        list(Corpus(tmp_path / "a.parquet", skip_bad=True))
+    broken = pa.array([b"fine", b"not \xff fine"]).view(pa.string())
+    parquet.write_table(pa.table({"text": broken}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet: cannot be read as parquet \(Invalid UTF8"):
         list(Corpus(tmp_path / "a.parquet"))
 
 
@@ -114,6 +122,55 @@ def test_a_line_that_does_not_end_is_refused_before_it_fills_the_memory(tmp_path
             list(Corpus(tmp_path / name, unit).blocks(shard))
 
 
+def test_records_that_make_one_document_are_bounded_too(tmp_path, monkeypatch):
+    (tmp_path / "a.jsonl").write_text('{"text": "some words"}\n' * 200)
+    assert len(list(Corpus(tmp_path / "a.jsonl", "file"))) == 1
+    monkeypatch.setattr(reading, "LIMIT", 1000)
+    monkeypatch.setattr(reading, "CHUNK", 400)
+    with pytest.raises(InputError, match=r"a\.jsonl: a file of more than .* is no document"):
+        list(Corpus(tmp_path / "a.jsonl", "file"))
+
+
+def test_streams_of_xz_after_the_first_count_or_are_refused(tmp_path):
+    one, two = lzma.compress(b"one\n"), lzma.compress(b"two\n" * 3_000)
+    path = tmp_path / "a.txt.xz"
+    path.write_bytes(one + bytes(8) + two)  # padding between streams is allowed
+    assert len(list(Corpus(path, "record"))) == 3_001
+    for damaged in (one + b"X" + two[1:], one + two[:-9], one + b"anything", two[:40], one + two + b"\0more"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"a\.txt\.xz: cannot be read"):
+            list(Corpus(path, "record"))
+    for name in ("b.txt.xz", "b.txt.gz", "b.jsonl.zst"):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(InputError, match=rf"{name}: is empty"):
+            list(Corpus(tmp_path / name))
+
+
+def test_what_is_in_a_folder_is_read_or_named(tmp_path):
+    (tmp_path / "A.TXT").write_text("one")
+    (tmp_path / "B.Jsonl.GZ").write_bytes(gzip.compress(b'{"text": "two"}'))
+    assert list(Corpus(tmp_path)) == ["one", "two"]
+    (tmp_path / "c.txt").symlink_to(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"c\.txt: a link to a file that is not there"):
+        Corpus(tmp_path)
+    (tmp_path / "c.txt").unlink()
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index/tokenized.0").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds an infini-gram index .*move it elsewhere"):
+        Corpus(tmp_path)
+
+
+def test_a_name_that_is_no_unicode_can_be_written_down(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.txt"))
+    path.write_text("text")
+    assert Corpus(path).source.startswith("bad\\udcff.txt") and Corpus(path).fingerprint()
+
+
+def test_documents_in_memory_are_texts():
+    with pytest.raises(InputError, match="document 2: 1 is not text"):
+        list(as_blocks(["a", 1]))
+
+
 def test_a_nul_byte_is_no_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"one\ntwo\0\nthree")
     for unit in ("record", "file", "paragraph", "words:1"):
@@ -131,7 +188,7 @@ def test_a_file_that_is_gone_is_named(tmp_path):
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "b.txt").write_text("b")
     corpus = Corpus(tmp_path)
-    blocks = corpus.blocks([corpus._whole(path) for path in corpus.files])
+    blocks = corpus.blocks([Part.whole(path) for path in corpus.files])
     next(blocks)
     (tmp_path / "b.txt").unlink()
     with pytest.raises(InputError, match=r"b\.txt: cannot be read \(.*No such file"):

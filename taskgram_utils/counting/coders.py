@@ -17,13 +17,13 @@ from taskgram_utils.errors import InputError, require
 class Words:
     """Tokens are words; ``vocabulary.txt`` holds one a line, in the order of their numbers."""
 
-    name = "words"
+    name, file = "words", "vocabulary.txt"
 
     def __init__(self, folder: Path | None = None):
         listed = []
         if folder is not None:
             try:
-                listed = (folder / "vocabulary.txt").read_text("utf-8", "surrogatepass").split("\n")[:-1]
+                listed = (folder / self.file).read_text("utf-8", "surrogatepass").split("\n")[:-1]
             except (UnicodeDecodeError, OSError) as error:
                 raise InputError(f"{folder}/vocabulary.txt: cannot be read as UTF-8 text; build it again") from error
         self.vocabulary = Vocabulary(listed)
@@ -69,13 +69,13 @@ class Words:
 
     def save(self, folder: Path) -> None:
         text = "".join(f"{w}\n" for w in self.vocabulary.words())
-        (folder / "vocabulary.txt").write_text(text, "utf-8", "surrogatepass")
+        (folder / self.file).write_text(text, "utf-8", "surrogatepass")
 
 
 class Pieces:
     """Tokens are those of a Hugging Face tokenizer file; an asked n-gram is encoded as it stands after a space."""
 
-    name = "pieces"
+    name, file = "pieces", "tokenizer.json"
 
     def __init__(self, path: str | Path):
         from tokenizers import Tokenizer
@@ -111,4 +111,4 @@ class Pieces:
         return self.tokenizer.decode([int(i) for i in ids])
 
     def save(self, folder: Path) -> None:
-        self.tokenizer.save(str(folder / "tokenizer.json"))
+        self.tokenizer.save(str(folder / self.file))

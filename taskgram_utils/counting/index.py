@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -110,8 +111,14 @@ def _write(texts: Iterable[str], out: Path, coder: Words | Pieces, progress: boo
     used = [write_shard(out, number, *shard.read(), width) for number, shard in enumerate(shards)]
     coder.save(out)
     vocabulary = len(np.unique(np.concatenate(used)))
-    about = {"tokenizer": coder.name, "width": width, "vocabulary": vocabulary}
-    (out / "index.json").write_text(json.dumps({**about, "source": getattr(texts, "source", "texts")}))
+    about = {"tokenizer": coder.name, "width": width, "vocabulary": vocabulary, "shards": len(shards),
+             "sha256": _digest(out / coder.file), "source": getattr(texts, "source", "texts")}  # fmt: skip
+    (out / "index.json").write_text(json.dumps(about))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Draft:
@@ -184,6 +191,11 @@ class Index:
         largest, known = max(shard.largest for shard in self._shards), len(self._coder)
         what = "vocabulary.txt" if isinstance(self._coder, Words) else f"the tokenizer {tokenizer or own.name}"
         require(largest < known, f"index {self.path}: token {largest} in it, but {known} in {what}; it is another's")
+        if "sha256" in self.about and tokenizer is None:
+            found = {"width": self.width, "shards": len(self._shards), "sha256": _digest(self.path / self._coder.file)}
+            wrong = next((name for name, value in found.items() if self.about.get(name) != value), None)
+            what = self._coder.file if wrong == "sha256" else f"its {wrong}"
+            require(wrong is None, f"index {self.path}: {what} is not what was built; build it again")
         self.exact = isinstance(self._coder, Words)
         self.source = f"{self.about.get('source', self.path.name)}, index"
         self.documents = sum(len(shard.offsets) for shard in self._shards)

@@ -48,6 +48,7 @@ class Queries:
         self.longest, self.sizes = int(sizes.max(initial=1)), len(np.unique(sizes))
         self.above, slots, flags, self.terminal = _tree(ids, sizes, len(self.vocabulary))
         count = len(self.above)
+        require(count < 1 << 28, f"n-grams: {count:,} beginnings of them are too many; count them in parts")
         a, b = self.terminal[pair_at].T.astype(np.int64) if len(pair_at) else np.zeros((2, 0), np.int64)
         degree = np.bincount(np.concatenate([a, b]), minlength=count)
         swap = degree[a] > degree[b]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-import shutil
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,8 +67,8 @@ def count(
 
     The shards of a :class:`~taskgram_utils.corpus.Corpus` are counted on numba's number of threads, or on the Dask
     cluster that ``scheduler`` names (an address such as tcp://host:8786) or is (a Client, or a cluster object), whose
-    machines must find the files by the same paths. With ``keep`` the counts of each shard are kept in that folder until
-    all are there, so that a run that was stopped goes on where it was.
+    machines must find the files by the same paths. With ``keep`` the counts of each shard are kept in that folder, so
+    that a run that was stopped goes on where it was; :func:`forget` them when the result is where it belongs.
 
     Raises InputError for a corpus that cannot be read, or a cluster that cannot be reached.
     """
@@ -101,8 +102,6 @@ def count(
     _pass("scan", jobs, (ngrams, pair_at), add, progress, scheduler, keep)
     require(total.documents, f"corpus {texts.path}: holds no document with text in it")
     texts.skipped[:] = [where for some in skipped for where in some]
-    if keep:
-        shutil.rmtree(keep.parent, ignore_errors=True)
     return total._replace(skipped=tuple(texts.skipped))
 
 
@@ -178,13 +177,24 @@ def _on_cluster(
         queries = client.submit(Queries, *asked, pure=False) if asked else None
         futures = {client.submit(_found, queries, jobs[k], pure=False): k for k in todo}
         try:
-            for future, found in as_completed(futures, with_results=True):
-                k = futures.pop(future)
+            for future in as_completed(futures):
+                k, found = futures.pop(future), _fetched(future)
                 finish(k, found)
                 told(k, found)
                 future.release()
         finally:
             client.cancel(list(futures))
+
+
+def _fetched(future: Any) -> Found:
+    """The result of a shard; asked for again where the connection failed and not the shard."""
+    for _ in range(3):
+        try:
+            return future.result()
+        except Exception:
+            if future.status != "finished":
+                raise
+    return future.result()
 
 
 @contextmanager
@@ -223,25 +233,37 @@ def _progress(name: str, size: int | None, progress: bool) -> Iterator[Told]:
 
 def _key(corpus: Corpus, shards: list, ngrams: Sequence[str], pair_at: np.ndarray, unit: str, halves: bool) -> str:
     """A name for what is counted: another corpus, cut, n-gram or unit has another one."""
-    changed = [path.stat().st_mtime_ns for path in corpus.files]
+    states = [path.stat() for path in corpus.files]
+    changed = [(state.st_mtime_ns, state.st_ctime_ns) for state in states]
     parts = [[(str(part.path), part.begin, part.end) for part in shard] for shard in shards]
     about = [corpus.fingerprint(), corpus.source, corpus.text_field, corpus.skip_bad, changed, parts, unit, halves]
-    digest = hashlib.sha256(json.dumps([*about, list(ngrams)]).encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(json.dumps([*about, list(ngrams)]).encode())
     digest.update(np.ascontiguousarray(pair_at, np.int64).tobytes())
     return digest.hexdigest()[:16]
+
+
+def forget(keep: str | Path) -> None:
+    """Remove all that passes have kept in a folder, and the folder, if nothing else is in it."""
+    keep = Path(keep)
+    for path in keep.glob("*/*"):
+        if re.fullmatch(r"[0-9a-f]{16}", path.parent.name) and re.fullmatch(r"(scan|documents)-\d+\.found", path.name):
+            path.unlink(missing_ok=True)
+    with suppress(OSError):
+        for folder in (*keep.glob("?" * 16), keep):
+            folder.rmdir()
 
 
 def _keep(folder: Path | None, name: str, k: int, found: Found) -> None:
     """Keep what was found in a shard, in as few bytes a number as will do: whole or not at all."""
     if folder is None:
         return
-    path = folder / f"{name}-{k}.npz"
+    path = folder / f"{name}-{k}.found"
     fresh = path.with_suffix(".writing")
-    arrays = [a.astype(np.min_scalar_type(a.max(initial=0))) for a in found[:2]]
+    arrays, file = [a.astype(np.min_scalar_type(a.max(initial=0))) for a in found[:2]], io.BytesIO()
+    np.savez(file, *arrays, np.array(found[2:4]), np.array(found.skipped, np.str_))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with fresh.open("wb") as file:
-            np.savez(file, *arrays, np.array(found[2:4]), np.array(found.skipped, np.str_))
+        fresh.write_bytes(hashlib.sha256(file.getvalue()).digest() + file.getvalue())
         os.replace(fresh, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
@@ -250,9 +272,12 @@ def _keep(folder: Path | None, name: str, k: int, found: Found) -> None:
 
 
 def _kept(folder: Path | None, name: str, k: int) -> Found | None:
-    path = folder and folder / f"{name}-{k}.npz"
-    if not path or not path.exists():
+    path = folder and folder / f"{name}-{k}.found"
+    if not path or not path.is_file():
         return None
-    with np.load(path) as file:
+    content = path.read_bytes()
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        return None  # damaged: counted again
+    with np.load(io.BytesIO(content[32:]), allow_pickle=False) as file:
         single, joint, numbers, skipped = (file[f"arr_{i}"] for i in range(4))
     return Found(single.astype(np.int64), joint.astype(np.int64), *numbers.tolist(), tuple(skipped.tolist()))

@@ -106,6 +106,11 @@ class ScanCounter:
         result = scan(self.corpus, progress=self.progress, scheduler=self.scheduler)
         return result.documents, result.tokens
 
+    def forget(self) -> None:
+        """Remove what was kept of shards; see :func:`taskgram_utils.counting.passes.forget`."""
+        if self.keep:
+            passes.forget(self.keep)
+
     @property
     def documents(self) -> int:
         """Number of documents (needs a pass unless one was made)."""

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from taskgram_utils.counting.evidence import disagreement, engine_windowed, marked, timed
+from taskgram_utils.counting.evidence import disagreement, engine_windowed, marked, searched, timed
 from taskgram_utils.counting.index import build_index
+from taskgram_utils.counting.scan import scan
 from taskgram_utils.errors import InputError
 
 
@@ -73,3 +74,12 @@ def test_disagreement_by_hand():
     assert list(whole.columns[:2]) == ["count", "pairs"] and whole["pairs"].tolist() == [5]
     with pytest.raises(InputError, match="truth"):
         disagreement(table, "truth", ["low"])
+
+
+def test_string_search_finds_letters_and_misses_capitals():
+    texts = ["The cat sat. More? How", "concat", "CAT and cat-like", "Äpfel, äpfel"]
+    asked = ["cat", "the", "more how", "äpfel", "zebra"]
+    found = searched(texts, asked)
+    assert found["letters"].tolist() == [3, 1, 0, 1, 0]
+    assert found["as typed"].tolist() == [2, 0, 0, 1, 0]
+    assert scan(texts, asked, progress=False).found.ngrams.tolist() == [2, 1, 1, 1, 0]

@@ -90,6 +90,7 @@ def test_shards_on_threads_count_as_one_pass_does(tmp_path, small, unit, halves)
     corpus, texts = corpus_of(tmp_path / "corpus")
     once = scan(texts, ASKED, PAIRS, unit, halves, progress=False)
     same(scan(corpus, ASKED, PAIRS, unit, halves, progress=False, keep=tmp_path / "kept"), once)
+    passes.forget(tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
     same(scan(corpus, ASKED, PAIRS, unit, halves, progress=False), once)
     counter, by_text = (ScanCounter(c, progress=False) for c in (corpus, texts))
@@ -159,11 +160,11 @@ def test_a_killed_command_goes_on_at_the_shard(tmp_path, small, monkeypatch):
     )
     process = subprocess.Popen([sys.executable, "-c", slow, *command], stderr=subprocess.PIPE)
     kept = tmp_path / "counts.csv.partial"
-    while process.poll() is None and len(list(kept.glob("*/scan-*.npz"))) < 20:
+    while process.poll() is None and len(list(kept.glob("*/scan-*.found"))) < 20:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    before = len(list(kept.glob("*/scan-*.npz")))
+    before = len(list(kept.glob("*/scan-*.found")))
     assert process.returncode == -signal.SIGKILL and not out.exists() and before >= 20
     seen, shards = counted_shards(monkeypatch), len(corpus.shards(500))
     assert CliRunner().invoke(main, command).exit_code == 0
@@ -178,27 +179,60 @@ def test_a_killed_command_goes_on_at_the_shard(tmp_path, small, monkeypatch):
 def test_what_is_kept_of_another_question_or_corpus_is_not_used(tmp_path, small, monkeypatch):
     corpus, _ = corpus_of(tmp_path / "corpus")
     shards = len(corpus.shards(500))
-    monkeypatch.setattr(passes.shutil, "rmtree", lambda *_, **__: None)  # all of it stays
     seen, keep = counted_shards(monkeypatch), tmp_path / "kept"
     for ngrams, unit, fresh in ((ASKED, "documents", True), (ASKED, "documents", False), (ASKED[:2], "documents", True),
                                 (ASKED, "occurrences", True)):  # fmt: skip
         seen.clear()
         scan(corpus, ngrams, PAIRS, unit, progress=False, keep=keep)
         assert len(seen) == fresh * shards
-    os.utime(tmp_path / "corpus/1.jsonl", (0, 0))
+    seen.clear()
+    path = tmp_path / "corpus/1.jsonl"
+    before = path.stat()
+    path.write_text(path.read_text().replace("a b", "b a"))  # of the same size, and made to look as old
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     scan(corpus, ASKED, PAIRS, progress=False, keep=keep)
-    assert len(seen) == 2 * shards
+    assert len(seen) == shards
+
+
+def test_what_is_kept_but_damaged_is_counted_again_and_nothing_else_is_removed(tmp_path, small, monkeypatch):
+    corpus, texts = corpus_of(tmp_path / "corpus")
+    keep = tmp_path / "kept"
+    scan(corpus, ASKED, PAIRS, progress=False, keep=keep)
+    files = sorted(keep.glob("*/*.found"))
+    whole = files[0].read_bytes()
+    damaged = b"", whole[: len(whole) // 2], b"x" * 99, whole[:200] + bytes(9) + whole[209:]
+    for k, content in enumerate(damaged):
+        files[k].write_bytes(content)
+    seen = counted_shards(monkeypatch)
+    same(scan(corpus, ASKED, PAIRS, progress=False, keep=keep), scan(texts, ASKED, PAIRS, progress=False))
+    assert 3 <= len(seen) - 1 <= 4  # and the one pass over the texts
+    (keep / "thesis.txt").write_text("mine")
+    passes.forget(keep)
+    assert [p.name for p in keep.rglob("*")] == ["thesis.txt"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_named(tmp_path, small):
+    path = tmp_path / "a.jsonl"
+    changes = lambda: os.truncate(path, 300), lambda: path.open("a").write(lines("a")), lambda: os.utime(path, (1, 1))
+    for change in changes:
+        path.write_text(lines(*["a b"] * 100))
+        blocks = Corpus(path).blocks()
+        next(blocks)
+        change()
+        with pytest.raises(InputError, match=r"a\.jsonl: was changed while it was read"):
+            list(blocks)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, small, monkeypatch):
     corpus, _ = corpus_of(tmp_path / "corpus")
 
-    def full(file, *arrays):
-        file.write(b"half")
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(passes.np, "savez", full)
-    with pytest.raises(InputError, match=r"scan-\d+\.npz: cannot be written \(No space left on device\)"):
+    monkeypatch.setattr(passes.Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"scan-\d+\.found: cannot be written \(No space left on device\)"):
         scan(corpus, ASKED, progress=False, keep=tmp_path / "kept")
     assert not [p for p in (tmp_path / "kept").rglob("*") if p.is_file()]
 
