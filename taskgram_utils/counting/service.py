@@ -170,7 +170,7 @@ class Cache:
         with self._errors():
             self._db = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None, check_same_thread=False)
             if not offline:
-                self._db.execute("PRAGMA journal_mode=WAL")
+                _patiently(self._db, "PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
             if not offline or absent:
                 columns = ", ".join(["request TEXT PRIMARY KEY", *_COLUMNS[1:]])
@@ -200,6 +200,19 @@ class Cache:
         except (sqlite3.Error, json.JSONDecodeError) as error:
             message = f"cache {self.path}: cannot be used ({error}); remove it, or name another"
             raise InputError(message) from error
+
+
+def _patiently(db: sqlite3.Connection, statement: str) -> None:
+    """Run a statement for which SQLite, while another process makes the same file, does not wait by itself."""
+    for _ in range(600):
+        try:
+            db.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.1)
+    db.execute(statement)
 
 
 def default_cache() -> Path:

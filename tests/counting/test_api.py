@@ -452,10 +452,10 @@ def test_documents_without_what_is_needed_are_refused(server, tmp_path, lacking)
 
 
 def test_never_more_than_four_in_flight(server, tmp_path):
-    server.delay = 0.02
+    server.delay = 0.1
     words = ["red", "apple", "River", "stone", "blue", "of", "night", "lamp", "and", "sticks", "the", "a"]
     counter(tmp_path, unit="occurrences").count(words)
-    assert server.most == 4 and len(server.asked) == 12
+    assert 1 < server.most <= 4 and len(server.asked) == 12
     for many in (5, 0, -1):
         with pytest.raises(InputError, match=f"in_flight {many}: the service is asked 1 to 4 at a time"):
             counter(tmp_path, in_flight=many)

@@ -97,6 +97,9 @@ def test_tokens_of_one_byte_are_read(tmp_path):
     ids, lengths = whole._coder.encode(texts)
     shutil.copytree(whole.path, tmp_path / "bytes")
     shards.write_shard(tmp_path / "bytes", 0, ids, lengths, 1)
+    with pytest.raises(InputError, match="its width is not what was built"):
+        Index(tmp_path / "bytes")
+    (tmp_path / "bytes/index.json").unlink()
     index, asked = Index(tmp_path / "bytes"), ["w3", "w3 w4", "w4 w3", "w94 w95 w96"]
     assert index.width == 1
     assert index.count(asked).tolist() == whole.count(asked).tolist() == [4, 4, 0, 1]
