@@ -12,6 +12,7 @@ from pathlib import Path
 from taskgram_utils.errors import require
 from taskgram_utils.reading import (
     PACKED,
+    TEXT,
     Block,
     Part,
     Report,
@@ -25,7 +26,7 @@ from taskgram_utils.reading import (
 )
 
 DOCUMENT_UNITS = ("file", "record", "heading", "paragraph", "words:N")
-_TEXT, _JSON, _PARQUET = (".txt", ".md", ".text"), (".jsonl", ".ndjson"), ".parquet"
+_JSON, _PARQUET = (".jsonl", ".ndjson"), ".parquet"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Corpus:
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
         require(self.path.exists(), f"corpus {self.path}: no such file or folder")
-        known = self.path.is_dir() or unpacked(self.path).endswith((*_TEXT, *_JSON, _PARQUET)) or not self.path.suffix
-        endings = f"{', '.join((*_TEXT, *_JSON, _PARQUET))}, and of these {', '.join(PACKED)}"
+        known = self.path.is_dir() or unpacked(self.path).endswith((*TEXT, *_JSON, _PARQUET)) or not self.path.suffix
+        endings = f"{', '.join((*TEXT, *_JSON, _PARQUET))}, and of these {', '.join(PACKED)}"
         require(known, f"corpus {self.path}: no known ending ({endings})")
         require(self.files, f"corpus {self.path}: no text in it (looked for {endings})")
         index = next(self.path.rglob("tokenized.0"), None)
@@ -70,7 +71,7 @@ class Corpus:
         """The files read, in sorted order."""
         if self.path.is_file():
             return [self.path]
-        endings = (*_TEXT, *_JSON, _PARQUET)
+        endings = (*TEXT, *_JSON, _PARQUET)
         named = sorted(p for p in self.path.rglob("*") if unpacked(p).endswith(endings))
         lost = next((p for p in named if p.is_symlink() and not p.exists()), None)
         require(lost is None, f"{lost}: a link to a file that is not there")

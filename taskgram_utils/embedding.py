@@ -17,9 +17,10 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import eigsh
 from tqdm import tqdm
 
-from taskgram_utils.counting.tokens import Vocabulary, blocks
+from taskgram_utils.counting.tokens import Vocabulary
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.ngrams import words
+from taskgram_utils.reading import lists
 
 _VECTORS, _VOCABULARY = "vectors.safetensors", "vocabulary.json"
 _DENSE = 6_000  # words up to which the dense eigensolver is the faster one
@@ -233,7 +234,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 def _passages(corpus: Iterable[str], size: int, met: Vocabulary, what: str) -> Iterator[sparse.csr_matrix]:
     """Which passage holds which word: 0 or 1 [passages, words met so far], a block of documents at a time."""
     bar = tqdm(corpus, desc=f"embedding: {what}", unit=" documents", disable=None, leave=False)
-    for block in blocks(bar, 1 << 22):
+    for block in lists(bar, 1 << 22):
         ids, lengths = met.encode(block, grow=True)
         place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         pieces = -(-lengths // size)

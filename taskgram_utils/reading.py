@@ -70,16 +70,21 @@ def as_blocks(texts: Iterable[str], *parts: object) -> Iterator[Block]:
     if hasattr(texts, "blocks"):
         yield from texts.blocks(*parts)
         return
+    yield from map(Block.of, lists(texts, CHUNK))
+
+
+def lists(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Successive texts in lists of at least ``size`` characters (the last may hold fewer)."""
     held, length = [], 0
     for number, text in enumerate(texts, 1):
         require(isinstance(text, str), f"document {number}: {text!r:.50} is not text")
         held.append(text)
         length += len(text)
-        if length >= CHUNK:
-            yield Block.of(held)
+        if length >= size:
+            yield held
             held, length = [], 0
     if held:
-        yield Block.of(held)
+        yield held
 
 
 class Part(NamedTuple):
@@ -252,7 +257,7 @@ def unpacked(path: Path) -> str:
 
 
 PACKED = (".gz", ".xz", ".zst")
-_PLAIN = (".txt", ".md", ".text")
+TEXT = (".txt", ".md", ".text")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -348,7 +353,7 @@ def _checked(chunk: bytes, path: Path, text: bool) -> bytes:
 
 
 def _too_long(path: Path, what: str) -> str:
-    cure = "; --document names a way to cut it, words:N always does" if unpacked(path).endswith(_PLAIN) else ""
+    cure = "; --document names a way to cut it, words:N always does" if unpacked(path).endswith(TEXT) else ""
     return f"{path}: a {what} of more than {LIMIT >> 20} MiB is no document{cure}"
 
 

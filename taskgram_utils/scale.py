@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from taskgram_utils.counting.service import IN_FLIGHT
 from taskgram_utils.errors import require
 from taskgram_utils.run import read_table
 
@@ -35,7 +36,6 @@ class Assumed(NamedTuple):
 
 PILE = Large("the Pile", 825.18 * 2**30 / 1e6, 210_607_728)  # Gao et al. 2020; documents: infini-gram's own index
 ASSUMED = Assumed()
-IN_FLIGHT = 4  # requests that the service bears at a time
 
 
 class Rates(NamedTuple):

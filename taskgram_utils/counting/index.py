@@ -24,9 +24,10 @@ from taskgram_utils.counting.base import Counts, Pairs, as_ngrams, as_pairs, che
 from taskgram_utils.counting.coders import Pieces, Words
 from taskgram_utils.counting.postings import Queries, Reader
 from taskgram_utils.counting.shards import hints, open_shards, swapped, write_shard
-from taskgram_utils.counting.tokens import UNKNOWN, blocks
+from taskgram_utils.counting.tokens import BLOCK, UNKNOWN
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.ngrams import word_spans
+from taskgram_utils.reading import lists
 
 # infini-gram's engine knows its files by these names anywhere in their path, and crashes where a folder has one.
 RESERVED = ("tokenized", "table", "offset", "metadata", "metaoff", "unigram")
@@ -88,7 +89,7 @@ def _write(texts: Iterable[str], out: Path, coder: Words | Pieces, progress: boo
     shards = []
     with tqdm(desc="index", unit=" documents", unit_scale=True, disable=None if progress else True) as bar:
         try:
-            for block in blocks(texts):
+            for block in lists(texts, BLOCK):
                 ids, lengths = coder.encode(block, grow=True)
                 sizes, done = np.cumsum(lengths + 1), 0
                 while done < len(block):

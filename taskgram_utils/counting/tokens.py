@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ from numba import njit
 
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import WORD_CHARACTER, words
-from taskgram_utils.reading import Block
+from taskgram_utils.reading import Block, lists
 
 BLOCK = 1 << 20  # bytes handed to the compiled code at once: drowns the cost of a call
 UNKNOWN, END = -1, -2  # a word that is not in the vocabulary; the end of a document
@@ -58,19 +58,6 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
     return plain, kind, code, combining, np.array(sorted(composed), np.int64)
 
 
-def blocks(texts: Iterable[str], size: int = BLOCK) -> Iterator[list[str]]:
-    """Successive texts in lists of at least ``size`` characters (the last may hold fewer)."""
-    block, held = [], 0
-    for text in texts:
-        block.append(text)
-        held += len(text)
-        if held >= size:
-            yield block
-            block, held = [], 0
-    if block:
-        yield block
-
-
 def readable(block: Block) -> Block:
     """The block with the lines that must be composed, reordered or lower-cased as a whole written as their words.
 
@@ -108,7 +95,7 @@ class Vocabulary:
         self.size = 0
         self.slots = np.zeros((64, 2), np.uint64)
         self.pool, self.starts = np.zeros(64, np.uint64), np.zeros(64, np.int64)
-        for block in blocks(texts):
+        for block in lists(texts, BLOCK):
             self.encode(block, grow=True)
 
     def __len__(self) -> int:
@@ -149,7 +136,7 @@ def encode_ngrams(ngrams: Sequence[str], vocabulary: Vocabulary, grow: bool) -> 
     for place, ngram in enumerate(ngrams):
         if not isinstance(ngram, str):
             raise InputError(f"n-gram {place + 1}: {ngram!r} is not text")
-    pieces = [vocabulary.encode(block, grow) for block in blocks(ngrams)]
+    pieces = [vocabulary.encode(block, grow) for block in lists(ngrams, BLOCK)]
     ids = np.concatenate([p[0] for p in pieces]) if pieces else np.zeros(0, np.int32)
     sizes = np.concatenate([p[1] for p in pieces]) if pieces else np.zeros(0, np.int64)
     if not sizes.all():

@@ -5,8 +5,9 @@ import sys
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from taskgram_utils.counting.tokens import UNKNOWN, Vocabulary, blocks
+from taskgram_utils.counting.tokens import BLOCK, UNKNOWN, Vocabulary
 from taskgram_utils.ngrams import words
+from taskgram_utils.reading import lists
 
 ALPHABET = st.sampled_from("abAB'’-‐‑.,12१²_ \n\0éE\u0301İΣσΟñ的ｱ\u093f\ud800")
 
@@ -32,7 +33,7 @@ def test_every_character_between_words_between_digits_and_alone():
     points = [*range(0x3000), *range(0x3000, sys.maxunicode + 1, 7)]
     texts = [f"a{chr(c)}b 1{chr(c)}2 {chr(c)} " for c in points]
     vocabulary = Vocabulary()
-    for block in blocks(texts):
+    for block in lists(texts, BLOCK):
         ids, counts = vocabulary.encode(block, grow=True)
         listed = vocabulary.words()
         assert [listed[i] for i in ids] == words("".join(block))
@@ -56,7 +57,7 @@ def test_vocabulary_grows_past_its_tables():
 
 
 @given(st.lists(st.text(max_size=5)), st.integers(1, 8))
-def test_blocks_lose_nothing(texts, size):
-    found = list(blocks(texts, size))
+def test_lists_lose_nothing(texts, size):
+    found = list(lists(texts, size))
     assert [t for block in found for t in block] == texts
     assert all(sum(map(len, block)) >= size for block in found[:-1])
