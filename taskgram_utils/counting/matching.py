@@ -34,10 +34,10 @@ class Queries:
     """The asked n-grams as a tree of words, and the pairs as partner lists: read by all, changed by none.
 
     A node of the tree is its place in ``tree``, a table of numbers: those of the words, at their places in the
-    vocabulary, hold flags alone; behind them stand, hashed, the nodes of longer n-grams: node above << 33 | last word + 1
-    << 2 | flags, and 0 where none is. The partners of node p are ``partner[bounds[p]:bounds[p + 1]]``. A pair is listed
-    at the n-gram with fewer partners, so that an n-gram that is in many pairs (and so, as a rule, in many documents)
-    has a short list.
+    vocabulary, hold flags alone; behind them stand, hashed, the nodes of longer n-grams: node above << 33 | last word
+    + 1 << 2 | flags, and 0 where none is. ``number`` says which n-gram ends at a node, ``each`` which one of these the
+    asked ones are. The partners of n-gram p are ``partner[bounds[p]:bounds[p + 1]]``. A pair is listed at the n-gram
+    with fewer partners, so that an n-gram that is in many pairs (and so, as a rule, in many documents) has a short list.
     """
 
     def __init__(self, ngrams: Sequence[str], pair_at: np.ndarray):
@@ -47,22 +47,22 @@ class Queries:
         require(
             lengths.max(initial=0) < _LONGEST, f"an n-gram holds a word of more than {8 * _LONGEST:,} bytes; remove it"
         )
-        self.longest, self.most = int(sizes.max(initial=1)), len(self.vocabulary) + len(ids) - len(sizes)
-        count = len(self.vocabulary) + _SPACE * (len(ids) - len(sizes)) + 16
-        require(count < 1 << 30, f"n-grams: {len(ids):,} words of them are too many; count them in parts")
-        self.tree, self.terminal = _tree(ids, sizes, len(self.vocabulary), count)
-        a, b = self.terminal[pair_at].T if len(pair_at) else np.zeros((2, 0), np.int64)
+        self.longest = int(sizes.max(initial=1))
+        size = len(self.vocabulary) + int(_SPACE * (len(ids) - len(sizes))) + 16
+        require(size < 1 << 30, f"n-grams: {len(ids):,} words of them are too many; count them in parts")
+        self.tree, self.number, self.each, count = _tree(ids, sizes, len(self.vocabulary), size)
+        a, b = self.each[pair_at].T.astype(np.int64) if len(pair_at) else np.zeros((2, 0), np.int64)
         degree = np.bincount(a, minlength=count) + np.bincount(b, minlength=count)
         swap = degree[a] > degree[b]
         keys, self.pair_place = np.unique(np.where(swap, b, a) * count + np.where(swap, a, b), return_inverse=True)
-        owner, partner = np.divmod(keys, count)
+        owner, partner = np.divmod(keys, max(count, 1))
         self.partner = partner.astype(np.int32)
         self.bounds = np.zeros(count + 1, np.int32)
         np.cumsum(np.bincount(owner, minlength=count), out=self.bounds[1:])
 
 
 class Matcher:
-    """The counters of a pass over documents: of n-grams by node in ``single``, of pairs in ``joint``, both by half."""
+    """The counters of a pass over documents: ``single`` of n-grams, ``joint`` of pairs, both by half."""
 
     def __init__(self, queries: Queries, unit: str, halves: bool = False):
         self.queries, self.occurrences = queries, unit == "occurrences"
@@ -71,16 +71,17 @@ class Matcher:
         self.nodes[:, 0] = queries.tree
         self.single = np.zeros((len(queries.bounds) - 1, columns), np.int32)
         self.joint = np.zeros((len(queries.partner), columns), np.int32)
-        self.total = np.zeros((len(queries.terminal), columns), np.int64)
+        self.held_by = np.zeros(len(self.single), np.int64)
+        self.total = np.zeros(self.single.shape, np.int64)
         self.joint_total = np.zeros(self.joint.shape, np.int64)
         self.documents = self.tokens = self.since = 0
         room = _ROOM + queries.longest
         self.pieces, self.hashes = np.empty(_ROOM + _LONGEST, np.uint64), np.empty(_ROOM, np.uint64)
         self.stops, self.ids = np.empty(_ROOM + 1, np.int32), np.full(room, END, np.int32)
         self.held = np.empty((room, 3), np.uint64)
-        self.work, self.within = np.empty((5, room), np.int64), np.empty(room, np.uint8)
-        self.seen = np.empty(queries.most + 1, np.int32)
-        self.spans = np.empty((2, _SPAN + _STRIDE), np.int64)
+        self.work, self.within = np.empty((8, room), np.int64), np.empty(room, np.uint8)
+        self.seen = np.empty(len(self.single) + 1, np.int32)
+        self.spans = np.empty((3, _SPAN + _STRIDE), np.int64)
 
     def read(self, block: Block, half: np.ndarray) -> None:
         """Count in more documents; ``half`` says for each to which half it belongs."""
@@ -101,40 +102,43 @@ class Matcher:
             )  # fmt: skip
             _match(
                 self.ids, kept + found, at[0] == len(block.begins), left, half, len(vocabulary), self.nodes,
-                queries.bounds, queries.partner, self.single, self.joint, queries.longest, self.occurrences, self.work,
-                self.within, self.seen, self.spans,
+                queries.number, queries.bounds, queries.partner, self.single, self.joint, queries.longest,
+                self.occurrences, self.work, self.within, self.seen, self.held_by, self.spans,
             )  # fmt: skip
             self.tokens += found
         self.documents, self.tokens = self.documents + len(block.begins), self.tokens - len(block.begins)
 
     def flush(self) -> None:
-        self.total += self.single[self.queries.terminal]
+        self.total += self.single
         self.joint_total += self.joint
         self.single[:], self.joint[:], self.since = 0, 0, 0
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Counts of the n-grams [1 or 2, q] and of the pairs [1 or 2, m], by half where asked."""
         self.flush()
-        return self.total.T, self.joint_total[self.queries.pair_place].T
+        return self.total[self.queries.each].T, self.joint_total[self.queries.pair_place].T
 
 
 @njit(cache=True, nogil=True)
-def _tree(ids, sizes, words, count):
-    """The table of nodes, with one that none is like at its end, and the node of each n-gram."""
-    tree, terminal = np.zeros((count + 1, 1), np.int64), np.empty(len(sizes), np.int64)
-    tree[count] = -1
-    at = 0
+def _tree(ids, sizes, words, size):
+    """The table of nodes, with one that none is like at its end; which n-gram ends at each; each one's; how many."""
+    tree, number, each = np.zeros((size + 1, 1), np.int64), np.zeros(size, np.int32), np.empty(len(sizes), np.int32)
+    tree[size] = -1
+    at, count = 0, 0
     for q in range(len(sizes)):
         node = np.int64(ids[at])
         for k in range(at + 1, at + sizes[q]):
             tree[node, 0] |= _LEADS
             key = node << 33 | np.int64(ids[k] + 1) << 2
-            node = _find(tree, words, key, _place(key, words, count))
+            node = _find(tree, words, key, _place(key, words, size))
             tree[node, 0] |= key
-        tree[node, 0] |= _ASKED
-        terminal[q] = node
+        if not tree[node, 0] & _ASKED:
+            tree[node, 0] |= _ASKED
+            number[node] = count
+            count += 1
+        each[q] = number[node]
         at += sizes[q]
-    return tree[:, 0].copy(), terminal
+    return tree[:, 0].copy(), number, each, count
 
 
 @njit(cache=True, nogil=True)
@@ -154,8 +158,8 @@ def _find(nodes, words, key, place):
 
 @njit(cache=True, nogil=True)
 def _match(
-    ids, size, last, left, half, words, nodes, bounds, partner, single, joint, longest, occurrences, work, within,
-    seen, spans,
+    ids, size, last, left, half, words, nodes, number, bounds, partner, single, joint, longest, occurrences, work,
+    within, seen, held_by, spans,
 ):  # fmt: skip
     """Count the n-grams that begin in ``ids[:size]``, the words of documents and their ends.
 
@@ -165,7 +169,7 @@ def _match(
     is a loop over many words whose look-ups do not wait for each other and whose branches are few: n-grams grow word by
     word while they begin something asked, and mark their document among those that are counted together.
     """
-    key, at, place, late, where = work[0], work[1], work[2], work[3], work[4]
+    key, at, place, one, two, found, entry, behind = work[0], work[1], work[2], work[3], work[4], work[5], work[6], work[7]
     first, document, known, count = left[1], left[2], left[3], len(nodes) - 1
     limit = size if ids[size - 1] == END else max(0, size - (longest - 1))
     ids[size] = END
@@ -184,42 +188,42 @@ def _match(
             known += asked & (held == 0)
             nodes[node, 1] = held | asked << np.int64(within[w])
             if occurrences:
-                single[node, half[first + within[w]]] += asked
+                single[number[node], half[first + within[w]]] += asked
             key[live], at[live] = node << 33 | np.int64(ids[w + 1] + 1) << 2, w + 1
             live += flags >> 1 & (ids[w + 1] >= 0)
         while live > 0:
             for k in range(live):
                 place[k] = _place(key[k], words, count)
-            some, displaced = 0, 0
-            for k in range(live):
-                j, asked, w = place[k], key[k], at[k]
-                one, two = nodes[j, 0], nodes[j + 1, 0]
-                here, there = (one ^ asked) >> 2 == 0, (two ^ asked) >> 2 == 0
-                late[displaced], where[displaced] = asked, w
-                displaced += (one != 0) & (two != 0) & (not here) & (not there)
-                place[some], at[some] = j + there, w
-                some += here | there
-            for i in range(displaced):
-                j = _find(nodes, words, late[i], _place(late[i], words, count))
-                place[some], at[some] = j, where[i]
-                some += nodes[j, 0] != 0
-            live = 0
+            some = 0
+            while live > 0:  # most are found, or missed, at the first two places
+                for k in range(live):
+                    one[k], two[k] = nodes[place[k], 0], nodes[place[k] + 1, 0]
+                displaced = 0
+                for k in range(live):
+                    j, asked, w, first_, second_ = place[k], key[k], at[k], one[k], two[k]
+                    here, there = (first_ ^ asked) >> 2 == 0, (second_ ^ asked) >> 2 == 0
+                    found[some], entry[some], behind[some] = j + there, second_ if there else first_, w
+                    some += here | there
+                    key[displaced], at[displaced], place[displaced] = asked, w, j + 2 if j + 2 < count else words
+                    displaced += (first_ != 0) & (second_ != 0) & (not here) & (not there)
+                live = displaced
             for k in range(some):
-                node, w = place[k], at[k]
-                flags, held, bit = nodes[node, 0], nodes[node, 1], np.int64(within[w - length])
+                node, flags, w = found[k], entry[k], behind[k]
+                held, bit = nodes[node, 1], np.int64(within[w - length])
                 asked = flags & _ASKED
                 seen[known] = node
                 known += asked & (held == 0)
                 nodes[node, 1] = held | asked << bit
                 if occurrences:
-                    single[node, half[first + bit]] += asked
+                    single[number[node], half[first + bit]] += asked
                 key[live], at[live] = node << 33 | np.int64(ids[w + 1] + 1) << 2, w + 1
                 live += flags >> 1 & (ids[w + 1] >= 0)
             length += 1
         if document == _TOGETHER or (last and end == size):
             _together(
-                nodes, seen[:known], half[first : first + document], bounds, partner, single, joint, occurrences, spans
-            )
+                nodes, seen[:known], half[first : first + document], number, bounds, partner, single, joint,
+                occurrences, held_by, spans,
+            )  # fmt: skip
             first, document, known = first + document, 0, 0
         begin = end
     left[0], left[1], left[2], left[3] = size - limit, first, document, known
@@ -238,44 +242,55 @@ def _ones(bits):
 
 
 @njit(cache=True, nogil=True)
-def _together(nodes, seen, half, bounds, partner, single, joint, occurrences, spans):
+def _together(
+    nodes, seen, half, number, bounds, partner, single, joint, occurrences, held_by, spans
+):  # fmt: skip
     """Count the n-grams ``seen`` in up to 64 documents, and the pairs of them, and forget these documents."""
     masks = np.zeros(2, np.int64)
     for d in range(len(half)):
         masks[half[d]] |= np.int64(1) << np.int64(d)
+    for k in range(len(seen)):
+        node = seen[k]
+        seen[k] = number[node]
+        held_by[seen[k]], nodes[node, 1] = nodes[node, 1], 0
     for h in range(0 if occurrences else single.shape[1]):
-        for node in seen:
-            single[node, h] += _ones(nodes[node, 1] & masks[h])
+        for a in seen:
+            single[a, h] += _ones(held_by[a] & masks[h])
     if len(partner):
         listed = 0
-        for node in seen:
-            low, high = bounds[node], bounds[node + 1]
+        for a in seen:
+            low, high = bounds[a], bounds[a + 1]
             if high - low > 16 * len(seen):  # look these up among the partners
-                for other in seen:
-                    p = low + np.searchsorted(partner[low:high], other)
-                    if p < high and partner[p] == other:
+                for b in seen:
+                    p = low + np.searchsorted(partner[low:high], b)
+                    if p < high and partner[p] == b:
                         for h in range(joint.shape[1]):
-                            joint[p, h] += _ones(nodes[node, 1] & nodes[other, 1] & masks[h])
+                            joint[p, h] += _ones(held_by[a] & held_by[b] & masks[h])
                 continue
             for begin in range(low, high, _STRIDE):
                 for k in range(_STRIDE):
-                    spans[0, listed + k], spans[1, listed + k] = begin + k, nodes[node, 1]
+                    spans[0, listed + k], spans[1, listed + k] = begin + k, held_by[a]
                 listed += min(high - begin, _STRIDE)
                 if listed >= _SPAN:
-                    _pairs(nodes, spans, listed, masks, partner, joint)
+                    _pairs(held_by, spans, listed, masks, partner, joint)
                     listed = 0
-        _pairs(nodes, spans, listed, masks, partner, joint)
-    for node in seen:
-        nodes[node, 1] = 0
+        _pairs(held_by, spans, listed, masks, partner, joint)
+    for a in seen:
+        held_by[a] = 0
 
 
 @njit(cache=True, nogil=True)
-def _pairs(nodes, spans, size, masks, partner, joint):
+def _pairs(held_by, spans, size, masks, partner, joint):
     """Count the pairs at the places ``spans[0]`` of ``partner``, the one n-gram in the documents ``spans[1]``."""
     both = 0
     for k in range(size):
-        spans[0, both], spans[1, both] = spans[0, k], spans[1, k] & nodes[partner[spans[0, k]], 1]
-        both += spans[1, both] != 0
+        spans[2, k] = partner[spans[0, k]]
+    for k in range(size):
+        spans[1, k] &= held_by[spans[2, k]]
+    for k in range(size):
+        bits = spans[1, k]
+        spans[0, both], spans[1, both] = spans[0, k], bits
+        both += bits != 0
     for h in range(joint.shape[1]):
         for k in range(both):
             joint[spans[0, k], h] += _ones(spans[1, k] & masks[h])
