@@ -343,38 +343,50 @@ def _slot(pieces, begin, end, pool, starts, slots):
         if entry == 0:
             return j, key
         if slots[j, 0] == key and entry & np.uint64(1) == long:
-            if long == 0:
+            if long == 0 or _same(pieces, begin, end, pool, starts, entry):
                 return j, key
-            word = np.int64(entry >> np.uint64(1)) - 1
-            start, k = starts[word], 0
-            if starts[word + 1] - start == end - begin:
-                while k < end - begin and pool[start + k] == pieces[begin + k]:
-                    k += 1
-                if k == end - begin:
-                    return j, key
         j = (j + np.uint64(1)) & mask
+
+
+@njit(cache=True, nogil=True)
+def _same(pieces, begin, end, pool, starts, entry):
+    """Whether the entry is that of the word ``pieces[begin:end]``."""
+    word = np.int64(entry >> np.uint64(1)) - 1
+    start = starts[word]
+    if starts[word + 1] - start != end - begin:
+        return False
+    for k in range(end - begin):
+        if pool[start + k] != pieces[begin + k]:
+            return False
+    return True
 
 
 @njit(cache=True, nogil=True)
 def look_up(pieces, stops, hashes, found, pool, starts, slots, ids, held):
     """The numbers of words given as :func:`tokenise` does; ``UNKNOWN`` for those not in the table, ``END`` for ends.
 
-    ``held`` is room for [found, 2]. Entries first, then words: so the memory is asked for many at a time.
+    ``held`` is room for [found, 2]. Entries first, then words that are where they are looked for first, then the
+    others: so the memory is asked for many at a time, and little is guessed.
     """
-    mask = np.uint64(len(slots) - 1)
+    mask, one, none = np.uint64(len(slots) - 1), np.uint64(1), np.uint64(0)
     for w in range(found):
         place = (hashes[w] ^ hashes[w] >> np.uint64(32)) & mask
         held[w, 0], held[w, 1] = slots[place, 0], slots[place, 1]
+    others = 0
     for w in range(found):
-        begin, end = stops[w], stops[w + 1]
-        entry = held[w, 1]
-        if end == begin + 1 and (entry == 0 or (held[w, 0] == pieces[begin] and entry & np.uint64(1) == 0)):
-            ids[w] = np.int32(np.int64(entry >> np.uint64(1)) - 1)
-        elif end == begin:
-            ids[w] = END
-        else:
+        begin, size, entry = stops[w], stops[w + 1] - stops[w], held[w, 1]
+        long = size > 1
+        key = hashes[w] if long else pieces[begin]
+        here = (entry == none) | ((held[w, 0] == key) & (entry & one == np.uint64(long)))
+        ids[w] = END if size == 0 else np.int32(np.int64(entry >> one) - 1)
+        held[others, 0], held[others, 1] = np.uint64(w), entry if here else none
+        others += (size > 0) & ((not here) | (long & (entry != none)))
+    for k in range(others):
+        w = np.int64(held[k, 0])
+        begin, end, entry = stops[w], stops[w + 1], held[k, 1]
+        if entry == none or not _same(pieces, begin, end, pool, starts, entry):
             j, _ = _slot(pieces, begin, end, pool, starts, slots)
-            ids[w] = np.int32(np.int64(slots[j, 1] >> np.uint64(1)) - 1)
+            ids[w] = np.int32(np.int64(slots[j, 1] >> one) - 1)
 
 
 @njit(cache=True, nogil=True)
