@@ -81,7 +81,7 @@ class Matcher:
         self.held = np.empty((room, 3), np.uint64)
         self.work, self.within = np.empty((8, room), np.int64), np.empty(room, np.uint8)
         self.seen = np.empty(len(self.single) + 1, np.int32)
-        self.spans = np.empty((3, _SPAN + _STRIDE), np.int64)
+        self.lists, self.spans = np.empty((3, _SPAN), np.int64), np.empty((3, _SPAN + _STRIDE), np.int64)
 
     def read(self, block: Block, half: np.ndarray) -> None:
         """Count in more documents; ``half`` says for each to which half it belongs."""
@@ -103,7 +103,7 @@ class Matcher:
             _match(
                 self.ids, kept + found, at[0] == len(block.begins), left, half, len(vocabulary), self.nodes,
                 queries.number, queries.bounds, queries.partner, self.single, self.joint, queries.longest,
-                self.occurrences, self.work, self.within, self.seen, self.held_by, self.spans,
+                self.occurrences, self.work, self.within, self.seen, self.held_by, self.lists, self.spans,
             )  # fmt: skip
             self.tokens += found
         self.documents, self.tokens = self.documents + len(block.begins), self.tokens - len(block.begins)
@@ -159,7 +159,7 @@ def _find(nodes, words, key, place):
 @njit(cache=True, nogil=True)
 def _match(
     ids, size, last, left, half, words, nodes, number, bounds, partner, single, joint, longest, occurrences, work,
-    within, seen, held_by, spans,
+    within, seen, held_by, lists, spans,
 ):  # fmt: skip
     """Count the n-grams that begin in ``ids[:size]``, the words of documents and their ends.
 
@@ -222,7 +222,7 @@ def _match(
         if document == _TOGETHER or (last and end == size):
             _together(
                 nodes, seen[:known], half[first : first + document], number, bounds, partner, single, joint,
-                occurrences, held_by, spans,
+                occurrences, held_by, lists, spans,
             )  # fmt: skip
             first, document, known = first + document, 0, 0
         begin = end
@@ -243,7 +243,7 @@ def _ones(bits):
 
 @njit(cache=True, nogil=True)
 def _together(
-    nodes, seen, half, number, bounds, partner, single, joint, occurrences, held_by, spans
+    nodes, seen, half, number, bounds, partner, single, joint, occurrences, held_by, lists, spans
 ):  # fmt: skip
     """Count the n-grams ``seen`` in up to 64 documents, and the pairs of them, and forget these documents."""
     masks = np.zeros(2, np.int64)
@@ -256,25 +256,29 @@ def _together(
     for h in range(0 if occurrences else single.shape[1]):
         for a in seen:
             single[a, h] += _ones(held_by[a] & masks[h])
-    if len(partner):
-        listed = 0
-        for a in seen:
-            low, high = bounds[a], bounds[a + 1]
+    listed = 0
+    for start in range(0, len(seen) if len(partner) else 0, _SPAN):
+        some = seen[start : start + _SPAN]
+        for k in range(len(some)):
+            a = some[k]
+            lists[0, k], lists[1, k], lists[2, k] = bounds[a], bounds[a + 1], held_by[a]
+        for i in range(len(some)):
+            low, high, bits = lists[0, i], lists[1, i], lists[2, i]
             if high - low > 16 * len(seen):  # look these up among the partners
                 for b in seen:
                     p = low + np.searchsorted(partner[low:high], b)
                     if p < high and partner[p] == b:
                         for h in range(joint.shape[1]):
-                            joint[p, h] += _ones(held_by[a] & held_by[b] & masks[h])
+                            joint[p, h] += _ones(bits & held_by[b] & masks[h])
                 continue
             for begin in range(low, high, _STRIDE):
                 for k in range(_STRIDE):
-                    spans[0, listed + k], spans[1, listed + k] = begin + k, held_by[a]
+                    spans[0, listed + k], spans[1, listed + k] = begin + k, bits
                 listed += min(high - begin, _STRIDE)
                 if listed >= _SPAN:
                     _pairs(held_by, spans, listed, masks, partner, joint)
                     listed = 0
-        _pairs(held_by, spans, listed, masks, partner, joint)
+    _pairs(held_by, spans, listed, masks, partner, joint)
     for a in seen:
         held_by[a] = 0
 
