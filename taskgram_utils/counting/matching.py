@@ -34,10 +34,10 @@ class Queries:
     """The asked n-grams as a tree of words, and the pairs as partner lists: read by all, changed by none.
 
     A node of the tree is its place in ``tree``, a table of numbers: those of the words, at their places in the
-    vocabulary, hold flags alone; behind them stand, hashed, the nodes of longer n-grams: node above << 33 | last word
-    + 1 << 2 | flags, and 0 where none is. ``number`` says which n-gram ends at a node, ``each`` which one of these the
-    asked ones are. The partners of n-gram p are ``partner[bounds[p]:bounds[p + 1]]``. A pair is listed at the n-gram
-    with fewer partners, so that an n-gram that is in many pairs (and so, as a rule, in many documents) has a short list.
+    vocabulary, hold flags alone; behind them stand, hashed, the nodes of longer n-grams: node above << 33 | (last
+    word + 1) << 2 | flags, and 0 where none is. ``number`` says which n-gram ends at a node, ``each`` which of these an
+    asked one is. The partners of n-gram a are ``partner[bounds[a]:bounds[a + 1]]``. A pair is listed at the n-gram
+    with fewer partners, so that one that is in many pairs (and so, as a rule, in many documents) has a short list.
     """
 
     def __init__(self, ngrams: Sequence[str], pair_at: np.ndarray):
@@ -55,7 +55,7 @@ class Queries:
         degree = np.bincount(a, minlength=count) + np.bincount(b, minlength=count)
         swap = degree[a] > degree[b]
         keys, self.pair_place = np.unique(np.where(swap, b, a) * count + np.where(swap, a, b), return_inverse=True)
-        owner, partner = np.divmod(keys, max(count, 1))
+        owner, partner = np.divmod(keys, count)
         self.partner = partner.astype(np.int32)
         self.bounds = np.zeros(count + 1, np.int32)
         np.cumsum(np.bincount(owner, minlength=count), out=self.bounds[1:])
@@ -67,7 +67,7 @@ class Matcher:
     def __init__(self, queries: Queries, unit: str, halves: bool = False):
         self.queries, self.occurrences = queries, unit == "occurrences"
         columns = 1 + halves
-        self.nodes = np.zeros((len(queries.tree), 2), np.int64)  # beside each the documents, of 64, that hold it
+        self.nodes = np.zeros((len(queries.tree), 2), np.int64)  # the tree, and which of 64 documents hold each node
         self.nodes[:, 0] = queries.tree
         self.single = np.zeros((len(queries.bounds) - 1, columns), np.int32)
         self.joint = np.zeros((len(queries.partner), columns), np.int32)
@@ -138,7 +138,7 @@ def _tree(ids, sizes, words, size):
             count += 1
         each[q] = number[node]
         at += sizes[q]
-    return tree[:, 0].copy(), number, each, count
+    return tree[:, 0].copy(), number, each, max(count, 1)  # what no n-gram ends at is said to be at the first
 
 
 @njit(cache=True, nogil=True)
@@ -169,7 +169,8 @@ def _match(
     is a loop over many words whose look-ups do not wait for each other and whose branches are few: n-grams grow word by
     word while they begin something asked, and mark their document among those that are counted together.
     """
-    key, at, place, one, two, found, entry, behind = work[0], work[1], work[2], work[3], work[4], work[5], work[6], work[7]
+    key, at, place, one, two = work[0], work[1], work[2], work[3], work[4]
+    found, entry, behind = work[5], work[6], work[7]
     first, document, known, count = left[1], left[2], left[3], len(nodes) - 1
     limit = size if ids[size - 1] == END else max(0, size - (longest - 1))
     ids[size] = END
@@ -200,12 +201,12 @@ def _match(
                     one[k], two[k] = nodes[place[k], 0], nodes[place[k] + 1, 0]
                 displaced = 0
                 for k in range(live):
-                    j, asked, w, first_, second_ = place[k], key[k], at[k], one[k], two[k]
-                    here, there = (first_ ^ asked) >> 2 == 0, (second_ ^ asked) >> 2 == 0
-                    found[some], entry[some], behind[some] = j + there, second_ if there else first_, w
+                    j, asked, w, a, b = place[k], key[k], at[k], one[k], two[k]
+                    here, there = (a ^ asked) >> 2 == 0, (b ^ asked) >> 2 == 0
+                    found[some], entry[some], behind[some] = j + there, b if there else a, w
                     some += here | there
                     key[displaced], at[displaced], place[displaced] = asked, w, j + 2 if j + 2 < count else words
-                    displaced += (first_ != 0) & (second_ != 0) & (not here) & (not there)
+                    displaced += (a != 0) & (b != 0) & (not here) & (not there)
                 live = displaced
             for k in range(some):
                 node, flags, w = found[k], entry[k], behind[k]
@@ -242,9 +243,7 @@ def _ones(bits):
 
 
 @njit(cache=True, nogil=True)
-def _together(
-    nodes, seen, half, number, bounds, partner, single, joint, occurrences, held_by, lists, spans
-):  # fmt: skip
+def _together(nodes, seen, half, number, bounds, partner, single, joint, occurrences, held_by, lists, spans):
     """Count the n-grams ``seen`` in up to 64 documents, and the pairs of them, and forget these documents."""
     masks = np.zeros(2, np.int64)
     for d in range(len(half)):

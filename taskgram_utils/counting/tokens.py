@@ -342,9 +342,9 @@ def _slot(pieces, begin, end, pool, starts, slots):
         entry = slots[j, 1]
         if entry == 0:
             return j, key
-        if slots[j, 0] == key and entry & np.uint64(1) == long:
-            if long == 0 or _same(pieces, begin, end, pool, starts, entry):
-                return j, key
+        same = slots[j, 0] == key and entry & np.uint64(1) == long
+        if same and (long == 0 or _same(pieces, begin, end, pool, starts, entry)):
+            return j, key
         j = (j + np.uint64(1)) & mask
 
 
@@ -353,12 +353,10 @@ def _same(pieces, begin, end, pool, starts, entry):
     """Whether the entry is that of the word ``pieces[begin:end]``."""
     word = np.int64(entry >> np.uint64(1)) - 1
     start = starts[word]
-    if starts[word + 1] - start != end - begin:
-        return False
-    for k in range(end - begin):
-        if pool[start + k] != pieces[begin + k]:
-            return False
-    return True
+    same = starts[word + 1] - start == end - begin
+    for k in range(end - begin if same else 0):
+        same &= pool[start + k] == pieces[begin + k]
+    return same
 
 
 @njit(cache=True, nogil=True)

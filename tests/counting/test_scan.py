@@ -52,6 +52,16 @@ def check_by_hand(texts, singles, pairs):
         assert halved.pairs[row].tolist() == both[:, chosen].sum(axis=1).tolist()
 
 
+def test_more_documents_than_are_counted_together(monkeypatch):
+    monkeypatch.setattr(matching, "_ROOM", 50)
+    rng = np.random.default_rng(0)
+    names = [f"w{i}" for i in range(12)]
+    texts = [" ".join(rng.choice(names, rng.integers(1, 9))) for _ in range(64 * 3 + 5)]
+    texts[70] = " ".join(rng.choice(names, 300))  # one that does not fit into what is matched at a time
+    singles = [*names, *map(" ".join, itertools.permutations(names[:5], 3))]
+    check_by_hand(texts, singles, [*itertools.product(names, names)])
+
+
 def test_a_hub_with_more_partners_than_a_document_has_words():
     names = [f"w{i}" for i in range(300)]
     texts = ["hub w1 w2", "hub", "w1 w3", " ".join(names) + " hub"]
