@@ -87,8 +87,8 @@ def work(measured: Rates, corpus: Large = PILE, assumed: Assumed = ASSUMED) -> p
         rows.append({"way": way, "on": on, "hours": hours, "memory_gb": memory, "disk_gb": disk, "reads_gb_s": reads,
                      "euros": euros})  # fmt: skip
 
-    # Counters of each thread: state and mark of up to three nodes an n-gram, a counter a pair, and their 64-bit sums.
-    counters = assumed.pairs * (3 * (8 + 2 + 8) + 4 + 8) / 1e9
+    # Of each thread: four places of the tree an n-gram, a bit for each of 64 documents, counters and their 64-bit sums.
+    counters = assumed.pairs * (4 * 16 + 8 + 4 + 4 + 8 + 4 + 8) / 1e9
     for on, cores in (("this machine, 2 cores", 2), ("a server of 64 cores", 64), ("16 such servers", 1024)):
         one = 1 / (1 / measured.match + 1 / measured.read)
         rate = one * cores * measured.doubling ** math.log2(cores)
