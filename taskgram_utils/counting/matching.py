@@ -48,7 +48,7 @@ class Queries:
             lengths.max(initial=0) < _LONGEST, f"an n-gram holds a word of more than {8 * _LONGEST:,} bytes; remove it"
         )
         self.longest = int(sizes.max(initial=1))
-        size = len(self.vocabulary) + int(_SPACE * (len(ids) - len(sizes))) + 16
+        size = len(self.vocabulary) + _SPACE * (len(ids) - len(sizes)) + 16
         require(size < 1 << 30, f"n-grams: {len(ids):,} words of them are too many; count them in parts")
         self.tree, self.number, self.each, count = _tree(ids, sizes, len(self.vocabulary), size)
         a, b = self.each[pair_at].T.astype(np.int64) if len(pair_at) else np.zeros((2, 0), np.int64)
@@ -78,7 +78,7 @@ class Matcher:
         room = _ROOM + queries.longest
         self.pieces, self.hashes = np.empty(_ROOM + _LONGEST, np.uint64), np.empty(_ROOM, np.uint64)
         self.stops, self.ids = np.empty(_ROOM + 1, np.int32), np.full(room, END, np.int32)
-        self.held = np.empty((room, 3), np.uint64)
+        self.held = np.empty((_ROOM, 2), np.uint64)
         self.work, self.within = np.empty((8, room), np.int64), np.empty(room, np.uint8)
         self.seen = np.empty(len(self.single) + 1, np.int32)
         self.lists, self.spans = np.empty((3, _SPAN), np.int64), np.empty((3, _SPAN + _STRIDE), np.int64)
@@ -176,23 +176,27 @@ def _match(
     ids[size] = END
     begin = 0
     while begin < limit:
-        end, live, length = begin, 0, 1
+        end, length, some = begin, 0, 0
         while end < limit and document < _TOGETHER:
+            found[some], behind[some] = max(ids[end], 0), end
+            some += ids[end] >= 0
             within[end] = document
             document += ids[end] == END
             end += 1
-        for w in range(begin, end):
-            node, asked = np.int64(max(ids[w], 0)), np.int64(ids[w] >= 0)
-            flags, held = nodes[node, 0] * asked, nodes[node, 1]
-            asked = flags & _ASKED
-            seen[known] = node
-            known += asked & (held == 0)
-            nodes[node, 1] = held | asked << np.int64(within[w])
-            if occurrences:
-                single[number[node], half[first + within[w]]] += asked
-            key[live], at[live] = node << 33 | np.int64(ids[w + 1] + 1) << 2, w + 1
-            live += flags >> 1 & (ids[w + 1] >= 0)
-        while live > 0:
+        for k in range(some):
+            entry[k] = nodes[found[k], 0]
+        while some > 0:
+            live = 0
+            for k in range(some):
+                node, flags, w = found[k], entry[k], behind[k]
+                held, asked, bit = nodes[node, 1], flags & _ASKED, np.int64(within[w - length])
+                seen[known] = node
+                known += asked & (held == 0)
+                nodes[node, 1] = held | asked << bit
+                if occurrences:
+                    single[number[node], half[first + bit]] += asked
+                key[live], at[live] = node << 33 | np.int64(ids[w + 1] + 1) << 2, w + 1
+                live += flags >> 1 & (ids[w + 1] >= 0)
             for k in range(live):
                 place[k] = _place(key[k], words, count)
             some = 0
@@ -208,17 +212,6 @@ def _match(
                     key[displaced], at[displaced], place[displaced] = asked, w, j + 2 if j + 2 < count else words
                     displaced += (a != 0) & (b != 0) & (not here) & (not there)
                 live = displaced
-            for k in range(some):
-                node, flags, w = found[k], entry[k], behind[k]
-                held, bit = nodes[node, 1], np.int64(within[w - length])
-                asked = flags & _ASKED
-                seen[known] = node
-                known += asked & (held == 0)
-                nodes[node, 1] = held | asked << bit
-                if occurrences:
-                    single[number[node], half[first + bit]] += asked
-                key[live], at[live] = node << 33 | np.int64(ids[w + 1] + 1) << 2, w + 1
-                live += flags >> 1 & (ids[w + 1] >= 0)
             length += 1
         if document == _TOGETHER or (last and end == size):
             _together(
