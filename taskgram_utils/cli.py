@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -32,8 +33,10 @@ class _Group(click.Group):
         except click.Abort:
             _complain("stopped")
             sys.exit(130)
-        except (InputError, OSError) as error:
+        except InputError as error:
             _complain(str(error))
+        except OSError as error:
+            _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
         sys.exit(2)
 
 
@@ -80,6 +83,11 @@ def _checked(out: str) -> str:
     require(out == "-" or not path.is_dir(), f"--out {out}: is a folder; name a file in it")
     require(out == "-" or path.suffix in SUFFIXES, f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
     require(out == "-" or path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
+    if out != "-":
+        try:
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise InputError(f"--out {out}: cannot be written there ({error.strerror or error})") from error
     return out
 
 
@@ -196,7 +204,7 @@ def _ngrams(path: str) -> list[str]:
     else:
         require(Path(path).is_file(), f"{path}: no such file")
         try:
-            lines = Path(path).read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+            lines = Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n").split("\n")
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
         table = pd.DataFrame({"sx": [line.rstrip("\r") for line in lines if lines != [""]]})
@@ -206,6 +214,9 @@ def _ngrams(path: str) -> list[str]:
 
 def _check_ngrams(table, columns: list[str], path: str) -> None:
     """Name the file and the row of what is no n-gram; the counters know it by its place in the request alone."""
+    import numpy as np
+    import pandas as pd
+
     from taskgram_utils.ngrams import words
 
     require_columns(table, columns, path)
@@ -213,9 +224,11 @@ def _check_ngrams(table, columns: list[str], path: str) -> None:
         values = table[column].tolist()
         written = {value: bool(words(value)) for value in {v for v in values if isinstance(v, str)}}
         for row, value in enumerate(values, 1):
-            text = isinstance(value, str)
-            what = f"{path}, row {row}: {column} {value!r:.80} {'holds no word' if text else 'is not text'}"
-            require(text and written[value], f"{what}; remove the row")
+            if isinstance(value, str):
+                what = f"{value!r:.80} holds no word"
+            else:
+                what = "is empty" if np.ndim(value) == 0 and pd.isna(value) else f"{value!r:.80} is not text"
+            require(isinstance(value, str) and written[value], f"{path}, row {row}: {column} {what}; remove the row")
 
 
 @main.command(
@@ -368,7 +381,10 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad, tokens_per_sha
 @skip_option
 @tokenizer_option
 def documents(corpus_or_index, pair, k, document, text_field, skip_bad, tokenizer):
-    """Show documents that hold both n-grams of a pair, with both marked."""
+    """Show documents that hold both n-grams of a pair, with both marked (where they overlap, by one mark).
+
+    A document is shown whole; of long ones, say chapters, --document paragraph or heading shows the part.
+    """
     from taskgram_utils.counting.scan import ScanCounter
 
     cut = document, skip_bad, text_field

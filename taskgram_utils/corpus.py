@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from taskgram_utils.errors import require
+from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import (
     PACKED,
     TEXT,
@@ -29,10 +29,26 @@ DOCUMENT_UNITS = ("file", "record", "heading", "paragraph", "words:N")
 _JSON, _PARQUET = (".jsonl", ".ndjson"), ".parquet"
 
 
+def _below(folder: Path) -> Iterator[Path]:
+    """All that is in a folder and in those below it, links followed; the files of a folder in it are not its own."""
+
+    def refuse(error: OSError):
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        for link in (Path(place, name) for name in folders if os.path.islink(os.path.join(place, name))):
+            above = [link.parent, *link.parent.relative_to(folder).parents]
+            loop = any((folder / one).resolve().is_relative_to(link.resolve()) for one in above)
+            require(not loop, f"{link}: a link to a folder that holds it; remove it")
+        yield from (Path(place, name) for name in names)
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A corpus on disk: a file, or a folder of files: text, JSON lines (either as it is, .gz, .xz or .zst) or parquet.
 
+    In a folder, files are known by their ending (.txt, .md, .text; .jsonl, .ndjson; .parquet), others are left alone,
+    and links are followed; a file without any ending is text where it is named itself.
     ``document`` says what a document is: ``record`` (a JSON line, a row of parquet, or a line of a text file),
     ``file``, ``heading`` (a line that starts with ``#`` begins one), ``paragraph`` (a blank line ends one) or
     ``words:N`` (runs of N words). Left empty it is ``file`` for text and ``record`` for the others, whose text stands
@@ -54,7 +70,7 @@ class Corpus:
         object.__setattr__(self, "path", Path(self.path))
         require(self.path.exists(), f"corpus {self.path}: no such file or folder")
         known = self.path.is_dir() or unpacked(self.path).endswith((*TEXT, *_JSON, _PARQUET)) or not self.path.suffix
-        endings = f"{', '.join((*TEXT, *_JSON, _PARQUET))}, and of these {', '.join(PACKED)}"
+        endings = f"{', '.join((*TEXT, *_JSON))}, each also {', '.join(PACKED)}, and {_PARQUET}"
         require(known, f"corpus {self.path}: no known ending ({endings})")
         require(self.files, f"corpus {self.path}: no text in it (looked for {endings})")
         index = next(self.path.rglob("tokenized.0"), None)
@@ -63,7 +79,7 @@ class Corpus:
         sized = re.fullmatch(r"words:([1-9]\d*)", unit)
         require(
             not unit or sized or unit in DOCUMENT_UNITS[:-1],
-            f"--document {unit}: not one of {', '.join(DOCUMENT_UNITS)}",
+            f"--document {unit}: not one of {', '.join(DOCUMENT_UNITS)} (N: 1 or more)",
         )
 
     @property
@@ -71,11 +87,11 @@ class Corpus:
         """The files read, in sorted order."""
         if self.path.is_file():
             return [self.path]
-        endings = (*TEXT, *_JSON, _PARQUET)
-        named = sorted(p for p in self.path.rglob("*") if unpacked(p).endswith(endings))
-        lost = next((p for p in named if p.is_symlink() and not p.exists()), None)
-        require(lost is None, f"{lost}: a link to a file that is not there")
-        return [p for p in named if p.is_file()]
+        named = sorted(p for p in _below(self.path) if unpacked(p).endswith((*TEXT, *_JSON, _PARQUET)))
+        lost = next((p for p in named if not p.is_file()), None)
+        what = "a link to a file that is not there" if lost and lost.is_symlink() else "is no file"
+        require(lost is None, f"{lost}: {what}; remove it")
+        return named
 
     @property
     def source(self) -> str:
@@ -116,7 +132,12 @@ class Corpus:
                 if len(block.begins):
                     empty = False
                     yield block
-        require(parts or not empty, f"corpus {self.path}: holds no document with text in it")
+        self.check(parts or not empty)
+
+    def check(self, found: object) -> None:
+        """Refuse a corpus in which no document was ``found``."""
+        without = f' ({len(self.skipped)} records without a text under "{self.text_field}" were skipped)'
+        require(found, f"corpus {self.path}: holds no document with text in it{without if self.skipped else ''}")
 
     def shards(self, size: int) -> list[list[Part]]:
         """The corpus in order, in lists of parts of about ``size`` bytes together.

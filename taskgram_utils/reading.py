@@ -202,7 +202,7 @@ def of_parquet(part: Part, field: str, bad: Callable[[str, str], None], report: 
                 share = part.end * number // file.metadata.num_rows
                 report(share - told)
                 told = share
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as parquet ({_line(error)})") from error
     _unchanged(part)
 
@@ -268,17 +268,20 @@ def _chunks(part: Part, end_of: Callable[[bytes], int], report: Report, text: bo
     try:
         with pa.OSFile(str(path)) if path.suffix.lower() == ".zst" else path.open("rb") as disk:
             stream, told, mark = _stream(disk, path, part), 0, b"" if part.begin else _BOM
+            at = disk.tell() if part.begin else 0  # of the text that is held, in the file unpacked
             while piece := stream.read(CHUNK):
+                at += len(mark) * piece.startswith(mark)
                 piece, mark = piece.removeprefix(mark), b""
                 report(disk.tell() - part.begin - told)
                 told = disk.tell() - part.begin
                 if end := end_of(piece):
-                    yield _checked(b"".join([*held, piece[:end]]), path, text)
-                    held = []
+                    chunk = b"".join([*held, piece[:end]])
+                    yield _checked(chunk, path, at, text)
+                    held, at = [], at + len(chunk)
                 held.append(piece[end:])
                 require(sum(map(len, held)) <= LIMIT, _too_long(path, "line" if end_of is _line_end else "document"))
             if any(held):
-                yield _checked(b"".join(held), path, text)
+                yield _checked(b"".join(held), path, at, text)
         _unchanged(part)
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: cannot be read ({_line(error)})") from error
@@ -342,13 +345,16 @@ def _newlines(part: Part) -> int:
     return found
 
 
-def _checked(chunk: bytes, path: Path, text: bool) -> bytes:
-    require(not text or b"\0" not in chunk, f"{path}: holds a NUL byte, so it is no text")
+def _checked(chunk: bytes, path: Path, at: int, text: bool) -> bytes:
+    if text and b"\0" in chunk:
+        raise InputError(f"{path}: holds a NUL byte, byte {at + chunk.index(0):,}, so it is no text; remove it")
     if not chunk.isascii():
         try:
             chunk.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}: cannot be read as UTF-8 text ({error.reason})") from error
+            cure = "damaged, or of another encoding" if path.suffix in PACKED else "convert it, say by iconv"
+            why = f"{error.reason} at byte {at + error.start:,}; {cure}"
+            raise InputError(f"{path}: cannot be read as UTF-8 text ({why})") from error
     return chunk
 
 

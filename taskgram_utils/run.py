@@ -31,6 +31,7 @@ from taskgram_utils.errors import InputError, require
 PACKAGE = Path(__file__).resolve().parent
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 _TEXTS = ("example_id", "task", "split", "group", "instruction", "x", "y", "sx", "sy", "lm", "model", "world", "output")
+_NAMES = ("example_id", "task", "split", "group", "lm", "model", "world")  # a number may stand for its text
 _LISTS = ("answers", "options")
 
 
@@ -200,10 +201,15 @@ def read_table(path: Path | str) -> pd.DataFrame:
             for column in table.columns.intersection(_LISTS):
                 table[column] = [v if pd.isna(v) else _listed(str(v)) for v in table[column]]
             return table
-        return pd.read_json(path, lines=True, dtype=text, convert_dates=False, precise_float=True)
+        table = pd.read_json(
+            path, lines=True, dtype=dict.fromkeys(_TEXTS, object), convert_dates=False, precise_float=True
+        )
+        for column in table.columns.intersection(_NAMES):
+            table[column] = [v if isinstance(v, (str, list, dict)) or pd.isna(v) else str(v) for v in table[column]]
+        return table.astype({c: "str" for c in table.columns.intersection(_TEXTS) if _all_texts(table[c])})
     except InputError:
         raise
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
 
@@ -230,6 +236,10 @@ def write_table(frame: pd.DataFrame, path: Path | str) -> int:
     finally:
         fresh.unlink(missing_ok=True)
     return len(frame)
+
+
+def _all_texts(column: pd.Series) -> bool:
+    return all(isinstance(v, str) or v is None or v is pd.NA or v != v for v in column)
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

@@ -265,6 +265,25 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path):
     assert result.exit_code == 2 and result.stderr.count("\n") == 1 and "folder.csv" in result.stderr
 
 
+def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    result = call("count", tmp_path / "absent.txt", "--ngrams", tmp_path / "n.csv", "--out", tmp_path / "c.csv")
+    assert result.exit_code == 2 and "c.csv: cannot be written there (Read-only file system)" in result.stderr
+
+
+@pytest.mark.parametrize(("row", "message"), [
+    ('[1]', "cannot be read as jsonl"), ('{"sx": 1e5}', "row 2: sx 100000.0 is not text"),
+    ('{"sx": {"a": 1}}', "row 2: sx {'a': 1} is not text"), ('{"sx": null}', "row 2: sx is empty"),
+])  # fmt: skip
+def test_json_lines_that_hold_no_ngram(tmp_path, row, message):
+    (tmp_path / "n.jsonl").write_text('{"sx": "007"}\n' + row + "\n")
+    result = call("count", tmp_path / "a.txt", "--ngrams", tmp_path / "n.jsonl", "--out", "-")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1 and message in result.stderr
+
+
 def test_without_a_command_the_help_is_shown():
     assert "Usage: " in call().stderr and call().exit_code == 2
 
@@ -327,7 +346,7 @@ BAD = {
     "an unknown document": ("count {corpus} --pairs {bad}/pairs.csv --document page --out {out}", "--document page"),
     "nothing to count": ("count {corpus} --out {out}", "needs --pairs FILE or --ngrams FILE"),
     "no column sy": ("count {corpus} --pairs {bad}/no_sy.csv --out {out}", "no_sy.csv: missing column sy"),
-    "an empty n-gram": ("count {corpus} --pairs {bad}/empty_ngram.csv --out {out}", "empty_ngram.csv, row 1: sy nan"),
+    "an empty n-gram": ("count {corpus} --pairs {bad}/empty_ngram.csv --out {out}", "empty_ngram.csv, sy is empty"),
     "an n-gram without a word": ("count {corpus} --ngrams {bad}/ngrams.txt --out {out}", "'--'"),
     "no table of pairs": ("count {corpus} --pairs {bad}/none.csv --out {out}", "none.csv: no such file"),
     "a table of another kind": ("count {corpus} --pairs {bad}/pairs.xlsx --out {out}", "a table ends in"),
@@ -487,7 +506,7 @@ def test_an_index_does_not_become_a_part_of_its_corpus(tmp_path):
 
 def test_ngrams_of_a_text_file_are_its_lines(tmp_path):
     (tmp_path / "a.txt").write_text("one two\nthree\u2028four\n")
-    (tmp_path / "asked.txt").write_bytes(b"\xef\xbb\xbfone\r\n" + "three\u2028four\n".encode())
+    (tmp_path / "asked.txt").write_bytes(b"\xef\xbb\xbfone\r\n" + "three\u2028four\n\n".encode())
     text, asked, out = (str(tmp_path / name) for name in ("a.txt", "asked.txt", "c.csv"))
     result = CliRunner().invoke(main, ["count", text, "--ngrams", asked, "--out", out])
     assert result.exit_code == 0

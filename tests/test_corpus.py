@@ -183,6 +183,12 @@ def test_a_broken_line_is_named_by_file_and_number_or_skipped(tmp_path, line):
     assert list(corpus) == ["one", "two"] and corpus.skipped == [f"{path}, line 3"]
 
 
+def test_a_field_that_no_record_has_is_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    with pytest.raises(InputError, match=r'\(2 records without a text under "body" were skipped\)'):
+        list(Corpus(tmp_path / "a.jsonl", skip_bad=True, text_field="body"))
+
+
 def test_nothing_but_broken_lines_is_an_empty_corpus(tmp_path):
     with pytest.raises(InputError, match="holds no document with text in it"):
         list(Corpus(write(tmp_path / "a.jsonl", "broken\n"), skip_bad=True))

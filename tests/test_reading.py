@@ -154,10 +154,57 @@ def test_what_is_in_a_folder_is_read_or_named(tmp_path):
     with pytest.raises(InputError, match=r"c\.txt: a link to a file that is not there"):
         Corpus(tmp_path)
     (tmp_path / "c.txt").unlink()
+    os.mkfifo(tmp_path / "c.txt")
+    with pytest.raises(InputError, match=r"c\.txt: is no file"):
+        Corpus(tmp_path)
+    (tmp_path / "c.txt").unlink()
     (tmp_path / "index").mkdir()
     (tmp_path / "index/tokenized.0").write_bytes(b"")
     with pytest.raises(InputError, match=r"holds an infini-gram index .*move it elsewhere"):
         Corpus(tmp_path)
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    for folder, text in (("corpus", "one"), ("elsewhere", "two")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text(text)
+    (tmp_path / "corpus/linked").symlink_to(tmp_path / "elsewhere")
+    assert list(Corpus(tmp_path / "corpus")) == ["one", "two"]
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "corpus")
+    with pytest.raises(InputError, match="a link to a folder that holds it"):
+        Corpus(tmp_path / "elsewhere")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.txt").write_text("one")
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(InputError, match=r"closed: cannot be read \(Permission denied\)"):
+        Corpus(tmp_path)
+
+
+@pytest.mark.parametrize("size", [5, 1 << 22])
+@pytest.mark.parametrize("unit", ["record", "file", "paragraph"])
+def test_what_is_no_utf8_is_named_by_its_byte(tmp_path, monkeypatch, size, unit):
+    monkeypatch.setattr("taskgram_utils.reading.CHUNK", size)
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\ntwo\n\ncaf\xe9 fox\n")
+    with pytest.raises(InputError, match=r"\(invalid continuation byte at byte 15; convert it, say by iconv\)"):
+        list(Corpus(tmp_path / "a.txt", unit))
+
+
+def test_a_damaged_column_name_is_no_crash(tmp_path):
+    parquet.write_table(pa.table({"text": ["one", "two"]}), tmp_path / "a.parquet")
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(content.replace(b"text", b"t\xcfxt"))
+    with pytest.raises(InputError, match=r"a\.parquet: (cannot be read as parquet|no column text)"):
+        list(Corpus(tmp_path / "a.parquet"))
 
 
 def test_a_name_that_is_no_unicode_can_be_written_down(tmp_path):
@@ -174,7 +221,7 @@ def test_documents_in_memory_are_texts():
 def test_a_nul_byte_is_no_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"one\ntwo\0\nthree")
     for unit in ("record", "file", "paragraph", "words:1"):
-        with pytest.raises(InputError, match=r"a\.txt: holds a NUL byte, so it is no text"):
+        with pytest.raises(InputError, match=r"a\.txt: holds a NUL byte, byte 7, so it is no text; remove it"):
             list(Corpus(tmp_path / "a.txt", unit))
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "one"}\n{"text": "tw\0o"}\n')
     with pytest.raises(InputError, match=r"a\.jsonl, line 2: not a JSON object"):

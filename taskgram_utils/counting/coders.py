@@ -110,5 +110,9 @@ class Pieces:
     def decode(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode([int(i) for i in ids])
 
+    def same_as(self, other: Pieces) -> bool:
+        """Whether both give the same tokens, as far as their files say."""
+        return self.tokenizer.to_str() == other.tokenizer.to_str()
+
     def save(self, folder: Path) -> None:
         self.tokenizer.save(str(folder / self.file))

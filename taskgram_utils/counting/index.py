@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -77,7 +78,8 @@ def build_index(
         os.replace(work, out)
         index.path = out
     except OSError as error:
-        why = f"not written ({error.strerror or error}); free space or name another place"
+        cure = "free space or name" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name"
+        why = f"not written ({error.strerror or error}); {cure} another place"
         raise InputError(f"index {out}: {why}") from error
     finally:
         if work is not None:
@@ -172,7 +174,10 @@ class Index:
     Hugging Face tokenizer file of its tokens. The files are read in place. Counts are exact; with a sub-word tokenizer
     they are counts of the n-gram's pieces, which is not quite its words, and ``exact`` says False.
 
-    Raises InputError for a folder that is no index, or one with files that do not fit each other.
+    Opening looks at sizes, numbers and samples, not at every byte: it tells what is cut off or of another index, not a
+    few altered tokens.
+
+    Raises InputError for a folder that is no index, or one with files that do not fit each other, or the tokenizer.
     """
 
     def __init__(self, path: str | Path, tokenizer: str | Path | None = None, unit: str = "documents"):
@@ -185,6 +190,8 @@ class Index:
             wrong = tokenizer is not None and self.about.get("tokenizer") == "words"
             require(not wrong, f"index {self.path}: its tokens are whole words; leave out the tokenizer {tokenizer}")
             self._coder = Pieces(tokenizer or own)
+            same = tokenizer is None or not own.exists() or Pieces(own).same_as(self._coder)
+            require(same, f"index {self.path}: is of another tokenizer, its tokenizer.json; leave out {tokenizer}")
         else:
             listed = (self.path / "vocabulary.txt").exists()
             require(listed, f"index {self.path}: no vocabulary.txt in it; name the tokenizer file its tokens are of")

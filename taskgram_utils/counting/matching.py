@@ -17,7 +17,7 @@ from taskgram_utils.counting.tokens import (
     readable,
     tokenise,
 )
-from taskgram_utils.errors import require
+from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
 
 _FLUSH = 1 << 30  # bytes after which the 32-bit counters are added to the totals
@@ -44,9 +44,9 @@ class Queries:
         self.vocabulary = Vocabulary()
         ids, sizes = encode_ngrams(ngrams, self.vocabulary, grow=True)
         lengths = np.diff(self.vocabulary.starts[: len(self.vocabulary) + 1])
-        require(
-            lengths.max(initial=0) < _LONGEST, f"an n-gram holds a word of more than {8 * _LONGEST:,} bytes; remove it"
-        )
+        if lengths.max(initial=0) >= _LONGEST:
+            begin = next(ngram for ngram in ngrams if len(ngram.encode("utf-8", "replace")) > 8 * _LONGEST)[:40]
+            raise InputError(f"the n-gram '{begin}…' holds a word of more than {8 * _LONGEST:,} bytes; remove it")
         self.longest = int(sizes.max(initial=1))
         size = len(self.vocabulary) + _SPACE * (len(ids) - len(sizes)) + 16
         require(size < 1 << 30, f"n-grams: {len(ids):,} words of them are too many; count them in parts")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
 import os
 import re
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -100,8 +102,8 @@ def count(
         skipped[k] = shard.skipped
 
     _pass("scan", jobs, (ngrams, pair_at), add, progress, scheduler, keep)
-    require(total.documents, f"corpus {texts.path}: holds no document with text in it")
     texts.skipped[:] = [where for some in skipped for where in some]
+    texts.check(total.documents)
     return total._replace(skipped=tuple(texts.skipped))
 
 
@@ -204,11 +206,15 @@ def _client(scheduler: Any) -> Iterator[Any]:
     if isinstance(scheduler, Client):
         yield scheduler
         return
+    client, why = None, ""
     try:
         client = Client(scheduler, timeout=_PATIENCE)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         why = " ".join(str(error).split())
-        raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({why})") from error
+        traceback.clear_frames(error.__traceback__)
+    if client is None:
+        gc.collect()  # half a client, collected while another one starts, waits for it and it for ever
+        raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({why})")
     with client:
         yield client
 
@@ -268,7 +274,8 @@ def _keep(folder: Path | None, name: str, k: int, found: Found) -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
 
 
 def _kept(folder: Path | None, name: str, k: int) -> Found | None:

@@ -97,6 +97,8 @@ class Service:
                 missing[name] = request
         if not missing:
             return out
+        made = self.cache.path.exists() or not self.offline
+        require(made, f"{self.cache.path}: no such file, so no answer to replay (--cache names another)")
         first = next(iter(missing.values()))
         lacks = f"{self.cache.path}: {len(missing)} of {len(asked)} answers are not in this cache, the first: "
         require(not self.offline, f"{lacks}{_named(first)}; ask the service (without --offline)")
@@ -198,7 +200,7 @@ class Cache:
             with self._lock:
                 yield
         except (sqlite3.Error, json.JSONDecodeError) as error:
-            message = f"cache {self.path}: cannot be used ({error}); remove it, or name another"
+            message = f"cache {self.path}: cannot be used ({error}); name another, or remove it"
             raise InputError(message) from error
 
 

@@ -283,5 +283,8 @@ def test_the_tokenizer_of_a_model(tmp_path):
     assert found.tokens[1] > 1
     with pytest.raises(InputError, match="holds no word"):
         index.count(["--"])
+    assert Index(tmp_path / "i", tokenizer=file).count(["file"]).tolist() == [2]
+    with pytest.raises(InputError, match="is of another tokenizer"):
+        Index(tmp_path / "i", tokenizer=file.with_name("20B_tokenizer.json"))
     with pytest.raises(InputError, match="no such file"):
         Index(tmp_path / "i", tokenizer=tmp_path / "absent.json")

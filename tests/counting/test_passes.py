@@ -289,3 +289,9 @@ def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, monkeypatch, addre
 def test_texts_in_memory_are_not_sent_to_a_cluster():
     with pytest.raises(InputError, match="texts in memory"):
         scan(["a"], ["a"], scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_file_in_the_place_of_what_is_kept_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"scan-0\.found: cannot be written"):
+        (tmp_path / "kept").write_text("")
+        passes._keep(tmp_path / "kept", "scan", 0, passes.Found(np.zeros((1, 2)), np.zeros((1, 2)), 1, 1, ()))
