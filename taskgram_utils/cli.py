@@ -286,31 +286,96 @@ def lm(taskgrams, counts, form, zeros, kappa, out):
         click.echo(f"taskgram: {whole - kept} of {whole} points left out: {why}", err=True)
 
 
+def _model_options(command):
+    """The options of a command that asks language models."""
+    for option in reversed([
+        click.option("--model", "models", multiple=True, required=True,
+                     help="Folder, or hub name of a causal language model (safetensors); may be repeated."),
+        click.option("--step", help="Training steps, as 0,512,143000, or all: subfolders step<N>, or such revisions on "
+                     "the hub."),
+        click.option("--budget", type=click.IntRange(min=1),
+                     help="Tokens of a batch.  [default: what a quarter of the free memory holds]"),
+        click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
+                     help="[default: float32 on a CPU, bfloat16 on a GPU]"),
+        click.option("--device", help="cpu, cuda, …, or auto: spread over all GPUs and the memory (needs accelerate).  "
+                     "[default: a GPU where there is one]"),
+        click.option("--pickled", is_flag=True, help="Allow pytorch_model.bin where there are no safetensors."),
+        click.option("--scheduler", help="Address of a Dask scheduler: a model for each worker.  [default: none]"),
+    ]):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @main.command(
     epilog="Example: taskgram score examples.parquet --model EleutherAI/pythia-70m --step 143000 --out logp.parquet"
 )
 @click.argument("examples")
-@click.option("--model", required=True, help="Folder, or hub name of a causal language model (safetensors).")
-@click.option("--step", type=int, help="Training step: subfolder step<N>, or revision step<N> on the hub.")
+@_model_options
 @click.option("--taskgrams", help="Task-gram table: log P of every s^y of it, too.")
 @click.option("--options", is_flag=True, help="Score the options of every example, too.")
 @click.option("--prior", is_flag=True, help="Score y without its input (the control logp_prior).")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True)
-@click.option("--device", help="cpu, cuda, …; by default a GPU where there is one.")
+@click.option("--long", type=click.Choice(["refuse", "window"]), default="refuse", show_default=True,
+              help="A text longer than the context: refuse it, or predict it in windows.")
 @out_option
-def score(examples, model, step, taskgrams, options, prior, dtype, device, out):
-    """Log-probabilities of the outputs of EXAMPLES (and of their mined n-grams) under a language model."""
-    from taskgram_utils.language_models import neural
+def score(examples, models, step, taskgrams, options, prior, long, budget, dtype, device, pickled, scheduler, out):
+    """Log-probabilities of the outputs of EXAMPLES (and of their mined n-grams) under language models.
+
+    What a model has finished is kept in the folder OUT.partial until all are, so that the same command, given again
+    after a stop, goes on where it was.
+    """
+    from taskgram_utils.language_models import jobs
     from taskgram_utils.tasks.base import check_examples
 
     _checked(out)
-    table = check_examples(read_table(examples), examples)
+    table = check_examples(read_table(examples), examples, texts=False)
     grams = read_table(taskgrams) if taskgrams else None
     require(not options or table["options"].notna().any(), f"{examples}: --options, but no example has options")
-    scores = neural.score(table, neural.load(model, step, dtype, device), grams, options=options, prior=prior)
-    write_table(scores, out)
-    failed = scores.attrs.get("failed", [])
-    require(not failed, f"{len(failed)} of {len(table)} examples have a null logp (see above); {out} holds the others")
+    keep = None if out == "-" else Path(f"{out}.partial")
+    scores = jobs.score_all(
+        table, jobs.specs(models, step), grams, jobs.Loading(dtype, device, pickled), scheduler, keep,
+        options=options, prior=prior, long=long, budget=budget,
+    )  # fmt: skip
+    _finished(scores, "logp", len(table), out, keep)
+
+
+@main.command(
+    epilog="Example: taskgram generate examples.jsonl --model EleutherAI/pythia-70m --max-tokens 32 --out answers.csv"
+)
+@click.argument("examples")
+@_model_options
+@click.option("--max-tokens", type=click.IntRange(min=1), required=True, help="Tokens of an answer, at most.")
+@click.option("--stop", multiple=True, default=["\\n"], show_default=True,
+              help="Text that ends an answer, and is no part of it (\\n: a line break); may be repeated.")
+@out_option
+def generate(examples, models, step, max_tokens, stop, budget, dtype, device, pickled, scheduler, out):
+    """Greedy answers of language models to EXAMPLES: what they write after instruction and x.
+
+    What a model has finished is kept in the folder OUT.partial until all are, as by taskgram score.
+    """
+    from taskgram_utils.language_models import jobs
+    from taskgram_utils.tasks.base import check_examples
+
+    _checked(out)
+    table = check_examples(read_table(examples), examples, texts=False)
+    keep = None if out == "-" else Path(f"{out}.partial")
+    ends = [text.replace("\\n", "\n") for text in stop]
+    answers = jobs.generate_all(
+        table, jobs.specs(models, step), max_tokens, jobs.Loading(dtype, device, pickled), scheduler, keep,
+        stop=ends, budget=budget,
+    )  # fmt: skip
+    _finished(answers, "output", len(table), out, keep)
+
+
+def _finished(table, column: str, examples: int, out: str, keep: Path | None) -> None:
+    """Write what models have said, and end with an error where some examples have nothing."""
+    from taskgram_utils.language_models.jobs import forget
+
+    write_table(table, out)
+    if keep is not None:
+        forget(keep)
+    failed = table.attrs.get("failed", [])
+    without = f"{len(failed)} of {examples} examples have a null {column} (see above)"
+    require(not failed, f"{without}; {out} holds the others")
 
 
 @main.command(epilog="Example: taskgram mem --reference taskgram.parquet --model logp.parquet --out -")

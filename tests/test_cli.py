@@ -346,7 +346,7 @@ BAD = {
     "an unknown document": ("count {corpus} --pairs {bad}/pairs.csv --document page --out {out}", "--document page"),
     "nothing to count": ("count {corpus} --out {out}", "needs --pairs FILE or --ngrams FILE"),
     "no column sy": ("count {corpus} --pairs {bad}/no_sy.csv --out {out}", "no_sy.csv: missing column sy"),
-    "an empty n-gram": ("count {corpus} --pairs {bad}/empty_ngram.csv --out {out}", "empty_ngram.csv, sy is empty"),
+    "an empty n-gram": ("count {corpus} --pairs {bad}/empty_ngram.csv --out {out}", "row 1: sy is empty"),
     "an n-gram without a word": ("count {corpus} --ngrams {bad}/ngrams.txt --out {out}", "'--'"),
     "no table of pairs": ("count {corpus} --pairs {bad}/none.csv --out {out}", "none.csv: no such file"),
     "a table of another kind": ("count {corpus} --pairs {bad}/pairs.xlsx --out {out}", "a table ends in"),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import io
 import json
 import os
 import re
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -21,6 +19,7 @@ import numba
 import numpy as np
 from tqdm import tqdm
 
+from taskgram_utils.cluster import client_of, fetched
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import half_of
 from taskgram_utils.counting.matching import Matcher, Queries
@@ -29,8 +28,6 @@ from taskgram_utils.reading import Part, as_blocks
 
 # A corpus is cut into so many shards, if that makes them of at least and at most so many bytes.
 SHARDS, LEAST, MOST = 256, 1 << 26, 1 << 30
-_PATIENCE = 10  # seconds in which a cluster must answer
-
 
 Told = Callable[[int, int], object]  # hears of bytes and documents read
 
@@ -175,48 +172,17 @@ def _on_cluster(
     import dask
     from distributed import as_completed
 
-    with _client(scheduler) as client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+    with client_of(scheduler) as client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
         queries = client.submit(Queries, *asked, pure=False) if asked else None
         futures = {client.submit(_found, queries, jobs[k], pure=False): k for k in todo}
         try:
             for future in as_completed(futures):
-                k, found = futures.pop(future), _fetched(future)
+                k, found = futures.pop(future), fetched(future)
                 finish(k, found)
                 told(k, found)
                 future.release()
         finally:
             client.cancel(list(futures))
-
-
-def _fetched(future: Any) -> Found:
-    """The result of a shard; asked for again where the connection failed and not the shard."""
-    for _ in range(3):
-        try:
-            return future.result()
-        except Exception:
-            if future.status != "finished":
-                raise
-    return future.result()
-
-
-@contextmanager
-def _client(scheduler: Any) -> Iterator[Any]:
-    from distributed import Client
-
-    if isinstance(scheduler, Client):
-        yield scheduler
-        return
-    client, why = None, ""
-    try:
-        client = Client(scheduler, timeout=_PATIENCE)
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
-        why = " ".join(str(error).split())
-        traceback.clear_frames(error.__traceback__)
-    if client is None:
-        gc.collect()  # half a client, collected while another one starts, waits for it and it for ever
-        raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({why})")
-    with client:
-        yield client
 
 
 @contextmanager

@@ -50,10 +50,10 @@ def task(name: str) -> Task:
     return tasks[name]
 
 
-def check_examples(examples: pd.DataFrame, name: str = "examples") -> pd.DataFrame:
+def check_examples(examples: pd.DataFrame, name: str = "examples", texts: bool = True) -> pd.DataFrame:
     """Examples as every room takes them: needs example_id, x, y; fills what a user's file leaves out.
 
-    Raises InputError for a missing column, a repeated example_id or an empty y.
+    Raises InputError for a missing column, a repeated example_id or, unless ``texts`` are not looked at, an empty y.
     """
     require_columns(examples, ["example_id", "x", "y"], name)
     out = examples.copy()
@@ -69,7 +69,7 @@ def check_examples(examples: pd.DataFrame, name: str = "examples") -> pd.DataFra
     out["example_id"] = out["example_id"].astype(str)
     twice = out["example_id"][out["example_id"].duplicated()]
     require(twice.empty, f"{name}: example_id {twice.iloc[0] if len(twice) else ''} stands in more than one row")
-    empty = out["example_id"][out["y"].isna() | (out["y"].astype(str).str.strip() == "")]
+    empty = out["example_id"][texts & (out["y"].isna() | (out["y"].astype(str).str.strip() == ""))]
     require(empty.empty, f"{name}: example {empty.iloc[0] if len(empty) else ''} has an empty y")
     return out[[*COLUMNS, *(c for c in out.columns if c not in COLUMNS)]]
 

@@ -28,7 +28,7 @@ from taskgram_utils.errors import require
 from taskgram_utils.miniature.world import World
 from taskgram_utils.run import read_table, versions, write_table, write_text
 from tests.benchmarks import index_jobs, scan_jobs
-from tests.benchmarks.harness import Job, race
+from tests.benchmarks.harness import Job, processor, race
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTBOOKS = ROOT / "../shared/data/corpus/openstax"
@@ -128,18 +128,11 @@ def main() -> None:
     note = {
         "command": "python -m tests.benchmarks.counting", "quick": options.quick, "rounds": options.rounds,
         "date": time.strftime("%Y-%m-%d"), "seconds": round(time.time() - began),
-        "machine": f"{platform.machine()}, {platform.system()}", "processor": _processor(),
+        "machine": f"{platform.machine()}, {platform.system()}", "processor": processor(),
         "cores": len(os.sched_getaffinity(0)), "threads": numba.get_num_threads(), "versions": versions() | _peers(),
         "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()},
     }  # fmt: skip
     write_text(options.out / "counting.json", json.dumps(note, indent=1) + "\n")
-
-
-def _processor() -> str:
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text().splitlines() if about.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
 
 
 def _peers() -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,3 +66,11 @@ def race(job: Job, rounds: int = 5) -> list[dict[str, Any]]:
                      "low": min(took), "high": max(took), "rounds": len(took), "rate": job.amount / middle,
                      "ours": ratio, "equal": equal})  # fmt: skip
     return rows
+
+
+def processor() -> str:
+    """What the processor of this machine calls itself."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()

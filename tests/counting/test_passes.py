@@ -279,7 +279,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, small, cluster,
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere", "tcp://", "http://127.0.0.1:9"])
 def test_a_cluster_that_does_not_answer_is_one_line(tmp_path, monkeypatch, address):
-    monkeypatch.setattr(passes, "_PATIENCE", 0.5)
+    monkeypatch.setattr("taskgram_utils.cluster._PATIENCE", 0.5)
     corpus, _ = corpus_of(tmp_path / "corpus")
     with pytest.raises(InputError, match=f"--scheduler {address}: no Dask scheduler answers there") as caught:
         scan(corpus, ["a"], progress=False, scheduler=address)

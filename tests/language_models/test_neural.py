@@ -1,6 +1,8 @@
 """Scores, choices and answers of neural models, against one plain forward pass for each target."""
 
 import json
+import pathlib
+import pickle
 import shutil
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from transformers import (
 )
 
 from taskgram_utils.errors import InputError
-from taskgram_utils.language_models import neural
+from taskgram_utils.language_models import forward, neural, packing
 from taskgram_utils.ngrams import word_spans
 
 PYTHIA = Path(__file__).resolve().parents[2] / "../shared/data/tokenizers/20B_tokenizer.json"
@@ -477,6 +479,7 @@ def test_other_architectures_score_and_answer_alike(kind, tmp_path):
     byte_level(TEXT.split("\n"), 400, bos=kind in ("llama", "gemma2")).save_pretrained(tmp_path)
     model = neural.load(tmp_path)
     assert model.shares_prefix == (kind in ("gpt2", "llama"))
+    assert model.plain_head == (kind != "gemma2")
     examples = EXAMPLES.assign(options=[[y, y + " the tree", " of the dog"] for y in EXAMPLES["y"]], gold=0)
     points = all_points(examples, (2,))
     table = neural.score(examples, model, points, options=True)
@@ -549,13 +552,21 @@ def test_unknown_step_and_folder(suite, monkeypatch):
     assert "no such folder" in error_of(neural.load, suite / "missing")
     assert "dtype float7" in error_of(neural.load, suite, dtype="float7")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "nobody/nothing, step 3: cannot be loaded" in error_of(neural.load, "nobody/nothing", step=3)
+    assert "nobody/nothing, step 3: no such folder; cannot be" in error_of(neural.load, "nobody/nothing", step=3)
+    assert "no name of a hub model" in error_of(neural.load, "no/hub/name")
 
 
 def test_a_folder_without_weights(suite, tmp_path):
     shutil.copytree(suite / "step60", tmp_path / "m")
     (tmp_path / "m/model.safetensors").rename(tmp_path / "m/pytorch_model.bin")
-    assert "no weights in it (only *.safetensors are read)" in error_of(neural.load, tmp_path / "m")
+    wanted = "no weights in it (only *.safetensors are read; --pickled allows its pytorch_model.bin)"
+    assert wanted in error_of(neural.load, tmp_path / "m")
+    torch.save(load_file(suite / "step60/model.safetensors"), tmp_path / "m/pytorch_model.bin")
+    read = neural.score(EXAMPLES, neural.load(tmp_path / "m", pickled=True))["logp"]
+    assert np.allclose(read, neural.score(EXAMPLES, neural.load(suite, 60))["logp"], atol=1e-5)
+    (tmp_path / "m/pytorch_model.bin").write_bytes(pickle.dumps(pathlib.PurePosixPath("x")))
+    assert "cannot be loaded" in error_of(neural.load, tmp_path / "m", pickled=True)
+    shutil.copyfile(suite / "step60/model.safetensors", tmp_path / "m/pytorch_model.bin")
     (tmp_path / "m/model.safetensors").write_bytes((tmp_path / "m/pytorch_model.bin").read_bytes()[:5000])
     assert "cannot be loaded" in error_of(neural.load, tmp_path / "m")
     (tmp_path / "m/config.json").unlink()
@@ -602,10 +613,6 @@ def test_scores_that_are_no_numbers(suite, tmp_path):
 def test_tables_that_do_not_fit(model):
     points = all_points(EXAMPLES, (1,))
     for wrong, message in (
-        (points.assign(start=points["start"] + 1), "does not stand at character"),
-        (points.assign(sy="nowhere"), "s^y 'nowhere' does not stand"),
-        (points.assign(sy=""), "does not stand"),
-        (points.assign(end=points["start"]), "does not stand"),
         (points.assign(example_id="other"), "other is not among the examples"),
         (points.drop(columns="start"), "missing column start"),
         (points.assign(start=None), "a null"),
@@ -613,15 +620,132 @@ def test_tables_that_do_not_fit(model):
         assert message in error_of(neural.score, EXAMPLES, model, wrong)
     for wrong, message in (
         (EXAMPLES.drop(columns="y"), "missing column y"),
-        (EXAMPLES.assign(y=""), "y of example plain is empty"),
-        (EXAMPLES.assign(x=None), "x of example plain is no text"),
         (pd.concat([EXAMPLES, EXAMPLES[3:4]]), "accents occurs twice"),
     ):
         assert message in error_of(neural.score, wrong, model)
     assert "missing column options" in error_of(neural.score, EXAMPLES, model, options=True)
-    empty = EXAMPLES[:1].assign(options=[[" Paris", ""]])
-    assert "no token in the text ''" in error_of(neural.score, empty, model, options=True)
     assert "lists" in error_of(neural.score, EXAMPLES.assign(options="Paris"), model, options=True)
+    assert "long: cut" in error_of(neural.score, EXAMPLES, model, long="cut")
+    assert "budget" in error_of(neural.score, EXAMPLES, model, budget=0)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"y": ""}, "y is empty"), ({"y": None}, "y is no text"), ({"x": None}, "what stands before y is no text"),
+    ({"options": [" Paris", ""]}, "option 1 is empty"), ({"options": [" Paris", 7]}, "option 1 is no text"),
+])  # fmt: skip
+def test_an_example_that_is_none_is_null_and_said_and_the_others_complete(model, capsys, change, message):
+    examples = EXAMPLES.assign(options=[[" Paris", " Tokyo"]] * 10, gold=0)
+    whole = neural.score(examples, model, all_points(examples, (1,)), options=True)
+    for column, value in change.items():
+        examples.at[4, column] = value
+    table = neural.score(examples, model, all_points(EXAMPLES, (1,)), options=True)
+    lost = table["example_id"] == "hindi"
+    assert table["logp"].isna().equals(lost) and len(table) == len(whole) and table.attrs["failed"] == ["hindi"]
+    assert np.allclose(table["logp"][~lost], whole["logp"][~lost], atol=1e-5)
+    assert capsys.readouterr().err.splitlines() == [f"tiny step 60: example hindi: {message}; no score"]
+
+
+def test_an_ngram_that_is_not_in_y_is_null_and_said(model, capsys):
+    points = all_points(EXAMPLES, (1,))
+    whole = neural.score(EXAMPLES, model, points)
+    for change in ({"start": 7}, {"sy": "nowhere"}, {"sy": ""}, {"end": 0}):
+        wrong = points.copy()
+        for column, value in change.items():
+            wrong.loc[5, column] = value
+        table = neural.score(EXAMPLES, model, wrong)
+        assert list(np.flatnonzero(table["logp"].isna())) == [np.flatnonzero(table["n"].notna())[5]]
+        known = table["logp"].notna()
+        assert table["logp"][known].sum() == pytest.approx(whole["logp"][known].sum())
+        [line] = capsys.readouterr().err.splitlines()
+        assert "does not stand at character" in line and points["example_id"][5] in line
+        assert table.attrs["failed"] == [points["example_id"][5]]
+
+
+@pytest.mark.parametrize("length", [20, 50, 90, 200])
+def test_windows_give_each_token_as_much_before_it_as_the_context_holds(model, length):
+    text = " the dog of the baker sleeps" * 40
+    ids = [0, *model.tokenizer(text)["input_ids"]][: length + CONTEXT]
+    trees = packing.windows(ids, length, CONTEXT)
+    targets = [(len(t.ids), place, token) for t in trees for place, token in t.asked]
+    assert [token for *_, token in targets] == ids[length:]
+    for tree in trees:
+        assert len(tree.ids) <= CONTEXT
+        assert all(place + 1 >= min(CONTEXT // 2, length) for place, _ in tree.asked)
+    found, lost = forward.log_probabilities(model, trees, 1000, lambda _: None)
+    assert not lost
+    with torch.no_grad():
+        expected = [
+            model.network(torch.tensor([tree.ids])).logits[0, place].log_softmax(-1)[token].item()
+            for tree in trees for place, token in tree.asked
+        ]  # fmt: skip
+    assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_a_long_text_is_windowed_on_request(model):
+    long = EXAMPLES[:3].assign(y=[" the dog" * 70, " Paris", " the" * 70], options=[[" Paris", " the dog" * 70]] * 3)
+    table = neural.score(long, model, all_points(long, (1, 2)), options=True, long="window")
+    assert table["logp"].notna().all() and (table["logp"] <= 0).all() and table.attrs["failed"] == []
+    short = neural.score(long, model, options=True)
+    assert short["logp"].isna().sum() == 9 and short.attrs["failed"] == ["plain", "before", "around"]
+    few = table[(table["example_id"] == "before") & (table["option"] == 0)]["logp"].iloc[0]
+    assert few == pytest.approx(neural.score(long[1:2], model)["logp"][0], abs=1e-4)
+
+
+def test_what_many_texts_begin_with_is_read_once(model, monkeypatch):
+    shots = "The capital of France is Paris.\nThe capital of Japan is Tokyo.\n"
+    examples = EXAMPLES[:6].assign(instruction=shots, options=[[y, " Paris", " Tokyo."] for y in EXAMPLES["y"][:6]])
+    points = all_points(examples, (1, 2))
+    table = neural.score(examples, model, points, options=True)
+    monkeypatch.setattr(forward, "_SHARED", 8)
+    read = []
+    count = lambda _, __, named: read.append(named["input_ids"].numel())  # noqa: E731
+    hook = model.network.register_forward_pre_hook(count, with_kwargs=True)
+    shared = neural.score(examples, model, points, options=True)
+    once = sum(read)
+    monkeypatch.setattr(forward, "_SHARED", 10_000)
+    read.clear()
+    apart = neural.score(examples, model, points, options=True)
+    hook.remove()
+    assert once < 0.75 * sum(read)
+    for other in (shared, apart):
+        assert np.allclose(table["logp"], other["logp"], atol=1e-5)
+    assert_plain(model, examples, shared, points)
+
+
+def test_no_memory_halves_a_batch_and_then_names_the_example(model, monkeypatch, capsys):
+    whole, real, sizes = neural.score(EXAMPLES, model), forward._forward, []
+
+    def scarce(model, batch, *rest):
+        sizes.append(len(batch))
+        if len(batch) > 2 or any(len(t.ids) > 25 for t in batch):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, batch, *rest)
+
+    monkeypatch.setattr(forward, "_forward", scarce)
+    table = neural.score(EXAMPLES, model)
+    lost = table["logp"].isna()
+    assert 0 < lost.sum() < 10 and max(sizes) > 2
+    assert np.allclose(table["logp"][~lost], whole["logp"][~lost], atol=1e-5)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == lost.sum() and all("no memory for it alone" in line for line in lines)
+    assert set(table.attrs["failed"]) == set(table["example_id"][lost])
+
+
+def test_the_vocabulary_in_blocks_gives_the_same(model, monkeypatch):
+    whole = neural.score(EXAMPLES, model, all_points(EXAMPLES))
+    assert model.plain_head
+    monkeypatch.setattr(forward, "_LOGITS", {"cpu": 1})
+    assert np.allclose(whole["logp"], neural.score(EXAMPLES, model, all_points(EXAMPLES))["logp"], atol=1e-5)
+
+
+def test_the_budget_is_what_memory_holds(model, monkeypatch):
+    memory = type("Memory", (), {"available": 0})
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    assert forward.token_budget(model) == 256
+    memory.available = 4 * 600 * forward.token_bytes(model)
+    assert forward.token_budget(model) == 600
+    memory.available = 1 << 50
+    assert forward.token_budget(model) == 1024
 
 
 def test_an_empty_table_gives_an_empty_table(model):

@@ -1,0 +1,248 @@
+"""Many models at many steps: loaded one after the other or on a Dask cluster, and what each finished is kept."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import io
+import json
+import re
+import shutil
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from taskgram_utils.cluster import client_of, fetched
+from taskgram_utils.errors import InputError, require
+from taskgram_utils.language_models import neural
+from taskgram_utils.language_models.loading import LanguageModel, load, steps_of
+from taskgram_utils.run import read_table, write_table
+
+CHUNK = 2000  # examples after which what was computed is kept
+_ONE = threading.Lock()  # a worker, and so a GPU, has one model at a time
+
+
+class Spec(NamedTuple):
+    """A model to load: folder or hub name, and its step (null: as it is, or its last)."""
+
+    model: str
+    step: int | None
+
+
+class Loading(NamedTuple):
+    """How models are loaded: the arguments of :func:`~taskgram_utils.language_models.loading.load`."""
+
+    dtype: str | None = None
+    device: str | None = None
+    pickled: bool = False
+
+
+_AS_IT_COMES = Loading()
+
+
+def specs(models: Sequence[str], steps: str | Sequence[int] | None = None) -> list[Spec]:
+    """Every model at every step: ``steps`` are numbers, or ``all`` of each model, or None for the one it comes as.
+
+    Raises InputError for steps that are no numbers, and a model without steps.
+    """
+    require(models, "no model given")
+    if isinstance(steps, str) and steps != "all":
+        numbers = re.fullmatch(r"\d+(,\d+)*", steps)
+        require(numbers, f"--step {steps}: numbers with commas between them, or all")
+        steps = [int(step) for step in steps.split(",")]
+    found = []
+    for model in map(str, models):
+        own = steps_of(model) if steps == "all" else [None] if steps is None else steps
+        found += [Spec(model, step) for step in own]
+    return list(dict.fromkeys(found))
+
+
+def score_all(
+    examples: pd.DataFrame, models: Sequence[Spec], taskgrams: pd.DataFrame | None = None,
+    loading: Loading = _AS_IT_COMES, scheduler: Any = None, keep: Path | None = None, **options: Any,
+) -> pd.DataFrame:  # fmt: skip
+    """:func:`~taskgram_utils.language_models.neural.score` of every model, one table; ``options`` are its own.
+
+    A model is loaded once and freed before the next. With ``keep`` the scores of every model and 2,000 examples are
+    kept in that folder, so that a run that was stopped goes on where it was; :func:`forget` them when the result is
+    where it belongs. ``scheduler`` names a Dask cluster, or is one: each of its workers has one model at a time, on as
+    many threads as the worker has, and must find folders by the same paths.
+    """
+    grams = None if taskgrams is None else taskgrams.sort_values("example_id", kind="stable")
+    return _all("score", partial(_score, grams, options), examples, models, (grams, options), loading, scheduler, keep)
+
+
+def generate_all(
+    examples: pd.DataFrame, models: Sequence[Spec], max_tokens: int, loading: Loading = _AS_IT_COMES,
+    scheduler: Any = None, keep: Path | None = None, **options: Any,
+) -> pd.DataFrame:  # fmt: skip
+    """:func:`~taskgram_utils.language_models.neural.generate` of every model, one table: see :func:`score_all`."""
+    options = {"max_tokens": max_tokens, **options}
+    return _all("generate", partial(_generate, options), examples, models, options, loading, scheduler, keep)
+
+
+def _score(taskgrams: pd.DataFrame | None, options: dict, examples: pd.DataFrame, model: LanguageModel) -> pd.DataFrame:
+    own = None if taskgrams is None else taskgrams[taskgrams["example_id"].isin(examples["example_id"])]
+    return neural.score(examples, model, own, **options)
+
+
+def _generate(options: dict, examples: pd.DataFrame, model: LanguageModel) -> pd.DataFrame:
+    return neural.generate(examples, model, **options)
+
+
+def _all(
+    name: str, work: Callable, examples: pd.DataFrame, models: Sequence[Spec], about: Any, loading: Loading,
+    scheduler: Any, keep: Path | None,
+) -> pd.DataFrame:  # fmt: skip
+    neural.prompts(examples)  # which refuses what is wrong with the table before a model is loaded
+    if isinstance(about, tuple) and about[0] is not None:
+        neural.points_of(about[0], set(examples["example_id"]))
+    chunks = [examples[i : i + CHUNK] for i in range(0, max(len(examples), 1), CHUNK)]
+    asked = _digest(name, examples, about) if keep else ""
+    places = [_place(keep, asked, spec, loading) for spec in models]
+    found: dict[tuple[int, int], pd.DataFrame] = {}
+    todo: dict[int, list[int]] = {}
+    for k in range(len(models)):
+        for c in range(len(chunks)):
+            if (kept := _kept(places[k], c)) is None:
+                todo.setdefault(k, []).append(c)
+            else:
+                _say(kept)
+                found[k, c] = kept
+
+    def finish(k: int, c: int, table: pd.DataFrame) -> None:
+        _keep(places[k], c, table)
+        found[k, c] = table
+
+    if scheduler is None:
+        for k, missing in todo.items():
+            asked = [chunks[c] for c in missing]
+            _run(models[k], loading, work, asked, lambda i, table, k=k, some=missing: finish(k, some[i], table))
+    else:
+        _on_cluster(scheduler, models, loading, work, chunks, todo, finish)
+    tables = [found[key] for key in sorted(found)]
+    out = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
+    out.attrs = {"failed": list(dict.fromkeys(key for table in tables for key in table.attrs.get("failed", ())))}
+    return out
+
+
+def _run(spec: Spec, loading: Loading, work: Callable, chunks: Sequence[pd.DataFrame], finish: Callable) -> None:
+    model = load(spec.model, spec.step, *loading)
+    try:
+        for i, chunk in enumerate(chunks):
+            finish(i, work(chunk, model))
+    finally:
+        del model
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _remote(spec: Spec, loading: Loading, work: Callable, chunks: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    from distributed import get_worker
+
+    with _ONE:
+        torch.set_num_threads(max(1, get_worker().state.nthreads))
+        out: list[pd.DataFrame] = []
+        _run(spec, loading, work, chunks, lambda _, table: out.append(table))
+    return out
+
+
+def _on_cluster(
+    scheduler: Any, models: Sequence[Spec], loading: Loading, work: Callable, chunks: Sequence[pd.DataFrame],
+    todo: dict[int, list[int]], finish: Callable[[int, int, pd.DataFrame], None],
+) -> None:  # fmt: skip
+    """A model for every worker that has none, until all are done; a lost worker's goes to another."""
+    import dask
+    from distributed import as_completed
+
+    waiting, running, known, idle = deque(todo), {}, set(), []
+    with client_of(scheduler) as client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+        client.wait_for_workers(1, timeout=60)
+        done = as_completed()
+        try:
+            while waiting or running:
+                new = set(client.scheduler_info(n_workers=-1)["workers"]) - known
+                known |= new
+                idle += sorted(new)
+                while waiting and idle:
+                    k, worker = waiting.popleft(), idle.pop()
+                    asked = (models[k], loading, work, [chunks[c] for c in todo[k]])
+                    future = client.submit(_remote, *asked, workers=[worker], allow_other_workers=True, pure=False)
+                    running[future] = k, worker
+                    done.add(future)
+                future = next(done)
+                k, worker = running.pop(future)
+                for c, table in zip(todo[k], fetched(future), strict=True):
+                    _say(table)
+                    finish(k, c, table)
+                future.release()
+                idle.append(worker)
+        finally:
+            client.cancel(list(running))
+
+
+def _digest(name: str, examples: pd.DataFrame, about: Any) -> str:
+    """A name for what is asked: other examples, points or options have another one."""
+    digest = hashlib.sha256(name.encode())
+    for one in (examples, *(about if isinstance(about, tuple) else (about,))):
+        if isinstance(one, pd.DataFrame):
+            file = io.BytesIO()
+            one.to_json(file, orient="split", date_format="iso")
+            digest.update(file.getvalue())
+        else:
+            digest.update(json.dumps(one, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def _place(keep: Path | None, asked: str, spec: Spec, loading: Loading) -> Path | None:
+    """The folder in which what a model has finished is kept; other weights have another one."""
+    if keep is None:
+        return None
+    folder = Path(spec.model).expanduser()
+    files = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
+    states = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    about = json.dumps([asked, *spec, *loading, states])
+    return Path(keep) / hashlib.sha256(about.encode()).hexdigest()[:16]
+
+
+def _keep(place: Path | None, chunk: int, table: pd.DataFrame) -> None:
+    if place is None:
+        return
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{place}: cannot be made ({error.strerror or error})") from error
+    write_table(table, place / f"{chunk}.parquet")
+
+
+def _kept(place: Path | None, chunk: int) -> pd.DataFrame | None:
+    path = place and place / f"{chunk}.parquet"
+    if not path or not path.is_file():
+        return None
+    with suppress(InputError):  # damaged: computed again
+        return read_table(path)
+    return None
+
+
+def _say(table: pd.DataFrame) -> None:
+    """Repeat what was said where the table was made: by another run, or on another machine."""
+    for line in table.attrs.get("reasons", ()):
+        print(line, file=sys.stderr)
+
+
+def forget(keep: str | Path) -> None:
+    """Remove all that was kept in a folder, and the folder, if nothing else is in it."""
+    for place in Path(keep).glob("?" * 16):
+        if re.fullmatch(r"[0-9a-f]{16}", place.name):
+            shutil.rmtree(place, ignore_errors=True)
+    with suppress(OSError):
+        Path(keep).rmdir()

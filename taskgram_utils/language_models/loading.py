@@ -1,0 +1,278 @@
+"""Causal language models of ``transformers``, from a folder or the hub, any size and step, checked when loaded."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from huggingface_hub import HfApi, errors, snapshot_download
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from huggingface_hub.utils import logging as hub_logging
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from taskgram_utils.errors import InputError, require
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+_SMALL = ("*.json", "tokenizer.model", "vocab.txt", "merges.txt")  # of a hub model, beside its weights
+# Tensors that old checkpoints hold and no model reads: masks, and what rotary positions are computed from.
+_UNREAD = re.compile(r"(^|\.)(masked_bias|attn\.bias|attention\.bias|inv_freq)$")
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A loaded model: ``name`` and ``step`` as the tables have them, the ``transformers`` network and its tokenizer.
+
+    ``context`` is the largest number of tokens the network reads (None: no limit), ``start`` the id of the end-of-text
+    token, which stands in as context where nothing comes before a text.
+    """
+
+    name: str
+    step: int | None
+    network: torch.nn.Module
+    tokenizer: object
+    context: int | None
+    start: int
+
+    @cached_property
+    def takes_positions(self) -> bool:
+        """Whether the network lets its caller number the tokens."""
+        return "position_ids" in inspect.signature(self.network.forward).parameters
+
+    @cached_property
+    def shares_prefix(self) -> bool:
+        """Whether mask and positions keep branches of a sequence apart: plain attention over all that came before."""
+        config = self.network.config.get_text_config()
+        return (
+            self.takes_positions
+            and not self.network._is_stateful
+            and not getattr(config, "sliding_window", None)
+            and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"}
+            and self.network.config._attn_implementation in ("sdpa", "eager")
+        )
+
+    @cached_property
+    def plain_head(self) -> bool:
+        """Whether the logits are those of the output head, as they are: tried on a hidden state of large numbers."""
+        head = self.network.get_output_embeddings()
+        if type(head) is not torch.nn.Linear or head.weight.is_meta:
+            return False
+        seed = torch.Generator().manual_seed(0)
+        state = 100 * torch.randn(1, 1, head.in_features, generator=seed).to(head.weight)
+        with torch.inference_mode(), replaced_input(head, lambda hidden: state):
+            logits = self.network(input_ids=torch.tensor([[self.start]], device=self.network.device)).logits
+            expected = torch.nn.functional.linear(state, head.weight, head.bias)
+        return bool(torch.allclose(logits.to(expected), expected, rtol=1e-2, atol=1e-2))
+
+
+@contextmanager
+def replaced_input(head: torch.nn.Module, change) -> Iterator[None]:
+    """Let the output head see ``change(hidden states)``; what a model does with its logits stays its own."""
+    hook = head.register_forward_pre_hook(lambda _, args: (change(args[0]),))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def load(
+    path_or_name: str | Path,
+    step: int | None = None,
+    dtype: str | torch.dtype | None = None,
+    device: str | None = None,
+    pickled: bool = False,
+) -> LanguageModel:
+    """Load a causal language model and its tokenizer, from safetensors only, running no code that comes with it.
+
+    ``path_or_name`` is a folder (with ``step``: its subfolder ``step<N>``; without: the folder itself, or its last step
+    where it only holds steps) or a hub name (with ``step``: the revision ``step<N>``), whose files are fetched into the
+    hub's cache, or taken from there. The model's name is the hub name or the folder's name.
+
+    ``device`` is a GPU where there is one, unless given; ``auto`` spreads a model that is too large for one over all
+    GPUs and the memory (it needs the package accelerate). ``dtype`` is, unless given, float32 on a CPU, and on a GPU
+    bfloat16, or float16 where it has none. ``pickled`` allows weights that are not safetensors (old revisions of Pythia
+    have no others), read without running what they may hold.
+
+    Raises :class:`~taskgram_utils.errors.InputError` for a missing folder, model or step, a hub that is not reached, a
+    full disk, missing or unreadable weights, tensors that are missing, without a place or not finite, a tokenizer
+    without character offsets, and a device that is not there or too small.
+    """
+    folder, step = Path(path_or_name).expanduser(), None if step is None else int(step)
+    where = f"model {path_or_name}" + ("" if step is None else f", step {step}")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype or _dtype(device)
+    require(isinstance(dtype, torch.dtype), f"{where}: dtype {dtype} is none of {', '.join(_DTYPES)}")
+    if folder.is_dir():
+        source, name, step = _local(folder.resolve(), step)
+    else:
+        source, name = _fetched(str(path_or_name), step, pickled), str(path_or_name)
+    _check_files(source, f"model {source}" if folder.is_dir() else where, pickled)
+    spread = {"device_map": "auto"} if device == "auto" else {}
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            network, report = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, use_safetensors=None if pickled else True, output_loading_info=True,
+                trust_remote_code=False, **spread
+            )  # fmt: skip
+    except Exception as error:  # whatever the libraries raise for files they cannot read
+        why = " ".join(str(error).split())[:300]
+        why = "its config.json does not fit its tensors" if "ignore_mismatched_sizes" in why else why
+        raise InputError(f"{where}: cannot be loaded ({why})") from error
+    kind = type(tokenizer).__name__
+    require(tokenizer.is_fast, f"{where}: tokenizer {kind} gives no character offsets; it needs a tokenizer.json")
+    missing = sorted(report["missing_keys"])
+    require(not missing, f"{where}: {len(missing)} tensors missing from its weights ({', '.join(missing[:3])})")
+    unused = sorted(k for k in report["unexpected_keys"] if not _UNREAD.search(k))
+    require(not unused, f"{where}: its config.json has no place for {len(unused)} tensors ({', '.join(unused[:3])})")
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    start = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
+    require(start is not None, f"{where}: its tokenizer names no end-of-text token")
+    context = getattr(network.config.get_text_config(), "max_position_embeddings", None)
+    try:
+        network.eval() if spread else network.eval().to(device)
+    except (RuntimeError, AssertionError) as error:
+        what = "too small for it" if out_of_memory(error) else "not to be had here"
+        raise InputError(f"{where}: device {device}: {what} ({str(error).splitlines()[0]})") from error
+    for key, tensor in network.state_dict().items():
+        finite = tensor.is_meta or torch.isfinite(tensor).all()
+        require(finite, f"{where}: weights that are not finite in {key}")
+    return LanguageModel(name, step, network, tokenizer, context, start)
+
+
+def parameters(model: LanguageModel) -> int:
+    """Number of non-embedding parameters: without the input embedding and the output head."""
+    outer = (model.network.get_input_embeddings(), model.network.get_output_embeddings())
+    skipped = {id(p) for module in outer for p in module.parameters()}
+    return sum(p.numel() for p in model.network.parameters() if id(p) not in skipped)
+
+
+def steps_of(path_or_name: str | Path) -> list[int]:
+    """The steps of a model: subfolders ``step<N>`` of a folder, or revisions on the hub; InputError for none."""
+    folder = Path(path_or_name).expanduser()
+    try:
+        names = [p.name for p in folder.iterdir()] if folder.is_dir() else _revisions(str(path_or_name))
+    except Exception as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"model {path_or_name}: its steps cannot be listed ({why})") from error
+    found = sorted(int(name[4:]) for name in names if re.fullmatch(r"step\d+", name))
+    require(found, f"model {path_or_name}: has no steps")
+    return found
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of PyTorch says that there was no memory."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def _dtype(device: str) -> torch.dtype:
+    if torch.device("cuda" if device == "auto" else device).type != "cuda" or not torch.cuda.is_available():
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _local(folder: Path, step: int | None) -> tuple[Path, str, int | None]:
+    """The folder to load, the model's name and its step."""
+    steps = sorted(int(p.name[4:]) for p in folder.glob("step*") if re.fullmatch(r"step\d+", p.name))
+    source, name, own = folder, folder.name, re.fullmatch(r"step(\d+)", folder.name)
+    if step is not None or (steps and not (folder / "config.json").is_file()):
+        step = steps[-1] if step is None else step
+        require(step in steps, f"model {folder}: no step {step} ({_nearest(step, steps)})")
+        source = folder / f"step{step}"
+    elif own:
+        name, step = folder.parent.name, int(own[1])
+    return source, name, step
+
+
+def _nearest(step: int, steps: Iterable[int]) -> str:
+    steps = list(steps)
+    near = sorted(sorted(steps, key=lambda other: abs(other - step))[:6])
+    return f"{'steps there' if len(steps) == len(near) else 'nearest'}: {', '.join(map(str, near)) or 'none'}"
+
+
+def _check_files(source: Path, where: str, pickled: bool) -> None:
+    require((source / "config.json").is_file(), f"{where}: no config.json in it")
+    require(any((source / f).is_file() for f in _TOKENIZER), f"{where}: no tokenizer in it")
+    others = "; --pickled allows its pytorch_model.bin" if any(source.glob("*.bin")) else ""
+    safe = any(source.glob("*.safetensors")) or (pickled and others)
+    require(safe, f"{where}: no weights in it (only *.safetensors are read{others})")
+
+
+def _fetched(name: str, step: int | None, pickled: bool) -> Path:
+    """The files of a hub model, in the hub's cache."""
+    require(name, "model: no name given")
+    named = re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name)
+    require(named, f"model {name}: no such folder, and no name of a hub model (owner/name) either")
+    where, revision = f"model {name}", None
+    if step is not None:
+        where, revision = f"{where}, step {step}", f"step{step}"
+    try:
+        with _quiet():
+            listed = _listed(name, revision)
+            # Of a model that has both, the pickled copy of its weights stays where it is.
+            wanted = ["*.bin"] if pickled and not any(f.endswith(".safetensors") for f in listed) else ["*.safetensors"]
+            found = Path(snapshot_download(name, revision=revision, allow_patterns=[*_SMALL, *wanted]))
+    except errors.RevisionNotFoundError as error:
+        try:
+            near = _nearest(step or 0, steps_of(name))
+        except InputError:
+            near = "it has none"
+        raise InputError(f"{where}: no such step on the hub ({near})") from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise InputError(f"{where}: no such folder, and no model of this name on the hub") from error
+    except errors.LocalEntryNotFoundError as error:
+        why = " ".join(str(error.__cause__ or "it is not reached").split())[:200]
+        raise InputError(f"{where}: no such folder; cannot be had from the hub ({why}) or its cache") from error
+    except Exception as error:  # of the network, of the disk: the client has no class of its own for them
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = " ".join(str(error).split())
+        why = "the disk is full; free space, or let HF_HOME name another place" if full else why
+        raise InputError(f"{where}: cannot be fetched from the hub ({why[:300]})") from error
+    if not any(found.glob("*.safetensors")) and any(f.endswith(".bin") for f in listed) and not pickled:
+        raise InputError(f"{where}: no safetensors among its weights; --pickled allows its pytorch_model.bin")
+    return found
+
+
+def _listed(name: str, revision: str | None) -> list[str]:
+    """The files of a hub model, as the hub says; none where it is not reached, and the cache must do."""
+    try:
+        return [file.rfilename for file in HfApi().model_info(name, revision=revision, timeout=10).siblings or ()]
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        raise
+    except Exception:
+        return []
+
+
+def _revisions(name: str) -> list[str]:
+    return [branch.name for branch in HfApi().list_repo_refs(name).branches]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading says what matters by its errors: the libraries' own reports stay silent, and bars where nobody looks."""
+    seen, level, hub = sys.stderr.isatty(), logging.get_verbosity(), hub_logging.get_verbosity()
+    bars, hub_bars = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if hub_bars and not seen:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub)
+        if bars:
+            logging.enable_progress_bar()
+        if hub_bars:
+            enable_progress_bars()
