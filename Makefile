@@ -24,9 +24,10 @@ lint: $(INSTALLED_TEST)
 	$(BIN)/codespell --ignore-words-list tracin,ans,velti book notebooks README.md
 	find notebooks -name '*.ipynb' -print0 | xargs -0 -r $(BIN)/nbstripout --verify --keep-id
 
-# counting, beside what else one could use: half an hour to an hour; make bench ARGS="--quick --out build" takes a minute
+# counting and scoring, beside what else one could use: about an hour; make bench ARGS="--quick --out build": two minutes
 bench: $(INSTALLED_TEST)
 	$(BIN)/python -m tests.benchmarks.counting $(ARGS)
+	$(BIN)/python -m tests.benchmarks.scoring $(ARGS)
 
 # each recorded table is made again by the script beside it
 results: $(INSTALLED)

@@ -39,6 +39,13 @@ def token_bytes(model: LanguageModel) -> int:
     return (10 * hidden + 2 * wide) * model.network.dtype.itemsize
 
 
+def batch_bytes(model: LanguageModel) -> int:
+    """Memory that the largest batch takes, about: its tokens, and the logits that are there at a time."""
+    kind = model.network.device.type
+    logits = _LOGITS.get(kind, _LOGITS["cpu"]) * (model.network.dtype.itemsize + (kind == "cuda") * 4)
+    return token_budget(model) * token_bytes(model) + logits
+
+
 def cache_bytes(model: LanguageModel) -> int:
     """Memory that a token takes in the key-value cache, at most."""
     layers = model.network.config.get_text_config().num_hidden_layers

@@ -188,11 +188,11 @@ def races(model: LanguageModel, data: Path, quick: bool) -> Iterator[tuple[Job, 
     """Jobs with the operations each needs and the tokens it reads."""
     many = 8 if quick else 250
     for name, shots in (("options", 0), ("options, 5-shot", SHOTS)):
-        examples = questions(data, model, many // 4 if shots else many, shots)
+        examples = questions(data, model, many // 12 + 2 if shots else many, shots)
         table = neural.score(examples, model, options=True)
         tokens = table.loc[table["option"].notna(), "tokens"].to_numpy()
         ways = {"ours": partial(our_options, model, examples)}
-        for batch in (1, 8) if shots else (1, 4, 8, 16):
+        for batch in (1, 4, 8):
             ways[f"lm-evaluation-harness, batches of {batch}"] = partial(harness_way, model, examples, batch)
         read, operations = work(model, examples, True)
         yield Job(name, len(tokens), "options", ways, partial(close, tokens)), operations, read

@@ -50,16 +50,16 @@ def memory(data: Path, quick: bool) -> dict:
         model.network.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
         script = (
-            "import sys, json, resource, pandas as pd\n"
+            "import sys, json, re, pandas as pd\n"
             "from taskgram_utils.language_models import forward, neural\n"
             "import transformers.models.gpt_neox.modeling_gpt_neox\n"
-            "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+            "peak = lambda: 1024 * int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])\n"
             "table = pd.read_json(sys.argv[2], lines=True, dtype={'example_id': str})\n"
             "before = peak()\n"
             "model = neural.load(sys.argv[1])\n"
             "loaded = peak() - before\n"
             "neural.score(table, model)\n"
-            "batch = forward.token_budget(model) * forward.token_bytes(model)\n"
+            "batch = forward.batch_bytes(model)\n"
             "weights = sum(p.numel() * p.element_size() for p in model.network.parameters())\n"
             "print(json.dumps({'added': peak() - before, 'loaded': loaded, 'weights': weights, 'batch': batch}))\n"
         )
@@ -87,7 +87,7 @@ def on_gpu(data: Path, shapes: list[str], quick: bool, rounds: int) -> pd.DataFr
         ):
             peak, took = score_jobs.matrix_peak(device, dtype, quick), []
             read, operations = score_jobs.work(model, examples, options)
-            budget = forward.token_budget(model)
+            batch = forward.batch_bytes(model)
             torch.cuda.reset_peak_memory_stats()
             for turn in range(rounds + 1):
                 began = time.perf_counter()
@@ -103,7 +103,7 @@ def on_gpu(data: Path, shapes: list[str], quick: bool, rounds: int) -> pd.DataFr
                          "rate": len(examples) / middle, "tokens": read, "tokens_a_second": read / middle,
                          "share_of_peak": operations / middle / peak, "peak": peak,
                          "peak_megabytes": torch.cuda.max_memory_allocated() / 1e6, "weights_megabytes": weights / 1e6,
-                         "batch_megabytes": budget * forward.token_bytes(model) / 1e6})  # fmt: skip
+                         "batch_megabytes": batch / 1e6})  # fmt: skip
             print({k: v for k, v in rows[-1].items() if k not in ("way", "unit")}, flush=True)
         del model
         torch.cuda.empty_cache()
