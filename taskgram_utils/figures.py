@@ -168,7 +168,7 @@ def histograms(
 
 def intervals(
     table: pd.DataFrame, y: str, name: str, run: Run | None = None, hue: str | None = None, estimate: str = "estimate",
-    low: str = "low", high: str = "high", at: float | None = 0.0, xlabel: str | None = None,
+    low: str = "low", high: str = "high", at: float | None = 0.0, xlabel: str | None = None, log: bool = False,
 ) -> plt.Figure:
     """Estimates as points with their intervals, one row per value of ``y``, side by side per ``hue``."""
     require_columns(table, [c for c in (y, hue, estimate, low, high) if c], name)
@@ -187,6 +187,8 @@ def intervals(
     if at is not None:
         ax.axvline(at, color="0.6", lw=0.8, ls=":")
     ax.set_xlabel(xlabel or label(estimate))
+    if log:
+        _logarithmic(ax, "x")
     if len(hues) > 1:
         ax.legend(title=label(hue), frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     sns.despine(fig)

@@ -254,7 +254,7 @@ def _model(run: Run, size: str, step: str):
     from taskgram_utils.language_models.neural import load
 
     torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))))
-    return load(model_folder(run, size), int(step))
+    return load(model_folder(run, size), int(step), dtype="float32")
 
 
 def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:

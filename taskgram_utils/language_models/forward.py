@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import torch
 
-from taskgram_utils.language_models.loading import LanguageModel, out_of_memory, replaced_input
+from taskgram_utils.language_models.loading import LanguageModel, only_at, out_of_memory, replaced_input
 from taskgram_utils.language_models.packing import Tree, branching, prefixes
 
 _SHARE = 0.25  # of the free memory that a batch may take
@@ -105,7 +105,8 @@ def batches(sizes: list[tuple[int, int]], budget: int, most: int | None = None) 
 def _prefix(model: LanguageModel, ids: list[int]):
     """The key-value cache of tokens that many trees begin with."""
     head = model.network.get_output_embeddings()
-    with replaced_input(head, lambda hidden: hidden[:, :1]):
+    one = torch.zeros(1, dtype=torch.long, device=model.network.device)
+    with replaced_input(head, lambda hidden: hidden[:, :1]), only_at(model.last_mlp, one, one):
         read = model.network(input_ids=torch.tensor([ids], device=model.network.device), use_cache=True)
     return read.past_key_values
 
@@ -144,7 +145,7 @@ def _forward(model: LanguageModel, batch: list[Tree], shared: int, cache) -> lis
         kept.append(asked)
         return asked[None, :1] if model.plain_head else asked[None]
 
-    with replaced_input(head, select):
+    with replaced_input(head, select), only_at(model.last_mlp, rows.to(device), columns.to(device)):
         logits = network(**inputs, use_cache=bool(shared)).logits[0]
     if model.plain_head:
         logp = _projected(kept[0], head, which, tokens)

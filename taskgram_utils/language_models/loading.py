@@ -74,6 +74,52 @@ class LanguageModel:
         return bool(torch.allclose(logits.to(expected), expected, rtol=1e-2, atol=1e-2))
 
 
+    @cached_property
+    def last_mlp(self) -> torch.nn.Module | None:
+        """The feed-forward part of the last layer, if it is one that sees each token alone (tried on three): what it
+        makes of tokens that nothing is asked of is not needed."""
+        many = getattr(self.network.config.get_text_config(), "num_hidden_layers", None)
+        lists = (m for m in self.network.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == many)
+        mlp = getattr(next(lists, [None])[-1], "mlp", None)
+        if not isinstance(mlp, torch.nn.Module) or hasattr(self.network, "hf_device_map"):
+            return None
+        seed = torch.Generator().manual_seed(0)
+        state = torch.randn(1, 3, self.network.get_input_embeddings().embedding_dim, generator=seed)
+        state = state.to(self.network.device, self.network.dtype)
+        try:
+            with torch.inference_mode():
+                out, alone = mlp(state), mlp(state[:, 1:2])
+            same = out.shape == state.shape and torch.allclose(out[:, 1:2], alone, rtol=1e-2, atol=1e-4)
+        except (TypeError, AttributeError, RuntimeError):  # it wants more than states, or gives more
+            return None
+        return mlp if same else None
+
+
+@contextmanager
+def only_at(mlp: torch.nn.Module | None, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
+    """Let a feed-forward part see the states at ``rows`` and ``columns`` alone; elsewhere it gives zeros."""
+    if mlp is None:
+        yield
+        return
+    shapes = []
+
+    def pick(_, args):
+        shapes.append(args[0].shape)
+        return (args[0][rows, columns][None],)
+
+    def place(_, args, out):
+        whole = out.new_zeros(shapes.pop())
+        whole[rows, columns] = out[0]
+        return whole
+
+    hooks = mlp.register_forward_pre_hook(pick), mlp.register_forward_hook(place)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 @contextmanager
 def replaced_input(head: torch.nn.Module, change) -> Iterator[None]:
     """Let the output head see ``change(hidden states)``; what a model does with its logits stays its own."""

@@ -109,7 +109,8 @@ def ngrams(examples: pd.DataFrame) -> pd.DataFrame:
 def work(model: LanguageModel, examples: pd.DataFrame, options: bool) -> tuple[int, float]:
     """Tokens read, and the floating-point operations that their matrix products and logits cannot do without.
 
-    Attention is left out, and what is read twice or padded counts once.
+    Attention is left out, what is read twice or padded counts once, and the last layer's feed-forward part counts where
+    something is asked.
     """
     own = examples["options"] if options else [()] * len(examples)
     jobs = [packing.Job(k, x, y, list(o), ()) for k, x, y, o in
@@ -119,7 +120,8 @@ def work(model: LanguageModel, examples: pd.DataFrame, options: bool) -> tuple[i
     read = sum(len(tree.ids) for tree in trees) - sum(shared * (len(members) - 1) for shared, members in groups)
     projected = sum(len({place for place, _ in tree.asked}) for tree in trees)
     head = model.network.get_output_embeddings().weight.numel()
-    return read, 2.0 * (read * neural.parameters(model) + projected * head)
+    last = sum(p.numel() for p in model.last_mlp.parameters()) if model.last_mlp else 0
+    return read, 2.0 * (read * (neural.parameters(model) - last) + projected * (head + last))
 
 
 def matrix_peak(device: str, dtype: torch.dtype, quick: bool) -> float:
@@ -192,7 +194,7 @@ def races(model: LanguageModel, data: Path, quick: bool) -> Iterator[tuple[Job, 
         table = neural.score(examples, model, options=True)
         tokens = table.loc[table["option"].notna(), "tokens"].to_numpy()
         ways = {"ours": partial(our_options, model, examples)}
-        for batch in (1, 4, 8):
+        for batch in (4, 8):  # which are its best here
             ways[f"lm-evaluation-harness, batches of {batch}"] = partial(harness_way, model, examples, batch)
         read, operations = work(model, examples, True)
         yield Job(name, len(tokens), "options", ways, partial(close, tokens)), operations, read

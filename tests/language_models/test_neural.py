@@ -480,6 +480,7 @@ def test_other_architectures_score_and_answer_alike(kind, tmp_path):
     model = neural.load(tmp_path)
     assert model.shares_prefix == (kind in ("gpt2", "llama"))
     assert model.plain_head == (kind != "gemma2")
+    assert (model.last_mlp is None) == (kind in ("bloom", "mamba"))
     examples = EXAMPLES.assign(options=[[y, y + " the tree", " of the dog"] for y in EXAMPLES["y"]], gold=0)
     points = all_points(examples, (2,))
     table = neural.score(examples, model, points, options=True)

