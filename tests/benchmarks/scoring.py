@@ -30,6 +30,29 @@ DATA = ROOT / "../shared/data"
 PACKAGES = ("numpy", "pandas", "torch", "transformers", "tokenizers", "lm_eval", "taskgram_utils")
 
 
+# Weights are read in place, from a mapped file, and count as they are read.
+MEMORY = r"""
+import json, re, sys
+import pandas as pd
+import transformers.models.gpt_neox.modeling_gpt_neox
+from taskgram_utils.language_models import forward, neural
+
+
+def most():
+    return 1024 * int(re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())[1])
+
+
+table = pd.read_json(sys.argv[2], lines=True, dtype={"example_id": str})
+before = most()
+model = neural.load(sys.argv[1], dtype="float32", device="cpu")
+loaded = most() - before
+neural.score(table, model)
+weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
+said = {"added": most() - before, "loaded": loaded, "weights": weights, "batch": forward.batch_bytes(model)}
+print(json.dumps(said))
+"""
+
+
 def on_cpu(data: Path, quick: bool, rounds: int) -> pd.DataFrame:
     """The races on this machine's cores, the share of its matrix products, and the memory that scoring takes."""
     model = score_jobs.pythia("pythia-70m", data / "tokenizers/20B_tokenizer.json")
@@ -49,24 +72,10 @@ def memory(data: Path, quick: bool) -> dict:
         model = score_jobs.pythia("pythia-70m" if quick else "pythia-160m", data / "tokenizers/20B_tokenizer.json")
         model.network.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
-        script = (
-            "import sys, json, re, pandas as pd\n"
-            "from taskgram_utils.language_models import forward, neural\n"
-            "import transformers.models.gpt_neox.modeling_gpt_neox\n"
-            "peak = lambda: 1024 * int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])\n"
-            "table = pd.read_json(sys.argv[2], lines=True, dtype={'example_id': str})\n"
-            "before = peak()\n"
-            "model = neural.load(sys.argv[1])\n"
-            "loaded = peak() - before\n"
-            "neural.score(table, model)\n"
-            "batch = forward.batch_bytes(model)\n"
-            "weights = sum(p.numel() * p.element_size() for p in model.network.parameters())\n"
-            "print(json.dumps({'added': peak() - before, 'loaded': loaded, 'weights': weights, 'batch': batch}))\n"
-        )
         table = Path(folder) / "solutions.jsonl"
         score_jobs.solutions(data, 20 if quick else 200).to_json(table, orient="records", lines=True)
         began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", script, folder, table], capture_output=True, text=True, cwd=ROOT)
+        done = subprocess.run([sys.executable, "-c", MEMORY, folder, table], capture_output=True, text=True, cwd=ROOT)
         require(done.returncode == 0, f"memory: {done.stderr[-500:]}")
         said, took = json.loads(done.stdout), time.perf_counter() - began
     return {"shape": model.name, "job": "memory", "way": "ours", "seconds": took, "peak_megabytes": said["added"] / 1e6,

@@ -692,6 +692,22 @@ def test_a_long_text_is_windowed_on_request(model):
     assert few == pytest.approx(neural.score(long[1:2], model)["logp"][0], abs=1e-4)
 
 
+def test_a_model_spread_over_what_memory_there_is_scores_the_same(suite, model):
+    pytest.importorskip("accelerate")
+    spread = neural.load(suite, 60, dtype="float32", device="auto")
+    table, other = (neural.score(EXAMPLES, m, all_points(EXAMPLES, (1,))) for m in (model, spread))
+    assert np.allclose(table["logp"], other["logp"], atol=1e-5)
+
+
+def test_weights_in_several_files(suite, model, tmp_path):
+    shutil.copytree(suite / "step60", tmp_path / "m", ignore=shutil.ignore_patterns("model.safetensors"))
+    model.network.save_pretrained(tmp_path / "m", max_shard_size="50KB")
+    assert len(list((tmp_path / "m").glob("*.safetensors"))) > 2
+    assert neural.score(EXAMPLES, neural.load(tmp_path / "m"))["logp"].equals(neural.score(EXAMPLES, model)["logp"])
+    next((tmp_path / "m").glob("model-00002*")).unlink()
+    assert "cannot be loaded" in error_of(neural.load, tmp_path / "m")
+
+
 def test_what_many_texts_begin_with_is_read_once(model, monkeypatch):
     shots = "The capital of France is Paris.\nThe capital of Japan is Tokyo.\n"
     examples = EXAMPLES[:6].assign(instruction=shots, options=[[y, " Paris", " Tokyo."] for y in EXAMPLES["y"][:6]])
