@@ -370,8 +370,6 @@ BAD = {
     "an empty y": ("mine {bad}/empty_y.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "a has an empty y"),
     "an example twice": ("score {bad}/twice.csv --model {model} --out {out}", "example_id a stands in more than one"),
     "no column y to score": ("score {bad}/no_y.csv --model {model} --out {out}", "no_y.csv: missing column y"),
-    "an s^y that y lacks": (
-        "score {bad}/fine.csv --model {model} --taskgrams {bad}/elsewhere.csv --out {out}", "zebra"),
     "an example that is not there": (
         "score {bad}/fine.csv --model {model} --taskgrams {bad}/other.csv --out {out}", "example_id unknown is not"),
     "options that are not there": (

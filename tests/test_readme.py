@@ -76,4 +76,4 @@ def test_what_it_names_is_there():
     for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
         assert (ROOT / target).exists(), target
     for command in re.findall(r"taskgram (\w+)", README):
-        assert command in {"mine", "count", "index", "lm", "score", "mem", "documents", "doctor"}, command
+        assert command in {"mine", "count", "index", "lm", "score", "generate", "mem", "documents", "doctor"}, command

@@ -222,7 +222,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _dtype(device: str) -> torch.dtype:
-    if torch.device("cuda" if device == "auto" else device).type != "cuda" or not torch.cuda.is_available():
+    if not device.startswith(("cuda", "auto")) or not torch.cuda.is_available():
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
