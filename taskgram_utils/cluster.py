@@ -1,16 +1,19 @@
-"""A Dask cluster: the client of an address, and results fetched from workers that may be lost."""
+"""A Dask cluster: the client of an address, results fetched from workers that may be lost, one job a worker."""
 
 from __future__ import annotations
 
 import gc
+import threading
 import traceback
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from taskgram_utils.errors import InputError
 
 _PATIENCE = 10  # seconds in which a cluster must answer
+_ONE = threading.Lock()  # a worker does one thing at a time of those that fill it
 
 
 @contextmanager
@@ -46,3 +49,41 @@ def fetched(future: Any) -> Any:
             if future.status != "finished":
                 raise
     return future.result()
+
+
+def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Iterator[tuple[int, Any]]:
+    """Number and result of ``work(*job)`` as they come: a job for every worker that has none, until all are done.
+
+    For what fills a worker, as a model fills a GPU. A lost worker's job goes to another.
+    """
+    import dask
+    from distributed import as_completed
+
+    waiting, running, known, idle = deque(range(len(jobs))), {}, set(), []
+    with client_of(scheduler) as client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+        client.wait_for_workers(1, timeout=60)
+        done = as_completed()
+        try:
+            while waiting or running:
+                new = set(client.scheduler_info(n_workers=-1)["workers"]) - known
+                known |= new
+                idle += sorted(new)
+                while waiting and idle:
+                    i, worker = waiting.popleft(), idle.pop()
+                    where = {"workers": [worker], "allow_other_workers": True, "pure": False}
+                    future = client.submit(_alone, work, jobs[i], **where)
+                    running[future] = i, worker
+                    done.add(future)
+                future = next(done)
+                i, worker = running.pop(future)
+                found = fetched(future)
+                future.release()
+                idle.append(worker)
+                yield i, found
+        finally:
+            client.cancel(list(running))
+
+
+def _alone(work: Callable, job: tuple) -> Any:
+    with _ONE:
+        return work(*job)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import psutil
 import torch
 
-from taskgram_utils.language_models.loading import LanguageModel, only_at, out_of_memory, replaced_input
+from taskgram_utils.language_models.hooks import only_at, replaced_input
+from taskgram_utils.language_models.loading import LanguageModel, out_of_memory
 from taskgram_utils.language_models.packing import Tree, branching, prefixes
 
 _SHARE = 0.25  # of the free memory that a batch may take
@@ -65,21 +67,14 @@ def log_probabilities(
     groups = prefixes(trees, _SHARED) if model.shares_prefix else [(0, list(range(len(trees))))]
     for shared, members in groups:
         cache = _prefix(model, trees[members[0]].ids[:shared]) if shared else None
+        shared = shared if cache is not None else 0  # no memory for it: texts are read whole
         cached = shared * cache_bytes(model) / token_bytes(model) if shared else 0
         sizes = [(len(trees[k].ids) - shared + int(cached), len(trees[k].asked) * vocabulary) for k in members]
         cut = batches(sizes, budget, None if model.plain_head else _WHOLE)
-        waiting = [[members[i] for i in batch] for batch in cut][::-1]
-        while waiting:
-            batch = waiting.pop()
-            try:
-                found = _forward(model, [trees[k] for k in batch], shared, cache)
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                if len(batch) == 1:
-                    lost.update(batch)
-                else:
-                    waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+        read = partial(_forward, model, trees, shared, cache)
+        for batch, found in within_memory(([members[i] for i in batch] for batch in cut), read):
+            if found is None:
+                lost.update(batch)
                 continue
             for k, values in zip(batch, found, strict=True):
                 out[starts[k] : starts[k + 1]] = values
@@ -101,20 +96,44 @@ def batches(sizes: list[tuple[int, int]], budget: int, most: int | None = None) 
         yield batch
 
 
+def within_memory(
+    batches: Iterable[list[int]], work: Callable[[list[int]], Sequence]
+) -> Iterator[tuple[list[int], Sequence | None]]:
+    """Each batch with what ``work`` makes of it, in halves where memory lacks; None for one that lacks it alone."""
+    waiting = list(batches)[::-1]
+    while waiting:
+        batch = waiting.pop()
+        try:
+            found = work(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            if len(batch) > 1:
+                waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+                continue
+            found = None
+        yield batch, found
+
+
 @torch.inference_mode()
 def _prefix(model: LanguageModel, ids: list[int]):
-    """The key-value cache of tokens that many trees begin with."""
+    """The key-value cache of tokens that many trees begin with; None where there is no memory for it."""
     head = model.network.get_output_embeddings()
     one = torch.zeros(1, dtype=torch.long, device=model.network.device)
-    with replaced_input(head, lambda hidden: hidden[:, :1]), only_at(model.last_mlp, one, one):
-        read = model.network(input_ids=torch.tensor([ids], device=model.network.device), use_cache=True)
+    try:
+        with replaced_input(head, lambda hidden: hidden[:, :1]), only_at(model.last_mlp, one, one):
+            read = model.network(input_ids=torch.tensor([ids], device=model.network.device), use_cache=True)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return None
     return read.past_key_values
 
 
 @torch.inference_mode()
-def _forward(model: LanguageModel, batch: list[Tree], shared: int, cache) -> list[np.ndarray]:
-    """What each tree asks, from one forward pass with padding on the right, after ``shared`` tokens in the cache."""
-    network, device = model.network, model.network.device
+def _forward(model: LanguageModel, trees: Sequence[Tree], shared: int, cache, which: list[int]) -> list[np.ndarray]:
+    """What trees ask, from one forward pass with padding on the right, after ``shared`` tokens in the cache."""
+    network, device, batch = model.network, model.network.device, [trees[k] for k in which]
     width = max(len(t.ids) for t in batch) - shared
 
     def padded(lists: list[list[int]], fill: int) -> torch.Tensor:

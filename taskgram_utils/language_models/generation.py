@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from taskgram_utils.language_models.forward import batches, cache_bytes, token_budget, token_bytes
-from taskgram_utils.language_models.loading import LanguageModel, out_of_memory, replaced_input
+from taskgram_utils.language_models.forward import batches, cache_bytes, token_budget, token_bytes, within_memory
+from taskgram_utils.language_models.hooks import replaced_input
+from taskgram_utils.language_models.loading import LanguageModel
 from taskgram_utils.language_models.packing import encode
 
 _WIDER = 4  # a step of an answer reads one token a text: so many times the tokens of a scored batch are one
@@ -34,18 +35,10 @@ def answers_of(
         budget = int(_WIDER * token_budget(model) / max(1, cache_bytes(model) / token_bytes(model)))
     outputs: list[str | None] = [None] * len(texts)
     live = list(ids)
-    waiting = [[live[k] for k in batch] for batch in batches([(len(ids[i]) + room[i], 0) for i in live], budget)][::-1]
-    while waiting:
-        batch = waiting.pop()
-        try:
-            written = _continue(model, [ids[i] for i in batch], [room[i] for i in batch], stop)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                reasons[batch[0]] = "no memory for it alone"
-            else:
-                waiting += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
+    cut = ([live[k] for k in batch] for batch in batches([(len(ids[i]) + room[i], 0) for i in live], budget))
+    for batch, written in within_memory(cut, lambda some: _continue(model, [(ids[i], room[i]) for i in some], stop)):
+        if written is None:
+            reasons[batch[0]] = "no memory for it alone"
             continue
         for i, text in zip(batch, written, strict=True):
             outputs[i] = text[: min((text.find(s) for s in stop if s in text), default=len(text))]
@@ -54,11 +47,13 @@ def answers_of(
 
 
 @torch.inference_mode()
-def _continue(model: LanguageModel, prompts: list[list[int]], room: list[int], stop: Sequence[str]) -> list[str]:
-    """Greedy continuations with padding on the left and a key-value cache; a finished text leaves the batch.
+def _continue(model: LanguageModel, asked: list[tuple[list[int], int]], stop: Sequence[str]) -> list[str]:
+    """Greedy continuations of (prompt, tokens at most), padded on the left, with a key-value cache; a finished text
+    leaves the batch.
 
     ``network.generate`` carries finished texts along, which costs time where answers differ in length.
     """
+    prompts, room = zip(*asked, strict=True)
     network, device, width = model.network, model.network.device, max(map(len, prompts))
     head = network.get_output_embeddings()
     decode = model.tokenizer.backend_tokenizer.decode_batch

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import io
 import json
 import re
 import shutil
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,14 +17,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from taskgram_utils.cluster import client_of, fetched
+from taskgram_utils.cluster import one_a_worker
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.language_models import neural
 from taskgram_utils.language_models.loading import LanguageModel, load, steps_of
 from taskgram_utils.run import read_table, write_table
 
 CHUNK = 2000  # examples after which what was computed is kept
-_ONE = threading.Lock()  # a worker, and so a GPU, has one model at a time
 
 
 class Spec(NamedTuple):
@@ -76,8 +72,12 @@ def score_all(
     where it belongs. ``scheduler`` names a Dask cluster, or is one: each of its workers has one model at a time, on as
     many threads as the worker has, and must find folders by the same paths.
     """
-    grams = None if taskgrams is None else taskgrams.sort_values("example_id", kind="stable")
-    return _all("score", partial(_score, grams, options), examples, models, (grams, options), loading, scheduler, keep)
+    neural.prompts(examples)  # refuses what is wrong, before a model is loaded
+    if taskgrams is not None:
+        neural.points_of(taskgrams, set(examples["example_id"]))
+        taskgrams = taskgrams.sort_values("example_id", kind="stable")
+    about = {"score": options, "taskgrams": taskgrams}
+    return _all(partial(_score, taskgrams, options), about, examples, models, loading, scheduler, keep)
 
 
 def generate_all(
@@ -85,8 +85,9 @@ def generate_all(
     scheduler: Any = None, keep: Path | None = None, **options: Any,
 ) -> pd.DataFrame:  # fmt: skip
     """:func:`~taskgram_utils.language_models.neural.generate` of every model, one table: see :func:`score_all`."""
+    neural.prompts(examples)
     options = {"max_tokens": max_tokens, **options}
-    return _all("generate", partial(_generate, options), examples, models, options, loading, scheduler, keep)
+    return _all(partial(_generate, options), {"generate": options}, examples, models, loading, scheduler, keep)
 
 
 def _score(taskgrams: pd.DataFrame | None, options: dict, examples: pd.DataFrame, model: LanguageModel) -> pd.DataFrame:
@@ -99,14 +100,12 @@ def _generate(options: dict, examples: pd.DataFrame, model: LanguageModel) -> pd
 
 
 def _all(
-    name: str, work: Callable, examples: pd.DataFrame, models: Sequence[Spec], about: Any, loading: Loading,
+    work: Callable, about: dict[str, Any], examples: pd.DataFrame, models: Sequence[Spec], loading: Loading,
     scheduler: Any, keep: Path | None,
 ) -> pd.DataFrame:  # fmt: skip
-    neural.prompts(examples)  # which refuses what is wrong with the table before a model is loaded
-    if isinstance(about, tuple) and about[0] is not None:
-        neural.points_of(about[0], set(examples["example_id"]))
+    """``work`` on all examples under every model; ``about`` says what is asked, for the name of what is kept."""
     chunks = [examples[i : i + CHUNK] for i in range(0, max(len(examples), 1), CHUNK)]
-    asked = _digest(name, examples, about) if keep else ""
+    asked = _digest({"examples": examples, **about}) if keep else ""
     places = [_place(keep, asked, spec, loading) for spec in models]
     found: dict[tuple[int, int], pd.DataFrame] = {}
     todo: dict[int, list[int]] = {}
@@ -127,7 +126,13 @@ def _all(
             asked = [chunks[c] for c in missing]
             _run(models[k], loading, work, asked, lambda i, table, k=k, some=missing: finish(k, some[i], table))
     else:
-        _on_cluster(scheduler, models, loading, work, chunks, todo, finish)
+        numbers = list(todo)
+        asked = [(models[k], loading, work, [chunks[c] for c in todo[k]]) for k in numbers]
+        for i, made in one_a_worker(scheduler, _remote, asked):
+            k = numbers[i]
+            for c, table in zip(todo[k], made, strict=True):
+                _say(table)
+                finish(k, c, table)
     tables = [found[key] for key in sorted(found)]
     out = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
     out.attrs = {"failed": list(dict.fromkeys(key for table in tables for key in table.attrs.get("failed", ())))}
@@ -149,57 +154,21 @@ def _run(spec: Spec, loading: Loading, work: Callable, chunks: Sequence[pd.DataF
 def _remote(spec: Spec, loading: Loading, work: Callable, chunks: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     from distributed import get_worker
 
-    with _ONE:
-        torch.set_num_threads(max(1, get_worker().state.nthreads))
-        out: list[pd.DataFrame] = []
-        _run(spec, loading, work, chunks, lambda _, table: out.append(table))
+    torch.set_num_threads(max(1, get_worker().state.nthreads))
+    out: list[pd.DataFrame] = []
+    _run(spec, loading, work, chunks, lambda _, table: out.append(table))
     return out
 
 
-def _on_cluster(
-    scheduler: Any, models: Sequence[Spec], loading: Loading, work: Callable, chunks: Sequence[pd.DataFrame],
-    todo: dict[int, list[int]], finish: Callable[[int, int, pd.DataFrame], None],
-) -> None:  # fmt: skip
-    """A model for every worker that has none, until all are done; a lost worker's goes to another."""
-    import dask
-    from distributed import as_completed
-
-    waiting, running, known, idle = deque(todo), {}, set(), []
-    with client_of(scheduler) as client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-        client.wait_for_workers(1, timeout=60)
-        done = as_completed()
-        try:
-            while waiting or running:
-                new = set(client.scheduler_info(n_workers=-1)["workers"]) - known
-                known |= new
-                idle += sorted(new)
-                while waiting and idle:
-                    k, worker = waiting.popleft(), idle.pop()
-                    asked = (models[k], loading, work, [chunks[c] for c in todo[k]])
-                    future = client.submit(_remote, *asked, workers=[worker], allow_other_workers=True, pure=False)
-                    running[future] = k, worker
-                    done.add(future)
-                future = next(done)
-                k, worker = running.pop(future)
-                for c, table in zip(todo[k], fetched(future), strict=True):
-                    _say(table)
-                    finish(k, c, table)
-                future.release()
-                idle.append(worker)
-        finally:
-            client.cancel(list(running))
-
-
-def _digest(name: str, examples: pd.DataFrame, about: Any) -> str:
+def _digest(about: dict[str, Any]) -> str:
     """A name for what is asked: other examples, points or options have another one."""
-    digest = hashlib.sha256(name.encode())
-    for one in (examples, *(about if isinstance(about, tuple) else (about,))):
+    digest = hashlib.sha256()
+    for name, one in about.items():
         if isinstance(one, pd.DataFrame):
-            file = io.BytesIO()
-            one.to_json(file, orient="split", date_format="iso")
-            digest.update(file.getvalue())
+            text = one.to_json(orient="split", date_format="iso")
         else:
-            digest.update(json.dumps(one, sort_keys=True, default=str).encode())
+            text = json.dumps(one, sort_keys=True, default=str)
+        digest.update(f"{name}\0{text}\0".encode())
     return digest.hexdigest()
 
 

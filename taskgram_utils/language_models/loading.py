@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.language_models.hooks import replaced_input
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
@@ -73,7 +74,6 @@ class LanguageModel:
             expected = torch.nn.functional.linear(state, head.weight, head.bias)
         return bool(torch.allclose(logits.to(expected), expected, rtol=1e-2, atol=1e-2))
 
-
     @cached_property
     def last_mlp(self) -> torch.nn.Module | None:
         """The feed-forward part of the last layer, if it is one that sees each token alone (tried on three): what it
@@ -93,41 +93,6 @@ class LanguageModel:
         except (TypeError, AttributeError, RuntimeError):  # it wants more than states, or gives more
             return None
         return mlp if same else None
-
-
-@contextmanager
-def only_at(mlp: torch.nn.Module | None, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
-    """Let a feed-forward part see the states at ``rows`` and ``columns`` alone; elsewhere it gives zeros."""
-    if mlp is None:
-        yield
-        return
-    shapes = []
-
-    def pick(_, args):
-        shapes.append(args[0].shape)
-        return (args[0][rows, columns][None],)
-
-    def place(_, args, out):
-        whole = out.new_zeros(shapes.pop())
-        whole[rows, columns] = out[0]
-        return whole
-
-    hooks = mlp.register_forward_pre_hook(pick), mlp.register_forward_hook(place)
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-@contextmanager
-def replaced_input(head: torch.nn.Module, change) -> Iterator[None]:
-    """Let the output head see ``change(hidden states)``; what a model does with its logits stays its own."""
-    hook = head.register_forward_pre_hook(lambda _, args: (change(args[0]),))
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def load(

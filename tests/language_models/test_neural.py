@@ -724,7 +724,9 @@ def test_what_many_texts_begin_with_is_read_once(model, monkeypatch):
     apart = neural.score(examples, model, points, options=True)
     hook.remove()
     assert once < 0.75 * sum(read)
-    for other in (shared, apart):
+    monkeypatch.undo()
+    monkeypatch.setattr(forward, "_prefix", lambda *_: None)
+    for other in (shared, apart, neural.score(examples, model, points, options=True)):
         assert np.allclose(table["logp"], other["logp"], atol=1e-5)
     assert_plain(model, examples, shared, points)
 
@@ -732,11 +734,11 @@ def test_what_many_texts_begin_with_is_read_once(model, monkeypatch):
 def test_no_memory_halves_a_batch_and_then_names_the_example(model, monkeypatch, capsys):
     whole, real, sizes = neural.score(EXAMPLES, model), forward._forward, []
 
-    def scarce(model, batch, *rest):
+    def scarce(model, trees, shared, cache, batch):
         sizes.append(len(batch))
-        if len(batch) > 2 or any(len(t.ids) > 25 for t in batch):
+        if len(batch) > 2 or any(len(trees[k].ids) > 25 for k in batch):
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(model, batch, *rest)
+        return real(model, trees, shared, cache, batch)
 
     monkeypatch.setattr(forward, "_forward", scarce)
     table = neural.score(EXAMPLES, model)
