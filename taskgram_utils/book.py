@@ -18,16 +18,14 @@ from typing import Any, NamedTuple
 import yaml
 from tqdm import tqdm
 
-from taskgram_utils import scale
+from taskgram_utils import pipeline, scale
+from taskgram_utils.cluster import THREAD_VARIABLES
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.pipeline import OVERRIDES
 from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, same_type, write_text
 from taskgram_utils.tasks import base as tasks
 
 KERNEL = "taskgram"
 AT_A_TIME = 2
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
-                    "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS")  # fmt: skip
 
 
 class Chapter(NamedTuple):
@@ -153,7 +151,7 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
                 used[place.name][name] = _typed(label, value, known[place.name][name][0])
         if not where and name in file:
             overrides[name] = _typed(label, value, file[name])
-    opened = open_run_file(named, {}, overrides)
+    opened = open_run_file(named, pipeline.RECIPES, overrides)
     absent = {c.task for c in book if c.task} - set(opened.parameters.get("tasks", [c.task for c in book]))
     require(
         not absent,
@@ -193,9 +191,9 @@ def _input_hash(run: Run) -> str:
     for path in [*read, *_files(PACKAGE), *_files(root / "results"), *_files(root / "book" / "paper")]:
         if path.exists() and path not in skip:
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    for value in run.parameters.values():
-        place = root / value if isinstance(value, str) and value else None
-        for path in [] if place is None or not place.exists() else _files(place) if place.is_dir() else [place]:
+    values = [v for value in run.parameters.values() for v in (value if isinstance(value, list) else [value])]
+    for place in (root / Path(v).expanduser() for v in values if isinstance(v, str) and v):
+        for path in [] if not place.exists() else _files(place) if place.is_dir() else [place]:
             digest.update(f"{path}{path.stat().st_size}{path.stat().st_mtime_ns}".encode())
     return digest.hexdigest()
 
@@ -210,12 +208,15 @@ def _files(folder: Path) -> list[Path]:
 def execute(plan: Plan, progress: bool | None = None) -> list[str]:
     """Run every page whose source, parameters, package code or inputs changed; return the names of those run.
 
+    What models are asked for comes first, model by model, so that no two notebooks load one at the same time.
     Two notebooks at a time, threads x notebooks <= cores. An executed copy is kept only when the whole notebook ran
     and wrote nothing to standard error. Raises InputError with one line a failed notebook: notebook, cell, error.
     """
     pending = [page for page in plan.pages if not is_current(plan.folder, page)]
     if not pending:
         return []
+    if "models" in plan.run.parameters:
+        pipeline.ask_models(plan.run, progress)
     (plan.folder / "unfinished").mkdir(parents=True, exist_ok=True)
     _write_kernel(project_root() / "build" / "jupyter", plan.overrides)
     jobs: dict[Future, str] = {}
@@ -291,7 +292,7 @@ def _write_kernel(folder: Path, overrides: dict[str, Any]) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores // AT_A_TIME)))
     environment |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    environment[OVERRIDES] = json.dumps(overrides)
+    environment[pipeline.OVERRIDES] = json.dumps(overrides)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=50"]
     spec = {"argv": command, "display_name": "Python 3", "language": "python", "env": environment}
     place = folder / "kernels" / KERNEL

@@ -1,17 +1,23 @@
-"""A Dask cluster: the client of an address, results fetched from workers that may be lost, one job a worker."""
+"""Jobs for other processes: on a Dask cluster, whose workers may be lost, or on this machine."""
 
 from __future__ import annotations
 
 import gc
+import multiprocessing
+import os
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
 from taskgram_utils.errors import InputError
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
+                    "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS")  # fmt: skip
 _PATIENCE = 10  # seconds in which a cluster must answer
 _ONE = threading.Lock()  # a worker does one thing at a time of those that fill it
 
@@ -57,12 +63,12 @@ def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Itera
     For what fills a worker, as a model fills a GPU. A lost worker's job goes to another.
     """
     import dask
-    from distributed import as_completed
+    import distributed
 
     waiting, running, known, idle = deque(range(len(jobs))), {}, set(), []
     with client_of(scheduler) as client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
         client.wait_for_workers(1, timeout=60)
-        done = as_completed()
+        done = distributed.as_completed()
         try:
             while waiting or running:
                 new = set(client.scheduler_info(n_workers=-1)["workers"]) - known
@@ -82,6 +88,31 @@ def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Itera
                 yield i, found
         finally:
             client.cancel(list(running))
+
+
+def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Iterator[Any]:
+    """Results of ``work(*job)`` as they come, from so many fresh processes of this machine, which share its cores.
+
+    The processes draw no progress bars. Raises InputError where one of them was killed.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = min(processes, len(jobs), cores)
+    limits = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores // max(processes, 1))))
+    before = dict(os.environ)
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            os.environ.update(limits, TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")  # read as a process starts
+            futures = [pool.submit(work, *job) for job in jobs]
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise InputError("a process was killed, perhaps for want of memory; one at a time: jobs 1") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _alone(work: Callable, job: tuple) -> Any:

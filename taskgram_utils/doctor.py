@@ -11,7 +11,6 @@ import pandas as pd
 
 from taskgram_utils import pipeline
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.miniature.suite import SIZES
 from taskgram_utils.miniature.world import LEAST
 from taskgram_utils.run import Run, project_root, versions
 
@@ -51,22 +50,20 @@ def runs() -> pd.DataFrame:
 
 def describe(run: Run) -> str:
     """What a run is made of, in one line."""
-    models = "shipped" if run["weights"] else "trained in the run"
-    sizes = ", ".join(run["sizes"])
-    return f"{run['documents']:,} documents, models {sizes} ({models}), about {_space(run) / 1e9:.1f} GB of disk"
+    own = pipeline.own_sizes(run)
+    kind = {model: "shipped" if run["weights"] else "trained in the run" for model in own}
+    named = ", ".join(f"{model} ({kind.get(model, 'its own')})" for model in pipeline.models(run))
+    return f"{run['documents']:,} documents, models {named}, about {_space(run) / 1e9:.1f} GB of disk"
 
 
 def lacking(run: Run) -> list[str]:
     """What keeps a run from working here, and what to do about it; empty where nothing does."""
     found = []
-    if not run["weights"]:
-        found += [f"size {s}: not one of {', '.join(SIZES)}" for s in run["sizes"] if s not in SIZES]
     if run["documents"] < LEAST:
         found.append(f"documents {run['documents']}: a world needs at least {LEAST:,}")
     found += [f"orders: {n!r} is no number of words" for n in run["orders"] if not isinstance(n, int) or n < 1]
     try:
-        for size in run["sizes"] if run["weights"] else ():
-            pipeline.steps(run, size)
+        pipeline.check_models(run)
     except InputError as error:
         found.append(str(error))
     name = str(run["embedding"])

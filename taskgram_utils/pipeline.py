@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
+from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import require
 from taskgram_utils.miniature.world import World
-from taskgram_utils.run import PACKAGE, Recipe, Run, open_run_file
+from taskgram_utils.run import Recipe, Run, open_run_file
+from taskgram_utils.run_models import (
+    at_last_step,
+    check_models,
+    free_model,
+    load_model,
+    loss_curves,
+    model_of,
+    model_source,
+    models,
+    own_sizes,
+    points_in_time,
+    sizes_in_parameters,
+    step_of,
+    step_part,
+    steps,
+    weights_state,
+)
 from taskgram_utils.tasks.base import task
+
+__all__ = ["ask_models", "at_last_step", "check_models", "check_task", "embedding", "framed_prompts", "load_model",
+           "loss_curves", "memorization_inputs", "mining_options", "models", "open_run", "open_world", "own_sizes",
+           "prompt_examples", "prompted", "sizes_in_parameters", "steps", "tasks_of"]  # fmt: skip
 
 OVERRIDES = "TASKGRAM_PARAMETERS"
 """Environment variable with run parameters as JSON, set by ``taskgram book -p`` for the kernels of its notebooks."""
@@ -47,68 +68,65 @@ def check_task(run: Run, name: str) -> str:
     return name
 
 
-def model_folder(run: Run, size: str) -> Path:
-    """Where a size of the run's suite lies: shipped weights, else trained in the run (resumed if that was killed)."""
-    if not run["weights"]:
-        return run.path("suite") / size
-    folder = _root(run) / run["weights"]
-    card = folder / "card.json"
-    require(card.exists(), f"weights {folder}: no card.json; set weights to '' to train the suite in the run")
-    said = json.loads(card.read_text())
-    for parameter in ("documents", "world", "seed"):
-        require(
-            said[parameter] == run[parameter],
-            f"weights {folder}: trained on {parameter} = {said[parameter]}, the run says {run[parameter]}; "
-            "set weights to '' to train the suite of this run",
-        )
-    require((folder / size).is_dir(), f"weights {folder}: no size {size} in it")
-    return folder / size
+_ASKED: dict[str, bool] = {}  # tables of a model and step: whether only the last step has one
 
 
-def steps(run: Run, size: str) -> list[int]:
-    """Training steps of a size, in order; only the last where the run says ``steps: last``."""
-    found = sorted(int(p.name[4:]) for p in model_folder(run, size).glob("step*") if p.name[4:].isdigit())
-    require(found, f"model {model_folder(run, size)}: no step folder in it")
-    return found[-1:] if run["steps"] == "last" else found
+def ask_models(run: Run, progress: bool | None = None) -> None:
+    """Make all tables for which a model is loaded, model by model and step by step: each loaded once, freed before the
+    next, and each table written as it is made, so that a run that was stopped goes on where it was.
+
+    On CPUs, ``jobs`` processes share the models and the cores. With the run parameter ``scheduler``, every worker of
+    that Dask cluster has one model at a time; the workers must find this run's folder by the same path.
+    """
+    last = set(points_in_time(run, last=True))
+    names = {at: tuple(f"{n}/{at[0]}/{at[1]}" for n, only in _ASKED.items() if at in last or not only)
+             for at in points_in_time(run)}  # fmt: skip
+    names |= {at: (f"parameters/{at[0]}", *names[at]) for at in last}
+    waiting = [own for own in names.values() if not all(map(run.is_current, own))]
+    _make_needs(run, {name for own in waiting for name in own})
+    if not waiting:
+        return
+    about, silent = (run.name, run.parameters, run.folder), progress if progress is None else not progress
+    asked = [(*about, own) for own in waiting[::-1]]  # the largest models, which are named last, first
+    with tqdm(total=len(waiting), desc="models", unit="model", disable=silent) as bar:
+        if run["scheduler"]:
+            made = one_a_worker(run["scheduler"], _make, asked)
+        elif run["jobs"] > 1 and (run["device"] == "cpu" or not _has_gpu()):
+            made = in_processes(_make, asked, run["jobs"])
+        else:
+            made = (_make(*own) for own in asked)
+        for _ in made:
+            bar.update()
 
 
-def points_in_time(run: Run) -> list[tuple[str, int]]:
-    """(size, step) of all models of the run."""
-    return [(size, step) for size in run["sizes"] for step in steps(run, size)]
+def _make_needs(run: Run, names: set[str]) -> None:
+    """Make what tables of models read beside each other, once and before them."""
+    while names:
+        needs = set().union(*(run.needs(name) for name in names)) - names
+        for name in sorted(n for n in needs if n.split("/")[0] not in _ASKED):
+            run.path(name)
+        names = {n for n in needs if n.split("/")[0] in _ASKED}
 
 
-def sizes_in_parameters(run: Run) -> dict[str, int]:
-    """Non-embedding parameters by size."""
-    return {s: json.loads((model_folder(run, s) / "training.json").read_text())["parameters"] for s in run["sizes"]}
+def _make(name: str, parameters: dict[str, Any], folder: Path, tables: Iterable[str]) -> None:
+    """Make some tables of one model in whichever process this is."""
+    run = Run(name, parameters, folder, RECIPES)
+    try:
+        for table in tables:
+            run.path(table)
+    finally:
+        free_model()
 
 
-def loss_curves(run: Run) -> pd.DataFrame:
-    """Training loss of every size: model, parameters, step, loss (mean since the row before, nats a token)."""
-    sizes = sizes_in_parameters(run)
-    parts = [pd.read_csv(model_folder(run, s) / "loss.csv").assign(model=s, parameters=sizes[s]) for s in run["sizes"]]
-    return pd.concat(parts, ignore_index=True)
+def _has_gpu() -> bool:
+    import torch
 
-
-def _root(run: Run) -> Path:
-    return PACKAGE.parent if (PACKAGE.parent / str(run["weights"])).exists() else run.folder.parents[2]
-
-
-@cache
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _weights_digest(run: Run, size: str, step: str) -> str:
-    """What stands for shipped weights in a key; weights trained in the run are in it through their recipe."""
-    return _file_digest(model_folder(run, size) / f"step{step}" / "model.safetensors") if run["weights"] else ""
-
-
-def _models(run: Run, last: bool) -> list[tuple[str, int]]:
-    return [(size, steps(run, size)[-1]) for size in run["sizes"]] if last else points_in_time(run)
+    return torch.cuda.is_available()
 
 
 def _per_model(name: str, last: bool = False):
-    return lambda run: tuple(f"{name}/{size}/{step}" for size, step in _models(run, last))
+    _ASKED[name] = last
+    return lambda run: tuple(f"{name}/{key}/{step}" for key, step in points_in_time(run, last))
 
 
 def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -117,7 +135,9 @@ def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def _together(name: str, last: bool = False):
     def make(run: Run) -> pd.DataFrame:
-        return _stacked(run.table(f"{name}/{size}/{step}") for size, step in _models(run, last))
+        table = _stacked([run.table(f"{name}/{key}/{step}") for key, step in points_in_time(run, last)])
+        free_model()
+        return table
 
     return make
 
@@ -240,7 +260,7 @@ def make_infinigram_lm(run: Run) -> pd.DataFrame:
 def make_suite(run: Run, out: Path) -> None:
     from taskgram_utils.miniature.suite import make_suite
 
-    make_suite(out, run["documents"], run["world"], run["seed"], 0, run["sizes"], jobs=run["jobs"])
+    make_suite(out, run["documents"], run["world"], run["seed"], 0, own_sizes(run), jobs=run["jobs"])
 
 
 def _test(run: Run) -> pd.DataFrame:
@@ -248,48 +268,65 @@ def _test(run: Run) -> pd.DataFrame:
     return examples[examples["split"] == "test"]
 
 
-def _model(run: Run, size: str, step: str):
-    import torch
+def make_steps(run: Run, model: str) -> pd.DataFrame:
+    from taskgram_utils.language_models.loading import steps_of
 
-    from taskgram_utils.language_models.neural import load
-
-    torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))))
-    return load(model_folder(run, size), int(step), dtype="float32")
+    found = steps_of(model_of(run, model).source, needed=False)
+    return pd.DataFrame({"step": pd.array(found, dtype="Int64")})
 
 
-def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(world=str(run["world"]), seed=run["seed"])
+def make_parameters(run: Run, model: str) -> pd.DataFrame:
+    from taskgram_utils.language_models.loading import parameters
+
+    one = model_of(run, model)
+    if one.suite:
+        count = json.loads((Path(model_source(run, one.name)) / "training.json").read_text())["parameters"]
+    else:
+        count = parameters(load_model(run, one.name))
+    return pd.DataFrame({"model": [one.name], "parameters": [count]})
 
 
-def make_score(run: Run, size: str, step: str) -> pd.DataFrame:
+def _model(run: Run, model: str, step: str):
+    return load_model(run, model_of(run, model).name, step_of(step))
+
+
+def _named(run: Run, model: str, table: pd.DataFrame) -> pd.DataFrame:
+    """With world and seed of the suite; other models have neither."""
+    suite = model_of(run, model).suite
+    seed = pd.array([run["seed"] if suite else None] * len(table), dtype="Int64")
+    return table.assign(world=str(run["world"]) if suite else None, seed=seed)
+
+
+def make_score(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    return _named(run, score(_test(run), _model(run, size, step), run.table("taskgrams"), options=True))
+    return _named(run, model, score(_test(run), _model(run, model, step), run.table("taskgrams"), options=True))
 
 
-def make_prior(run: Run, size: str, step: str) -> pd.DataFrame:
+def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    return _named(run, score(_test(run), _model(run, size, step), run.table("taskgrams"), prior=True))
+    return _named(run, model, score(_test(run), _model(run, model, step), run.table("taskgrams"), prior=True))
 
 
-def make_answer(run: Run, size: str, step: str) -> pd.DataFrame:
+def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
     """Answers of one model: greedy ones with every metric of their task, or the most probable option.
 
     Before the last step at most ``step_answers`` greedy answers a task and group, drawn once for all models."""
     from taskgram_utils.language_models.neural import choose, generate
 
-    examples, model, parts = _test(run), _model(run, size, step), []
+    examples, loaded, parts = _test(run), _model(run, model, step), []
+    final = step_of(step) == steps(run, model_of(run, model).name)[-1]
     for one in map(task, tasks_of(run)):
         asked = examples[examples["task"] == one.name]
         if not one.max_tokens:
-            scores = run.table(f"scores/{size}/{step}")
-            parts.append(_named(run, choose(scores[scores["task"] == one.name], asked)))
+            scores = run.table(f"scores/{model}/{step}")
+            parts.append(_named(run, model, choose(scores[scores["task"] == one.name], asked)))
             continue
-        if int(step) != steps(run, size)[-1]:
+        if not final:
             asked = asked.groupby("group", group_keys=False).sample(frac=1, random_state=0)
             asked = asked.groupby("group").head(run["step_answers"])
-        answers = _named(run, generate(asked, model, one.max_tokens))
+        answers = _named(run, model, generate(asked, loaded, one.max_tokens))
         gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
         for metric, function in one.metrics.items():
             pairs = zip(answers["output"], gold, strict=True)
@@ -330,9 +367,7 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
         return table[table["task"] == name]
 
     model = of_task(run.table("scores"))
-    if last:
-        final = {size: steps(run, size)[-1] for size in run["sizes"]}
-        model = model[model["step"] == model["lm"].map(final)]
+    model = at_last_step(model, "lm") if last else model
     return {
         "reference": of_task(pd.concat([run.table("taskgram_lm"), run.table("infinigram_lm")], ignore_index=True)),
         "model": model[model["n"].notna()], "reference_halves": of_task(run.table("taskgram_halves")),
@@ -452,36 +487,36 @@ def framed_prompts(run: Run, name: str) -> pd.DataFrame:
     return table.assign(task=name)
 
 
-def make_prompt_accuracy(run: Run, size: str, step: str) -> pd.DataFrame:
+def make_prompt_accuracy(run: Run, model: str, step: str) -> pd.DataFrame:
     """Accuracy of one model under each of the prompts that are judged; ``correct`` has the score of every example."""
     from taskgram_utils.language_models.neural import generate, parameters
 
-    model, parts = _model(run, size, step), []
+    loaded, parts = _model(run, model, step), []
     for name in prompted(run):
         asked, judged, kind = prompt_examples(run, name), framed_prompts(run, name), task(name)
         metric, correct = next(iter(kind.metrics.values())), {}
         for frame in judged["frame"].unique():
-            outputs = generate(asked.assign(instruction=frame), model, kind.max_tokens)["output"]
+            outputs = generate(asked.assign(instruction=frame), loaded, kind.max_tokens)["output"]
             correct[frame] = [float(metric(o, list(g))) for o, g in zip(outputs, asked["answers"], strict=True)]
         judged["correct"] = judged["frame"].map(correct)
         judged["accuracy"], judged["examples"] = judged["correct"].map(lambda c: sum(c) / len(c)), len(asked)
-        parts.append(judged.assign(model=size, step=int(step), parameters=parameters(model)))
+        parts.append(judged.assign(model=loaded.name, step=loaded.step, parameters=parameters(loaded)))
     return _stacked(parts)
 
 
-def make_prompt_scores(run: Run, size: str, step: str) -> pd.DataFrame:
+def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
     """log P of one model for the answers of factual QA under one prompt of each kind: does a prompt change Mem?
 
     ``lm`` is the kind of the prompt (its first seed's), ``model`` the size."""
     from taskgram_utils.language_models.neural import score
 
-    name, model, parts = "factual_qa", _model(run, size, step), []
+    name, loaded, parts = "factual_qa", _model(run, model, step), []
     asked = prompt_examples(run, name)
     grams = run.table("taskgrams").query("task == @name")
     grams = grams[grams["example_id"].isin(asked["example_id"])]
     for row in framed_prompts(run, name).drop_duplicates("direction").itertuples():
-        scored = _named(run, score(asked.assign(instruction=row.frame), model, grams))
-        parts.append(scored.assign(lm=row.direction, model=size))
+        scored = _named(run, model, score(asked.assign(instruction=row.frame), loaded, grams))
+        parts.append(scored.assign(lm=row.direction, model=loaded.name))
     return _stacked(parts)
 
 
@@ -497,20 +532,30 @@ def _needs_tasks(name: str):
 
 
 _WORLD = ("documents", "world")
-_SUITE = ("sizes", "steps")
+_MODELS = ("models", "steps")
+_LOADED = ("world", "seed", "dtype")
 _MEASURED = ("taskgram_lm", "taskgram_halves", "infinigram_lm", "scores", "taskgrams", "examples", "counts")
 
 
-def _scored(run: Run, size: str, step: str) -> tuple[str, ...]:
-    return ("examples", "taskgrams", *(() if run["weights"] else ("suite",)))
+def _trained(run: Run, model: str) -> tuple[str, ...]:
+    """The suite, where the run trains it and the model is of it."""
+    return ("suite",) if model_of(run, model).suite and not run["weights"] else ()
 
 
-def _prompted(run: Run, size: str, step: str) -> tuple[str, ...]:
-    return ("examples", "prompts", *(() if run["weights"] else ("suite",)))
+def _scored(run: Run, model: str, step: str) -> tuple[str, ...]:
+    return ("examples", "taskgrams", *_trained(run, model))
 
 
-def _answered(run: Run, size: str, step: str) -> tuple[str, ...]:
-    return ("examples", f"scores/{size}/{step}")
+def _last_state(run: Run, model: str) -> list:
+    return weights_state(run, model, step_part(steps(run, model_of(run, model).name)[-1]))
+
+
+def _prompted(run: Run, model: str, step: str) -> tuple[str, ...]:
+    return ("examples", "prompts", *_trained(run, model))
+
+
+def _answered(run: Run, model: str, step: str) -> tuple[str, ...]:
+    return ("examples", f"scores/{model}/{step}")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -533,35 +578,37 @@ RECIPES: dict[str, Recipe] = {
                               ("language_models.taskgram",)),
     "infinigram_lm": Recipe(make_infinigram_lm, ("taskgrams", "examples", "index"), ("infinigram_zeros",),
                             ("language_models.infinigram",)),
-    "suite": Recipe(make_suite, (), (*_WORLD, "seed", "sizes"), ("miniature.suite",), suffix="", path=True,
-                    resumable=True),
-    "scores": Recipe(_together("scores"), _per_model("scores"), _SUITE),
-    "scores/*": Recipe(make_score, _scored, ("world", "seed"), ("language_models.neural",), inputs=_weights_digest),
-    "prior": Recipe(_together("prior", last=True), _per_model("prior", last=True), _SUITE),
-    "prior/*": Recipe(make_prior, _scored, ("world", "seed"), ("language_models.neural",), inputs=_weights_digest),
-    "answers": Recipe(_together("answers"), _per_model("answers"), _SUITE),
-    "answers/*": Recipe(make_answer, _answered, ("world", "seed", "tasks", "step_answers"), ("language_models.neural",),
-                        inputs=_weights_digest),
-    "performance": Recipe(make_performance, ("answers", "examples"), ("draws", "sizes"), ("performance",)),
+    "suite": Recipe(make_suite, (), (*_WORLD, "seed"), ("miniature.suite",), suffix="", path=True, resumable=True,
+                    inputs=own_sizes),
+    "steps/*": Recipe(make_steps, (), ()),
+    "parameters/*": Recipe(make_parameters, _trained, (), inputs=_last_state),
+    "scores": Recipe(_together("scores"), _per_model("scores"), _MODELS),
+    "scores/*": Recipe(make_score, _scored, _LOADED, ("language_models.neural",), inputs=weights_state),
+    "prior": Recipe(_together("prior", last=True), _per_model("prior", last=True), _MODELS),
+    "prior/*": Recipe(make_prior, _scored, _LOADED, ("language_models.neural",), inputs=weights_state),
+    "answers": Recipe(_together("answers"), _per_model("answers"), _MODELS),
+    "answers/*": Recipe(make_answer, _answered, (*_LOADED, "tasks", "step_answers"), ("language_models.neural",),
+                        inputs=weights_state),
+    "performance": Recipe(make_performance, ("answers", "examples"), ("draws", "models"), ("performance",)),
     "frequency": Recipe(make_frequency, ("taskgrams", "counts"), (), ("performance",)),
     "memorization": Recipe(_of_tasks("memorization"), _needs_tasks("memorization"), ("tasks",)),
-    "memorization/*": Recipe(make_memorization, _MEASURED, ("draws", "sizes"), ("memorization",)),
+    "memorization/*": Recipe(make_memorization, _MEASURED, ("draws", "models"), ("memorization",)),
     "partial": Recipe(_of_tasks("partial"), _needs_tasks("partial"), ("tasks",)),
-    "partial/*": Recipe(make_partial, (*_MEASURED, "prior"), ("draws", "sizes"), ("memorization",)),
+    "partial/*": Recipe(make_partial, (*_MEASURED, "prior"), ("draws", "models"), ("memorization",)),
     "common": Recipe(_of_tasks("common"), _needs_tasks("common"), ("tasks",)),
-    "common/*": Recipe(make_common, _MEASURED, ("draws", "sizes"), ("memorization",)),
+    "common/*": Recipe(make_common, _MEASURED, ("draws", "models"), ("memorization",)),
     "baseline": Recipe(_of_tasks("baseline"), _needs_tasks("baseline"), ("tasks",)),
-    "baseline/*": Recipe(make_baseline, _MEASURED, ("draws", "sizes"), ("memorization",)),
+    "baseline/*": Recipe(make_baseline, _MEASURED, ("draws", "models"), ("memorization",)),
     "slopes": Recipe(_of_tasks("slopes"), _needs_tasks("slopes"), ("tasks",)),
-    "slopes/*": Recipe(make_slopes, (*_MEASURED, "prior"), ("draws", "sizes"), ("memorization",)),
+    "slopes/*": Recipe(make_slopes, (*_MEASURED, "prior"), ("draws", "models"), ("memorization",)),
     "prompts": Recipe(make_prompts, ("corpus",), ("tasks", "prompt_rounds", "prompt_seeds"),
                       ("prompting", "counting.scan", "miniature.clauses")),
     "prompt_accuracy": Recipe(_together("prompt_accuracy", last=True), _per_model("prompt_accuracy", last=True),
-                              _SUITE),
-    "prompt_accuracy/*": Recipe(make_prompt_accuracy, _prompted, ("tasks", "prompt_examples"),
-                                ("language_models.neural", "miniature.world"), inputs=_weights_digest),
-    "prompt_scores": Recipe(_together("prompt_scores", last=True), _per_model("prompt_scores", last=True), _SUITE),
+                              _MODELS),
+    "prompt_accuracy/*": Recipe(make_prompt_accuracy, _prompted, ("tasks", "prompt_examples", "dtype"),
+                                ("language_models.neural", "miniature.world"), inputs=weights_state),
+    "prompt_scores": Recipe(_together("prompt_scores", last=True), _per_model("prompt_scores", last=True), _MODELS),
     "prompt_scores/*": Recipe(make_prompt_scores, lambda run, *parts: (*_prompted(run, *parts), "taskgrams"),
-                              ("tasks", "prompt_examples", "world", "seed"),
-                              ("language_models.neural", "miniature.world"), inputs=_weights_digest),
+                              (*_LOADED, "tasks", "prompt_examples"),
+                              ("language_models.neural", "miniature.world"), inputs=weights_state),
 }  # fmt: skip

@@ -92,11 +92,21 @@ class Run:
         require(recipe in self.recipes, f"table {name}: not one of {', '.join(sorted(self.recipes))}")
         return self.recipes[recipe], tuple(parts)
 
+    def needs(self, name: str) -> tuple[str, ...]:
+        """The names of what ``name`` is made from."""
+        recipe, parts = self._recipe(name)
+        return recipe.needs(self, *parts) if callable(recipe.needs) else recipe.needs
+
+    def is_current(self, name: str) -> bool:
+        """Whether ``name`` stands on disk as it would be made now."""
+        place = self._place(name)
+        return _fresh(place, _stamp(place), self.key(name))
+
     def key(self, name: str) -> str:
         """The key under which ``name`` is current now."""
         if name not in self._keys:
             recipe, parts = self._recipe(name)
-            needs = recipe.needs(self, *parts) if callable(recipe.needs) else recipe.needs
+            needs = self.needs(name)
             content = {
                 "name": name, "code": code_hash(recipe.make, *recipe.rooms),
                 "parameters": {p: self[p] for p in recipe.parameters},
@@ -106,10 +116,13 @@ class Run:
             self._keys[name] = _digest(json.dumps(content, sort_keys=True, default=str))
         return self._keys[name]
 
+    def _place(self, name: str) -> Path:
+        return self.folder / f"{name}{self._recipe(name)[0].suffix}"
+
     def _current(self, name: str) -> Path:
         recipe, parts = self._recipe(name)
-        place = self.folder / f"{name}{recipe.suffix}"
-        stamp = place.with_name(place.name + ".json")
+        place = self._place(name)
+        stamp = _stamp(place)
         if _fresh(place, stamp, self.key(name)):
             return place
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -318,6 +331,11 @@ def _called(function: Callable, found: dict[str, Callable]) -> dict[str, Callabl
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _stamp(place: Path) -> Path:
+    """The file that says under which key another one was made."""
+    return place.with_name(place.name + ".json")
 
 
 def _fresh(place: Path, stamp: Path, key: str) -> bool:

@@ -426,7 +426,7 @@ BAD = {
     "a world too small": ("train --out {bad}/suite --documents 10", "at least 1,000 documents, got 10"),
     "another world's suite": ("train --out {suite} --documents 1000 --size smallest", "another world or seed"),
     "an unknown run": ("doctor none", "run none: no such run file"),
-    "an unknown size in a run": ("run tiny -p sizes [77k]", "run tiny cannot work here: size 77k: not one of 25k"),
+    "an unknown size in a run": ("run tiny -p models [77k]", "model 77k: neither a size of the suite (25k"),
     "no word in an n-gram": ("book tiny -p orders [0]", "orders: 0 is no number of words"),
     "a world below nothing": ("run tiny -p documents -5", "documents -5: a world needs at least 1,000"),
     "an unknown parameter": ("run tiny -p colour red", "colour"),

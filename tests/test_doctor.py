@@ -21,7 +21,7 @@ def test_the_committed_runs_can_work_here():
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"weights": "no/such/folder"}, "no card.json"), ({"world": 7}, "trained on world = 1, the run says 7"),
-    ({"sizes": ["25k", "7b"]}, "no size 7b"),
+    ({"models": ["25k", "7b"]}, "model 7b: neither a size of the suite (100k, 25k, 3m, 600k), nor a folder"),
 ])  # fmt: skip
 def test_a_run_without_fitting_weights_says_so(change, message):
     found = doctor.lacking(pipeline.open_run("miniature", **change))

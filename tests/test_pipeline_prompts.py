@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     """A run over 2,000 documents whose one model has learnt nothing."""
     folder = tmp_path_factory.mktemp("prompts")
     parameters = yaml.safe_load((PACKAGE.parent / "notebooks/runs/tiny.yaml").read_text())
-    parameters |= {"documents": 2_000, "weights": str(folder / "weights"), "sizes": ["25k"], "orders": [2],
+    parameters |= {"documents": 2_000, "weights": str(folder / "weights"), "models": ["25k"], "orders": [2],
                    "tasks": ["factual_qa", "math_reasoning"], "prompt_rounds": 4, "prompt_examples": 12}  # fmt: skip
     run = Run("prompts", parameters, folder / "run", RECIPES)
     suite.train_tokenizer(open_world(run), folder / "tokenizer")

@@ -22,7 +22,7 @@ from transformers.utils import logging
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.language_models.hooks import replaced_input
 
-_DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 _SMALL = ("*.json", "tokenizer.model", "vocab.txt", "merges.txt")  # of a hub model, beside its weights
 # Tensors that old checkpoints hold and no model reads: masks, and what rotary positions are computed from.
@@ -121,7 +121,7 @@ def load(
     where = f"model {path_or_name}" + ("" if step is None else f", step {step}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype or _dtype(device)
-    require(isinstance(dtype, torch.dtype), f"{where}: dtype {dtype} is none of {', '.join(_DTYPES)}")
+    require(isinstance(dtype, torch.dtype), f"{where}: dtype {dtype} is none of {', '.join(DTYPES)}")
     if folder.is_dir():
         source, name, step = _local(folder.resolve(), step)
     else:
@@ -168,8 +168,11 @@ def parameters(model: LanguageModel) -> int:
     return sum(p.numel() for p in model.network.parameters() if id(p) not in skipped)
 
 
-def steps_of(path_or_name: str | Path) -> list[int]:
-    """The steps of a model: subfolders ``step<N>`` of a folder, or revisions on the hub; InputError for none."""
+def steps_of(path_or_name: str | Path, needed: bool = True) -> list[int]:
+    """The steps of a model: subfolders ``step<N>`` of a folder, or revisions on the hub.
+
+    Raises InputError where they cannot be listed, and for none where they are ``needed``.
+    """
     folder = Path(path_or_name).expanduser()
     try:
         names = [p.name for p in folder.iterdir()] if folder.is_dir() else _revisions(str(path_or_name))
@@ -177,7 +180,7 @@ def steps_of(path_or_name: str | Path) -> list[int]:
         why = " ".join(str(error).split())
         raise InputError(f"model {path_or_name}: its steps cannot be listed ({why})") from error
     found = sorted(int(name[4:]) for name in names if re.fullmatch(r"step\d+", name))
-    require(found, f"model {path_or_name}: has no steps")
+    require(found or not needed, f"model {path_or_name}: has no steps")
     return found
 
 
@@ -198,14 +201,15 @@ def _local(folder: Path, step: int | None) -> tuple[Path, str, int | None]:
     source, name, own = folder, folder.name, re.fullmatch(r"step(\d+)", folder.name)
     if step is not None or (steps and not (folder / "config.json").is_file()):
         step = steps[-1] if step is None else step
-        require(step in steps, f"model {folder}: no step {step} ({_nearest(step, steps)})")
+        require(step in steps, f"model {folder}: no step {step} ({nearest(step, steps)})")
         source = folder / f"step{step}"
     elif own:
         name, step = folder.parent.name, int(own[1])
     return source, name, step
 
 
-def _nearest(step: int, steps: Iterable[int]) -> str:
+def nearest(step: int, steps: Iterable[int]) -> str:
+    """The steps there are, or those next to ``step``, in words."""
     steps = list(steps)
     near = sorted(sorted(steps, key=lambda other: abs(other - step))[:6])
     return f"{'steps there' if len(steps) == len(near) else 'nearest'}: {', '.join(map(str, near)) or 'none'}"
@@ -235,7 +239,7 @@ def _fetched(name: str, step: int | None, pickled: bool) -> Path:
             found = Path(snapshot_download(name, revision=revision, allow_patterns=[*_SMALL, *wanted]))
     except errors.RevisionNotFoundError as error:
         try:
-            near = _nearest(step or 0, steps_of(name))
+            near = nearest(step or 0, steps_of(name))
         except InputError:
             near = "it has none"
         raise InputError(f"{where}: no such step on the hub ({near})") from error

@@ -1,0 +1,239 @@
+"""The models of a run: which there are, at which steps, where they lie, how large they are, one loaded at a time."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from taskgram_utils.errors import InputError, require
+from taskgram_utils.run import PACKAGE, Run, project_root
+
+_AS_IT_COMES = "main"  # stands for the step in the name of a table of a model that has none
+
+
+class RunModel(NamedTuple):
+    """A model of a run: its ``name`` in the tables, what is loaded for it (``source``: folder or hub name), whether
+    it is of the run's own ``suite``."""
+
+    name: str
+    source: str
+    suite: bool
+
+    @property
+    def key(self) -> str:
+        """Its name as part of a file name."""
+        return self.name.replace("/", "--")
+
+
+def run_models(run: Run) -> list[RunModel]:
+    """The models of a run in its order: sizes of its suite, folders, hub names (owner/name).
+
+    A size of the suite is one that the folder ``weights`` has, or, where the run trains its suite, one that can be
+    trained. Raises InputError for what is none of the three, and for two models of one name.
+    """
+    from taskgram_utils.miniature.suite import SIZES
+
+    found, wanted, shipped = [], list(map(str, run["models"])), _weights(run)
+    require(wanted, "models: none named")
+    own = list(SIZES) if shipped is None else [p.parent.name for p in sorted(shipped.glob("*/training.json"))]
+    for model in wanted:
+        folder = (project_root() / Path(model).expanduser()).resolve()
+        if model in own:
+            found.append(RunModel(model, str((shipped or run.folder / "suite") / model), True))
+        elif folder.is_dir():
+            step = re.fullmatch(r"step(\d+)", folder.name)
+            require(not step, f"model {model}: name the folder that holds {folder.name}, and the step under steps")
+            found.append(RunModel(folder.name, str(folder), False))
+        else:
+            if model.count("/") != 1 or model.startswith((".", "~", "/")):
+                if shipped is not None:
+                    _card(shipped)
+                sizes = f"a size of the suite ({', '.join(own) or 'there is none'})"
+                raise InputError(f"model {model}: neither {sizes}, nor a folder, nor a hub name (owner/name)")
+            found.append(RunModel(model, model, False))
+    names = [model.key for model in found]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    require(not twice, f"models: two are named {twice}, and tables could not tell them apart")
+    return found
+
+
+def check_models(run: Run) -> None:
+    """What can be said of a run's models before any is trained, fetched or loaded; InputError for what is wrong."""
+    from taskgram_utils.language_models.loading import DTYPES
+
+    require(run["dtype"] in (None, *DTYPES), f"dtype: {run['dtype']} is none of {', '.join(DTYPES)}, and not null")
+    _asked_steps(run)
+    for model in run_models(run):
+        if (run["weights"] if model.suite else Path(model.source).is_dir()):
+            steps(run, model.name)
+
+
+def models(run: Run) -> list[str]:
+    """The names of a run's models as its tables have them, in its order."""
+    return [model.name for model in run_models(run)]
+
+
+def own_sizes(run: Run) -> list[str]:
+    """Those models of a run that are sizes of its suite."""
+    return [model.name for model in run_models(run) if model.suite]
+
+
+def model_of(run: Run, name: str) -> RunModel:
+    """The model of this name, or of this name as part of a file name."""
+    return next(model for model in run_models(run) if name in (model.name, model.key))
+
+
+def model_source(run: Run, name: str) -> str:
+    """What is loaded for a model: a folder or a hub name. The suite is trained if it has to be; InputError where its
+    weights were trained on another world, seed or number of documents than the run names."""
+    model = model_of(run, name)
+    if model.suite and run["weights"]:
+        folder = _weights(run)
+        said = _card(folder)
+        for parameter in ("documents", "world", "seed"):
+            require(
+                said[parameter] == run[parameter],
+                f"weights {folder}: trained on {parameter} = {said[parameter]}, the run says {run[parameter]}; "
+                "set weights to '' to train the suite of this run",
+            )
+    elif model.suite:
+        run.path("suite")
+    return model.source
+
+
+def steps(run: Run, name: str) -> list[int | None]:
+    """Training steps of a model, in order, that the run names: ``all``, only the ``last``, or a list of numbers.
+
+    [None] for a model without steps, which the run must not ask for numbers. What a hub lists is kept with the run's
+    tables. Raises InputError for a step that a folder lacks.
+    """
+    from taskgram_utils.language_models.loading import nearest, steps_of
+
+    model, asked = model_of(run, name), _asked_steps(run)
+    local, numbers = model.suite or Path(model.source).is_dir(), isinstance(asked, list)
+    if numbers and not local:
+        return asked
+    found = steps_of(model_source(run, name), needed=model.suite) if local else run.table(f"steps/{model.key}")["step"]
+    found = list(found)
+    if numbers:
+        absent = next((step for step in asked if step not in found), None)
+        require(absent is None, f"model {name}: no step {absent} ({nearest(absent or 0, found)})")
+        return asked
+    return (found[-1:] if asked == "last" else found) or [None]
+
+
+def _asked_steps(run: Run) -> str | list[int]:
+    """The run's steps: ``all``, ``last`` or numbers in order; in text they have commas between them."""
+    asked = run["steps"]
+    if re.fullmatch(r"\d+(, ?\d+)*", str(asked)):
+        asked = [int(step) for step in str(asked).split(",")]
+    numbers = isinstance(asked, list) and asked and all(type(step) is int and step >= 0 for step in asked)
+    require(numbers or asked in ("all", "last"), f"steps: {asked} is neither all, last nor a list of numbers")
+    return sorted(set(asked)) if numbers else asked
+
+
+def points_in_time(run: Run, last: bool = False) -> list[tuple[str, str]]:
+    """(model, step) of all models of the run as parts of table names; ``last``: their last steps alone."""
+    found = [(model.key, steps(run, model.name)) for model in run_models(run)]
+    return [(key, step_part(step)) for key, own in found for step in (own[-1:] if last else own)]
+
+
+def step_part(step: int | None) -> str:
+    """A step as part of a table's name."""
+    return _AS_IT_COMES if step is None else str(step)
+
+
+def step_of(part: str) -> int | None:
+    """The step that a part of a table's name says."""
+    return None if part == _AS_IT_COMES else int(part)
+
+
+def at_last_step(table: pd.DataFrame, by: str = "model") -> pd.DataFrame:
+    """The rows of every model's last step; all rows of a model that has no steps."""
+    last = table.groupby(by, dropna=False)["step"].transform("max")
+    return table[((table["step"] == last) | table["step"].isna() & last.isna()).fillna(False).astype(bool)]
+
+
+def sizes_in_parameters(run: Run) -> dict[str, int]:
+    """Non-embedding parameters of every model."""
+    found = {m.name: int(run.table(f"parameters/{m.key}")["parameters"].iloc[0]) for m in run_models(run)}
+    free_model()
+    return found
+
+
+def loss_curves(run: Run) -> pd.DataFrame:
+    """Training loss of every size of the suite: model, parameters, step, loss (mean since the row before, nats a
+    token)."""
+    sizes, own = sizes_in_parameters(run), own_sizes(run)
+    require(own, f"run {run.name}: none of its models is of its suite, whose training is known")
+    parts = [pd.read_csv(Path(model_source(run, s)) / "loss.csv").assign(model=s, parameters=sizes[s]) for s in own]
+    return pd.concat(parts, ignore_index=True)
+
+
+def weights_state(run: Run, key: str, step: str) -> list[tuple[str, int, int]]:
+    """What stands for a model's weights in a table's key: names, sizes and times of its files.
+
+    Nothing for a suite that the run trains, which is in the key through its recipe, nor for a revision on the hub.
+    """
+    model = model_of(run, key)
+    folder = Path(model.source)
+    if not folder.is_dir() or (model.suite and not run["weights"]):
+        return []
+    inner = folder / f"step{step}"
+    files = sorted((inner if inner.is_dir() else folder).glob("*.safetensors"))
+    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+
+
+_held: dict[tuple, Any] = {}
+
+
+def load_model(run: Run, name: str, step: int | str | None = "last"):
+    """A model of the run, loaded as the run says; the one loaded before is freed, and the same one is not loaded twice.
+
+    ``step``: one of :func:`steps`, by default the last.
+    """
+    import torch
+
+    from taskgram_utils.language_models.loading import load
+
+    torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))))
+    source = model_source(run, name)
+    step = steps(run, name)[-1] if step == "last" else step
+    how = {p: run[p] for p in ("dtype", "device", "pickled")}
+    asked = (source, step, *how.values(), str(weights_state(run, model_of(run, name).key, step_part(step))))
+    if asked not in _held:
+        free_model()
+        _held[asked] = load(source, step, **how)
+    return _held[asked]
+
+
+def free_model() -> None:
+    """Free the model that is held."""
+    import torch
+
+    if _held:
+        _held.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    """What a suite says of itself."""
+    card = folder / "card.json"
+    require(card.exists(), f"weights {folder}: no card.json; set weights to '' to train the suite in the run")
+    return json.loads(card.read_text())
+
+
+def _weights(run: Run) -> Path | None:
+    """The folder of the suite's weights; None where the run trains them."""
+    named = run["weights"]
+    return None if not named else next(
+        (root / named for root in (PACKAGE.parent, project_root()) if (root / named).is_dir()), project_root() / named
+    )
