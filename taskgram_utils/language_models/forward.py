@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import torch
 
+from taskgram_utils.errors import InputError
 from taskgram_utils.language_models.hooks import only_at, replaced_input
 from taskgram_utils.language_models.loading import LanguageModel, out_of_memory
 from taskgram_utils.language_models.packing import Tree, branching, prefixes
@@ -64,15 +65,15 @@ def log_probabilities(
     starts = np.concatenate([[0], np.cumsum([len(t.asked) for t in trees], dtype=np.int64)])
     out, lost = np.full(starts[-1], np.nan), set()
     vocabulary = model.network.get_output_embeddings().weight.shape[0]
-    groups = prefixes(trees, _SHARED) if model.shares_prefix else [(0, list(range(len(trees))))]
+    groups = prefixes(trees, _SHARED) if model.shares_prefix else [(0, some) for some in _alike(model, trees)]
     for shared, members in groups:
         cache = _prefix(model, trees[members[0]].ids[:shared]) if shared else None
         shared = shared if cache is not None else 0  # no memory for it: texts are read whole
         cached = shared * cache_bytes(model) / token_bytes(model) if shared else 0
         sizes = [(len(trees[k].ids) - shared + int(cached), len(trees[k].asked) * vocabulary) for k in members]
         cut = batches(sizes, budget, None if model.plain_head else _WHOLE)
-        read = partial(_forward, model, trees, shared, cache)
-        for batch, found in within_memory(([members[i] for i in batch] for batch in cut), read):
+        work = partial(_forward, model, trees, shared, cache)
+        for batch, found in within_memory(([members[i] for i in batch] for batch in cut), work):
             if found is None:
                 lost.update(batch)
                 continue
@@ -80,6 +81,25 @@ def log_probabilities(
                 out[starts[k] : starts[k + 1]] = values
             done(len(batch))
     return out, lost
+
+
+def _alike(model: LanguageModel, trees: Sequence[Tree]) -> list[list[int]]:
+    """Numbers of trees that may be in one batch: on one side of the edge beyond which positions mean another thing."""
+    edge = model.length_edge
+    far = [edge is not None and len(one.ids) > edge for one in trees]
+    sides = [[k for k in range(len(trees)) if far[k] == side] for side in (True, False)]
+    return [side for side in sides if side]
+
+
+def read(model: LanguageModel, **inputs):
+    """A forward pass; InputError where the network cannot make one of these inputs, whatever it raises."""
+    try:
+        return model.network(**inputs)
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
+        if out_of_memory(error):
+            raise
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(f"model {model.name}: its network fails at a text of this task ({why})") from error
 
 
 def batches(sizes: list[tuple[int, int]], budget: int, most: int | None = None) -> Iterator[list[int]]:
@@ -118,16 +138,16 @@ def within_memory(
 @torch.inference_mode()
 def _prefix(model: LanguageModel, ids: list[int]):
     """The key-value cache of tokens that many trees begin with; None where there is no memory for it."""
-    head = model.network.get_output_embeddings()
+    head, mlp = model.network.get_output_embeddings(), model.last_mlp
     one = torch.zeros(1, dtype=torch.long, device=model.network.device)
     try:
-        with replaced_input(head, lambda hidden: hidden[:, :1]), only_at(model.last_mlp, one, one):
-            read = model.network(input_ids=torch.tensor([ids], device=model.network.device), use_cache=True)
+        with replaced_input(head, lambda hidden: hidden[:, :1]), only_at(mlp, one, one):
+            found = read(model, input_ids=torch.tensor([ids], device=model.network.device), use_cache=True)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         return None
-    return read.past_key_values
+    return found.past_key_values
 
 
 @torch.inference_mode()
@@ -157,16 +177,16 @@ def _forward(model: LanguageModel, trees: Sequence[Tree], shared: int, cache, wh
     which = np.array([place.setdefault((r, at - shared), len(place)) for r, t in enumerate(batch) for at, _ in t.asked])
     tokens = np.array([token for t in batch for _, token in t.asked])
     rows, columns = torch.tensor(list(place)).T
-    head, kept = network.get_output_embeddings(), []
+    head, plain, mlp, kept = network.get_output_embeddings(), model.plain_head, model.last_mlp, []
 
     def select(hidden: torch.Tensor) -> torch.Tensor:
         asked = hidden[rows.to(hidden.device), columns.to(hidden.device)]
         kept.append(asked)
-        return asked[None, :1] if model.plain_head else asked[None]
+        return asked[None, :1] if plain else asked[None]
 
-    with replaced_input(head, select), only_at(model.last_mlp, rows.to(device), columns.to(device)):
-        logits = network(**inputs, use_cache=bool(shared)).logits[0]
-    if model.plain_head:
+    with replaced_input(head, select), only_at(mlp, rows.to(device), columns.to(device)):
+        logits = read(model, **inputs, use_cache=bool(shared)).logits[0]
+    if plain:
         logp = _projected(kept[0], head, which, tokens)
     else:
         logits, which = logits.float(), torch.from_numpy(which).to(logits.device)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from taskgram_utils.language_models.forward import batches, cache_bytes, token_budget, token_bytes, within_memory
+from taskgram_utils.errors import InputError, require
+from taskgram_utils.language_models.forward import batches, cache_bytes, read, token_budget, token_bytes, within_memory
 from taskgram_utils.language_models.hooks import replaced_input
 from taskgram_utils.language_models.loading import LanguageModel
 from taskgram_utils.language_models.packing import encode
 
+_BEFORE = 4  # tokens before an answer that are decoded along with it
 _WIDER = 4  # a step of an answer reads one token a text: so many times the tokens of a scored batch are one
 
 
@@ -35,7 +37,9 @@ def answers_of(
         budget = int(_WIDER * token_budget(model) / max(1, cache_bytes(model) / token_bytes(model)))
     outputs: list[str | None] = [None] * len(texts)
     live = list(ids)
-    cut = ([live[k] for k in batch] for batch in batches([(len(ids[i]) + room[i], 0) for i in live], budget))
+    cut = []
+    for some in _together(model, {i: len(ids[i]) for i in live}) if live else ():
+        cut += [[some[k] for k in batch] for batch in batches([(len(ids[i]) + room[i], 0) for i in some], budget)]
     for batch, written in within_memory(cut, lambda some: _continue(model, [(ids[i], room[i]) for i in some], stop)):
         if written is None:
             reasons[batch[0]] = "no memory for it alone"
@@ -44,6 +48,31 @@ def answers_of(
             outputs[i] = text[: min((text.find(s) for s in stop if s in text), default=len(text))]
         done(len(batch))
     return outputs, dict(sorted(reasons.items()))
+
+
+def _together(model: LanguageModel, lengths: dict[int, int]) -> list[list[int]]:
+    """Numbers of prompts that may be in one batch, by a trial of the network: any, those of one length, or each alone.
+
+    Padding on the left is for networks whose caller numbers the tokens; some keep a cache that cannot lose a text.
+    Raises InputError for a network that does not go on from its cache.
+    """
+    ids = model.trial_ids(8)
+    short, whole = ids[: max(1, len(ids) // 2)], ids
+    if model.length_edge is None:
+        one = [_continue(model, [(prompt, room)], ())[0] for prompt, room in ((whole, 3), (short, 2))]
+        if model.takes_positions and _tried(model, [(whole, 3), (short, 2)]) == one:
+            return [list(lengths)]
+        one[1] = _continue(model, [(whole, 2)], ())[0]
+        if _tried(model, [(whole, 3), (whole, 2)]) == one:
+            return [[i for i in lengths if lengths[i] == length] for length in sorted(set(lengths.values()))]
+    return [[i] for i in lengths]
+
+
+def _tried(model: LanguageModel, asked: list[tuple[list[int], int]]) -> list[str] | None:
+    try:
+        return _continue(model, asked, ())
+    except InputError:
+        return None
 
 
 @torch.inference_mode()
@@ -56,7 +85,6 @@ def _continue(model: LanguageModel, asked: list[tuple[list[int], int]], stop: Se
     prompts, room = zip(*asked, strict=True)
     network, device, width = model.network, model.network.device, max(map(len, prompts))
     head = network.get_output_embeddings()
-    decode = model.tokenizer.backend_tokenizer.decode_batch
     ends = {model.tokenizer.eos_token_id, *np.atleast_1d(network.generation_config.eos_token_id).tolist()}
     reach = max((len(s.encode()) for s in stop), default=0) + 4  # a stop string has no more tokens than bytes
     ids = torch.tensor([[model.start] * (width - len(p)) + p for p in prompts], device=device)
@@ -66,21 +94,49 @@ def _continue(model: LanguageModel, asked: list[tuple[list[int], int]], stop: Se
     live, cache = list(range(len(prompts))), None
     while live:
         inputs = {"position_ids": positions} if model.takes_positions else {}
+        inputs |= {} if bool(mask.all()) and not model.takes_positions else {"attention_mask": mask}
         with replaced_input(head, lambda hidden: hidden[:, -1:]):
-            result = network(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **inputs)
-        cache, tokens = result.past_key_values, result.logits[:, -1].argmax(-1)
+            result = read(model, input_ids=ids, past_key_values=cache, use_cache=True, **inputs)
+        cache, tokens = getattr(result, "past_key_values", None), result.logits[:, -1].argmax(-1)
         for row, token in zip(live, tokens.tolist(), strict=True):
             written[row].append(token)
-        tails = decode([written[row][-reach:] for row in live], skip_special_tokens=False)
+        tails = _texts(model, [prompts[row] for row in live], [written[row] for row in live], reach)
         keep = [
             k
             for k, (row, tail) in enumerate(zip(live, tails, strict=True))
             if written[row][-1] not in ends and len(written[row]) < room[row] and not any(s in tail for s in stop)
         ]
+        if not keep:
+            break
+        require(cache is not None, f"model {model.name}: keeps no cache to go on from; generating is not supported")
         if len(keep) < len(live):
             live, kept = [live[k] for k in keep], torch.tensor(keep, dtype=torch.long, device=device)
-            cache.batch_select_indices(kept)
+            _select(model, cache, kept)
             tokens, positions, mask = tokens[kept], positions[kept], mask[kept]
         ids, positions = tokens[:, None], positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-    return decode([ids[:-1] if ids[-1] in ends else ids for ids in written], skip_special_tokens=False)
+    return _texts(model, prompts, [ids[:-1] if ids[-1] in ends else ids for ids in written])
+
+
+def _select(model: LanguageModel, cache, rows: torch.Tensor) -> None:
+    try:
+        cache.batch_select_indices(rows)
+    except (AttributeError, NotImplementedError, TypeError, IndexError) as error:
+        raise InputError(f"model {model.name}: its cache cannot lose a text ({type(error).__name__})") from error
+
+
+def _texts(
+    model: LanguageModel, prompts: Sequence[list[int]], written: Sequence[list[int]], last: int | None = None
+) -> list[str]:
+    """What was written after prompts as text, or of its ``last`` tokens: some decoders trim a text that stands alone,
+    so that a few tokens before it are decoded along."""
+    before, rest = [], []
+    for prompt, ids in zip(prompts, written, strict=True):
+        cut = max(0, len(ids) - last) if last else 0
+        before.append((prompt + ids[:cut])[-_BEFORE:])
+        rest.append(ids[cut:])
+    decode = model.tokenizer.backend_tokenizer.decode_batch
+    whole = decode([b + r for b, r in zip(before, rest, strict=True)], skip_special_tokens=False)
+    heads = decode(before, skip_special_tokens=False)
+    alone = decode(rest, skip_special_tokens=False)
+    return [w[len(h) :] if w.startswith(h) else a for w, h, a in zip(whole, heads, alone, strict=True)]

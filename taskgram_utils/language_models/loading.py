@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.language_models.hooks import replaced_input
+from taskgram_utils.language_models.hooks import only_at, replaced_input
 
 DTYPES = ("float32", "bfloat16", "float16")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
@@ -51,15 +51,79 @@ class LanguageModel:
 
     @cached_property
     def shares_prefix(self) -> bool:
-        """Whether mask and positions keep branches of a sequence apart: plain attention over all that came before."""
+        """Whether mask and positions keep branches of a sequence apart: plain attention over all that came before, as
+        its configuration says and a trial shows."""
         config = self.network.config.get_text_config()
-        return (
+        limited = any(v for k, v in config.to_dict().items() if "window" in k and k != "max_window_layers")
+        plain = (
             self.takes_positions
             and not self.network._is_stateful
-            and not getattr(config, "sliding_window", None)
+            and not limited
+            and self.length_edge is None
             and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"}
             and self.network.config._attn_implementation in ("sdpa", "eager")
         )
+        return plain and self._branches_apart()
+
+    @cached_property
+    def length_edge(self) -> int | None:
+        """The number of tokens beyond which positions mean something else for a whole batch (longrope); None: none."""
+        config = self.network.config.get_text_config()
+        rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+        for one in (rope, *(value for value in rope.values() if isinstance(value, dict))):
+            if "longrope" in (one.get("rope_type"), one.get("type")):
+                edge = one.get("original_max_position_embeddings")
+                return int(edge or getattr(config, "original_max_position_embeddings", None) or 1)
+        return None
+
+    def trial_ids(self, tokens: int) -> list[int]:
+        """Tokens of an ordinary text, so many or what the context holds."""
+        text = "A trial: does the model read as it should, whatever comes before, beside or after? 1, 2, 3, yes. "
+        ids = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids or [self.start]
+        return (ids * tokens)[: tokens if self.context is None else min(tokens, self.context)]
+
+    def alike(self, found: torch.Tensor, expected: torch.Tensor, times: float = 1) -> bool:
+        """Whether logits are the same but for ``times`` what rounding may do."""
+        found, expected = (torch.nan_to_num(x.float(), neginf=0, posinf=0) for x in (found, expected))
+        allowed = (1e-3 if self.network.dtype == torch.float32 else 5e-2) * times
+        return bool((found - expected).abs().max() <= allowed * expected.std().clamp(min=1e-6))
+
+    @torch.inference_mode()
+    def reads_ahead(self) -> bool:
+        """Whether what follows a token changes what the model says of it: then its log P are of no text."""
+        ids = self.trial_ids(24)
+        half = len(ids) // 2
+        both = torch.tensor([ids, ids[:half] + ids[half:][::-1]], device=self.network.device)
+        logits = self.network(input_ids=both, use_cache=False).logits[:, :half]
+        # Both are read in one batch, so that rounding is the same but for experts that share their tokens out.
+        return not self.alike(logits[1], logits[0], times=0.1 if self.network.dtype == torch.float32 else 4)
+
+    @torch.inference_mode()
+    def _branches_apart(self) -> bool:
+        ids, device = self.trial_ids(24), self.network.device
+        k = len(ids) // 3
+        parts = ids[:k], ids[k : 2 * k], ids[2 * k : 3 * k][::-1]
+        if k < 1:
+            return False
+        seen = torch.ones(3 * k, 3 * k, dtype=torch.bool, device=device).tril()
+        seen[2 * k :, k : 2 * k] = False
+        mask = torch.zeros(2, 1, 3 * k, 3 * k, dtype=self.network.dtype, device=device)
+        mask.masked_fill_(~seen, torch.finfo(self.network.dtype).min)
+        at = torch.tensor([[*range(2 * k), *range(k, 2 * k)]] * 2, device=device)
+        whole = torch.tensor([ids[: 3 * k - k] + parts[2]] * 2, device=device)
+        try:
+            cache = self.network(input_ids=whole[:1, :k], use_cache=True).past_key_values
+            cache.batch_repeat_interleave(2)
+            rest = {"input_ids": whole[:, k:], "attention_mask": mask[:, :, k:], "position_ids": at[:, k:]}
+            after = self.network(**rest, past_key_values=cache, use_cache=True).logits[1]
+            packed = self.network(input_ids=whole, attention_mask=mask, position_ids=at, use_cache=False).logits[1, k:]
+            each = torch.tensor([parts[0] + own for own in parts[1:]], device=device)
+            alone = self.network(input_ids=each, use_cache=False).logits[:, k:].flatten(0, 1)
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
+            if out_of_memory(error):
+                raise
+            return False
+        return all(self.alike(found, alone) for found in (after, packed))
 
     @cached_property
     def plain_head(self) -> bool:
@@ -76,8 +140,8 @@ class LanguageModel:
 
     @cached_property
     def last_mlp(self) -> torch.nn.Module | None:
-        """The feed-forward part of the last layer, if it is one that sees each token alone (tried on three): what it
-        makes of tokens that nothing is asked of is not needed."""
+        """The feed-forward part of the last layer, if it sees each token alone and nothing after it sees more than one
+        (both are tried): what it makes of tokens that nothing is asked of is not needed."""
         many = getattr(self.network.config.get_text_config(), "num_hidden_layers", None)
         lists = (m for m in self.network.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == many)
         mlp = getattr(next(lists, [None])[-1], "mlp", None)
@@ -89,7 +153,12 @@ class LanguageModel:
         try:
             with torch.inference_mode():
                 out, alone = mlp(state), mlp(state[:, 1:2])
+                ids = torch.tensor([self.trial_ids(3)], device=self.network.device)
+                whole = self.network(input_ids=ids, use_cache=False).logits[0, -1]
+                with only_at(mlp, ids.new_zeros(1), ids.new_tensor([ids.shape[1] - 1])):
+                    limited = self.network(input_ids=ids, use_cache=False).logits[0, -1]
             same = out.shape == state.shape and torch.allclose(out[:, 1:2], alone, rtol=1e-2, atol=1e-4)
+            same = same and self.alike(limited, whole)
         except (TypeError, AttributeError, RuntimeError):  # it wants more than states, or gives more
             return None
         return mlp if same else None
@@ -117,9 +186,13 @@ def load(
     full disk, missing or unreadable weights, tensors that are missing, without a place or not finite, a tokenizer
     without character offsets, and a device that is not there or too small.
     """
+    require(str(path_or_name).strip(), "model: no folder and no name given")
+    require(step is None or re.fullmatch(r"\d+", str(step)), f"model {path_or_name}: step {step} is no number")
     folder, step = Path(path_or_name).expanduser(), None if step is None else int(step)
     where = f"model {path_or_name}" + ("" if step is None else f", step {step}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    known = re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", device)
+    require(known, f"{where}: device {device} is none of cpu, cuda, cuda:1, mps, xpu and auto")
     dtype = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype or _dtype(device)
     require(isinstance(dtype, torch.dtype), f"{where}: dtype {dtype} is none of {', '.join(DTYPES)}")
     if folder.is_dir():
@@ -136,8 +209,8 @@ def load(
                 trust_remote_code=False, **spread
             )  # fmt: skip
     except Exception as error:  # whatever the libraries raise for files they cannot read
-        why = " ".join(str(error).split())[:300]
-        why = "its config.json does not fit its tensors" if "ignore_mismatched_sizes" in why else why
+        mismatched = "ignore_mismatched_sizes" in str(error)
+        why = "its config.json does not fit its tensors" if mismatched else _why(error)
         raise InputError(f"{where}: cannot be loaded ({why})") from error
     kind = type(tokenizer).__name__
     require(tokenizer.is_fast, f"{where}: tokenizer {kind} gives no character offsets; it needs a tokenizer.json")
@@ -158,7 +231,15 @@ def load(
     for key, tensor in network.state_dict().items():
         ends = () if tensor.is_meta or not tensor.numel() else tensor.aminmax()  # takes no memory, and nan is either
         require(all(map(torch.isfinite, ends)), f"{where}: weights that are not finite in {key}")
-    return LanguageModel(name, step, network, tokenizer, context, start)
+    model = LanguageModel(name, step, network, tokenizer, context, start)
+    rows = network.get_input_embeddings().num_embeddings
+    require(start < rows, f"{where}: its end-of-text token ({start}) is none of the {rows} that its network knows")
+    try:
+        ahead = model.reads_ahead()
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
+        raise InputError(f"{where}: its network cannot read a text ({_why(error)})") from error
+    require(not ahead, f"{where}: is no causal language model: what it says of a token depends on what follows")
+    return model
 
 
 def parameters(model: LanguageModel) -> int:
@@ -184,9 +265,29 @@ def steps_of(path_or_name: str | Path, needed: bool = True) -> list[int]:
     return found
 
 
+def identity(path_or_name: str | Path, step: int | None) -> tuple[str, int | None]:
+    """Name and step that the tables will have for a model; InputError for a step that a folder lacks."""
+    folder = Path(path_or_name).expanduser()
+    return _local(folder.resolve(), step)[1:] if folder.is_dir() else (str(path_or_name), step)
+
+
+def files_state(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of a model's files, which change when the model does."""
+    kinds = (".safetensors", ".bin", ".json", ".model", ".txt")
+    found = sorted(p for p in folder.rglob("*") if p.suffix in kinds and p.is_file())
+    return [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error of PyTorch says that there was no memory."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def _why(error: Exception, most: int = 300) -> str:
+    """What an error of a library says, in a line of at most so many characters, with its class where it says little."""
+    text = " ".join(str(error).split())
+    text = text if " " in text else f"{type(error).__name__}: {text}"
+    return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " …"
 
 
 def _dtype(device: str) -> torch.dtype:
