@@ -6,10 +6,11 @@ import signal
 import sys
 import tempfile
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
+from filelock import FileLock, Timeout
 
 from taskgram_utils import __version__
 from taskgram_utils.errors import InputError, require, require_columns
@@ -80,6 +81,7 @@ tokenizer_option = click.option("--tokenizer", help="index: Hugging Face tokeniz
 def _checked(out: str) -> str:
     """Refuse a name that cannot be written before the work begins."""
     path = Path(out)
+    require(out.strip(), "--out: no name given")
     require(out == "-" or not path.is_dir(), f"--out {out}: is a folder; name a file in it")
     require(out == "-" or path.suffix in SUFFIXES, f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
     require(out == "-" or path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
@@ -330,12 +332,12 @@ def score(examples, models, step, taskgrams, options, prior, long, budget, dtype
     table = check_examples(read_table(examples), examples, texts=False)
     grams = read_table(taskgrams) if taskgrams else None
     require(not options or table["options"].notna().any(), f"{examples}: --options, but no example has options")
-    keep = None if out == "-" else Path(f"{out}.partial")
-    scores = jobs.score_all(
-        table, jobs.specs(models, step), grams, jobs.Loading(dtype, device, pickled), scheduler, keep,
-        options=options, prior=prior, long=long, budget=budget,
-    )  # fmt: skip
-    _finished(scores, "logp", len(table), out, keep)
+    with _kept(out) as keep:
+        scores = jobs.score_all(
+            table, jobs.specs(models, step), grams, jobs.Loading(dtype, device, pickled), scheduler, keep,
+            options=options, prior=prior, long=long, budget=budget,
+        )  # fmt: skip
+        _finished(scores, "logp", len(table), out, keep)
 
 
 @main.command(
@@ -345,7 +347,8 @@ def score(examples, models, step, taskgrams, options, prior, long, budget, dtype
 @_model_options
 @click.option("--max-tokens", type=click.IntRange(min=1), required=True, help="Tokens of an answer, at most.")
 @click.option("--stop", multiple=True, default=["\\n"], show_default=True,
-              help="Text that ends an answer, and is no part of it (\\n: a line break); may be repeated.")
+              help="Text that ends an answer, and is no part of it (\\n: a line break; '': only the end of "
+              "text ends it); may be repeated.")
 @out_option
 def generate(examples, models, step, max_tokens, stop, budget, dtype, device, pickled, scheduler, out):
     """Greedy answers of language models to EXAMPLES: what they write after instruction and x.
@@ -356,14 +359,34 @@ def generate(examples, models, step, max_tokens, stop, budget, dtype, device, pi
     from taskgram_utils.tasks.base import check_examples
 
     _checked(out)
-    table = check_examples(read_table(examples), examples, texts=False)
-    keep = None if out == "-" else Path(f"{out}.partial")
-    ends = [text.replace("\\n", "\n") for text in stop]
-    answers = jobs.generate_all(
-        table, jobs.specs(models, step), max_tokens, jobs.Loading(dtype, device, pickled), scheduler, keep,
-        stop=ends, budget=budget,
-    )  # fmt: skip
-    _finished(answers, "output", len(table), out, keep)
+    table = check_examples(read_table(examples), examples, texts=False, outputs=False)
+    ends = [text.replace("\\n", "\n") for text in stop if text]
+    with _kept(out) as keep:
+        answers = jobs.generate_all(
+            table, jobs.specs(models, step), max_tokens, jobs.Loading(dtype, device, pickled), scheduler, keep,
+            stop=ends, budget=budget,
+        )  # fmt: skip
+        _finished(answers, "output", len(table), out, keep)
+
+
+@contextmanager
+def _kept(out: str):
+    """The folder beside OUT in which models' work is kept, for this command alone; none where OUT is a stream."""
+    if out == "-":
+        yield None
+        return
+    keep, lock = Path(f"{out}.partial"), FileLock(f"{out}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"--out {out}: another command is at work on it") from error
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written there ({error.strerror or error})") from error
+    try:
+        yield keep
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _finished(table, column: str, examples: int, out: str, keep: Path | None) -> None:

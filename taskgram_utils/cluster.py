@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
@@ -47,10 +47,15 @@ def client_of(scheduler: Any) -> Iterator[Any]:
 
 
 def fetched(future: Any) -> Any:
-    """The result of a future; asked for again where the connection failed and not the work."""
+    """The result of a future; asked for again where the connection failed and not the work.
+
+    Raises InputError where the scheduler is gone.
+    """
     for _ in range(3):
         try:
             return future.result()
+        except CancelledError as error:
+            raise InputError("the Dask scheduler was lost; give the same command again to go on") from error
         except Exception:
             if future.status != "finished":
                 raise

@@ -7,6 +7,7 @@ current when its key is unchanged: a hash of its recipe's code, the parameters i
 from __future__ import annotations
 
 import ast
+import csv
 import hashlib
 import inspect
 import json
@@ -230,7 +231,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
 def write_table(frame: pd.DataFrame, path: Path | str) -> int:
     """Write a table by the ending of its name, beside and renamed; ``-`` is standard output (CSV). Returns its rows."""
     if str(path) == "-":
-        print(_flat(frame).to_csv(index=False, float_format="%.10g"), end="")
+        print(_csv(frame), end="")
         return len(frame)
     path = Path(path)
     require(path.suffix in SUFFIXES, f"{path}: a table ends in {', '.join(SUFFIXES)}, or is - for standard output")
@@ -240,7 +241,7 @@ def write_table(frame: pd.DataFrame, path: Path | str) -> int:
         if path.suffix == ".parquet":
             frame.to_parquet(fresh, index=False)
         elif path.suffix == ".csv":
-            _flat(frame).to_csv(fresh, index=False, float_format="%.10g")
+            _csv(frame, fresh)
         else:
             frame.to_json(fresh, orient="records", lines=True, force_ascii=False, double_precision=12)
         os.replace(fresh, path)
@@ -253,6 +254,16 @@ def write_table(frame: pd.DataFrame, path: Path | str) -> int:
 
 def _all_texts(column: pd.Series) -> bool:
     return all(isinstance(v, str) or v is None or v is pd.NA or v != v for v in column)
+
+
+def _csv(frame: pd.DataFrame, file: Path | None = None) -> str | None:
+    """The frame as CSV, in a file or as text: its lists as JSON, all its texts in quotes where one holds a carriage
+    return, which would end the row."""
+    flat = _flat(frame)
+    texts = (flat[c] for c in flat if not pd.api.types.is_numeric_dtype(flat[c]))
+    returns = any(isinstance(v, str) and "\r" in v for column in texts for v in column)
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    return flat.to_csv(file, index=False, float_format="%.10g", quoting=quoting, lineterminator="\n")
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

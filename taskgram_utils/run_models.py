@@ -181,13 +181,14 @@ def weights_state(run: Run, key: str, step: str) -> list[tuple[str, int, int]]:
 
     Nothing for a suite that the run trains, which is in the key through its recipe, nor for a revision on the hub.
     """
+    from taskgram_utils.language_models.loading import files_state
+
     model = model_of(run, key)
     folder = Path(model.source)
     if not folder.is_dir() or (model.suite and not run["weights"]):
         return []
     inner = folder / f"step{step}"
-    files = sorted((inner if inner.is_dir() else folder).glob("*.safetensors"))
-    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return files_state(inner if inner.is_dir() else folder)
 
 
 _held: dict[tuple, Any] = {}

@@ -450,3 +450,11 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path, table):
         write_table(table.assign(mixed=[1, "a", {}]), tmp_path / "t.parquet")
     assert len(read_table(tmp_path / "t.parquet").columns) == len(table.columns)
     assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_a_carriage_return_in_a_text_ends_no_row(tmp_path):
+    table = pd.DataFrame({"example_id": ["a", "b"], "y": ["one\rtwo", "three\r\nfour"]})
+    table["n"] = pd.array([1, None], "Int64")
+    write_table(table, tmp_path / "t.csv")
+    back = read_table(tmp_path / "t.csv")
+    assert back["y"].tolist() == table["y"].tolist() and back["n"].tolist()[0] == 1 and pd.isna(back["n"][1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from taskgram_utils.language_models.hooks import replaced_input
 from taskgram_utils.language_models.loading import LanguageModel
 from taskgram_utils.language_models.packing import encode
 
+_KINDS: WeakKeyDictionary = WeakKeyDictionary()  # of networks that were tried
 _BEFORE = 4  # tokens before an answer that are decoded along with it
 _WIDER = 4  # a step of an answer reads one token a text: so many times the tokens of a scored batch are one
 
@@ -51,21 +53,30 @@ def answers_of(
 
 
 def _together(model: LanguageModel, lengths: dict[int, int]) -> list[list[int]]:
-    """Numbers of prompts that may be in one batch, by a trial of the network: any, those of one length, or each alone.
+    """Numbers of prompts, those together that may be in one batch."""
+    kind = _kind(model) if len(lengths) > 1 else ""
+    if kind == "any":
+        return [list(lengths)]
+    if kind == "same length":
+        return [[i for i in lengths if lengths[i] == length] for length in sorted(set(lengths.values()))]
+    return [[i] for i in lengths]
+
+
+def _kind(model: LanguageModel) -> str:
+    """Which prompts may be in one batch, by a trial: ``any``, those of the ``same length``, or each ``alone``.
 
     Padding on the left is for networks whose caller numbers the tokens; some keep a cache that cannot lose a text.
     Raises InputError for a network that does not go on from its cache.
     """
-    ids = model.trial_ids(8)
-    short, whole = ids[: max(1, len(ids) // 2)], ids
-    if model.length_edge is None:
-        one = [_continue(model, [(prompt, room)], ())[0] for prompt, room in ((whole, 3), (short, 2))]
-        if model.takes_positions and _tried(model, [(whole, 3), (short, 2)]) == one:
-            return [list(lengths)]
-        one[1] = _continue(model, [(whole, 2)], ())[0]
-        if _tried(model, [(whole, 3), (whole, 2)]) == one:
-            return [[i for i in lengths if lengths[i] == length] for length in sorted(set(lengths.values()))]
-    return [[i] for i in lengths]
+    if model.network not in _KINDS:
+        whole = model.trial_ids(8)
+        short, kind = whole[: max(1, len(whole) // 2)], "alone"
+        first, other, same = (_continue(model, [asked], ())[0] for asked in ((whole, 3), (short, 2), (whole, 2)))
+        if model.length_edge is None and _tried(model, [(whole, 3), (whole, 2)]) == [first, same]:
+            numbered = model.takes_positions and _tried(model, [(whole, 3), (short, 2)]) == [first, other]
+            kind = "any" if numbered else "same length"
+        _KINDS[model.network] = kind
+    return _KINDS[model.network]
 
 
 def _tried(model: LanguageModel, asked: list[tuple[list[int], int]]) -> list[str] | None:

@@ -14,15 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 
 from taskgram_utils.cluster import one_a_worker
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.language_models import neural
-from taskgram_utils.language_models.loading import LanguageModel, load, steps_of
+from taskgram_utils.language_models.loading import LanguageModel, files_state, identity, load, nearest, steps_of
 from taskgram_utils.run import read_table, write_table
 
+_READ = ("example_id", "task", "group", "instruction", "x", "y", "options", "n", "sy", "start", "end")
 CHUNK = 2000  # examples after which what was computed is kept
 
 
@@ -47,18 +49,34 @@ _AS_IT_COMES = Loading()
 def specs(models: Sequence[str], steps: str | Sequence[int] | None = None) -> list[Spec]:
     """Every model at every step: ``steps`` are numbers, or ``all`` of each model, or None for the one it comes as.
 
-    Raises InputError for steps that are no numbers, and a model without steps.
+    Raises InputError for steps that are no numbers, a model without steps, a step that a model has not (as far as the
+    hub can be asked), and two models that the tables could not tell apart.
     """
-    require(models, "no model given")
+    models = [models] if isinstance(models, (str, Path)) else list(models)
+    require(models and all(str(model).strip() for model in models), "no model given")
     if isinstance(steps, str) and steps != "all":
         numbers = re.fullmatch(r"\d+(,\d+)*", steps)
         require(numbers, f"--step {steps}: numbers with commas between them, or all")
         steps = [int(step) for step in steps.split(",")]
     found = []
-    for model in map(str, models):
-        own = steps_of(model) if steps == "all" else [None] if steps is None else steps
+    for model in dict.fromkeys(map(str, models)):
+        own = steps_of(model) if steps == "all" else [None] if steps is None else list(dict.fromkeys(steps))
+        if not Path(model).expanduser().is_dir() and steps not in (None, "all"):
+            there = own
+            with suppress(InputError):  # not reached: it may be in the cache
+                there = steps_of(model)
+            absent = next((step for step in own if step not in there), None)
+            why = f"model {model}, step {absent}: no such step on the hub ({nearest(absent or 0, there)})"
+            require(absent is None, why)
         found += [Spec(model, step) for step in own]
-    return list(dict.fromkeys(found))
+    named: dict[tuple, Spec] = {}
+    for spec in found:
+        name = identity(*spec)
+        other = named.setdefault(name, spec)
+        called = name[0] + ("" if name[1] is None else f" step {name[1]}")
+        same = f"models {other.model} and {spec.model} would both be {called} in the table: score them apart"
+        require(other is spec, same)
+    return found
 
 
 def score_all(
@@ -70,7 +88,7 @@ def score_all(
     A model is loaded once and freed before the next. With ``keep`` the scores of every model and 2,000 examples are
     kept in that folder, so that a run that was stopped goes on where it was; :func:`forget` them when the result is
     where it belongs. ``scheduler`` names a Dask cluster, or is one: each of its workers has one model at a time, on as
-    many threads as the worker has, and must find folders by the same paths.
+    many threads as the worker has, and must find folders by the same paths; there a model is kept when it is done.
     """
     neural.prompts(examples)  # refuses what is wrong, before a model is loaded
     if taskgrams is not None:
@@ -104,6 +122,7 @@ def _all(
     scheduler: Any, keep: Path | None,
 ) -> pd.DataFrame:  # fmt: skip
     """``work`` on all examples under every model; ``about`` says what is asked, for the name of what is kept."""
+    require(models, "no model given")
     chunks = [examples[i : i + CHUNK] for i in range(0, max(len(examples), 1), CHUNK)]
     asked = _digest({"examples": examples, **about}) if keep else ""
     places = [_place(keep, asked, spec, loading) for spec in models]
@@ -165,11 +184,15 @@ def _digest(about: dict[str, Any]) -> str:
     digest = hashlib.sha256()
     for name, one in about.items():
         if isinstance(one, pd.DataFrame):
-            text = one.to_json(orient="split", date_format="iso")
-        else:
-            text = json.dumps(one, sort_keys=True, default=str)
+            one = {column: one[column].tolist() for column in one.columns.intersection(_READ)}
+        text = json.dumps(one, sort_keys=True, default=_plain)
         digest.update(f"{name}\0{text}\0".encode())
     return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A value of a table that JSON does not know, as one that it does."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
 def _place(keep: Path | None, asked: str, spec: Spec, loading: Loading) -> Path | None:
@@ -177,9 +200,8 @@ def _place(keep: Path | None, asked: str, spec: Spec, loading: Loading) -> Path 
     if keep is None:
         return None
     folder = Path(spec.model).expanduser()
-    files = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
-    states = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    about = json.dumps([asked, *spec, *loading, states])
+    states = files_state(folder) if folder.is_dir() else []
+    about = json.dumps([asked, str(folder.resolve()) if states else spec.model, spec.step, *loading, states])
     return Path(keep) / hashlib.sha256(about.encode()).hexdigest()[:16]
 
 

@@ -79,7 +79,9 @@ class LanguageModel:
     def trial_ids(self, tokens: int) -> list[int]:
         """Tokens of an ordinary text, so many or what the context holds."""
         text = "A trial: does the model read as it should, whatever comes before, beside or after? 1, 2, 3, yes. "
-        ids = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids or [self.start]
+        rows = self.network.get_input_embeddings().num_embeddings
+        ids = self.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+        ids = [token for token in ids if token < rows] or [self.start]
         return (ids * tokens)[: tokens if self.context is None else min(tokens, self.context)]
 
     def alike(self, found: torch.Tensor, expected: torch.Tensor, times: float = 1) -> bool:

@@ -24,7 +24,7 @@ LONG = ("refuse", "window")
 def prompts(examples: pd.DataFrame) -> list[str | None]:
     """What stands before y: instruction + x, or the instruction with x in the place of its one ``{x}``.
 
-    None where x is no text.
+    None where x or the instruction is no text.
     """
     require_columns(examples, ["example_id", "x"], "examples")
     repeated = examples["example_id"][examples["example_id"].duplicated()]
@@ -32,7 +32,7 @@ def prompts(examples: pd.DataFrame) -> list[str | None]:
     instructions = examples["instruction"].fillna("") if "instruction" in examples else [""] * len(examples)
     out = []
     for instruction, x in zip(instructions, examples["x"], strict=True):
-        if not isinstance(x, str):
+        if not isinstance(x, str) or not isinstance(instruction, str):
             out.append(None)
         else:
             out.append(instruction.replace("{x}", x) if instruction.count("{x}") == 1 else instruction + x)
@@ -66,7 +66,7 @@ def score(
     ids.
     """
     require(long in LONG, f"long: {long} is none of {', '.join(LONG)}")
-    require(budget is None or budget >= 1, f"budget: {budget} tokens; a batch has at least 1")
+    _check_budget(budget)
     require_columns(examples, ["example_id", "x", "y"] + ["options"] * options, "examples")
     points = points_of(taskgrams, set(examples["example_id"]))
     before = prompts(examples)
@@ -109,15 +109,24 @@ def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
     """
     require_columns(logp, ["example_id", "option", "sy", "lm", "logp"], "logp")
     require_columns(examples, ["example_id", "gold"], "examples")
+    repeated = examples["example_id"][examples["example_id"].duplicated()]
+    require(repeated.empty, f"examples: example_id {next(iter(repeated), '')} occurs twice")
     asked = logp[logp["option"].notna()].reset_index(drop=True)
     require(len(asked), "logp: no row has an option; score with options=True first")
     keys = [c for c in ("task", "example_id", "lm", "world", "seed", "step") if c in asked]
+    twice = asked.duplicated([*keys, "option"])
+    require(not twice.any(), "logp: an option has two values under one model; keep those of one run")
     each = asked.groupby(keys, dropna=False)["logp"]
     asked = asked.assign(whole=each.transform("count") == each.transform("size"))
     best = asked.sort_values(["logp", "option"], ascending=[False, True]).drop_duplicates(keys).sort_index()
     gold = best["example_id"].map(examples.set_index("example_id")["gold"])
     unknown = best["example_id"][gold.isna()]
     require(unknown.empty, f"examples: no gold option for example {next(iter(unknown), '')}")
+    number = pd.to_numeric(gold, errors="coerce")
+    most = asked.groupby(keys, dropna=False)["option"].transform("max")[best.index].astype(int)
+    wrong = best["example_id"][~((number % 1 == 0) & (number >= 0) & (number <= most))]
+    require(wrong.empty, f"examples: gold of example {next(iter(wrong), '')} is the number of none of its options")
+    gold = number
     answers = best[keys].rename(columns={"lm": "model"})
     answers["output"] = best["sy"].where(best["whole"])
     answers["metric"] = "accuracy"
@@ -137,8 +146,13 @@ def generate(
 
     Returns the ``answers`` table with ``output`` as written (nothing trimmed, the stop string cut off). A prompt that
     fills the context, or is no text, gets null and a line on standard error; its id is in ``frame.attrs["failed"]``.
+    Raises :class:`~taskgram_utils.errors.InputError` for a model with a recurrent state or without a cache.
     """
-    require(max_tokens >= 1, f"generate: max_tokens must be 1 or more, got {max_tokens}")
+    whole = isinstance(max_tokens, (int, np.integer)) and max_tokens >= 1
+    require(whole, f"generate: max_tokens must be 1 or more, got {max_tokens}")
+    _check_budget(budget)
+    ends = not isinstance(stop, str) and all(isinstance(text, str) and text for text in stop)
+    require(ends, "generate: stop must be a list of texts, none of them empty (an empty list: only the end of text)")
     require(not model.network._is_stateful, f"{model.name}: generating with a recurrent state is not supported")
     texts, keys = prompts(examples), list(examples["example_id"])
     with tqdm(total=len(texts), desc=f"generate {_named(model)}", unit="text", disable=None) as bar:
@@ -146,6 +160,11 @@ def generate(
     lines = [_report(model, keys[k], f"{reason}; no answer") for k, reason in reasons.items()]
     table = pd.DataFrame({"example_id": keys, "output": pd.array(outputs, dtype="str")})
     return _finish(table, examples, "model", model, [keys[k] for k in reasons], lines)
+
+
+def _check_budget(budget: int | None) -> None:
+    whole = budget is None or (isinstance(budget, (int, np.integer)) and budget >= 1)
+    require(whole, f"budget: {budget} tokens; a batch has a whole number of them, at least 1")
 
 
 def _report(model: LanguageModel, key: object, reason: str) -> str:
@@ -166,7 +185,20 @@ def points_of(taskgrams: pd.DataFrame | None, known: set) -> dict[object, list[P
     keys = ["example_id", "n", "sy", "start"]
     require_columns(taskgrams, keys, "taskgrams")
     require(taskgrams[keys].notna().all(axis=None), "taskgrams: a null among example_id, n, sy and start")
-    distinct = taskgrams.drop_duplicates(keys)
+    taskgrams = taskgrams[[*keys, *(["end"] if "end" in taskgrams else [])]]
+    for key, sy in zip(taskgrams["example_id"], taskgrams["sy"], strict=True):
+        require(isinstance(sy, str), f"taskgrams: sy of example {key} is no text: {sy!r:.80}")
+    for column in taskgrams.columns.drop(["example_id", "sy"]):
+        given = taskgrams[column]
+        number = pd.to_numeric(given.map(lambda v: v if np.ndim(v) == 0 else "a list"), errors="coerce")
+        wrong = given.notna() & ~((number >= 0) & (number % 1 == 0))
+        first = next(iter(zip(taskgrams["example_id"][wrong], given[wrong], strict=True)), ("", ""))
+        require(not wrong.any(), f"taskgrams: {column} of example {first[0]} is no whole number: {first[1]!r:.80}")
+        taskgrams = taskgrams.assign(**{column: number.astype("Int64")})
+    distinct = taskgrams.drop_duplicates()
+    twice = distinct[distinct.duplicated(keys)].head(1)
+    for key, _, sy, start in twice[keys].itertuples(index=False):
+        require(False, f"taskgrams: s^y '{sy}' at character {start} of example {key} has two ends")
     ends = distinct["end"] if "end" in distinct else [None] * len(distinct)
     for key, n, sy, start, end in zip(*(distinct[c] for c in keys), ends, strict=True):
         require(key in known, f"taskgrams: example_id {key} is not among the examples")

@@ -124,12 +124,14 @@ def plan(jobs: Sequence[Job], model: LanguageModel, window: bool, first: int) ->
                 asked |= {own[k]: [first + p for p in part] for k, part in zip(group, places, strict=True)}
                 first += sum(len(one.asked) for one in new)
         for option, text in [(None, job.y), *enumerate(job.options)]:
+            text = text if isinstance(text, str) else None
             out.rows.append(Row(job.example_id, None, text, 0, option, asked.get(text)))
         spans = word_spans(job.y) if job.points and asked else []
         for n, sy, start, end in job.points:
             tokens = own_tokens(sy, start, end, spans, paths[0], len(job.before)) if asked else []
             if asked and not tokens:
-                out.reasons.append((job.example_id, f"s^y '{sy}' does not stand at character {start} of y"))
+                where = f"at character {start}" if end is None else f"at characters {start} to {end}"
+                out.reasons.append((job.example_id, f"s^y '{sy}' does not stand {where} of y"))
             places = [asked[job.y][t - firsts[0]] for t in tokens] or None
             out.rows.append(Row(job.example_id, n, sy, start, None, places))
     return out
@@ -149,7 +151,10 @@ def _texts(job: Job, reasons: list) -> list[str]:
 def own_tokens(sy: str, start: int, end: int | None, spans: list[Word], path: Encoded, shift: int) -> list[int]:
     """The tokens that hold a character of s^y, those of removed words left out; none where s^y is not at ``start``."""
     missing, kept, removed = words(sy)[::-1], [], []
-    for word in spans[bisect_left(spans, start, key=lambda w: w.start) :]:
+    first = bisect_left(spans, start, key=lambda w: w.start)
+    if first == len(spans) or spans[first].start != start:
+        return []
+    for word in spans[first:]:
         if not missing or (end is not None and word.end > end) or (not kept and word.text != missing[-1]):
             break
         (kept if word.text == missing[-1] else removed).append(word)

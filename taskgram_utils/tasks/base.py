@@ -50,15 +50,20 @@ def task(name: str) -> Task:
     return tasks[name]
 
 
-def check_examples(examples: pd.DataFrame, name: str = "examples", texts: bool = True) -> pd.DataFrame:
-    """Examples as every room takes them: needs example_id, x, y; fills what a user's file leaves out.
+def check_examples(
+    examples: pd.DataFrame, name: str = "examples", texts: bool = True, outputs: bool = True
+) -> pd.DataFrame:
+    """Examples as every room takes them: needs example_id, x and (unless ``outputs`` are not) y; fills what a user's
+    file leaves out.
 
-    Raises InputError for a missing column, a repeated example_id or, unless ``texts`` are not looked at, an empty y.
+    Raises InputError for a missing column, no example, a repeated example_id or, unless ``texts`` are not looked at,
+    an empty y.
     """
-    require_columns(examples, ["example_id", "x", "y"], name)
+    require_columns(examples, ["example_id", "x", *(["y"] if outputs else [])], name)
+    require(len(examples), f"{name}: holds no example")
     out = examples.copy()
-    defaults = {"task": "task", "split": "test", "group": None, "instruction": "", "answers": None, "options": None,
-                "gold": None}  # fmt: skip
+    defaults = {"y": None, "task": "task", "split": "test", "group": None, "instruction": "", "answers": None,
+                "options": None, "gold": None}  # fmt: skip
     for column, value in defaults.items():
         if column not in out:
             out[column] = value

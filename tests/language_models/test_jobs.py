@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from distributed import LocalCluster
+from filelock import FileLock
 from transformers import AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from taskgram_utils.cli import main
@@ -98,6 +99,22 @@ def test_a_model_is_loaded_once_and_freed_before_the_next(suite, monkeypatch):
     assert alive == [0, 0, 0, 0]
 
 
+def test_models_that_the_table_could_not_tell_apart(suite, tmp_path):
+    shutil.copytree(suite / "small", tmp_path / "small")
+    with pytest.raises(InputError, match="would both be small step 10 in the table"):
+        jobs.specs([suite / "small", tmp_path / "small"], [10])
+    with pytest.raises(InputError, match="would both be small step 10 in the table"):
+        jobs.specs([suite / "small", suite / "small/step10"])
+    with pytest.raises(InputError, match=r"no step 7 \(steps there: 0, 10\)"):
+        jobs.specs([suite / "small", suite / "large"], [7])
+    assert len(jobs.specs(suite / "small", "all")) == 2
+    for nothing in ([], [""]):
+        with pytest.raises(InputError, match="no model given"):
+            jobs.specs(nothing)
+    with pytest.raises(InputError, match="no model given"):
+        jobs.score_all(EXAMPLES, [])
+
+
 @pytest.mark.parametrize("limit", range(1, 12, 2))
 def test_a_run_that_was_stopped_goes_on_where_it_was(suite, tmp_path, monkeypatch, limit):
     monkeypatch.setattr(jobs, "CHUNK", 10)
@@ -131,6 +148,12 @@ def test_what_was_kept_of_other_work_is_not_taken(suite, tmp_path):
     shutil.copytree(suite, tmp_path / "models")
     models = both(tmp_path / "models", "10")
     assert np.allclose(jobs.score_all(EXAMPLES, models, keep=keep)["logp"], table["logp"])
+    for name in ("tokenizer.json", "config.json"):
+        path = tmp_path / "models/small/step10" / name
+        path.write_text(path.read_text() + "\n")
+        done = sorted(p.parent.name for p in keep.glob("*/*.parquet"))
+        jobs.score_all(EXAMPLES, models, keep=keep)
+        assert sorted(p.parent.name for p in keep.glob("*/*.parquet")) != done, f"another {name} is another model"
     shutil.copytree(suite / "small/step0", tmp_path / "models/small/step10", dirs_exist_ok=True)
     assert not np.allclose(jobs.score_all(EXAMPLES, models, keep=keep)["logp"], table["logp"])
     for file in keep.glob("*/*.parquet"):
@@ -183,3 +206,13 @@ def test_the_commands(suite, tmp_path):
     run = CliRunner().invoke(main, ["score", str(tmp_path / "e.jsonl"), *models, "--out", str(tmp_path / "s.csv")])
     assert run.exit_code == 2 and "1 of 25 examples have a null logp (see above)" in run.stderr.splitlines()[-1]
     assert pd.read_csv(tmp_path / "s.csv")["logp"].isna().sum() == 4
+
+
+def test_two_commands_at_work_on_one_table(suite, tmp_path):
+    EXAMPLES.to_json(tmp_path / "examples.jsonl", orient="records", lines=True)
+    asked = ["score", f"{tmp_path}/examples.jsonl", "--model", f"{suite}/small", "--out", f"{tmp_path}/out.csv"]
+    with FileLock(tmp_path / "out.csv.lock"):
+        result = CliRunner().invoke(main, asked)
+        assert result.exit_code == 2 and result.stderr.endswith("out.csv: another command is at work on it\n")
+    assert CliRunner().invoke(main, asked).exit_code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["examples.jsonl", "out.csv"]

@@ -770,3 +770,69 @@ def test_the_budget_is_what_memory_holds(model, monkeypatch):
 def test_an_empty_table_gives_an_empty_table(model):
     assert list(neural.score(EXAMPLES[:0], model).columns) == COLUMNS
     assert neural.generate(EXAMPLES[:0], model, 3).empty
+
+
+@pytest.mark.parametrize(("column", "value", "message"), [
+    ("start", 2.5, "start of example e0 is no whole number: 2.5"), ("start", -1, "start of example e0 is no whole"),
+    ("n", "x", "n of example e0 is no whole number: 'x'"), ("end", "x", "end of example e0 is no whole number: 'x'"),
+    ("sy", 5, "sy of example e0 is no text: 5"), ("sy", ["lamp"], r"sy of example e0 is no text: \['lamp'\]"),
+])  # fmt: skip
+def test_points_that_are_none(column, value, message):
+    row = {"example_id": "e0", "n": 1, "sy": "lamp", "start": 1, "end": 5, column: value}
+    with pytest.raises(InputError, match=message):
+        neural.points_of(pd.DataFrame([row]), {"e0"})
+
+
+def test_a_point_with_two_ends():
+    columns = ["example_id", "n", "sy", "start", "end"]
+    rows = pd.DataFrame([("e0", 1, "lamp", 1, end) for end in (5, 5, 9)], columns=columns)
+    with pytest.raises(InputError, match="s^y 'lamp' at character 1 of example e0 has two ends".replace("^", r"\^")):
+        neural.points_of(rows, {"e0"})
+    assert len(neural.points_of(rows[:2], {"e0"})["e0"]) == 1
+
+
+def test_a_point_stands_where_the_table_says_or_nowhere(model, capsys):
+    one = pd.DataFrame({"example_id": ["a"], "x": ["The"], "y": [" dog dog of Paris"]})
+    places = pd.DataFrame([("a", 1, "dog", start, None) for start in (0, 1, 2, 4, 5, 6, 30)],
+                          columns=["example_id", "n", "sy", "start", "end"])  # fmt: skip
+    places = pd.concat([places, places[1:2].assign(start=9, end=2, sy="of")])
+    table = neural.score(one, model, places).dropna(subset="n")
+    assert table.loc[table["logp"].notna(), "start"].tolist() == [1, 5]
+    lines = capsys.readouterr().err
+    assert "'dog' does not stand at character 2 of y" in lines and "'of' does not stand at characters 9 to 2" in lines
+
+
+def test_what_is_no_text_is_null_and_named(model, capsys):
+    odd = pd.DataFrame({
+        "example_id": list("abcd"), "x": ["The"] * 4, "y": [" dog", [" dog"], " dog", " dog"],
+        "instruction": [5, "", "", ""], "options": [[" a"], [" a"], [1, 2], [[" a"]]],
+    })  # fmt: skip
+    table = neural.score(odd, model, options=True)
+    assert table["logp"].isna().all() and table.attrs["failed"] == list("abcd")
+    said = capsys.readouterr().err
+    for line in ("a: what stands before y is no text", "b: y is no text", "d: option 0 is no text"):
+        assert line in said
+
+
+@pytest.mark.parametrize("gold", [7, -1, 1.5, "A"])
+def test_a_gold_that_is_no_option(model, gold):
+    one = pd.DataFrame({"example_id": ["a"], "x": ["The"], "y": [" dog"], "options": [[" dog", " tree"]]})
+    one["gold"] = [gold]
+    logp = neural.score(one, model, options=True)
+    with pytest.raises(InputError, match="gold of example a is the number of none of its options"):
+        neural.choose(logp, one)
+    with pytest.raises(InputError, match="an option has two values under one model"):
+        neural.choose(pd.concat([logp, logp]), one.assign(gold=0))
+
+
+def test_arguments_that_cannot_be(model, suite):
+    for call, message in (
+        (lambda: neural.score(EXAMPLES, model, budget="a"), "budget: a tokens"),
+        (lambda: neural.generate(EXAMPLES, model, None), "max_tokens must be 1 or more, got None"),
+        (lambda: neural.generate(EXAMPLES, model, 3, stop=("",)), "none of them empty"),
+        (lambda: neural.generate(EXAMPLES, model, 3, stop="x"), "stop must be a list of texts"),
+        (lambda: neural.load(suite, "abc"), "step abc is no number"),
+        (lambda: neural.load(suite, device="meta"), "device meta is none of cpu, cuda"),
+        (lambda: neural.load(" "), "no folder and no name given"),
+    ):
+        assert message in error_of(call)

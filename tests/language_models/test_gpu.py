@@ -1,0 +1,75 @@
+"""On a GPU: the same numbers as on a CPU in float32, near them in bfloat16; spread by accelerate, and by Dask."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from taskgram_utils.language_models import jobs, neural
+from taskgram_utils.language_models.loading import LanguageModel
+from taskgram_utils.miniature.suite import SIZES
+from taskgram_utils.run import PACKAGE
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+MODEL = PACKAGE / "miniature/weights/main" / list(SIZES)[1]
+WORDS = "the old fox of a town sleeps under one lamp and reads what others wrote in some other year".split()
+
+
+def examples(count=200):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(WORDS, rng.integers(3, 25))) for _ in range(2 * count)]
+    options = [[f" {WORDS[k % 18]}", f" {WORDS[(k + 5) % 18]} {WORDS[k % 7]}"] for k in range(count)]
+    ids = [f"e{k}" for k in range(count)]
+    return pd.DataFrame({"example_id": ids, "x": texts[::2], "y": [f" {t}" for t in texts[1::2]], "options": options})
+
+
+@pytest.fixture(scope="module")
+def on_cpu():
+    return neural.score(examples(), neural.load(MODEL, device="cpu"), options=True)
+
+
+def per_token(table, other):
+    return ((table["logp"] - other["logp"]).abs() / table["tokens"]).max()
+
+
+def test_float32_is_that_of_the_cpu(on_cpu):
+    model = neural.load(MODEL, dtype="float32", device="cuda")
+    table = neural.score(examples(), model, options=True)
+    assert model.shares_prefix and model.plain_head and model.last_mlp is not None
+    assert per_token(table, on_cpu) < 1e-5
+    small = neural.score(examples(), model, options=True, budget=64)
+    assert per_token(small, table) < 1e-5
+    few = examples(20)
+    assert (
+        neural.generate(few, model, 8)["output"].tolist()
+        == neural.generate(few, neural.load(MODEL, device="cpu"), 8)["output"].tolist()
+    )
+
+
+def test_bfloat16_is_near(on_cpu):
+    model = neural.load(MODEL)
+    assert model.network.device.type == "cuda" and model.network.dtype == torch.bfloat16
+    table = neural.score(examples(), model, options=True)
+    found = {
+        "per_token": float(per_token(table, on_cpu)),
+        "spearman": float(spearmanr(table["logp"], on_cpu["logp"])[0]),
+    }
+    print(json.dumps(found))
+    assert (table["logp"] <= 0).all() and found["per_token"] < 0.1 and found["spearman"] > 0.999
+
+
+def test_spread_by_accelerate(on_cpu):
+    model: LanguageModel = neural.load(MODEL, dtype="float32", device="auto")
+    assert per_token(neural.score(examples(), model, options=True), on_cpu) < 1e-5
+
+
+def test_a_worker_with_a_gpu(on_cpu):
+    from distributed import LocalCluster
+
+    with LocalCluster(1, threads_per_worker=2, dashboard_address=None) as cluster:
+        loading = jobs.Loading("float32", "cuda", False)
+        table = jobs.score_all(examples(), jobs.specs([MODEL]), None, loading, cluster.scheduler_address, options=True)
+    assert per_token(table, on_cpu) < 1e-5
