@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from IPython import get_ipython
 from matplotlib.colors import ListedColormap
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from taskgram_utils.errors import require_columns
@@ -74,17 +74,20 @@ def lines(
     require_columns(table, [c for c in (x, y, hue, panel, *named) if c], name)
     bars = low in table and high in table
     keep(table, name, run)
-    panels = list(table[panel].drop_duplicates()) if panel else [None]
+    panels = (list(table[panel].drop_duplicates()) if panel else []) or [None]
     hues = list(table[hue].drop_duplicates()) if hue else [None]
     # Where most values of hue belong to one panel alone, each panel has colours and a legend of its own.
     apart = bool(hue and panel) and len(table[[hue, panel]].drop_duplicates()) < len(panels) * len(hues) / 2
     fig, axes = _grid(len(panels), columns)
     for ax, key in zip(axes, panels, strict=False):
-        part = table if panel is None else table[table[panel] == key]
+        part = table if key is None else table[table[panel] == key]
+        if part.empty:
+            ax.text(0.5, 0.5, "nothing to show", ha="center", va="center", transform=ax.transAxes, color="0.4")
         shown = list(part[hue].drop_duplicates()) if apart else hues
-        span = part[x].max() / part[x].min() if "x" in log else 1
+        over_zero = part[x][part[x] > 0]
+        span = over_zero.max() / over_zero.min() if "x" in log and len(over_zero) else 1
         for i, one in enumerate(shown):
-            row = (part if hue is None else part[part[hue] == one]).dropna(subset=[y]).sort_values(x)
+            row = (part if hue is None else part[part[hue] == one]).dropna(subset=[x, y]).sort_values(x)
             if row.empty:
                 continue
             colour, name_ = _colour(i, len(shown), hue), None if one is None else str(one).replace("_", " ")
@@ -98,10 +101,10 @@ def lines(
             ax.axhline(at, color="0.6", lw=0.8, ls=":")
         if marks and key in marks:
             ax.axvline(marks[key], color="black", lw=1, ls="--")
-        if panel:
+        if key is not None:
             ax.set_title((titles or {}).get(key, _wrapped(key)))
         for axis in log:
-            _logarithmic(ax, axis)
+            _logarithmic(ax, axis, zero=over_zero.min() if axis == "x" and (part[x] == 0).any() else None)
         if ylim:
             ax.set_ylim(*ylim)
         if apart and len(shown) > 1:
@@ -147,7 +150,7 @@ def histograms(
     """Distributions of ``value``: densities, an outline per ``hue``, a panel per ``panel``, lines at ``marks``."""
     require_columns(table, [c for c in (value, hue, panel) if c], name)
     keep(table, name, run)
-    panels = list(table[panel].drop_duplicates()) if panel else [None]
+    panels = (list(table[panel].drop_duplicates()) if panel else []) or [None]
     hues = list(table[hue].drop_duplicates()) if hue else [None]
     edges = np.linspace(table[value].min(), table[value].max(), bins + 1)
     fig, axes = _grid(len(panels), columns)
@@ -213,10 +216,19 @@ def _colour(i: int, total: int, hue: str | None):
     return PALETTE[i % len(PALETTE)]
 
 
-def _logarithmic(ax: plt.Axes, axis: str) -> None:
-    """A logarithmic axis with few, plain tick labels (20, 500, 30k, 3M)."""
-    getattr(ax, f"set_{axis}scale")("log")
+def _logarithmic(ax: plt.Axes, axis: str, zero: float | None = None) -> None:
+    """A logarithmic axis with few, plain tick labels (20, 500, 30k, 3M); with a place for 0 below the smallest value
+    ``zero`` that is above it, where the table has one."""
     side = getattr(ax, f"{axis}axis")
+    if zero is not None and np.isfinite(zero):
+        getattr(ax, f"set_{axis}scale")("symlog", linthresh=zero, linscale=0.5)
+        largest = getattr(ax, f"get_{axis}lim")()[1]
+        decades = 10.0 ** np.arange(np.ceil(np.log10(zero)), np.floor(np.log10(max(largest, zero))) + 1)
+        side.set_major_locator(FixedLocator([0, *decades[:: max(1, len(decades) // 4)]]))
+        side.set_major_formatter(FuncFormatter(_plain))
+        side.set_minor_locator(NullLocator())
+        return
+    getattr(ax, f"set_{axis}scale")("log")
     low, high = getattr(ax, f"get_{axis}lim")()
     span = high / max(low, 1e-300)
     subs = (1, 2, 5) if span < 100 else (1,)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import require
+from taskgram_utils.memorization import Estimates
 from taskgram_utils.miniature.world import World
 from taskgram_utils.run import Recipe, Run, open_run_file
 from taskgram_utils.run_models import (
@@ -290,23 +291,21 @@ def _model(run: Run, model: str, step: str):
     return load_model(run, model_of(run, model).name, step_of(step))
 
 
-def _named(run: Run, model: str, table: pd.DataFrame) -> pd.DataFrame:
-    """With world and seed of the suite; other models have neither."""
-    suite = model_of(run, model).suite
-    seed = pd.array([run["seed"] if suite else None] * len(table), dtype="Int64")
-    return table.assign(world=str(run["world"]) if suite else None, seed=seed)
+def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """With world and seed of the run, of whose examples the table is: its models, whatever they are, are compared."""
+    return table.assign(world=str(run["world"]), seed=run["seed"])
 
 
 def make_score(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    return _named(run, model, score(_test(run), _model(run, model, step), run.table("taskgrams"), options=True))
+    return _named(run, score(_test(run), _model(run, model, step), run.table("taskgrams"), options=True))
 
 
 def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    return _named(run, model, score(_test(run), _model(run, model, step), run.table("taskgrams"), prior=True))
+    return _named(run, score(_test(run), _model(run, model, step), run.table("taskgrams"), prior=True))
 
 
 def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
@@ -321,12 +320,12 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
         asked = examples[examples["task"] == one.name]
         if not one.max_tokens:
             scores = run.table(f"scores/{model}/{step}")
-            parts.append(_named(run, model, choose(scores[scores["task"] == one.name], asked)))
+            parts.append(_named(run, choose(scores[scores["task"] == one.name], asked)))
             continue
         if not final:
             asked = asked.groupby("group", group_keys=False).sample(frac=1, random_state=0)
             asked = asked.groupby("group").head(run["step_answers"])
-        answers = _named(run, model, generate(asked, loaded, one.max_tokens))
+        answers = _named(run, generate(asked, loaded, one.max_tokens))
         gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
         for metric, function in one.metrics.items():
             pairs = zip(answers["output"], gold, strict=True)
@@ -424,7 +423,14 @@ def make_slopes(run: Run, name: str) -> pd.DataFrame:
     inputs = memorization_inputs(run, name, last=True)
     measures = ("spearman", "kendall_distance")
     result = estimates(**inputs, controls=_controls(run, name, inputs), draws=run["draws"], measures=measures)
-    return _stacked([slopes(result), slopes(_baseline(run, name))])
+    return _stacked([slopes(_at_one_step(each)) for each in (result, _baseline(run, name))])
+
+
+def _at_one_step(result: Estimates) -> Estimates:
+    """Estimates of models' last steps, as those of one where they differ: a slope goes over models, not over steps."""
+    step = result.table["step"]
+    differ = step.dropna().nunique() > 1 or (step.isna() & result.table["model"].notna()).any()
+    return result._replace(table=result.table.assign(step=pd.array([pd.NA] * len(step), "Int64"))) if differ else result
 
 
 def make_prompts(run: Run) -> pd.DataFrame:
@@ -515,7 +521,7 @@ def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
     grams = run.table("taskgrams").query("task == @name")
     grams = grams[grams["example_id"].isin(asked["example_id"])]
     for row in framed_prompts(run, name).drop_duplicates("direction").itertuples():
-        scored = _named(run, model, score(asked.assign(instruction=row.frame), loaded, grams))
+        scored = _named(run, score(asked.assign(instruction=row.frame), loaded, grams))
         parts.append(scored.assign(lm=row.direction, model=loaded.name))
     return _stacked(parts)
 

@@ -162,3 +162,20 @@ def test_colours_are_told_apart_by_colour_blind_eyes(eyes):
 @pytest.mark.parametrize(("name", "shown"), [("gamma", "threshold γ"), ("log_count_sy", "log count sy"), ("n", "n")])
 def test_labels(name, shown):
     assert figures.label(name) == shown
+
+
+def test_a_logarithmic_axis_has_a_place_for_step_0(tmp_path):
+    table = pd.DataFrame({"step": [0, 512, 143_000, None], "model": ["a", "a", "a", "b"], "y": [1.0, 2, 3, 4]})
+    figure = figures.lines(table, "step", "y", "zero", hue="model", log="x")
+    [axes] = figure.axes
+    assert axes.get_xscale() == "symlog" and list(axes.lines[0].get_xdata()) == [0, 512, 143_000]
+    assert len(axes.lines) == 1, "a model without steps has no line over them"
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels[0] == "0" and "100k" in labels
+
+
+def test_a_table_without_rows_is_an_empty_figure():
+    table = pd.DataFrame({"step": [], "model": [], "y": [], "set": []})
+    for panel in (None, "set"):
+        figure = figures.lines(table, "step", "y", "none", hue="model", panel=panel, log="x")
+        assert [text.get_text() for text in figure.axes[0].texts] == ["nothing to show"]

@@ -64,8 +64,7 @@ def test_every_model_at_every_step(mixed, folder):
     per_model = scores.groupby("lm", sort=False)["step"].agg(lambda s: sorted(set(s.dropna())))
     assert per_model.to_dict() == {"25k": [0, 10], "own": [0, 10], "plain": []}
     assert scores[scores["lm"] == "plain"]["step"].isna().all()
-    of_suite = scores["lm"] == "25k"  # world and seed are those of the suite, which other models have not read
-    assert (scores["world"].notna() == of_suite).all() and (scores["seed"].notna() == of_suite).all()
+    assert scores[["world", "seed"]].drop_duplicates().to_numpy().tolist() == [["1", 1]]
     test = mixed.table("examples").query("split == 'test'")
     alone = neural.score(test, neural.load(folder / "own", 10), mixed.table("taskgrams"), options=True)
     same = scores[(scores["lm"] == "own") & (scores["step"] == 10)]
@@ -87,6 +86,9 @@ def test_tables_of_models_without_steps(mixed):
     assert performance.groupby("model")["examples"].sum().nunique() == 1
     mem = pipeline.at_last_step(mixed.table("memorization").dropna(subset=["model"]))
     assert set(mem["model"]) == set(sizes) and mem.groupby("model")["points"].sum().nunique() == 1
+    slopes = mixed.table("slopes")  # one a measure, over all models, though their last steps differ
+    assert not slopes.duplicated(["task", "group", "n", "reference", "measure"]).any()
+    assert set(slopes["models"].dropna()) <= {0, 3} and (slopes["models"] == 3).any()
 
 
 def test_each_is_loaded_once_and_what_is_done_is_kept(folder, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
@@ -20,6 +22,7 @@ _FEWEST = 256  # tokens of a batch, whatever the memory
 _MOST = {"cpu": 1 << 10, "cuda": 1 << 16}  # beyond it a batch is no faster
 _LOGITS = {"cpu": 1 << 22, "cuda": 1 << 28}  # logits of a batch that are there at a time
 _WHOLE = 1 << 26  # the same, of a network that does something to its logits
+_TRIMMED = 1 << 23  # bytes of a batch whose memory is worth handing back
 _SHARED = 64  # tokens that texts must have in common for these to be read once
 
 
@@ -80,7 +83,16 @@ def log_probabilities(
             for k, values in zip(batch, found, strict=True):
                 out[starts[k] : starts[k + 1]] = values
             done(len(batch))
+            if sum(len(trees[k].ids) for k in batch) * token_bytes(model) > _TRIMMED:
+                _trim()
     return out, lost
+
+
+def _trim() -> None:
+    """Hand freed memory back: with glibc, what batches of changing sizes free stays with the process in pieces."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:
+        trim(0)
 
 
 def _alike(model: LanguageModel, trees: Sequence[Tree]) -> list[list[int]]:

@@ -90,13 +90,18 @@ class LanguageModel:
         allowed = (1e-3 if self.network.dtype == torch.float32 else 1e-1) * times
         return bool((found - expected).square().mean().sqrt() <= allowed * expected.std().clamp(min=1e-6))
 
+    def _logits_at(self, places: list[int], **inputs) -> torch.Tensor:
+        """Logits at some places of each text, and no others: those of a large vocabulary take memory."""
+        with replaced_input(self.network.get_output_embeddings(), lambda hidden: hidden[:, places]):
+            return self.network(**inputs).logits
+
     @torch.inference_mode()
     def reads_ahead(self) -> bool:
         """Whether what follows a token changes what the model says of it: then its log P are of no text."""
         ids = self.trial_ids(24)
         half = len(ids) // 2
         both = torch.tensor([ids, ids[:half] + ids[half:][::-1]], device=self.network.device)
-        logits = self.network(input_ids=both, use_cache=False).logits[:, :half]
+        logits = self._logits_at([max(half - 1, 0)], input_ids=both, use_cache=False)
         # Both are read in one batch, so that rounding is the same but for experts that share their tokens out.
         return not self.alike(logits[1], logits[0], times=0.1 if self.network.dtype == torch.float32 else 1)
 
@@ -114,13 +119,15 @@ class LanguageModel:
         at = torch.tensor([[*range(2 * k), *range(k, 2 * k)]] * 2, device=device)
         whole = torch.tensor([ids[: 3 * k - k] + parts[2]] * 2, device=device)
         try:
-            cache = self.network(input_ids=whole[:1, :k], use_cache=True).past_key_values
+            with replaced_input(self.network.get_output_embeddings(), lambda hidden: hidden[:, :1]):
+                cache = self.network(input_ids=whole[:1, :k], use_cache=True).past_key_values
             cache.batch_repeat_interleave(2)
             rest = {"input_ids": whole[:, k:], "attention_mask": mask[:, :, k:], "position_ids": at[:, k:]}
-            after = self.network(**rest, past_key_values=cache, use_cache=True).logits[1]
-            packed = self.network(input_ids=whole, attention_mask=mask, position_ids=at, use_cache=False).logits[1, k:]
+            after = self._logits_at([k - 1, 2 * k - 1], **rest, past_key_values=cache, use_cache=True)[1]
+            packed = {"input_ids": whole, "attention_mask": mask, "position_ids": at, "use_cache": False}
+            packed = self._logits_at([2 * k - 1, 3 * k - 1], **packed)[1]
             each = torch.tensor([parts[0] + own for own in parts[1:]], device=device)
-            alone = self.network(input_ids=each, use_cache=False).logits[:, k:].flatten(0, 1)
+            alone = self._logits_at([2 * k - 1], input_ids=each, use_cache=False)[:, 0]
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
             if out_of_memory(error):
                 raise
@@ -156,9 +163,9 @@ class LanguageModel:
             with torch.inference_mode():
                 out, alone = mlp(state), mlp(state[:, 1:2])
                 ids = torch.tensor([self.trial_ids(3)], device=self.network.device)
-                whole = self.network(input_ids=ids, use_cache=False).logits[0, -1]
+                whole = self._logits_at([-1], input_ids=ids, use_cache=False)
                 with only_at(mlp, ids.new_zeros(1), ids.new_tensor([ids.shape[1] - 1])):
-                    limited = self.network(input_ids=ids, use_cache=False).logits[0, -1]
+                    limited = self._logits_at([-1], input_ids=ids, use_cache=False)
             same = out.shape == state.shape and self.alike(alone, out[:, 1:2]) and self.alike(limited, whole)
         except (TypeError, AttributeError, RuntimeError):  # it wants more than states, or gives more
             return None
