@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,7 +145,7 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
         require(
             name in names,
             f"-p {label}: nothing named {name!r} in {where or 'any chapter or the run file'}; "
-            f"there are: {', '.join(sorted(names - {'run', 'task'}))}",
+            f"there are: {_nearest(name, names - {'run', 'task'})}",
         )
         for place in places:
             if name in known[place.name]:
@@ -160,6 +161,13 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
     )
     inputs = _input_hash(opened)
     return Plan(opened, overrides, [Page(c, used[c.name], _key(c, used[c.name], inputs)) for c in book])
+
+
+def _nearest(name: str, names: set[str], most: int = 20) -> str:
+    """Names in words, those most like ``name`` where there are many."""
+    alike = sorted(names, key=lambda other: -SequenceMatcher(None, name, other).ratio())[:most]
+    more = len(names) - len(alike)
+    return ", ".join(sorted(alike)) + (f" and {more} more, which the page on running it again lists" if more else "")
 
 
 def _typed(label: str, value: Any, default: Any) -> Any:

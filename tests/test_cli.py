@@ -445,7 +445,7 @@ def test_bad_input_is_one_line_and_exit_code_2(chain, bad, index, case):
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit), repr(result.exception)
     lines = result.stderr.splitlines()
     assert len(lines) == 1 and lines[0].startswith("taskgram: ") and message in lines[0], result.stderr
-    assert len(lines[0]) < 700 and not result.stdout
+    assert len(lines[0]) < 600 and not result.stdout
     assert {p for p in bad.rglob("*") if p.name != "suite"} == before
 
 

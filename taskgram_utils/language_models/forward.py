@@ -14,7 +14,7 @@ import torch
 
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models.hooks import only_at, replaced_input
-from taskgram_utils.language_models.loading import LanguageModel, out_of_memory
+from taskgram_utils.language_models.loading import UNREADABLE, LanguageModel, out_of_memory
 from taskgram_utils.language_models.packing import Tree, branching, prefixes
 
 _SHARE = 0.25  # of the free memory that a batch may take
@@ -107,7 +107,7 @@ def read(model: LanguageModel, **inputs):
     """A forward pass; InputError where the network cannot make one of these inputs, whatever it raises."""
     try:
         return model.network(**inputs)
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
+    except UNREADABLE as error:
         if out_of_memory(error):
             raise
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -11,7 +11,7 @@ import torch
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.language_models.forward import batches, cache_bytes, read, token_budget, token_bytes, within_memory
 from taskgram_utils.language_models.hooks import replaced_input
-from taskgram_utils.language_models.loading import LanguageModel
+from taskgram_utils.language_models.loading import UNREADABLE, LanguageModel, out_of_memory
 from taskgram_utils.language_models.packing import encode
 
 _KINDS: WeakKeyDictionary = WeakKeyDictionary()  # of networks that were tried
@@ -132,7 +132,9 @@ def _continue(model: LanguageModel, asked: list[tuple[list[int], int]], stop: Se
 def _select(model: LanguageModel, cache, rows: torch.Tensor) -> None:
     try:
         cache.batch_select_indices(rows)
-    except (AttributeError, NotImplementedError, TypeError, IndexError) as error:
+    except UNREADABLE as error:
+        if out_of_memory(error):
+            raise
         raise InputError(f"model {model.name}: its cache cannot lose a text ({type(error).__name__})") from error
 
 

@@ -25,6 +25,8 @@ from taskgram_utils.language_models.hooks import only_at, replaced_input
 DTYPES = ("float32", "bfloat16", "float16")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 _SMALL = ("*.json", "tokenizer.model", "vocab.txt", "merges.txt")  # of a hub model, beside its weights
+UNREADABLE = (RuntimeError, ValueError, TypeError, AttributeError, IndexError)
+"""What networks raise for inputs that they cannot read, and their caches for what they cannot do."""
 # Tensors that old checkpoints hold and no model reads: masks, and what rotary positions are computed from.
 _UNREAD = re.compile(r"(^|\.)(masked_bias|attn\.bias|attention\.bias|inv_freq)$")
 
@@ -128,7 +130,7 @@ class LanguageModel:
             packed = self._logits_at([2 * k - 1, 3 * k - 1], **packed)[1]
             each = torch.tensor([parts[0] + own for own in parts[1:]], device=device)
             alone = self._logits_at([2 * k - 1], input_ids=each, use_cache=False)[:, 0]
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
+        except UNREADABLE as error:
             if out_of_memory(error):
                 raise
             return False
@@ -244,7 +246,7 @@ def load(
     require(start < rows, f"{where}: its end-of-text token ({start}) is none of the {rows} that its network knows")
     try:
         ahead = model.reads_ahead()
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{where}: its network cannot read a text ({_why(error)})") from error
     require(not ahead, f"{where}: is no causal language model: what it says of a token depends on what follows")
     return model
