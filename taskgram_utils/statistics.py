@@ -15,6 +15,8 @@ from taskgram_utils.errors import require
 MEASURES = ("spearman", "pearson", "kendall_distance")
 SHARED_OUTPUTS = 0.05  # From this share of points on, outputs are resampled beside examples.
 FEWEST = 3  # Points for an estimate, examples for an interval.
+FACTORS = ("examples", "outputs")
+_PASSES = 1000
 
 
 class Ask(NamedTuple):
@@ -58,6 +60,44 @@ def clusters(examples: Sequence, outputs: Sequence | None = None) -> Clusters:
     return Clusters(example, keys, output, output_keys, len(shared) > 0 and bool(shared.mean() >= SHARED_OUTPUTS))
 
 
+def blocks(series: Sequence, position: Sequence[int], length: int) -> np.ndarray:
+    """The block [N] that each point of a running series belongs to, as ``series:block``: the examples of a block
+    bootstrap, for neighbours depend on one another. Positions ``length`` apart, from the series' first; what is left at
+    its end, less than half a block, belongs to the block before."""
+    require(length >= 1, f"block length {length}: at least one point")
+    table = pd.DataFrame({"series": np.asarray(series, object), "at": np.asarray(position)})
+    by_series = table.groupby("series")["at"]
+    from_first = table["at"] - by_series.transform("min")
+    whole = (by_series.transform("max") - by_series.transform("min") + 1 + length // 2) // length
+    block = np.minimum(from_first // length, np.maximum(whole - 1, 0))
+    return (table["series"].astype(str) + ":" + block.astype(str)).to_numpy(object)
+
+
+def without_means(
+    values: np.ndarray, points: Clusters, weights: np.ndarray | None = None, of: Sequence[str] = FACTORS
+) -> np.ndarray:
+    """What the least-squares fit of a mean per example and a mean per output leaves of ``values`` [V, N].
+
+    ``of`` names one of the two or both. Of a table with each output once in each example that is double centring: of
+    log counts the pointwise mutual information, up to what the marginals say. ``weights`` [N] weight the fit. Raises
+    InputError for another factor, or values that are not finite.
+    """
+    unknown = set(of) - set(FACTORS)
+    require(not unknown, f"means of {', '.join(sorted(unknown))}: not one of {', '.join(FACTORS)}")
+    require(np.isfinite(values).all(), "means cannot be taken out of values that are not finite")
+    weights = np.ones(values.shape[1]) if weights is None else weights
+    codes = [code for name, code in zip(FACTORS, points[::2], strict=False) if name in of]
+    left = np.array(values, float)
+    spread = np.ptp(left, axis=1, keepdims=True)
+    for _ in range(_PASSES if len(codes) > 1 else 1):
+        before = left.copy()
+        for code in codes:
+            _take_means(left, code, code.max() + 1, weights)
+        if np.abs(left - before).max() <= 1e-12 * max(spread.max(), 1e-300):
+            break
+    return left
+
+
 def draw_weights(points: Clusters, draw: int, seed: int = 0) -> np.ndarray:
     """Weights [N] of one bootstrap draw: exponential per example, times exponential per output where two-way.
 
@@ -71,27 +111,28 @@ def draw_weights(points: Clusters, draw: int, seed: int = 0) -> np.ndarray:
 
 
 def correlation_draws(
-    values: np.ndarray, points: Clusters, draws: int = 2000, seed: int = 0, ranks: bool = True
+    values: np.ndarray, points: Clusters, draws: int = 2000, seed: int = 0, ranks: bool = True,
+    without: Sequence[str] = (),
 ) -> np.ndarray:
     """Correlation matrices [1 + draws, V, V] of ``values`` [V, N]: unweighted first, then one per bootstrap draw.
 
     Spearman where ``ranks`` (ranks are taken anew within each draw, mid-ranks of the weighted sample), else Pearson.
-    Row and column of a constant variable are 0.
+    Row and column of a constant variable are 0. ``without``: factors whose means :func:`without_means` takes out of the
+    values before, anew within each draw.
     """
     variables, n = values.shape
-    order = np.argsort(values, axis=1, kind="stable").astype(np.int32)
-    ordered = np.take_along_axis(values, order, axis=1)
-    tied = np.zeros((variables, n), bool)
-    tied[:, :-1] = ordered[:, 1:] == ordered[:, :-1]
-    varies = ordered[:, 0] != ordered[:, -1]
+    order, tied, varies = _ordered(values)
     out = np.empty((1 + draws, variables, variables))
     scores = np.empty((variables, n))
     for draw in range(1 + draws):
         weights = draw_weights(points, draw - 1, seed) if draw else np.ones(n)
+        left = _left(values, points, weights, without) if without else values
+        if without:
+            order, tied, varies = _ordered(left)
         if ranks:
             _rank_scores(order, tied, weights, np.sqrt(weights), scores)
         else:
-            centred = values - (values @ weights / weights.sum())[:, None]
+            centred = left - (left @ weights / weights.sum())[:, None]
             scores = centred * np.sqrt(weights)
         gram = scores @ scores.T
         scale = np.sqrt(np.where(varies, np.diag(gram), np.inf))
@@ -122,15 +163,21 @@ def associations(
     draws: int = 2000,
     seed: int = 0,
     names: Sequence[str] | None = None,
+    without: Sequence[str] = (),
 ) -> list[Answer]:
     """Estimate, interval and p for every ask over ``values`` [V, N] (no nulls), all on the same draws.
 
     Percentile intervals of the bootstrap of :func:`draw_weights`; p from :func:`sign_flip_p`. The measures:
     ``spearman`` and ``pearson`` (partial where ``given``), ``kendall_distance`` = (1 - tau_b) / 2, whose p tests
-    tau_b = 0. Fewer than 3 points or a constant variable give null, fewer than 3 examples no interval.
+    tau_b = 0. Fewer than 3 points or a constant variable give null, fewer than 3 examples no interval. ``without``
+    takes the means of ``examples``, ``outputs`` or both out of the values first (not for ``kendall_distance``).
     """
     names = names or [f"variable {i}" for i in range(len(values))]
-    reasons = [_reason(ask, values, names) for ask in asks]
+    kendall = any(ask.measure == "kendall_distance" for ask in asks)
+    require(not (without and kendall), "kendall_distance: not defined here with means taken out")
+    whole = _left(values, points, np.ones(values.shape[1]), without) if without else values
+    beyond = f" beyond its means by {' and '.join(without)}" if without else ""
+    reasons = [_reason(ask, whole, [name + beyond for name in names]) for ask in asks]
     replicates = np.full((len(asks), 1 + draws), np.nan)
     contributions = np.zeros((len(asks), values.shape[1]))
     for measure in MEASURES:
@@ -146,7 +193,8 @@ def associations(
             used = sorted({v for i in chosen for v in (asks[i].a, asks[i].b, *asks[i].given)})
             place = {v: k for k, v in enumerate(used)}
             scores = values[used]
-            matrices = correlation_draws(scores, points, draws, seed, ranks=measure == "spearman")
+            matrices = correlation_draws(scores, points, draws, seed, ranks=measure == "spearman", without=without)
+            scores = whole[used]
             scores = stats.rankdata(scores, axis=1) if measure == "spearman" else scores
             scores = scores - scores.mean(axis=1, keepdims=True)
             for i in chosen:
@@ -235,6 +283,23 @@ def _reason(ask: Ask, values: np.ndarray, names: Sequence[str]) -> str | None:
     return None
 
 
+def _ordered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Order [V, N] of each variable, which places of it are tied with the next, and which variables [V] vary."""
+    order = np.argsort(values, axis=1, kind="stable").astype(np.int32)
+    ordered = np.take_along_axis(values, order, axis=1)
+    tied = np.zeros(values.shape, bool)
+    tied[:, :-1] = ordered[:, 1:] == ordered[:, :-1]
+    return order, tied, ordered[:, 0] != ordered[:, -1]
+
+
+def _left(values: np.ndarray, points: Clusters, weights: np.ndarray, without: Sequence[str]) -> np.ndarray:
+    """:func:`without_means` in units of each variable's range, rounded: equal values are equal in floating point too,
+    and of a variable that is nothing but means no noise is left."""
+    spread = np.ptp(values, axis=1, keepdims=True)
+    left = without_means(values, points, weights, without)
+    return np.round(left / np.where(spread > 0, spread, 1), 9) + 0.0  # no -0
+
+
 def _hashed(labels: Sequence) -> np.ndarray:
     """A 64-bit hash per label, the same in every process."""
     return pd.util.hash_array(np.asarray(labels, dtype=object))
@@ -317,6 +382,21 @@ def _rank_scores(order, tied, w, root, out):
                 out[v, order[v, m]] = rank * root[order[v, m]]
             below += group
             k = last + 1
+
+
+@njit(cache=True)
+def _take_means(values, code, factors, w):
+    """Take the weighted mean of each factor's points out of the values, in place."""
+    total = np.zeros(factors)
+    for i in range(len(w)):
+        total[code[i]] += w[i]
+    for v in range(values.shape[0]):
+        mean = np.zeros(factors)
+        for i in range(len(w)):
+            mean[code[i]] += w[i] * values[v, i]
+        for i in range(len(w)):
+            if total[code[i]] > 0:
+                values[v, i] -= mean[code[i]] / total[code[i]]
 
 
 @njit(cache=True)

@@ -15,6 +15,7 @@ from taskgram_utils.errors import InputError
 from taskgram_utils.statistics import (
     Ask,
     associations,
+    blocks,
     clusters,
     correlation_draws,
     draw_weights,
@@ -24,6 +25,7 @@ from taskgram_utils.statistics import (
     sign_flip_p,
     split_half_reliability,
     two_sided_p,
+    without_means,
 )
 
 RNG = np.random.default_rng(0)
@@ -89,6 +91,87 @@ def test_weighted_correlations_equal_brute_force():
         sign = [np.sign(v[:, None] - v[None]) for v in values[:2]]
         pairs = [w @ (a * b) @ w for a, b in ((sign[0], sign[1]), (sign[0], sign[0]), (sign[1], sign[1]))]
         assert 1 - 2 * tau.draws[draw] == pytest.approx(pairs[0] / np.sqrt(pairs[1] * pairs[2]))
+
+
+def dummies(code):
+    return (np.asarray(code)[:, None] == np.unique(code)).astype(float)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("of", [("examples",), ("outputs",), ("examples", "outputs")])
+def test_means_taken_out_equal_least_squares_on_dummies_in_statsmodels(of, complete):
+    example, output = (a.ravel() for a in np.meshgrid(np.arange(12), np.arange(7), indexing="ij"))
+    kept = np.ones(84, bool) if complete else RNG.random(84) < 0.7
+    example, output = example[kept], output[kept]
+    values, weights = RNG.normal(size=(3, kept.sum())) + example, RNG.exponential(size=kept.sum())
+    design = np.hstack([dummies(c) for c, name in ((example, "examples"), (output, "outputs")) if name in of])
+    left = without_means(values, clusters(example, output), weights, of)
+    for row, found in zip(values, left, strict=True):
+        assert found == pytest.approx(sm.WLS(row, design, weights=weights).fit().resid, abs=1e-8)
+
+
+def test_correlation_beyond_means_equals_pingouin_on_dummies_and_brute_force():
+    example, output = (a.ravel() for a in np.meshgrid(np.arange(15), np.arange(4), indexing="ij"))
+    points = clusters(example, output)
+    values = RNG.normal(size=(2, 60)) + 3 * example + RNG.normal(size=4)[output]
+    both = ("examples", "outputs")
+    r = associations(values, [Ask("pearson", 0, 1)], points, 10, without=both)[0]
+    # Without the last of each factor: pingouin's projection is not defined with dummies that add up to one.
+    given = np.hstack([dummies(example)[:, :-1], dummies(output)[:, :-1]])
+    frame = pd.DataFrame(np.vstack([values, given.T]).T).add_prefix("v")
+    truth = pingouin.partial_corr(frame, "v0", "v1", list(frame.columns[2:]))
+    assert r.estimate == pytest.approx(truth["r"].iloc[0])
+    rho = associations(values, [Ask("spearman", 0, 1)], points, 10, seed=3, without=both)[0]
+    table = values.reshape(2, 15, 4)
+    centred = table - table.mean(1, keepdims=True) - table.mean(2, keepdims=True) + table.mean((1, 2), keepdims=True)
+    assert rho.estimate == pytest.approx(stats.spearmanr(*centred.reshape(2, 60)).statistic)
+    for draw in range(3):
+        w = draw_weights(points, draw, seed=3)
+        left = without_means(values, points, w)
+        ranks = [[w @ ((v < one) + 0.5 * (v == one)) for one in v] for v in np.round(left, 8)]
+        covariance = np.cov(ranks, aweights=w)
+        assert rho.draws[draw] == pytest.approx(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
+
+
+def test_what_the_means_explain_is_told_from_what_they_do_not():
+    example, output = (a.ravel() for a in np.meshgrid(np.arange(60), np.arange(6), indexing="ij"))
+    points, level = clusters(example, output), RNG.normal(size=60)[example] * 3 + RNG.normal(size=6)[output] * 3
+    values = level + RNG.normal(size=(2, 360))
+    raw = associations(values, [Ask("spearman", 0, 1)], points, 400)[0]
+    beyond = associations(values, [Ask("spearman", 0, 1)], points, 400, without=("examples", "outputs"))[0]
+    assert raw.estimate > 0.7 and beyond.low < 0 < beyond.high and beyond.high - beyond.low < 0.4
+    gone = associations(np.array([level, values[0]]), [Ask("spearman", 0, 1)], points, 5,
+                        names=["counts", "log P"], without=("examples", "outputs"))[0]  # fmt: skip
+    assert np.isnan(gone.estimate) and gone.reason == "counts beyond its means by examples and outputs is constant"
+    for bad, said in (({"without": ("rows",)}, "means of rows"), ({}, "not finite")):
+        with pytest.raises(InputError, match=said):
+            broken = values if bad else np.where(values > 1, np.inf, values)
+            associations(broken, [Ask("spearman", 0, 1)], points, 5, **{"without": ("examples",)} | bad)
+    with pytest.raises(InputError, match="kendall_distance"):
+        associations(values, [Ask("kendall_distance", 0, 1)], points, 5, without=("examples",))
+
+
+def test_blocks_are_of_neighbours_and_leave_no_stump():
+    label = blocks(["b"] * 7 + ["a"] * 11, [*range(5, 12), *range(11)], 4)
+    assert label.tolist() == ["b:0"] * 4 + ["b:1"] * 3 + ["a:0"] * 4 + ["a:1"] * 4 + ["a:2"] * 3
+    assert set(blocks(["a"] * 9, range(9), 4)[8:]) == {"a:1"} and set(blocks(["a"] * 3, range(3), 50)) == {"a:0"}
+    with pytest.raises(InputError, match="block length 0"):
+        blocks(["a"], [0], 0)
+
+
+@pytest.mark.slow
+def test_a_block_bootstrap_covers_where_neighbours_depend_on_one_another():
+    """Two unrelated autoregressive series: points resampled alone are far too sure, blocks of them are not."""
+    rng, missed = np.random.default_rng(5), {1: 0, 40: 0}
+    for run in range(150):
+        noise = rng.normal(size=(2, 1600))
+        for t in range(1, 1600):
+            noise[:, t] += 0.8 * noise[:, t - 1]
+        for length in missed:
+            own = clusters(blocks(["s"] * 1600, range(1600), length))
+            found = associations(noise, [Ask("spearman", 0, 1)], own, 200, run)[0]
+            missed[length] += not found.low <= 0 <= found.high
+    assert missed[40] <= 17 < 40 < missed[1]
 
 
 def test_weights_are_products_and_follow_the_names():
