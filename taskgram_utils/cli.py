@@ -498,6 +498,22 @@ def _marked(text: str, ngrams: tuple[str, ...]) -> str:
     return "".join([*out, text[at:]])
 
 
+@main.command(epilog="Example: taskgram records --out records")
+@click.option("--out", required=True, help="Folder for the files (24 MB); whole files that lie there are kept.")
+@click.option("--set", "sets", multiple=True, help="Only this set: phases, naturalstories, arithmetic or crosscare.")
+@click.option("--url", help="Server to ask in place of raw.githubusercontent.com, with the same paths.")
+def records(out, sets, url):
+    """Fetch what others published of real Pythia models and the real Pile, by commit, each file's sha256 checked."""
+    from taskgram_utils.fetching import fetch
+
+    require(out.strip(), "--out: no name given")
+    require(not Path(out).exists() or Path(out).is_dir(), f"--out {out}: is a file; name a folder")
+    found = fetch(out, sets, url)
+    for name, part in found.groupby("set", sort=False):
+        licences = "; ".join(sorted(set(part["repo"] + " (" + part["licence"] + ")")))
+        click.echo(f"{name}: {len(part)} files, {part['fetched'].sum()} of them fetched now, {licences}")
+
+
 @main.command(epilog="Example: taskgram train --out suites/first --size smallest")
 @click.option("--out", required=True, help="Folder of the suite; a killed training resumes there.")
 @click.option("--size", "sizes", multiple=True, help="A size, smallest, or all; may be repeated.  [default: all]")

@@ -15,7 +15,6 @@ from taskgram_utils.errors import require
 MEASURES = ("spearman", "pearson", "kendall_distance")
 SHARED_OUTPUTS = 0.05  # From this share of points on, outputs are resampled beside examples.
 FEWEST = 3  # Points for an estimate, examples for an interval.
-FACTORS = ("examples", "outputs")
 _PASSES = 1000
 
 
@@ -73,27 +72,23 @@ def blocks(series: Sequence, position: Sequence[int], length: int) -> np.ndarray
     return (table["series"].astype(str) + ":" + block.astype(str)).to_numpy(object)
 
 
-def without_means(
-    values: np.ndarray, points: Clusters, weights: np.ndarray | None = None, of: Sequence[str] = FACTORS
-) -> np.ndarray:
-    """What the least-squares fit of a mean per example and a mean per output leaves of ``values`` [V, N].
+def without_means(values: np.ndarray, factors: Sequence[np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
+    """What the least-squares fit of a mean for each level of each of the ``factors`` leaves of ``values`` [V, N].
 
-    ``of`` names one of the two or both. Of a table with each output once in each example that is double centring: of
-    log counts the pointwise mutual information, up to what the marginals say. ``weights`` [N] weight the fit. Raises
-    InputError for another factor, or values that are not finite.
+    A factor is a label or code [N] for each point. With two, of a table that has every level of one with every level
+    of the other, that is double centring; of log counts, then, pointwise mutual information up to what the marginals
+    say. ``weights`` [N] weight the fit. Raises InputError for values that are not finite.
     """
-    unknown = set(of) - set(FACTORS)
-    require(not unknown, f"means of {', '.join(sorted(unknown))}: not one of {', '.join(FACTORS)}")
     require(np.isfinite(values).all(), "means cannot be taken out of values that are not finite")
     weights = np.ones(values.shape[1]) if weights is None else weights
-    codes = [code for name, code in zip(FACTORS, points[::2], strict=False) if name in of]
+    codes = [np.unique(factor, return_inverse=True)[1] for factor in factors]
     left = np.array(values, float)
-    spread = np.ptp(left, axis=1, keepdims=True)
+    scale = np.ptp(left, axis=1).max(initial=1e-300)
     for _ in range(_PASSES if len(codes) > 1 else 1):
         before = left.copy()
         for code in codes:
             _take_means(left, code, code.max() + 1, weights)
-        if np.abs(left - before).max() <= 1e-12 * max(spread.max(), 1e-300):
+        if np.abs(left - before).max() <= 1e-12 * scale:
             break
     return left
 
@@ -112,13 +107,13 @@ def draw_weights(points: Clusters, draw: int, seed: int = 0) -> np.ndarray:
 
 def correlation_draws(
     values: np.ndarray, points: Clusters, draws: int = 2000, seed: int = 0, ranks: bool = True,
-    without: Sequence[str] = (),
+    without: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
     """Correlation matrices [1 + draws, V, V] of ``values`` [V, N]: unweighted first, then one per bootstrap draw.
 
     Spearman where ``ranks`` (ranks are taken anew within each draw, mid-ranks of the weighted sample), else Pearson.
-    Row and column of a constant variable are 0. ``without``: factors whose means :func:`without_means` takes out of the
-    values before, anew within each draw.
+    Row and column of a constant variable are 0. ``without``: factors whose means :func:`without_means` takes out of
+    the values before, anew within each draw.
     """
     variables, n = values.shape
     order, tied, varies = _ordered(values)
@@ -126,7 +121,7 @@ def correlation_draws(
     scores = np.empty((variables, n))
     for draw in range(1 + draws):
         weights = draw_weights(points, draw - 1, seed) if draw else np.ones(n)
-        left = _left(values, points, weights, without) if without else values
+        left = _left(values, without, weights) if without else values
         if without:
             order, tied, varies = _ordered(left)
         if ranks:
@@ -163,21 +158,22 @@ def associations(
     draws: int = 2000,
     seed: int = 0,
     names: Sequence[str] | None = None,
-    without: Sequence[str] = (),
+    without: Sequence[np.ndarray] = (),
 ) -> list[Answer]:
     """Estimate, interval and p for every ask over ``values`` [V, N] (no nulls), all on the same draws.
 
     Percentile intervals of the bootstrap of :func:`draw_weights`; p from :func:`sign_flip_p`. The measures:
     ``spearman`` and ``pearson`` (partial where ``given``), ``kendall_distance`` = (1 - tau_b) / 2, whose p tests
-    tau_b = 0. Fewer than 3 points or a constant variable give null, fewer than 3 examples no interval. ``without``
-    takes the means of ``examples``, ``outputs`` or both out of the values first (not for ``kendall_distance``).
+    tau_b = 0. Fewer than 3 points or a constant variable give null, fewer than 3 examples no interval. ``without``:
+    factors (labels [N]) whose means are taken out of the values first, anew within each draw.
     """
     names = names or [f"variable {i}" for i in range(len(values))]
     kendall = any(ask.measure == "kendall_distance" for ask in asks)
     require(not (without and kendall), "kendall_distance: not defined here with means taken out")
-    whole = _left(values, points, np.ones(values.shape[1]), without) if without else values
-    beyond = f" beyond its means by {' and '.join(without)}" if without else ""
-    reasons = [_reason(ask, whole, [name + beyond for name in names]) for ask in asks]
+    without = [np.unique(factor, return_inverse=True)[1] for factor in without]
+    whole = _left(values, without, np.ones(values.shape[1])) if without else values
+    beyond = " but for the means taken out" if without else ""
+    reasons = [_reason(ask, whole, names, beyond) for ask in asks]
     replicates = np.full((len(asks), 1 + draws), np.nan)
     contributions = np.zeros((len(asks), values.shape[1]))
     for measure in MEASURES:
@@ -271,13 +267,13 @@ def split_half_reliability(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * r / (1 + r) if r > 0 else r
 
 
-def _reason(ask: Ask, values: np.ndarray, names: Sequence[str]) -> str | None:
+def _reason(ask: Ask, values: np.ndarray, names: Sequence[str], beyond: str = "") -> str | None:
     require(ask.measure in MEASURES, f"measure {ask.measure}: not one of {', '.join(MEASURES)}")
     if values.shape[1] < FEWEST:
         return f"fewer than {FEWEST} points"
     for v in (ask.a, ask.b):
         if values[v].min() == values[v].max():
-            return f"{names[v]} is constant"
+            return f"{names[v]} is constant{beyond}"
         if ask.measure == "pearson" and not np.isfinite(values[v]).all():
             return f"{names[v]} has infinite values"
     return None
@@ -292,11 +288,11 @@ def _ordered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return order, tied, ordered[:, 0] != ordered[:, -1]
 
 
-def _left(values: np.ndarray, points: Clusters, weights: np.ndarray, without: Sequence[str]) -> np.ndarray:
+def _left(values: np.ndarray, factors: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
     """:func:`without_means` in units of each variable's range, rounded: equal values are equal in floating point too,
     and of a variable that is nothing but means no noise is left."""
     spread = np.ptp(values, axis=1, keepdims=True)
-    left = without_means(values, points, weights, without)
+    left = without_means(values, factors, weights)
     return np.round(left / np.where(spread > 0, spread, 1), 9) + 0.0  # no -0
 
 

@@ -1,0 +1,395 @@
+"""What published records say of real models: four questions, each a table of estimates with intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from taskgram_utils import records
+from taskgram_utils.errors import require
+from taskgram_utils.memorization import Estimates, incremental_r2, slopes
+from taskgram_utils.performance import mean_interval
+from taskgram_utils.run import project_root, read_table
+from taskgram_utils.statistics import (
+    Ask,
+    Clusters,
+    associations,
+    blocks,
+    clusters,
+    holm,
+    split_half_reliability,
+    without_means,
+)
+
+BLOCK = 50
+"""Words of running text in a block: some sentences, a fifth of the shortest distance at which a story turns."""
+NGRAMS = [f"{n}-gram" for n in range(1, 6)]
+CONTROLS = ["operand", "multiple_of_10", "multiple_of_5", "digits"]
+TOKENS = {"count": "token after a space", "count_alone": "token alone"}
+NAMES = ("phases", "peaks", "running_text", "added", "arithmetic", "bins", "operands", "pairs", "slopes")
+"""The tables of :func:`findings`."""
+_LEVEL = 0.95
+
+
+class Recorded(NamedTuple):
+    """The tables of :func:`findings`, and how they came about in one line."""
+
+    tables: dict[str, pd.DataFrame]
+    made: str
+
+
+class Found(NamedTuple):
+    """Rows of a table with the draws behind them."""
+
+    rows: list[dict]
+    draws: list[np.ndarray]
+
+    def table(self) -> Estimates:
+        """The rows as one table, and the draws [rows, draws] beside it."""
+        table = pd.DataFrame(self.rows)
+        return Estimates(table, np.array(self.draws))
+
+
+def recorded(folder: str | Path = "", draws: int = 2000, seed: int = 0, results: Path | None = None) -> Recorded:
+    """The tables computed from a ``folder`` of records; without one, those that ``results`` (the project's) has.
+
+    Raises InputError as :func:`findings`, and where a recorded table is missing or not the one that its note describes.
+    """
+    if folder:
+        return Recorded(findings(folder, draws, seed), f"computed for this page from {folder}, {draws:,} draws")
+    results = results or project_root() / "results"
+    place = results / "records.json"
+    require(place.is_file(), f"{place}: is missing, so nothing was recorded; make results")
+    note, tables = json.loads(place.read_text(encoding="utf-8")), {}
+    for name in NAMES:
+        path = results / f"records_{name}.csv"
+        whole = path.is_file() and records.digest(path) == note["sha256"].get(path.name)
+        require(whole, f"{path}: is missing, or is not the table that {place.name} describes; make results")
+        tables[name] = read_table(path)
+    return Recorded(tables, f"recorded on {note['date']} by `{note['command']}`, {note['draws']:,} draws")
+
+
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as it is recorded: four significant digits, counts and sizes whole."""
+    out = table.dropna(axis=1, how="all").copy()
+    for column in out.select_dtypes("number"):
+        numbers = out[column].astype(float)
+        whole = (numbers.dropna() % 1 == 0).all()
+        out[column] = numbers.astype("Int64") if whole else numbers.map(lambda v: float(f"{v:.4g}"))
+    return out
+
+
+def findings(
+    folder: str | Path, draws: int = 2000, seed: int = 0, listed: pd.DataFrame | None = None,
+    report: Callable[[str], object] = lambda name: None,
+) -> dict[str, pd.DataFrame]:
+    """All tables from a folder of records: those of :data:`NAMES`, with ``draws`` of the bootstrap.
+
+    ``report`` hears the name of each set before it is read. Raises InputError as the readers of
+    :mod:`~taskgram_utils.records` do.
+    """
+    require(draws >= 100, f"draws {draws}: at least 100 are needed for an interval")
+    report("phases")
+    curves = records.phases(folder, listed)
+    out = {"phases": phases(curves), "peaks": peaks(curves)}
+    report("naturalstories")
+    text = records.running_text(folder, listed)
+    found = {"running_text": running_text(text, draws, seed)}
+    out["added"] = added(text, draws, seed)
+    report("arithmetic")
+    sums = records.arithmetic(folder, listed)
+    found["arithmetic"] = arithmetic(sums, draws, seed)
+    out |= {"bins": bins(sums, draws=draws, seed=seed), "operands": operands(sums, draws, seed)}
+    report("crosscare")
+    found["pairs"] = pairs(records.pairs(folder, listed), draws, seed)
+    out |= {name: one.table for name, one in found.items()}
+    out["slopes"] = pd.concat([phase_slopes(out["phases"]), *map(by_size, found.values())], ignore_index=True)
+    return {name: out[name] for name in NAMES}
+
+
+def phases(curves: pd.DataFrame) -> pd.DataFrame:
+    """Spearman of log P and n-gram log P by model, step, corpus of the n-grams and n: the mean over seeds.
+
+    ``low`` and ``high``: Student's interval of the mean over ``seeds``; ``lowest`` and ``highest``: their range. One
+    seed has neither. The points behind a correlation are not in the records, so no interval is of them.
+    """
+    keys = ["family", "model", "parameters", "trained_on", "corpus", "n", "step"]
+    rows = []
+    for key, part in curves.groupby(keys, dropna=False, sort=False):
+        found = _mean(part["spearman"].to_numpy())
+        seeds = {"lowest": part["spearman"].min(), "highest": part["spearman"].max()} if len(part) > 1 else {}
+        rows.append({**dict(zip(keys, key, strict=True)), "measure": "spearman", **found, **seeds})
+    table = pd.DataFrame(rows).rename(columns={"values": "seeds"})
+    return table.sort_values(["family", "parameters", "model", "corpus", "n", "step"]).reset_index(drop=True)
+
+
+def peaks(curves: pd.DataFrame) -> pd.DataFrame:
+    """The step at which a model follows n-grams of each order most, seed by seed: median, first and last step; the
+    height there (``peak``) and at the last step (``final``), and the ``fall`` between them with Student's interval over
+    seeds. The grid of steps is coarse, and a maximum over steps is biased upwards: ``fall`` is never below 0."""
+    keys = ["family", "model", "parameters", "trained_on", "corpus", "n"]
+    rows = []
+    for key, part in curves.groupby(keys, dropna=False, sort=False):
+        wide = part.pivot(index="step", columns="seed", values="spearman").sort_index()
+        at, top, final = wide.idxmax(), wide.max(), wide.iloc[-1]
+        row = {"peak_step": at.median(), "first": at.min(), "last": at.max(), "peak": top.mean(), "final": final.mean()}
+        fall = _mean((top - final).to_numpy())
+        row |= {"fall": fall["estimate"], "low": fall["low"], "high": fall["high"], "seeds": fall["values"]}
+        rows.append({**dict(zip(keys, key, strict=True)), **row, "reason": fall["reason"]})
+    return pd.DataFrame(rows).sort_values(["family", "parameters", "model", "corpus", "n"]).reset_index(drop=True)
+
+
+def phase_slopes(table: pd.DataFrame) -> pd.DataFrame:
+    """Slope of the last step's correlation on log10 of the parameters, over Pythia's sizes, with Student's interval:
+    the sizes are the points, one each."""
+    last = table[(table["family"] == "pythia") & (table["step"] == records.LAST_STEP)]
+    rows = []
+    for (corpus, n), part in last.groupby(["corpus", "n"]):
+        line = stats.linregress(np.log10(part["parameters"]), part["estimate"])
+        half = stats.t.ppf((1 + _LEVEL) / 2, len(part) - 2) * line.stderr
+        row = {"slope": line.slope, "low": line.slope - half, "high": line.slope + half, "p": line.pvalue}
+        rows.append({"task": "phases", "group": corpus, "reference": f"{n}-gram", "measure": "spearman",
+                     "step": records.LAST_STEP, "models": len(part), **row})  # fmt: skip
+    return pd.DataFrame(rows).assign(p_holm=lambda t: holm(t["p"]))
+
+
+def running_text(text: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
+    """Spearman of log P of words under each model and under n-grams of the Pile, raw and given what is shorter.
+
+    In full context: every order raw, given all shorter orders, and given these and the word's letters. With 1 to 4
+    words of context: raw. Blocks of :data:`BLOCK` neighbours are the examples and words the outputs of the two-way
+    bootstrap, for both recur.
+    """
+    wide, points = _text_points(text)
+    names = list(wide.columns)
+    values = wide.to_numpy(float).T
+    place = {name: i for i, name in enumerate(names)}
+    grams = [place[(gram, "full")] for gram in NGRAMS]
+    letters = place[("letters", "")]
+    asked = []
+    for (model, context), i in place.items():
+        if model in NGRAMS or model == "letters":
+            continue
+        known = {"task": "running text", "group": context, "model": model, "step": np.nan}
+        for k, gram in enumerate(NGRAMS):
+            here = {**known, "reference": gram, "n": k + 1}
+            asked.append(({**here, "measure": "spearman"}, Ask("spearman", i, grams[k])))
+            if k and context == "full":
+                given = "+".join(NGRAMS[:k])
+                shorter = tuple(grams[:k])
+                asked.append(({**here, "measure": f"spearman|{given}"}, Ask("spearman", i, grams[k], shorter)))
+                more = Ask("spearman", i, grams[k], (*shorter, letters))
+                asked.append(({**here, "measure": f"spearman|{given}+letters"}, more))
+    labels = [f"log P of {model}" for model, _ in names]
+    found = _answered(asked, values, points, draws, seed, labels).table()
+    sizes = text.drop_duplicates("model").set_index("model")
+    table = _corrected(found.table, ["group", "reference", "measure"])
+    table["parameters"] = table["model"].map(sizes["parameters"])
+    table["step"] = table["model"].map(sizes["step"])
+    return Estimates(table, found.draws)
+
+
+def added(text: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Share of the variance of each model's ranks of log P that n-grams of growing order take up, and what each adds:
+    :func:`taskgram_utils.memorization.incremental_r2`, over the same blocks and words."""
+    keep = text[(text["context"] == "full")]
+    points = keep.rename(columns={"item": "start", "word": "sy", "model": "lm"})
+    points["example_id"] = blocks(points["text"], points["position"], BLOCK)
+    points["start"] = points["position"]
+    model = points[points["n"].isna()].drop(columns="parameters")
+    orders = points[points["n"].notna()]
+    predictors = orders.pivot(index=["example_id", "sy", "start"], columns="lm", values="logp").reset_index()
+    result = incremental_r2(model, predictors.assign(n=np.nan), NGRAMS, ranks=True, draws=draws, seed=seed)
+    sizes = text.drop_duplicates("model").set_index("model")["parameters"]
+    result["parameters"] = result["model"].map(sizes)
+    return result.drop(columns=["task", "group", "n", "world", "seed"])
+
+
+def arithmetic(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
+    """Spearman of accuracy and the count of the first operand's token, over operands.
+
+    Raw, and given the operand, whether it is a multiple of 10, of 5, and its digits: all together, at the last step
+    each alone too. There also with the token alone in place of the token after a space, and of the operands 10…99
+    only, where no product is trivial and digits do not differ. Beside it the mean accuracy (``score``) with interval,
+    and the shares of operands at ``floor`` (0) and ``ceiling`` (1).
+    """
+    rows, kept = [], []
+    for (model, step), part in sums.groupby(["model", "step"], sort=False):
+        last = step == sums["step"].max()
+        scores = part.pivot(index="item", columns=["task", "shots"], values="score").sort_index()
+        counts = part.drop_duplicates("item").set_index("item")[list(TOKENS)].loc[scores.index]
+        known = {"model": model, "parameters": part["parameters"].iloc[0], "release": part["release"].iloc[0]}
+        known["step"] = step
+        beside = {key: _level(scores[key].dropna().to_numpy(), draws, seed) for key in scores}
+        for items, low in (("0–99", 0), ("10–99", 10)) if last else (("0–99", 0),):
+            own = scores.loc[low:].dropna(axis=1)
+            own_counts = counts.loc[low:]
+            values = [*own.to_numpy(float).T, *np.log(own_counts.to_numpy(float)).T, *_controls(own.index)]
+            first = own.shape[1]
+            given = tuple(range(first + 2, first + 2 + len(CONTROLS)))
+            asked = []
+            for i, (task, shots) in enumerate(own):
+                here = {**known, "task": task, "group": f"{shots} shots", "shots": shots, "items": items}
+                for k, token in enumerate(TOKENS.values() if last else [TOKENS["count"]]):
+                    sets = [(), given] + ([(g,) for g in given] if last and not k and not low else [])
+                    for chosen in sets:
+                        name = "+".join(CONTROLS[g - first - 2] for g in chosen)
+                        row = {**here, "reference": token, "measure": f"spearman|{name}" if name else "spearman"}
+                        asked.append((row | beside[task, shots], Ask("spearman", i, first + k, chosen)))
+            labels = [*["accuracy"] * first, *TOKENS, *CONTROLS]
+            found = _answered(asked, np.array(values), clusters(own.index.astype(str)), draws, seed, labels)
+            rows += [{c: row[c] for c in row if c not in ("examples", "outputs", "resampled")} for row in found.rows]
+            kept += found.draws
+    out = Found(rows, kept).table()
+    return Estimates(_corrected(out.table, ["reference", "measure", "items", "step", "release"]), out.draws)
+
+
+def bins(sums: pd.DataFrame, number: int = 10, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Mean accuracy at the last step in ``number`` groups of operands of ascending count, with bootstrap interval over
+    operands (none where all of a group have the same)."""
+    last = sums[sums["step"] == sums["step"].max()]
+    keys = ["model", "parameters", "release", "step", "task", "shots"]
+    rows = []
+    for key, part in last.groupby(keys, sort=False):
+        place = pd.qcut(part["count"].rank(method="first"), number, labels=False)
+        for k, group in part.groupby(place.to_numpy()):
+            low, high = _mean_interval(group["score"].to_numpy(), draws, seed)
+            row = {"bin": k, "count": group["count"].median(), "score": group["score"].mean()}
+            rows.append({**dict(zip(keys, key, strict=True)), **row, "low": low, "high": high, "operands": len(group)})
+    return pd.DataFrame(rows)
+
+
+def operands(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """How the count of an operand's token goes with the operand, its roundness and its digits: Spearman over 0…99."""
+    once = sums.drop_duplicates("item").sort_values("item")
+    values = [*np.log(once[list(TOKENS)].to_numpy(float)).T, *_controls(pd.Index(once["item"]))]
+    names = [*TOKENS.values(), *CONTROLS]
+    asked = [({"reference": names[a], "with": names[b], "measure": "spearman"}, Ask("spearman", a, b))
+             for a in (0, 1) for b in range(a + 1, len(names))]  # fmt: skip
+    return _answered(asked, np.array(values), clusters(once["item"].astype(str)), draws, seed, names).table().table
+
+
+def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
+    """Spearman of a model's log P and log(1 + count) of a disease with a group, raw and without the marginals.
+
+    Measures: ``spearman``; ``spearman|disease``, ``spearman|group`` and ``spearman|disease+group`` of what is left
+    once the means of the disease, of the group or of both are taken out of log P and log count (double centring);
+    ``spearman|disease+group, of ranks`` takes them out of the ranks instead, which is the partial Spearman given a
+    dummy for each. ``low`` and ``high`` resample diseases and groups, ``low_diseases`` and ``high_diseases`` diseases
+    alone, and so does ``p``: with two or six groups no test can be had over groups. ``reliability`` is Spearman–Brown's
+    of log P, so treated, from every other template; ``zero_share`` of the counts.
+    """
+    rows, kept = [], []
+    for (kind, window), part in table.groupby(["kind", "window"], sort=False):
+        part = part.assign(log_count=np.log1p(part["count"]))
+        keys = ["disease", "group"]
+        wide = part.pivot(index=keys, columns="model", values="logp")
+        require(wide.notna().all(axis=None), f"crosscare: not every model has every disease and group ({kind})")
+        halves = [part.pivot(index=keys, columns="model", values=c).to_numpy().T for c in ("logp_odd", "logp_even")]
+        counted = part.drop_duplicates(keys).set_index(keys).loc[wide.index]
+        values = np.vstack([counted["log_count"], wide.to_numpy().T])
+        disease, group = (wide.index.get_level_values(k) for k in keys)
+        points, by_disease = clusters(disease, group), clusters(disease)
+        ranked = stats.rankdata(values, axis=1)
+        families = part.drop_duplicates("model").set_index("model")
+        known = {"task": kind, "group": window, "unit": part["unit"].iloc[0], "step": records.LAST_STEP}
+        known |= {"zero_share": (counted["count"] == 0).mean()}
+        for name, of in _CENTRED.items():
+            here, measure = (ranked, "pearson") if "ranks" in name else (values, "spearman")
+            asked = [({**known, "model": m, "reference": "pair count", "measure": name}, Ask(measure, i, 0))
+                     for i, m in enumerate(wide, 1)]  # fmt: skip
+            labels = ["log count", *(f"log P of {m}" for m in wide)]
+            taken = [{"disease": disease, "group": group}[factor] for factor in of]
+            both = _answered(asked, here, points, draws, seed, labels, taken)
+            one = _answered(asked, here, by_disease, draws, seed, labels, taken)
+            for i, (row, single) in enumerate(zip(both.rows, one.rows, strict=True)):
+                treated = [stats.rankdata(h[i : i + 1], axis=1) if "ranks" in name else h[i : i + 1] for h in halves]
+                first, second = (without_means(h, taken)[0] for h in treated)
+                row |= {"low_diseases": single["low"], "high_diseases": single["high"], "p": single["p"]}
+                row |= {"reliability": split_half_reliability(first, second)}
+                row |= {c: families.loc[row["model"], c] for c in ("family", "parameters")}
+            rows += both.rows
+            kept += both.draws
+    out = Found(rows, kept).table()
+    return Estimates(_corrected(out.table, ["task", "group", "measure"]), out.draws)
+
+
+_CENTRED = {
+    "spearman": (), "spearman|disease": ("disease",), "spearman|group": ("group",),
+    "spearman|disease+group": ("disease", "group"), "spearman|disease+group, of ranks": ("disease", "group"),
+}  # fmt: skip
+
+
+def by_size(found: Estimates) -> pd.DataFrame:
+    """Slopes of the estimates on log10 of Pythia's parameters, on the same draws, for each task, group, reference,
+    measure and step. Of arithmetic only release v1.1 and all operands."""
+    table = found.table
+    keep = table["parameters"].notna()
+    if "release" in table:
+        keep &= (table["release"] == "v1.1") & (table["items"] == "0–99")
+    part = Estimates(table[keep].reset_index(drop=True), found.draws[keep.to_numpy()])
+    return slopes(part)
+
+
+def _text_points(text: pd.DataFrame) -> tuple[pd.DataFrame, Clusters]:
+    """log P side by side, one column per (model, context), with the words' letters; blocks and words as clusters."""
+    wide = text.pivot(index=["text", "position", "word"], columns=["model", "context"], values="logp")
+    require(wide.notna().all(axis=None), "naturalstories: not every model has every word")
+    text_id, position, word = (wide.index.get_level_values(k) for k in range(3))
+    wide[("letters", "")] = [len(w) for w in word]
+    return wide, clusters(blocks(text_id, position, BLOCK), word)
+
+
+def _controls(numbers: pd.Index) -> list[np.ndarray]:
+    """What goes with a number's count, in the order of :data:`CONTROLS`."""
+    n = numbers.to_numpy(int)
+    return [n.astype(float), (n % 10 == 0).astype(float), (n % 5 == 0).astype(float), (n >= 10).astype(float)]
+
+
+def _answered(
+    asked: Sequence[tuple[dict, Ask]], values: np.ndarray, points: Clusters, draws: int, seed: int,
+    names: Sequence[str], without: Sequence[np.ndarray] = (),
+) -> Found:  # fmt: skip
+    """A row of a table for each number asked for, on the same draws."""
+    answers = associations(values, [ask for _, ask in asked], points, draws, seed, names, without)
+    beside = {"points": values.shape[1], "examples": len(points.example_keys), "outputs": len(points.output_keys),
+              "resampled": "examples and outputs" if points.two_way else "examples"}  # fmt: skip
+    rows = []
+    for (columns, _), answer in zip(asked, answers, strict=True):
+        found = {c: getattr(answer, c) for c in ("estimate", "low", "high", "p")}
+        rows.append({**columns, **found, **beside, "reason": answer.reason})
+    return Found(rows, [answer.draws for answer in answers])
+
+
+def _level(scores: np.ndarray, draws: int, seed: int) -> dict[str, float]:
+    low, high = _mean_interval(scores, draws, seed)
+    floor, ceiling = (scores == 0).mean(), (scores == 1).mean()
+    return {"score": scores.mean(), "score_low": low, "score_high": high, "floor": floor, "ceiling": ceiling}
+
+
+def _mean_interval(scores: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
+    """As :func:`~taskgram_utils.performance.mean_interval`, over operands; none where all have the same accuracy."""
+    return mean_interval(scores, draws, seed) if np.ptp(scores) > 0 else (np.nan, np.nan)
+
+
+def _corrected(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
+    """Holm's p within each family of rows."""
+    out = table.assign(p_holm=np.nan)
+    for place in table.groupby(family, dropna=False).indices.values():
+        out.loc[out.index[place], "p_holm"] = holm(table["p"].iloc[place])
+    return out
+
+
+def _mean(values: np.ndarray) -> dict[str, object]:
+    """A mean over seeds with Student's interval."""
+    row = {"estimate": values.mean(), "low": np.nan, "high": np.nan, "values": len(values)}
+    if len(values) < 2:
+        return row | {"reason": "one seed: no interval"}
+    half = stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return row | {"low": row["estimate"] - half, "high": row["estimate"] + half, "reason": None}
