@@ -29,6 +29,8 @@ LABELS = {
     "count": "documents", "gamma": "threshold γ", "cosine": "cosine", "loss": "loss (nats a token)", "rank": "rank",
     "logp_reference": "log P of the reference (nats)",
     "logp_model": "log P of the model (nats)", "round": "round", "n": "n", "group": "group", "task": "task",
+    "reference": "n-gram of", "spearman": "Spearman ρ", "rho": "Spearman ρ", "accuracy": "accuracy",
+    "count_of_number": "occurrences of the number's token", "words": "window (words)", "measure": "",
     "precision": "precision", "recall": "recall", "model": "model", "share": "share",
 }  # fmt: skip
 
@@ -62,13 +64,14 @@ def lines(
     ylim: tuple[float, float] | None = None,
     columns: int = COLUMNS,
     marks: Mapping[object, float] | None = None,
+    band: bool = False,
 ) -> plt.Figure:
     """Lines with intervals: ``y`` against ``x``, a line per ``hue``, a panel per ``panel``.
 
     Bars go from ``low`` to ``high`` where the table has these columns (on a logarithmic x-axis lines then stand a few
-    per cent beside each other, so that all bars are seen); ``log`` names the axes ("x", "y" or "xy") on a
-    logarithmic scale; ``at`` draws a horizontal reference, ``marks`` a vertical one at ``marks[panel]``. Raises
-    InputError for a column that is not there.
+    per cent beside each other, so that all bars are seen), with ``band`` a shade; ``log`` names the axes ("x", "y" or
+    "xy") on a logarithmic scale; ``at`` draws a horizontal reference, ``marks`` a vertical one at ``marks[panel]``.
+    Raises InputError for a column that is not there.
     """
     named = [c for c in (low, high) if c not in ("low", "high")]
     require_columns(table, [c for c in (x, y, hue, panel, *named) if c], name)
@@ -92,10 +95,12 @@ def lines(
                 continue
             colour, name_ = _colour(i, len(shown), hue), None if one is None else str(one).replace("_", " ")
             values = row[x].to_numpy(float)
-            if bars and "x" in log:  # bars at one place would hide each other
+            if bars and "x" in log and not band:  # bars at one place would hide each other
                 values = values * span ** (0.012 * (i - (len(shown) - 1) / 2))
             ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=name_, clip_on=False)
-            if bars:
+            if bars and band:
+                ax.fill_between(values, row[low].astype(float), row[high].astype(float), color=colour, alpha=0.25, lw=0)
+            elif bars:
                 ax.vlines(values, row[low].astype(float), row[high].astype(float), color=colour, lw=1, alpha=0.7)
         if at is not None:
             ax.axhline(at, color="0.6", lw=0.8, ls=":")

@@ -32,7 +32,7 @@ BLOCK = 50
 NGRAMS = [f"{n}-gram" for n in range(1, 6)]
 CONTROLS = ["operand", "multiple_of_10", "multiple_of_5", "digits"]
 TOKENS = {"count": "token after a space", "count_alone": "token alone"}
-NAMES = ("phases", "peaks", "running_text", "added", "arithmetic", "bins", "operands", "pairs", "slopes")
+NAMES = ("phases", "peaks", "running_text", "added", "arithmetic", "bins", "operands", "reruns", "pairs", "slopes")
 """The tables of :func:`findings`."""
 _LEVEL = 0.95
 
@@ -106,6 +106,7 @@ def findings(
     sums = records.arithmetic(folder, listed)
     found["arithmetic"] = arithmetic(sums, draws, seed)
     out |= {"bins": bins(sums, draws=draws, seed=seed), "operands": operands(sums, draws, seed)}
+    out["reruns"] = reruns(records.reruns(folder, listed))
     report("crosscare")
     found["pairs"] = pairs(records.pairs(folder, listed), draws, seed)
     out |= {name: one.table for name, one in found.items()}
@@ -226,10 +227,10 @@ def arithmetic(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimate
         counts = part.drop_duplicates("item").set_index("item")[list(TOKENS)].loc[scores.index]
         known = {"model": model, "parameters": part["parameters"].iloc[0], "release": part["release"].iloc[0]}
         known["step"] = step
-        beside = {key: _level(scores[key].dropna().to_numpy(), draws, seed) for key in scores}
         for items, low in (("0–99", 0), ("10–99", 10)) if last else (("0–99", 0),):
             own = scores.loc[low:].dropna(axis=1)
             own_counts = counts.loc[low:]
+            beside = {key: _level(own[key].to_numpy(), draws, seed) for key in own}
             values = [*own.to_numpy(float).T, *np.log(own_counts.to_numpy(float)).T, *_controls(own.index)]
             first = own.shape[1]
             given = tuple(range(first + 2, first + 2 + len(CONTROLS)))
@@ -275,6 +276,13 @@ def operands(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFra
     return _answered(asked, np.array(values), clusters(once["item"].astype(str)), draws, seed, names).table().table
 
 
+def reruns(twice: pd.DataFrame) -> pd.DataFrame:
+    """How much scores that were measured twice differ, by model and the file that wins: scores, how many differ, and
+    the largest and mean absolute change."""
+    change = twice.assign(change=twice["change"].abs().round(9)).groupby(["model", "file"], sort=False)["change"]
+    return change.agg(scores="size", differ=lambda c: (c > 0).sum(), largest="max", mean="mean").reset_index()
+
+
 def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
     """Spearman of a model's log P and log(1 + count) of a disease with a group, raw and without the marginals.
 
@@ -283,7 +291,7 @@ def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
     ``spearman|disease+group, of ranks`` takes them out of the ranks instead, which is the partial Spearman given a
     dummy for each. ``low`` and ``high`` resample diseases and groups, ``low_diseases`` and ``high_diseases`` diseases
     alone, and so does ``p``: with two or six groups no test can be had over groups. ``reliability`` is Spearman–Brown's
-    of log P, so treated, from every other template; ``zero_share`` of the counts.
+    of log P, so treated, from every other template (not of ranks); ``zero_share`` of the counts.
     """
     rows, kept = [], []
     for (kind, window), part in table.groupby(["kind", "window"], sort=False):
@@ -309,10 +317,10 @@ def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
             both = _answered(asked, here, points, draws, seed, labels, taken)
             one = _answered(asked, here, by_disease, draws, seed, labels, taken)
             for i, (row, single) in enumerate(zip(both.rows, one.rows, strict=True)):
-                treated = [stats.rankdata(h[i : i + 1], axis=1) if "ranks" in name else h[i : i + 1] for h in halves]
-                first, second = (without_means(h, taken)[0] for h in treated)
                 row |= {"low_diseases": single["low"], "high_diseases": single["high"], "p": single["p"]}
-                row |= {"reliability": split_half_reliability(first, second)}
+                if measure == "spearman":
+                    first, second = (without_means(h[i : i + 1], taken)[0] for h in halves)
+                    row["reliability"] = split_half_reliability(first, second)
                 row |= {c: families.loc[row["model"], c] for c in ("family", "parameters")}
             rows += both.rows
             kept += both.draws

@@ -94,7 +94,8 @@ def files(folder: str | Path, name: str, listed: pd.DataFrame | None = None) -> 
 
 
 def phases(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Michaelov and Bergen's correlations of log P with n-gram log P over some 150,000 words in context, by step.
+    """Correlations of log P with n-gram log P over more than 110,000 words in context, by training step (Michaelov,
+    Levy and Bergen 2025).
 
     A row per family, model, parameters, seed (text), step, corpus (of the n-grams: ``pile``, ``openwebtext``) and n:
     ``spearman``, ``pearson``. ``trained_on`` is the model's own corpus. There are no items in this file, so intervals
