@@ -29,8 +29,8 @@ LABELS = {
     "count": "documents", "gamma": "threshold γ", "cosine": "cosine", "loss": "loss (nats a token)", "rank": "rank",
     "logp_reference": "log P of the reference (nats)",
     "logp_model": "log P of the model (nats)", "round": "round", "n": "n", "group": "group", "task": "task",
-    "reference": "n-gram of", "spearman": "Spearman ρ", "rho": "Spearman ρ", "accuracy": "accuracy",
-    "count_of_number": "occurrences of the number's token", "words": "window (words)", "measure": "",
+    "predictor": "n-grams up to", "r2": "R²", "spearman": "Spearman ρ", "rho": "Spearman ρ", "accuracy": "accuracy",
+    "count_of_number": "occurrences of the number's token", "words": "window (words)",
     "precision": "precision", "recall": "recall", "model": "model", "share": "share",
 }  # fmt: skip
 
@@ -65,6 +65,7 @@ def lines(
     columns: int = COLUMNS,
     marks: Mapping[object, float] | None = None,
     band: bool = False,
+    ylabel: str | None = None,
 ) -> plt.Figure:
     """Lines with intervals: ``y`` against ``x``, a line per ``hue``, a panel per ``panel``.
 
@@ -114,7 +115,8 @@ def lines(
             ax.set_ylim(*ylim)
         if apart and len(shown) > 1:
             ax.legend(frameon=False, fontsize="x-small")
-    _finish(fig, axes, panels, label(x), label(y), label(hue) if hue and len(hues) > 1 and not apart else None)
+    legend = label(hue) if hue and len(hues) > 1 and not apart else None
+    _finish(fig, axes, panels, label(x), ylabel or label(y), legend)
     return fig
 
 
@@ -229,14 +231,14 @@ def _logarithmic(ax: plt.Axes, axis: str, zero: float | None = None) -> None:
         getattr(ax, f"set_{axis}scale")("symlog", linthresh=zero, linscale=0.5)
         largest = getattr(ax, f"get_{axis}lim")()[1]
         decades = 10.0 ** np.arange(np.ceil(np.log10(zero)), np.floor(np.log10(max(largest, zero))) + 1)
-        side.set_major_locator(FixedLocator([0, *decades[:: max(1, len(decades) // 4)]]))
+        side.set_major_locator(FixedLocator([0, *decades[:: max(1, -(-len(decades) // 4))]]))
         side.set_major_formatter(FuncFormatter(_plain))
         side.set_minor_locator(NullLocator())
         return
     getattr(ax, f"set_{axis}scale")("log")
     low, high = getattr(ax, f"get_{axis}lim")()
     span = high / max(low, 1e-300)
-    subs = (1, 2, 5) if span < 100 else (1,)
+    subs = (1, 2, 5) if span < 30 else (1, 3) if span < 100 else (1,)
     side.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]) if span < 5 else LogLocator(subs=subs, numticks=6))
     side.set_major_formatter(FuncFormatter(_plain))
     side.set_minor_formatter(NullFormatter())

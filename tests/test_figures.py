@@ -179,3 +179,13 @@ def test_a_table_without_rows_is_an_empty_figure():
     for panel in (None, "set"):
         figure = figures.lines(table, "step", "y", "none", hue="model", panel=panel, log="x")
         assert [text.get_text() for text in figure.axes[0].texts] == ["nothing to show"]
+
+
+def test_a_band_is_a_shade_and_no_bars(table):
+    figure = figures.lines(table, "parameters", "estimate", "plot", hue="n", log="x", band=True, ylabel="Spearman ρ")
+    kinds = {type(c).__name__ for ax in figure.axes for c in ax.collections}
+    assert any("Poly" in kind for kind in kinds) and "LineCollection" not in kinds
+    assert figure.get_supylabel() == "Spearman ρ" or any(ax.get_ylabel() == "Spearman ρ" for ax in figure.axes)
+    # Without bars that hide each other, lines stand where their values are.
+    drawn = {tuple(line.get_xdata()) for ax in figure.axes for line in ax.lines}
+    assert drawn == {(25_472, 25_472, 100_096, 100_096, 601_728, 601_728)}

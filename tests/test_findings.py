@@ -161,6 +161,7 @@ def test_what_the_chapter_says_in_words_holds():
     # Multiplication keeps something given the operand; for sums little is left "at most sizes".
     sums = tables["arithmetic"].query("step == 143000 and release == 'v1.1' and items == '0–99' and parameters > 1e9")
     given = sums[(sums["reference"] == findings.TOKENS["count"]) & (sums["measure"].str.count(r"\+") == 3)]
+    assert (sums.loc[sums["measure"] == "spearman", "low"] > 0).mean() > 0.9
     above = (given["low"] > 0).groupby(given["task"]).mean()
     assert above["multiplication"] > 0.6 and above["addition"] < 0.5
     assert (tables["pairs"].query("measure == 'spearman' and group == '10'")["estimate"] > 0.4).all()

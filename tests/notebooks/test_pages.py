@@ -1,5 +1,6 @@
 """The rendered pages in a real browser, from disk and with the network off: what a reader sees."""
 
+import html
 import os
 import re
 from pathlib import Path
@@ -64,6 +65,14 @@ def test_every_page_fits_its_width(visit, site, width):
         page = visit(name)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         assert page.locator("article h1").count() == 1, name
+
+
+def test_no_page_shows_markup(site):
+    """A directive or role that was not understood stands there as it was typed, and is no warning."""
+    raw = re.compile(r"`{3,}\{\w|\{(glue:\w+|numref|doc|ref|eq|term|cite:\w+|download)\}")
+    for name in names(site):
+        found = raw.search(html.unescape(re.sub(r"<[^>]+>", "", (site / name).read_text(encoding="utf-8"))))
+        assert not found, f"{name}: {found[0]}"
 
 
 def test_index_leads_to_the_introduction(visit):
