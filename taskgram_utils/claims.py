@@ -9,11 +9,12 @@ import pandas as pd
 import yaml
 
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.expectations import AT, direction, key, number, verdict
+from taskgram_utils.expectations import AT, direction, key, number, short, verdict
 from taskgram_utils.run import project_root
 
 COLUMNS = ["key", "claim", "by", "miniature", "miniature_verdict", "records", "records_verdict", "note"]
 UNSAID = "cannot be said"
+_WORST = ("disagrees", UNSAID, "agrees")
 
 
 def read_claims(path: Path | None = None) -> list[dict]:
@@ -84,7 +85,7 @@ def compare(
         text = "; ".join(f"{name}: {said}" for name, (said, _) in numbers) or claim.get("absent")
         verdicts = [v for _, (_, v) in numbers] or [UNSAID]
         row = {"miniature": here[0], "miniature_verdict": here[1], "records": text, "note": claim.get("note")}
-        row["records_verdict"] = next(v for v in ("disagrees", UNSAID, "agrees") if v in verdicts)
+        row["records_verdict"] = next(v for v in _WORST if v in verdicts)
         rows.append({**{c: claim[c] for c in ("key", "claim", "by")}, **row})
     return pd.DataFrame(rows)[COLUMNS]
 
@@ -96,14 +97,29 @@ def _evidence(
     value, table = one.get("value", "estimate"), tables[one["table"]]
     require_columns(table, [*one["where"], value, "low", "high"], f"claim {claim['key']}: {one['table']}")
     found = table[(table[list(one["where"])] == pd.Series(one["where"])).all(axis=1)]
-    require(len(found) == 1, f"claim {claim['key']}, {one['name']}: {len(found)} rows of {one['table']}, not one")
-    said, told = _said(found.iloc[0], value, claim["says"], widest_slope if value == "slope" else widest)
-    return (f"{said} ({told})" if len(claim["records"]) > 1 else said), told
+    models = one.get("models", [])
+    if models:
+        found = found[found["model"].isin(models)]
+    wanted = len(models) or 1
+    require(len(found) == wanted, f"claim {claim['key']}, {one['name']}: {len(found)} rows of {one['table']}, "
+            f"not {wanted}")  # fmt: skip
+    limit = widest_slope if value == "slope" else widest
+    each = [_said(row, value, claim["says"], limit) for _, row in found.iterrows()]
+    if not models:
+        said, told = each[0]
+        return (f"{said} ({told})" if len(claim["records"]) > 1 else said), told
+    tally = pd.Series([told for _, told in each]).value_counts()
+    said = ", ".join(f"{told} at {tally[told]} of {wanted} sizes" for told in _WORST if told in tally)
+    said += f", from {short(found[value].min())} to {short(found[value].max())}"
+    return said, next(told for told in _WORST if told in tally)
 
 
 def _said(row: pd.Series, value: str, says: str, widest: float) -> tuple[str, str]:
-    """Number and verdict: an estimate with its points, a slope with the number of models."""
+    """Number and verdict: an estimate with its points, a slope with the number of models, and with the ends of both its
+    intervals, that of other points and that of other sizes, where it has two."""
     estimate, low, high = float(row[value]), float(row["low"]), float(row["high"])
+    if value == "slope" and pd.notna(row.get("low_sizes")):
+        low, high = min(low, row["low_sizes"]), max(high, row["high_sizes"])
     many = None if value == "slope" or pd.isna(row["points"]) else float(row["points"])
     text = number(estimate, low, high, many)
     text += f", {int(row['models'])} models" if value == "slope" else ""

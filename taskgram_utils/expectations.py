@@ -149,10 +149,10 @@ def claims(
         out[f"refute-{name}"] = f"{refuted}. {refutation(row['found_with_size'], 'The slope', widest_slope)}"
         out |= {f"{c}-{name}": told[c] for c in ("paper", "expected")}
         number_ = f"n = {row['n']}: {told['found']}; slope {told['slope']}"
-        number_ += "" if pd.isna(row["slope_holm"]) else f", p (Holm) {_short(row['slope_holm'])}"
+        number_ += "" if pd.isna(row["slope_holm"]) else f", p (Holm) {short(row['slope_holm'])}"
         number_ += f"; {row['other_n']}" if row["other_n"] else ""
         score = None if scores is None else scores.get((row["task"], row["group"]))
-        out[f"number-{name}"] = number_ + ("" if score is None else f"; score {_short(score)}")
+        out[f"number-{name}"] = number_ + ("" if score is None else f"; score {short(score)}")
     return out
 
 
@@ -167,9 +167,9 @@ def number(estimate: float, low: float, high: float, points: float | None = None
     if pd.isna(estimate):
         return "no estimate"
     if pd.isna(low):
-        text = f"{_short(estimate)} (no interval)"
+        text = f"{short(estimate)} (no interval)"
     else:
-        text = f"{_short(estimate)} [{_short(low)}, {_short(high)}]"
+        text = f"{short(estimate)} [{short(low)}, {short(high)}]"
     parts = [text] if points is None or pd.isna(points) else [text, f"N = {int(points):,}"]
     return ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
 
@@ -189,7 +189,7 @@ def _where(row: pd.Series) -> str:
     return f"{NAMES.get(row['task'], row['task'])} ({row['group'].replace('_', ' ')})"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Two decimals; three where two would hide on which side of 0 a value lies."""
     text = f"{abs(value):.2f}" if abs(value) >= 0.005 or value == 0 else f"{abs(value):.3f}"
     return ("−" if value < 0 else "") + text.removeprefix("0")

@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -39,8 +40,14 @@ def fetch(
     unknown = sorted(set(sets) - set(records.SETS))
     require(not unknown, f"record {', '.join(unknown)}: not one of {', '.join(records.SETS)}")
     url = (url or ADDRESS).rstrip("/")
-    parts = urlsplit(url)
-    require(parts.scheme in ("http", "https") and parts.hostname, f"{url}: no address of a web server")
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    require(known, f"{url}: no address of a web server")
+    note = folder / "SOURCES.tsv"
+    require(not note.is_dir(), f"{note}: is a folder, where the list of the files is kept; remove it")
     wanted = listed[listed["set"].isin(sets or records.SETS)]
     fetched = []
     with requests.Session() as session:
@@ -56,7 +63,10 @@ def fetch(
                 address = f"{url}/{row['repo']}/{row['commit']}/{quote(row['path'])}"
                 _one(session, address, path, row, pause, timeout)
             fetched.append(not there)
-    write_text(folder / "SOURCES.tsv", listed.to_csv(sep="\t", index=False))
+    here = listed[[(folder / records.place(row)).is_file() for _, row in listed.iterrows()]]
+    text = here.to_csv(sep="\t", index=False)
+    if not note.is_file() or note.read_text(encoding="utf-8") != text:
+        write_text(note, text)
     return wanted.assign(fetched=fetched)
 
 
@@ -79,6 +89,8 @@ def _one(session: requests.Session, address: str, path: Path, row: pd.Series, pa
                     content += piece
                     if len(content) > row["bytes"]:
                         break
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            raise InputError(f"{address}: no address of a web server") from error
         except requests.RequestException as error:
             fault = f"no whole answer ({type(error).__name__})"
             continue
@@ -101,4 +113,5 @@ def _keep(path: Path, content: bytes) -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from taskgram_utils import records
-from taskgram_utils.errors import require
+from taskgram_utils.errors import InputError, require
 from taskgram_utils.memorization import Estimates, incremental_r2, slopes
 from taskgram_utils.performance import mean_interval
 from taskgram_utils.run import project_root, read_table
@@ -30,9 +30,12 @@ from taskgram_utils.statistics import (
 BLOCK = 50
 """Words of running text in a block: some sentences, a fifth of the shortest distance at which a story turns."""
 NGRAMS = [f"{n}-gram" for n in range(1, 6)]
+FLIPS = 10_000
+"""Of signs, for p: enough for Holm's correction over the largest family shown."""
 CONTROLS = ["operand", "multiple_of_10", "multiple_of_5", "digits"]
 TOKENS = {"count": "token after a space", "count_alone": "token alone"}
-NAMES = ("phases", "peaks", "running_text", "added", "arithmetic", "bins", "operands", "reruns", "pairs", "slopes")
+NAMES = ("phases", "peaks", "running_text", "added", "arithmetic", "bins", "operands", "reruns", "pairs", "slopes",
+         "backed_off")
 """The tables of :func:`findings`."""
 _LEVEL = 0.95
 
@@ -66,7 +69,12 @@ def recorded(folder: str | Path = "", draws: int = 2000, seed: int = 0, results:
     results = results or project_root() / "results"
     place = results / "records.json"
     require(place.is_file(), f"{place}: is missing, so nothing was recorded; make results")
-    note, tables = json.loads(place.read_text(encoding="utf-8")), {}
+    tables = {}
+    try:
+        note = json.loads(place.read_text(encoding="utf-8"))
+        require({"sha256", "date", "command", "draws"} <= set(note), "something is missing")
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{place}: not the note of the recorded tables ({error}); make results") from error
     for name in NAMES:
         path = results / f"records_{name}.csv"
         whole = path.is_file() and records.digest(path) == note["sha256"].get(path.name)
@@ -101,7 +109,7 @@ def findings(
     report("naturalstories")
     text = records.running_text(folder, listed)
     found = {"running_text": running_text(text, draws, seed)}
-    out["added"] = added(text, draws, seed)
+    out |= {"added": added(text, draws, seed), "backed_off": records.backed_off(text)}
     report("arithmetic")
     sums = records.arithmetic(folder, listed)
     found["arithmetic"] = arithmetic(sums, draws, seed)
@@ -133,8 +141,12 @@ def phases(curves: pd.DataFrame) -> pd.DataFrame:
 def peaks(curves: pd.DataFrame) -> pd.DataFrame:
     """The step at which a model follows n-grams of each order most, seed by seed: median, first and last step; the
     height there (``peak``) and at the last step (``final``), and the ``fall`` between them with Student's interval over
-    seeds. The grid of steps is coarse, and a maximum over steps is biased upwards: ``fall`` is never below 0."""
+    seeds. The grid of steps is coarse, and a maximum over steps is biased upwards: ``fall`` is never below 0.
+    ``runs_in_turn``: the model's runs in which no longer n-gram peaks before a shorter one."""
     keys = ["family", "model", "parameters", "trained_on", "corpus", "n"]
+    runs = curves.sort_values("step").groupby(["model", "corpus", "seed", "n"])[["step", "spearman"]]
+    at = runs.apply(lambda run: run["step"].iloc[run["spearman"].argmax()]).unstack("n")
+    in_turn = at.apply(lambda steps: steps.is_monotonic_increasing, axis=1).groupby(["model", "corpus"]).sum()
     rows = []
     for key, part in curves.groupby(keys, dropna=False, sort=False):
         wide = part.pivot(index="step", columns="seed", values="spearman").sort_index()
@@ -142,21 +154,23 @@ def peaks(curves: pd.DataFrame) -> pd.DataFrame:
         row = {"peak_step": at.median(), "first": at.min(), "last": at.max(), "peak": top.mean(), "final": final.mean()}
         fall = _mean((top - final).to_numpy())
         row |= {"fall": fall["estimate"], "low": fall["low"], "high": fall["high"], "seeds": fall["values"]}
-        rows.append({**dict(zip(keys, key, strict=True)), **row, "reason": fall["reason"]})
+        row |= {"runs_in_turn": in_turn[key[1], key[4]], "reason": fall["reason"]}
+        rows.append({**dict(zip(keys, key, strict=True)), **row})
     return pd.DataFrame(rows).sort_values(["family", "parameters", "model", "corpus", "n"]).reset_index(drop=True)
 
 
 def phase_slopes(table: pd.DataFrame) -> pd.DataFrame:
     """Slope of the last step's correlation on log10 of the parameters, over Pythia's sizes, with Student's interval:
-    the sizes are the points, one each."""
+    the sizes are the points, one each. Over all sizes and, since a line hides a hump, over those from 70m on, where
+    the records of running text begin (``sizes``)."""
     last = table[(table["family"] == "pythia") & (table["step"] == records.LAST_STEP)]
     rows = []
-    for (corpus, n), part in last.groupby(["corpus", "n"]):
-        line = stats.linregress(np.log10(part["parameters"]), part["estimate"])
-        half = stats.t.ppf((1 + _LEVEL) / 2, len(part) - 2) * line.stderr
-        row = {"slope": line.slope, "low": line.slope - half, "high": line.slope + half, "p": line.pvalue}
-        rows.append({"task": "phases", "group": corpus, "reference": f"{n}-gram", "measure": "spearman",
-                     "step": records.LAST_STEP, "models": len(part), **row})  # fmt: skip
+    for (corpus, n), every in last.groupby(["corpus", "n"]):
+        for sizes, least in (("all", 0), ("70m on", records.PYTHIA["70m"])):
+            part = every[every["parameters"] >= least]
+            line = _line(part["parameters"], part["estimate"])
+            rows.append({"task": "phases", "group": corpus, "reference": f"{n}-gram", "measure": "spearman",
+                         "step": records.LAST_STEP, "sizes": sizes, "models": len(part), **line})  # fmt: skip
     return pd.DataFrame(rows).assign(p_holm=lambda t: holm(t["p"]))
 
 
@@ -216,9 +230,10 @@ def arithmetic(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimate
     """Spearman of accuracy and the count of the first operand's token, over operands.
 
     Raw, and given the operand, whether it is a multiple of 10, of 5, and its digits: all together, at the last step
-    each alone too. There also with the token alone in place of the token after a space, and of the operands 10…99
-    only, where no product is trivial and digits do not differ. Beside it the mean accuracy (``score``) with interval,
-    and the shares of operands at ``floor`` (0) and ``ceiling`` (1).
+    each alone too, and, with no line assumed, given both digits (``spearman|tens+units``: a dummy for each tens digit
+    and each units digit). There also with the token alone in place of the token after a space, and of the operands
+    10…99 only, where no product is trivial and digits do not differ. Beside it the mean accuracy (``score``) with
+    interval, and the shares of operands at ``floor`` (0) and ``ceiling`` (1).
     """
     rows, kept = [], []
     for (model, step), part in sums.groupby(["model", "step"], sort=False):
@@ -231,20 +246,23 @@ def arithmetic(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimate
             own = scores.loc[low:].dropna(axis=1)
             own_counts = counts.loc[low:]
             beside = {key: _level(own[key].to_numpy(), draws, seed) for key in own}
-            values = [*own.to_numpy(float).T, *np.log(own_counts.to_numpy(float)).T, *_controls(own.index)]
+            numbers = own.index.to_numpy()
+            dummies = [place == k for place in (numbers // 10, numbers % 10) for k in np.unique(place)[1:]]
+            values = [*own.to_numpy(float).T, *np.log(own_counts.to_numpy(float)).T, *_controls(own.index), *dummies]
             first = own.shape[1]
             given = tuple(range(first + 2, first + 2 + len(CONTROLS)))
+            both = tuple(range(given[-1] + 1, len(values)))
             asked = []
             for i, (task, shots) in enumerate(own):
                 here = {**known, "task": task, "group": f"{shots} shots", "shots": shots, "items": items}
                 for k, token in enumerate(TOKENS.values() if last else [TOKENS["count"]]):
-                    sets = [(), given] + ([(g,) for g in given] if last and not k and not low else [])
+                    sets = [(), given] + ([*((g,) for g in given), both] if last and not k and not low else [])
                     for chosen in sets:
-                        name = "+".join(CONTROLS[g - first - 2] for g in chosen)
+                        name = "+".join(CONTROLS[g - first - 2] for g in chosen) if chosen != both else "tens+units"
                         row = {**here, "reference": token, "measure": f"spearman|{name}" if name else "spearman"}
                         asked.append((row | beside[task, shots], Ask("spearman", i, first + k, chosen)))
-            labels = [*["accuracy"] * first, *TOKENS, *CONTROLS]
-            found = _answered(asked, np.array(values), clusters(own.index.astype(str)), draws, seed, labels)
+            labels = [*["accuracy"] * first, *TOKENS, *CONTROLS, *["a digit"] * len(dummies)]
+            found = _answered(asked, np.array(values, float), clusters(own.index.astype(str)), draws, seed, labels)
             rows += [{c: row[c] for c in row if c not in ("examples", "outputs", "resampled")} for row in found.rows]
             kept += found.draws
     out = Found(rows, kept).table()
@@ -290,8 +308,11 @@ def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
     once the means of the disease, of the group or of both are taken out of log P and log count (double centring);
     ``spearman|disease+group, of ranks`` takes them out of the ranks instead, which is the partial Spearman given a
     dummy for each. ``low`` and ``high`` resample diseases and groups, ``low_diseases`` and ``high_diseases`` diseases
-    alone, and so does ``p``: with two or six groups no test can be had over groups. ``reliability`` is Spearman–Brown's
-    of log P, so treated, from every other template (not of ranks); ``zero_share`` of the counts.
+    alone, and so does ``p``. With two or six groups no test can be had over groups, and as long as what a group has in
+    common is in the values, diseases alone say nothing of them: these three are null unless the group's mean is taken
+    out. ``reliability`` is Spearman–Brown's of log P, so treated, from every other template, ``agreement`` the mean
+    Spearman of it with the other models of the family (neither of ranks); ``zero_share`` and ``small_share`` are shares
+    of counts of 0 and below 5.
     """
     rows, kept = [], []
     for (kind, window), part in table.groupby(["kind", "window"], sort=False):
@@ -307,7 +328,7 @@ def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
         ranked = stats.rankdata(values, axis=1)
         families = part.drop_duplicates("model").set_index("model")
         known = {"task": kind, "group": window, "unit": part["unit"].iloc[0], "step": records.LAST_STEP}
-        known |= {"zero_share": (counted["count"] == 0).mean()}
+        known |= {"zero_share": (counted["count"] == 0).mean(), "small_share": (counted["count"] < 5).mean()}
         for name, of in _CENTRED.items():
             here, measure = (ranked, "pearson") if "ranks" in name else (values, "spearman")
             asked = [({**known, "model": m, "reference": "pair count", "measure": name}, Ask(measure, i, 0))
@@ -315,12 +336,19 @@ def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
             labels = ["log count", *(f"log P of {m}" for m in wide)]
             taken = [{"disease": disease, "group": group}[factor] for factor in of]
             both = _answered(asked, here, points, draws, seed, labels, taken)
-            one = _answered(asked, here, by_disease, draws, seed, labels, taken)
+            free = "group" in of
+            one = _answered(asked, here, by_disease, draws, seed, labels, taken) if free else both
+            family = families["family"].loc[list(wide)].to_numpy()
+            left = without_means(here[1:], taken) if taken else here[1:]
+            agree = np.corrcoef(stats.rankdata(left, axis=1))
             for i, (row, single) in enumerate(zip(both.rows, one.rows, strict=True)):
-                row |= {"low_diseases": single["low"], "high_diseases": single["high"], "p": single["p"]}
+                row |= {f"{c}_diseases": single[c] if free else np.nan for c in ("low", "high")}
+                row["p"] = single["p"] if free else np.nan
                 if measure == "spearman":
-                    first, second = (without_means(h[i : i + 1], taken)[0] for h in halves)
+                    first, second = (without_means(h[i : i + 1], taken)[0] if taken else h[i] for h in halves)
                     row["reliability"] = split_half_reliability(first, second)
+                    others = (family == family[i]) & (np.arange(len(family)) != i)
+                    row["agreement"] = agree[i, others].mean() if others.any() else np.nan
                 row |= {c: families.loc[row["model"], c] for c in ("family", "parameters")}
             rows += both.rows
             kept += both.draws
@@ -335,14 +363,30 @@ _CENTRED = {
 
 
 def by_size(found: Estimates) -> pd.DataFrame:
-    """Slopes of the estimates on log10 of Pythia's parameters, on the same draws, for each task, group, reference,
-    measure and step. Of arithmetic only release v1.1 and all operands."""
+    """Slopes of the estimates on log10 of Pythia's parameters, for each task, group, reference, measure and step: with
+    the interval of the same draws (``low``, ``high``: other points, these models), and with Student's over the sizes
+    (``low_sizes``, ``high_sizes``: other models of these sizes). Of arithmetic only release v1.1 and all operands."""
     table = found.table
     keep = table["parameters"].notna()
     if "release" in table:
         keep &= (table["release"] == "v1.1") & (table["items"] == "0–99")
     part = Estimates(table[keep].reset_index(drop=True), found.draws[keep.to_numpy()])
-    return slopes(part)
+    out = slopes(part)
+    keys = [c for c in ("task", "group", "reference", "measure", "step") if c in part.table]
+    lines = part.table.dropna(subset=["estimate"]).groupby(keys, dropna=False)
+    sizes = [{**dict(zip(keys, key, strict=True)), **_line(one["parameters"], one["estimate"])} for key, one in lines]
+    found = pd.DataFrame(sizes)[[*keys, "low", "high", "p"]]
+    renamed = {c: f"{c}_sizes" for c in ("low", "high", "p")}
+    return out.merge(found.rename(columns=renamed), on=keys, how="left").assign(sizes="all")
+
+
+def _line(parameters: pd.Series, estimate: pd.Series) -> dict[str, float]:
+    """Least-squares slope on log10 of the parameters with Student's interval, none below three sizes."""
+    line = stats.linregress(np.log10(parameters.astype(float)), estimate) if len(parameters) > 1 else None
+    if line is None or len(parameters) < 3:
+        return {"slope": line.slope if line else np.nan, "low": np.nan, "high": np.nan, "p": np.nan}
+    half = stats.t.ppf((1 + _LEVEL) / 2, len(parameters) - 2) * line.stderr
+    return {"slope": line.slope, "low": line.slope - half, "high": line.slope + half, "p": line.pvalue}
 
 
 def _text_points(text: pd.DataFrame) -> tuple[pd.DataFrame, Clusters]:
@@ -365,7 +409,7 @@ def _answered(
     names: Sequence[str], without: Sequence[np.ndarray] = (),
 ) -> Found:  # fmt: skip
     """A row of a table for each number asked for, on the same draws."""
-    answers = associations(values, [ask for _, ask in asked], points, draws, seed, names, without)
+    answers = associations(values, [ask for _, ask in asked], points, draws, seed, names, without, FLIPS)
     beside = {"points": values.shape[1], "examples": len(points.example_keys), "outputs": len(points.output_keys),
               "resampled": "examples and outputs" if points.two_way else "examples"}  # fmt: skip
     rows = []

@@ -47,9 +47,10 @@ def sources(path: str | Path | None = None) -> pd.DataFrame:
     place = Path(path) if path else PACKAGE / "published" / "SOURCES.tsv"
     table = _table(place, sep="\t")
     require_columns(table, _LISTED, str(place))
-    plain = table["path"].map(lambda p: not Path(p).is_absolute() and ".." not in Path(p).parts)
+    plain = table["path"].map(lambda p: bool(p) and not (Path(p).is_absolute() or ".." in Path(p).parts or "\0" in p))
     right = plain & table["sha256"].str.fullmatch("[0-9a-f]{64}") & table["commit"].str.fullmatch("[0-9a-f]{40}")
-    right &= table["repo"].str.fullmatch(r"[\w.-]+/[\w.-]+") & table["set"].isin(SETS)
+    right &= table["repo"].str.fullmatch(r"\w[\w.-]*/\w[\w.-]*") & table["set"].isin(SETS)
+    right &= table["bytes"].str.fullmatch(r"\d{1,12}") & ~table.duplicated(["set", "repo", "path"])
     wrong = table.index[~right.fillna(False).astype(bool)]
     require(not len(wrong), f"{place}: row {wrong[0] + 1 if len(wrong) else ''} names no file of a known set by commit")
     return table.assign(bytes=pd.to_numeric(table["bytes"]))
@@ -78,7 +79,7 @@ def files(folder: str | Path, name: str, listed: pd.DataFrame | None = None) -> 
         theirs = _table(folder / "SOURCES.tsv", sep="\t")
         require_columns(theirs, ["set", "repo", "commit"], str(folder / "SOURCES.tsv"))
         known = own.groupby("repo")["commit"].first()
-        for repo, commit in theirs[theirs["set"] == name].groupby("repo")["commit"].first().items():
+        for repo, commit in theirs.loc[theirs["set"] == name, ["repo", "commit"]].to_numpy():
             same = known.get(repo) == commit
             require(same, f"{folder / 'SOURCES.tsv'}: {name} is of {repo} at commit {commit}, not of the one that is "
                     f"read here ({', '.join(f'{r} at {c}' for r, c in known.items())})")  # fmt: skip
@@ -102,7 +103,9 @@ def phases(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.DataFra
     can come from seeds alone; sizes are written ``1_4b``; what else it correlates with (word vectors) is left out.
     Raises InputError for a size that is not known or a correlation that is none.
     """
-    (path,) = files(folder, "phases", listed)
+    paths = files(folder, "phases", listed)
+    require(len(paths) == 1, f"record phases: {len(paths)} files are listed, one is read")
+    path = paths[0]
     table = _table(path, sep="\t")
     columns = ["ModelFamily", "ModelSize", "ModelSeed", "ModelStep", "CorrelatingVariable", "PearsonR", "SpearmanRho"]
     require_columns(table, columns, str(path))
@@ -114,7 +117,7 @@ def phases(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.DataFra
     out = pd.DataFrame({
         "family": table["ModelFamily"], "model": table["ModelFamily"].str.replace("_", "-") + "-" + size,
         "parameters": size.map(known).where(pythia).astype(float),
-        "seed": table["ModelSeed"].str.removeprefix("seed"), "step": _numbers(table["ModelStep"], path).astype(int),
+        "seed": table["ModelSeed"].str.removeprefix("seed"), "step": _whole(table["ModelStep"], path),
         "trained_on": np.where(table["ModelFamily"] == "pythia", "pile", "openwebtext"),
         "corpus": table[0].str.lower(), "n": table[1].astype(int),
         "spearman": _numbers(table["SpearmanRho"], path), "pearson": _numbers(table["PearsonR"], path),
@@ -122,6 +125,9 @@ def phases(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.DataFra
     inside = (out[["spearman", "pearson"]].abs() <= 1 + 1e-9).all(axis=None)
     require(inside, f"{path}: a correlation outside [-1, 1]")
     _once(out, ["model", "seed", "step", "corpus", "n"], path)
+    orders = out.groupby(["model", "seed", "step", "corpus"])["n"].nunique()
+    short = orders[orders < 5]
+    require(short.empty, f"{path}: {', '.join(map(str, next(iter(short.index), ())))}: not all of 1- to 5-grams")
     return out.reset_index(drop=True)
 
 
@@ -132,8 +138,9 @@ def running_text(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.D
     before) and item (``text:position``): parameters, step, n (of n-grams), text, position, word, logp (nats), corpus.
     Files called 14b, 28b, 69b, 120b are 1.4b, 2.8b, 6.9b, 12b; of the two columns of surprisal the one that its authors
     call buggy is not read; the first five words of each text have no full context and are left out; 12b has the full
-    context only, and so have n-grams theirs alone (n - 1 words, ``full`` here). The text is under copyright: words are
-    there to resample by, never show runs of them.
+    context only, and so have n-grams theirs alone (n - 1 words, ``full`` here). N-grams back off: where one was not
+    found, log P is that of the shorter one plus log .4; :func:`backed_off` tells how often that is. The text is under
+    copyright: words are there to resample by, never show runs of them.
     Raises InputError for a name that is no model, files with different words, and a probability of zero.
     """
     parts, words, first = [], None, None
@@ -144,7 +151,8 @@ def running_text(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.D
             words, first = table[["text_id", "word_id", "word"]], path
         same = table[["text_id", "word_id", "word"]].equals(words)
         require(same, f"{path}: its words are not those of {first}")
-        at = {"text": table["text_id"], "position": _numbers(table["word_id"], path).astype(int), "word": table["word"]}
+        require(len(table), f"{path}: holds no word")
+        at = {"text": table["text_id"], "position": _whole(table["word_id"], path), "word": table["word"]}
         at["item"] = table["text_id"] + ":" + table["word_id"]
         model, parameters, corpus, columns = _running(path, table)
         for column, (lm, context, n) in columns.items():
@@ -154,7 +162,17 @@ def running_text(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.D
             beside = {"model": lm or model, "parameters": parameters, "context": context, "n": n, "corpus": corpus}
             parts.append(pd.DataFrame({**beside, "step": LAST_STEP if parameters else None, **at, "logp": logp}))
     out = pd.concat(parts, ignore_index=True)
+    _once(out, ["model", "context", "item"], Path(folder) / "naturalstories")
+    require(out["n"].notna().any(), f"{Path(folder) / 'naturalstories'}: no ngram.tsv among its files")
     return out[out["position"] >= 5].astype({"parameters": float, "step": float, "n": float}).reset_index(drop=True)
+
+
+def backed_off(text: pd.DataFrame) -> pd.DataFrame:
+    """Of the n-grams of :func:`running_text`, n from 2 on: the ``share`` of words whose log P is the shorter n-gram's
+    plus log .4, for the longer one was not found."""
+    wide = text[text["n"].notna()].pivot(index="item", columns="n", values="logp")
+    share = {int(n): np.isclose(wide[n] - wide[n - 1], np.log(0.4), atol=1e-4).mean() for n in wide if n > 1}
+    return pd.DataFrame({"n": list(share), "share": list(share.values()), "words": len(wide)})
 
 
 def _running(path: Path, table: pd.DataFrame) -> tuple[str, float | None, str, dict]:
@@ -182,7 +200,7 @@ def arithmetic(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.Dat
     number after a space), ``count_alone`` (of the token without a space), ``unit``, ``corpus``. 12b lies in several
     files: what was run again (``redo…``) wins, else the later part; :func:`reruns` says how they differ. Models of
     release v0 carry the sizes' later names and the ending ``-v0``. The Pile counted (its first 16,000 batches of
-    2,097,152 tokens) is not deduplicated; that of these models is.
+    1,024 × 2,049 tokens) is not deduplicated; that of these models is.
     Raises InputError for a name of a model, task or number that is not known, and for a count of zero.
     """
     counts, rows = _operands(folder, listed)
@@ -208,7 +226,7 @@ def _operands(folder: str | Path, listed: pd.DataFrame | None) -> tuple[pd.DataF
     counted = [p for p in paths if p.suffix == ".npy"]
     require(len(counted) == 1, f"record arithmetic: {len(counted)} files of counts (.npy), one is needed")
     try:
-        array = np.load(counted[0], allow_pickle=False).ravel()
+        array = np.lib.format.read_array(counted[0].open("rb"), allow_pickle=False).ravel()
     except (ValueError, EOFError) as error:
         raise InputError(f"{counted[0]}: cannot be read as numpy's array ({error})") from error
     fits = array.size > numbers[["after_space", "alone"]].max(axis=None) and array.dtype.kind in "iu"
@@ -216,11 +234,13 @@ def _operands(folder: str | Path, listed: pd.DataFrame | None) -> tuple[pd.DataF
     counts = pd.DataFrame({"item": numbers["number"], "count": array[numbers["after_space"]].astype(np.int64),
                            "count_alone": array[numbers["alone"]].astype(np.int64)})  # fmt: skip
     never = counts[(counts[["count", "count_alone"]] == 0).any(axis=1)]["item"]
+    require((array >= 0).all(), f"{counted[0]}: a count below 0")
     require(never.empty, f"{counted[0]}: the number {next(iter(never), '')} has a count of 0, which has no logarithm")
     counts = counts.assign(unit="occurrences", corpus="pile, first 16,000 batches")
     # Of runs that stand in two files the last one counts: parts in their order, then what was run again.
     tables = [p for p in paths if p.suffix == ".csv"]
     tables.sort(key=lambda p: (p.parent, p.name.startswith("redo"), p.stem))
+    require(tables, "record arithmetic: no file of scores (.csv) is listed")
     parts = [_scores(path) for path in tables]
     return counts, pd.concat(parts, ignore_index=True)
 
@@ -235,10 +255,14 @@ def _scores(path: Path) -> pd.DataFrame:
     score = _numbers(table["acc"], path)
     require(score.between(0, 1).all(), f"{path}: an accuracy outside [0, 1]")
     found = pd.DataFrame(table["model"].map(named).tolist(), columns=["model", "parameters", "release"])
-    beside = {"step": _numbers(table["checkpoint"], path).astype(int), "task": task[0]}
-    beside |= {"shots": _numbers(table["fewshot"], path).astype(int), "item": task[1].astype(int), "score": score}
+    beside = {"step": _whole(table["checkpoint"], path), "task": task[0]}
+    beside |= {"shots": _whole(table["fewshot"], path), "item": task[1].astype(int), "score": score}
     out = found.assign(**beside, prompts=50, file=path.name)
     _once(out, _RUN, path)
+    operands = out.groupby(_RUN[:-1])["item"].nunique()
+    short = operands[operands < 100]
+    first = ", ".join(map(str, next(iter(short.index), ())))
+    require(len(out) and short.empty, f"{path}: {first}: not all of the numbers 0 to 99")
     return out
 
 
@@ -269,8 +293,14 @@ def pairs(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.DataFram
     names = pd.read_csv(PACKAGE / "published" / "disease_names.csv", dtype=str)
     written = {k: dict(zip(part["written"], part["disease"], strict=True)) for k, part in names.groupby("found_in")}
     counts = [_pair_counts(path, written["counts"]) for path in paths if path.suffix == ".csv"]
-    table = _with_zeros(pd.concat(counts, ignore_index=True))
-    logp = pd.concat([_pair_logp(path, written["logits"]) for path in paths if path.suffix == ".json"])
+    logps = [_pair_logp(path, written["logits"]) for path in paths if path.suffix == ".json"]
+    require(counts and logps, f"{Path(folder) / 'crosscare'}: counts (.csv) and log P (.json) are needed")
+    table, logp = _with_zeros(pd.concat(counts, ignore_index=True)), pd.concat(logps, ignore_index=True)
+    _once(logp, ["kind", "model", "disease", "group"], Path(folder) / "crosscare")
+    known = table[["kind", "group"]].drop_duplicates().assign(known=True)
+    strange = logp.merge(known, on=["kind", "group"], how="left").query("known.isna() and group != 'non-binary'")
+    first = next(iter(strange["group"]), "")
+    require(strange.empty, f"{Path(folder) / 'crosscare'}: log P of the group {first!r}, which the counts do not know")
     logp = logp[logp["group"] != "non-binary"]
     out = logp.merge(table, on=["kind", "disease", "group"])
     require(len(out), f"{Path(folder) / 'crosscare'}: counts and log P have no disease and group in common")
@@ -300,8 +330,8 @@ def _pair_counts(path: Path, names: dict[str, str]) -> pd.DataFrame:
         groups = [c for c in table.columns[1:] if c != "Disease"]
         table = table.melt("Disease", groups, "Demographics", "Counts")
     require_columns(table, ["Disease", "Demographics", "Counts"], str(path))
-    count = _numbers(table["Counts"], path)
-    require((count >= 0).all(), f"{path}: {count.min():g} is no count")
+    count = _whole(table["Counts"], path)
+    require(len(count), f"{path}: holds no count")
     window = DOCUMENT if found[2] == "counts" else found[2]
     out = pd.DataFrame({"kind": found[1], "window": window, "disease": _diseases(table["Disease"], names, path),
                         "group": table["Demographics"], "count": count.astype(np.int64)})  # fmt: skip
@@ -316,12 +346,14 @@ def _pair_logp(path: Path, names: dict[str, str]) -> pd.DataFrame:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         rows = [(d, g, np.array(v, float)) for d, groups in content.items() for g, v in groups]
-    except (ValueError, TypeError, AttributeError) as error:
+        require(all(isinstance(g, str) and v.ndim == 1 for _, g, v in rows), "not a list")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not a disease to its groups and their log P ({error})") from error
     sizes = {len(v) for _, _, v in rows}
     require(len(sizes) == 1 and min(sizes) > 1, f"{path}: not every disease and group has the same templates")
     values = np.array([v for _, _, v in rows])
     require(np.isfinite(values).all(), f"{path}: a probability of zero has no logarithm")
+    require((values <= 0).all(), f"{path}: a log P above 0, {values.max():g}")
     out = pd.DataFrame({
         "kind": path.stem.removeprefix("logits_"), "model": f"pythia-{found[1]}-deduped" if found[1] else found[2],
         "family": "pythia" if found[1] else "mamba", "parameters": parameters,
@@ -357,6 +389,13 @@ def _numbers(column: pd.Series, path: Path) -> pd.Series:
     wrong = column[number.isna()]
     require(wrong.empty, f"{path}: {column.name} {next(iter(wrong), '')!r} is no number")
     return number
+
+
+def _whole(column: pd.Series, path: Path) -> pd.Series:
+    number = _numbers(column, path)
+    wrong = column[~np.isfinite(number) | (number < 0) | (number % 1 != 0) | (number > 2**53)]
+    require(wrong.empty, f"{path}: {column.name} {next(iter(wrong), '')!r} is no whole number from 0 on")
+    return number.astype(np.int64)
 
 
 def _once(table: pd.DataFrame, keys: list[str], path: Path) -> None:

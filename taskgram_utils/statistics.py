@@ -15,7 +15,6 @@ from taskgram_utils.errors import require
 MEASURES = ("spearman", "pearson", "kendall_distance")
 SHARED_OUTPUTS = 0.05  # From this share of points on, outputs are resampled beside examples.
 FEWEST = 3  # Points for an estimate, examples for an interval.
-_PASSES = 1000
 
 
 class Ask(NamedTuple):
@@ -63,8 +62,11 @@ def blocks(series: Sequence, position: Sequence[int], length: int) -> np.ndarray
     """The block [N] that each point of a running series belongs to, as ``series:block``: the examples of a block
     bootstrap, for neighbours depend on one another. Positions ``length`` apart, from the series' first; what is left at
     its end, less than half a block, belongs to the block before."""
-    require(length >= 1, f"block length {length}: at least one point")
-    table = pd.DataFrame({"series": np.asarray(series, object), "at": np.asarray(position)})
+    require(length >= 1 and length == int(length), f"block length {length}: a whole number, at least 1")
+    at = np.asarray(position, float)
+    known = not pd.isna(np.asarray(series, object)).any() and np.isfinite(at).all()
+    require(known, "blocks: a point without its series or its position")
+    table = pd.DataFrame({"series": np.asarray(series, object), "at": at.astype(np.int64)})
     by_series = table.groupby("series")["at"]
     from_first = table["at"] - by_series.transform("min")
     whole = (by_series.transform("max") - by_series.transform("min") + 1 + length // 2) // length
@@ -73,23 +75,34 @@ def blocks(series: Sequence, position: Sequence[int], length: int) -> np.ndarray
 
 
 def without_means(values: np.ndarray, factors: Sequence[np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
-    """What the least-squares fit of a mean for each level of each of the ``factors`` leaves of ``values`` [V, N].
+    """What the least-squares fit of a mean for each level of one or two ``factors`` leaves of ``values`` [V, N].
 
     A factor is a label or code [N] for each point. With two, of a table that has every level of one with every level
     of the other, that is double centring; of log counts, then, pointwise mutual information up to what the marginals
-    say. ``weights`` [N] weight the fit. Raises InputError for values that are not finite.
+    say. ``weights`` [N] weight the fit. Raises InputError for other lengths or numbers of factors, and for values that
+    are not finite.
     """
-    require(np.isfinite(values).all(), "means cannot be taken out of values that are not finite")
     weights = np.ones(values.shape[1]) if weights is None else weights
+    sizes = {len(one) for one in (*factors, weights)}
+    require(sizes == {values.shape[1]}, f"means: factors and weights of {sizes} points for {values.shape[1]} values")
+    require(len(factors) in (1, 2), f"means: one or two factors, not {len(factors)}")
+    require(np.isfinite(values).all(), "means cannot be taken out of values that are not finite")
     codes = [np.unique(factor, return_inverse=True)[1] for factor in factors]
+    # The factor with fewer levels second: its means are solved for, those of the first follow.
+    codes.sort(key=lambda code: -code.max())
     left = np.array(values, float)
-    scale = np.ptp(left, axis=1).max(initial=1e-300)
-    for _ in range(_PASSES if len(codes) > 1 else 1):
-        before = left.copy()
-        for code in codes:
-            _take_means(left, code, code.max() + 1, weights)
-        if np.abs(left - before).max() <= 1e-12 * scale:
-            break
+    if len(codes) == 2:
+        first, second = codes
+        rows, columns = first.max() + 1, second.max() + 1
+        met = np.bincount(first * columns + second, weights, rows * columns).reshape(rows, columns)
+        share = np.divide(met, met.sum(axis=1, keepdims=True), where=met.sum(axis=1, keepdims=True) > 0,
+                          out=np.zeros_like(met))  # fmt: skip
+        within = left.copy()
+        _take_means(within, first, rows, weights)
+        sums = np.stack([np.bincount(second, weights * row, columns) for row in within])
+        normal = np.diag(met.sum(axis=0)) - met.T @ share
+        left -= (sums @ np.linalg.pinv(normal, rcond=1e-12, hermitian=True))[:, second]
+    _take_means(left, codes[0], codes[0].max() + 1, weights)
     return left
 
 
@@ -159,13 +172,15 @@ def associations(
     seed: int = 0,
     names: Sequence[str] | None = None,
     without: Sequence[np.ndarray] = (),
+    flips: int | None = None,
 ) -> list[Answer]:
     """Estimate, interval and p for every ask over ``values`` [V, N] (no nulls), all on the same draws.
 
     Percentile intervals of the bootstrap of :func:`draw_weights`; p from :func:`sign_flip_p`. The measures:
     ``spearman`` and ``pearson`` (partial where ``given``), ``kendall_distance`` = (1 - tau_b) / 2, whose p tests
     tau_b = 0. Fewer than 3 points or a constant variable give null, fewer than 3 examples no interval. ``without``:
-    factors (labels [N]) whose means are taken out of the values first, anew within each draw.
+    factors (labels [N]) whose means are taken out of the values first, anew within each draw. ``flips`` of signs for
+    p (default: as many as draws) bound how small it can be.
     """
     names = names or [f"variable {i}" for i in range(len(values))]
     kendall = any(ask.measure == "kendall_distance" for ask in asks)
@@ -202,7 +217,7 @@ def associations(
     valid = np.array([reason is None for reason in reasons], bool)
     p = np.full(len(asks), np.nan)
     if valid.any():
-        p[valid] = sign_flip_p(contributions[valid], points, draws, seed)
+        p[valid] = sign_flip_p(contributions[valid], points, draws if flips is None else flips, seed)
     if len(points.example_keys) < FEWEST:
         replicates[:, 1:] = np.nan
         reasons = [reason or f"fewer than {FEWEST} examples: no interval" for reason in reasons]
@@ -274,6 +289,7 @@ def _reason(ask: Ask, values: np.ndarray, names: Sequence[str], beyond: str = ""
     for v in (ask.a, ask.b):
         if values[v].min() == values[v].max():
             return f"{names[v]} is constant{beyond}"
+    for v in (ask.a, ask.b, *ask.given):
         if ask.measure == "pearson" and not np.isfinite(values[v]).all():
             return f"{names[v]} has infinite values"
     return None

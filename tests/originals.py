@@ -29,7 +29,7 @@ def contents(rng: np.random.Generator) -> dict[tuple[str, str], str | bytes]:
     rows = [("pythia", size, f"seed{seed}", step, f"Pile_{n}gram", rng.uniform(0.2, 0.9), rng.uniform(0.2, 0.9))
             for size in ("70m", "1_4b") for seed in ((1, 2) if size == "70m" else (1234,))
             for step in (0, 512, 143000) for n in range(1, 6)]  # fmt: skip
-    rows += [("gpt2", "small", "x49 (beren)", 400000, "OpenWebText_1gram", 0.5, 0.5)]
+    rows += [("gpt2", "small", "x49 (beren)", 400000, f"OpenWebText_{n}gram", 0.5, 0.5) for n in range(1, 6)]
     rows += [("pythia", "70m", "seed1", 512, "wcd_cc", 0.1, 0.1)]
     names = ["ModelFamily", "ModelSize", "ModelSeed", "ModelStep", "CorrelatingVariable", "PearsonR", "SpearmanRho"]
     files["phases", "analyses/all_cors.tsv"] = pd.DataFrame(rows, columns=names).to_csv(sep="\t", index=False)

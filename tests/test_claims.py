@@ -46,6 +46,22 @@ def test_slopes_have_their_own_width_and_say_how_many_models():
     assert claims.compare([one], HERE, TABLES, widest_slope=0.4)["miniature_verdict"].iloc[0] == "disagrees"
 
 
+def test_several_models_are_told_by_how_many_agree():
+    one = {"name": "all", "table": "pairs", "models": ["a", "b", "c"], "where": {}}
+    row = claims.compare([claim(models="x") | {"records": [one]}], HERE, TABLES).iloc[0]
+    assert row["records"] == "all: disagrees at 2 of 3 sizes, agrees at 1 of 3 sizes, from −.30 to .50"
+    assert row["records_verdict"] == "disagrees"
+    with pytest.raises(InputError, match="claim k, all: 3 rows of pairs, not 4"):
+        claims.compare([claim(models="x") | {"records": [one | {"models": list("abcx")}]}], HERE, TABLES)
+
+
+def test_a_slope_has_the_ends_of_both_its_intervals():
+    wide = SLOPES.assign(low_sizes=[-0.12, None], high_sizes=[0.02, None])
+    steep = {"name": "x", "table": "slopes", "value": "slope", "where": {"task": "x"}}
+    row = claims.compare([claim("negative", "x") | {"records": [steep]}], HERE, {"slopes": wide}).iloc[0]
+    assert row["records_verdict"] == "disagrees" and "[−.12,\N{NO-BREAK SPACE}.02]" in row["records"]
+
+
 def test_what_is_not_there():
     row = claims.compare([claim(miniature="at-nothing")], HERE, TABLES).iloc[0]
     assert (row["miniature"], row["miniature_verdict"]) == ("not in this run", "cannot be said")
@@ -54,7 +70,7 @@ def test_what_is_not_there():
     assert claims.compare([none], HERE, TABLES)["miniature"].tolist() == ["not computed"]
     with pytest.raises(InputError, match="claim k: 2 numbers of the miniature world called at-qa"):
         claims.compare([claim()], pd.concat([HERE, HERE]), TABLES)
-    with pytest.raises(InputError, match="claim k, e: 0 rows of pairs, not one"):
+    with pytest.raises(InputError, match="claim k, e: 0 rows of pairs, not 1"):
         claims.compare([claim(models="e")], HERE, TABLES)
 
 
@@ -82,7 +98,7 @@ def test_the_filed_claims_find_their_records_and_their_keys():
     assert len(table) == len({c["key"] for c in filed}) and set(table["records_verdict"]) == {
         "agrees", "disagrees", "cannot be said"}  # fmt: skip
     absent = table["key"].isin([c["key"] for c in filed if "absent" in c])
-    assert (table.loc[absent, "records_verdict"] == "cannot be said").all() and absent.sum() == 8
+    assert (table.loc[absent, "records_verdict"] == "cannot be said").all() and absent.sum() == 10
 
 
 @pytest.mark.parametrize("change, said", [

@@ -88,10 +88,24 @@ def test_a_folder_that_cannot_be_written(there):
         fetch(ours, url=url, listed=listed, **QUICK)
 
 
+def test_the_list_beside_the_files(there):
+    theirs, ours, listed = there
+    with originals.server(theirs, {}) as (url, _):
+        fetch(ours, ["phases"], url=url, listed=listed, **QUICK)
+        assert set(records._table(ours / "SOURCES.tsv", sep="\t")["set"]) == {"phases"}
+        (ours / "SOURCES.tsv").unlink()
+        (ours / "SOURCES.tsv").mkdir()
+        with pytest.raises(InputError, match=r"SOURCES\.tsv: is a folder"):
+            fetch(ours, url=url, listed=listed, **QUICK)
+    assert not [p for p in ours.iterdir() if p.name.startswith(".")]
+
+
 def test_bad_settings(there):
     _, ours, listed = there
     for options, said in (({"sets": ["other"]}, "record other: not one of phases"),
                           ({"url": "file:///etc"}, "no address of a web server"),
+                          ({"url": "http://[::1"}, "no address of a web server"),
+                          ({"url": "http://a b", "sets": ["phases"]}, "no address of a web server"),
                           ({"url": "http://127.0.0.1:1", "sets": ["phases"]}, r"no whole answer \(ConnectionError\)")):
         with pytest.raises(InputError, match=said):
             fetch(ours, listed=listed, **options, **QUICK)

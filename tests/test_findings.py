@@ -10,6 +10,7 @@ import pytest
 from taskgram_utils import findings, records
 from taskgram_utils.errors import InputError
 from taskgram_utils.run import project_root
+from taskgram_utils.statistics import Ask, associations, clusters
 from tests import originals
 
 RESULTS = project_root() / "results"
@@ -59,7 +60,7 @@ def test_controls_and_panels(tables):
     both = sums[(sums["step"] == 143000) & (sums["items"] == "10–99") & (sums["measure"] == "spearman")]
     assert set(both["reference"]) == set(findings.TOKENS.values()) and set(both["points"]) == {90}
     assert set(sums.loc[sums["step"] == 13000, "reference"]) == {findings.TOKENS["count"]}
-    assert len(sums.loc[sums["step"] == 143000, "measure"].unique()) == 6
+    assert len(sums.loc[sums["step"] == 143000, "measure"].unique()) == 7
     constant = sums[sums["model"] == "pythia-12b-deduped"]
     assert constant["estimate"].isna().all() and (constant["reason"] == "accuracy is constant").all()
     assert constant["score_low"].isna().all() and set(constant["floor"]) == {0}
@@ -75,7 +76,11 @@ def test_controls_and_panels(tables):
 def test_two_groups_are_resampled_and_diseases_alone_too(tables):
     pairs = tables["pairs"].query("measure == 'spearman' and task == 'race'")
     assert (pairs["resampled"] == "examples and outputs").all() and (pairs["outputs"] == 3).all()
-    assert (pairs["low"] != pairs["low_diseases"]).all()
+    # As long as a group's mean is in the values, resampled diseases say nothing of groups.
+    assert pairs[["low_diseases", "p"]].isna().all(axis=None)
+    free = tables["pairs"].query("measure == 'spearman|disease+group' and task == 'race'")
+    assert (free["low"] != free["low_diseases"]).all() and free["p"].notna().all()
+    assert free.loc[free["family"] == "pythia", "agreement"].notna().all()
 
 
 def test_recorded_tables_are_rounded_not_changed(tables):
@@ -103,6 +108,9 @@ def test_recorded_or_computed(small, tmp_path, monkeypatch):
     with (tmp_path / "records_pairs.csv").open("a") as file:
         file.write("\n")
     with pytest.raises(InputError, match=r"records_pairs\.csv: is missing, or is not the table"):
+        findings.recorded(results=tmp_path)
+    (tmp_path / "records.json").write_text("{}")
+    with pytest.raises(InputError, match=r"records\.json: not the note of the recorded tables"):
         findings.recorded(results=tmp_path)
     with pytest.raises(InputError, match="draws 10: at least 100"):
         findings.recorded(small[0], draws=10)
@@ -141,12 +149,10 @@ def test_what_the_chapter_says_in_words_holds():
     slopes = tables["slopes"].set_index(["task", "group", "reference", "measure", "step"]).sort_index()
     slopes = slopes.assign(falls=slopes["high"] < 0, rises=slopes["low"] > 0)
 
-    def of(task, group, reference, measure="spearman", step=143000):
-        return slopes.loc[(task, group, reference, measure, step)]
-
-    # "from short n-grams it does": log P leaves 1- to 3-grams; "what falls is the part of short ones".
-    assert all(of("phases", "pile", f"{n}-gram")["falls"] for n in (1, 2, 3))
-    assert not any(of("phases", "pile", f"{n}-gram")["falls"] for n in (4, 5))
+    # "from 70m on it does so at every order, and a line over all sizes hides that for the long ones".
+    steep = slopes.reset_index().query("task == 'phases' and group == 'pile'").pivot(index="reference", columns="sizes",
+                                                                                      values="falls")  # fmt: skip
+    assert steep["70m on"].all() and steep["all"].tolist() == [True, True, True, False, False]
     text = tables["slopes"].query("task == 'running text'")
     own = text[(text["group"] == "full") & ~text["measure"].str.contains("letters")].set_index(["reference", "measure"])
     assert all(own.loc[(f"{n}-gram", "spearman"), "high"] < 0 for n in range(1, 6))
@@ -155,13 +161,34 @@ def test_what_the_chapter_says_in_words_holds():
     short = text[(text["measure"] == "spearman") & (text["group"] != "full")]
     matched = short[short["reference"] == (short["group"].astype(int) + 1).astype(str) + "-gram"]
     assert len(matched) == 4 and (matched["low"] > 0).all()
-    # "what longer n-grams add beyond shorter ones is small at every size": beyond three words.
+    assert (matched["low_sizes"] > 0).all() and (own["high_sizes"].loc[:, "spearman"] < 0).all()
+    # "what 4- and 5-grams add to shorter ones is small at every size, what 3-grams add is not".
+    assert tables["added"].query("predictor == '3-gram'")["increment"].min() > 0.04
     added = tables["added"][tables["added"]["predictor"].isin(["4-gram", "5-gram"])]
     assert added["increment"].max() < 0.02
     # Multiplication keeps something given the operand; for sums little is left "at most sizes".
     sums = tables["arithmetic"].query("step == 143000 and release == 'v1.1' and items == '0–99' and parameters > 1e9")
     given = sums[(sums["reference"] == findings.TOKENS["count"]) & (sums["measure"].str.count(r"\+") == 3)]
     assert (sums.loc[sums["measure"] == "spearman", "low"] > 0).mean() > 0.9
+    digits = sums[sums["measure"] == "spearman|tens+units"].query("shots == 16")
+    assert (digits.loc[digits["task"] == "multiplication", "low"] > 0).all()
     above = (given["low"] > 0).groupby(given["task"]).mean()
     assert above["multiplication"] > 0.6 and above["addition"] < 0.5
     assert (tables["pairs"].query("measure == 'spearman' and group == '10'")["estimate"] > 0.4).all()
+
+
+@pytest.mark.slow
+def test_intervals_of_pairs_where_no_pair_matters():
+    """Tables of 92 diseases and 6 groups that are sums of their parts: what the chapter says of its intervals."""
+    rng, missed = np.random.default_rng(0), {"raw": 0, "both": 0, "both, diseases alone": 0}
+    disease, group = (a.ravel() for a in np.meshgrid(np.arange(92), np.arange(6), indexing="ij"))
+    for world in range(120):
+        values = np.array([rng.normal(size=92)[disease] + 1.5 * rng.normal(size=6)[group] + 0.5 * rng.normal(size=552)
+                           for _ in range(2)])  # fmt: skip
+        ask, taken = [Ask("spearman", 0, 1)], [disease, group]
+        found = {"raw": associations(values, ask, clusters(disease, group), 200, world)[0]}
+        found["both"] = associations(values, ask, clusters(disease, group), 200, world, without=taken)[0]
+        found["both, diseases alone"] = associations(values, ask, clusters(disease), 200, world, without=taken)[0]
+        for name, one in found.items():
+            missed[name] += not one.low <= 0 <= one.high
+    assert missed["raw"] > 6 and missed["both"] <= 6 and missed["both, diseases alone"] <= 15, missed

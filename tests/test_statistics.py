@@ -112,6 +112,23 @@ def test_means_taken_out_equal_least_squares_on_dummies_in_statsmodels(of, compl
         assert found == pytest.approx(sm.WLS(row, design, weights=weights).fit().resid, abs=1e-8)
 
 
+def test_means_of_a_chain_and_of_parts_that_do_not_meet():
+    """Tables on which means taken out in turns would hardly get anywhere."""
+    chain = np.arange(400)
+    for example, output in ((chain // 2, (chain + 1) // 2), (np.repeat([0, 0, 1, 1, 2], 4), np.tile([0, 1, 2, 2], 5)),
+                            (np.repeat([0, 1], 10), np.repeat([5, 6], 10))):  # fmt: skip
+        values, weights = RNG.normal(size=(2, len(example))), RNG.exponential(size=len(example))
+        design = np.hstack([dummies(example), dummies(output)]) * np.sqrt(weights)[:, None]
+        left = without_means(values, [example, output], weights)
+        for row, found in zip(values, left, strict=True):
+            fit = np.linalg.lstsq(design, row * np.sqrt(weights), rcond=1e-12)[0]
+            assert found == pytest.approx(row - np.hstack([dummies(example), dummies(output)]) @ fit, abs=1e-6)
+    with pytest.raises(InputError, match=r"of .* points for 6 values"):
+        without_means(np.arange(6.0)[None], [np.array([0, 1, 0])])
+    with pytest.raises(InputError, match="one or two factors, not 3"):
+        without_means(np.arange(3.0)[None], [np.arange(3)] * 3)
+
+
 def test_correlation_beyond_means_equals_pingouin_on_dummies_and_brute_force():
     example, output = (a.ravel() for a in np.meshgrid(np.arange(15), np.arange(4), indexing="ij"))
     points = clusters(example, output)
@@ -156,8 +173,10 @@ def test_blocks_are_of_neighbours_and_leave_no_stump():
     label = blocks(["b"] * 7 + ["a"] * 11, [*range(5, 12), *range(11)], 4)
     assert label.tolist() == ["b:0"] * 4 + ["b:1"] * 3 + ["a:0"] * 4 + ["a:1"] * 4 + ["a:2"] * 3
     assert set(blocks(["a"] * 9, range(9), 4)[8:]) == {"a:1"} and set(blocks(["a"] * 3, range(3), 50)) == {"a:0"}
-    with pytest.raises(InputError, match="block length 0"):
-        blocks(["a"], [0], 0)
+    for series, position, length, said in ((["a"], [0], 0, "block length 0"), (["a"], [0], 1.5, "a whole number"),
+                                           ([None], [0], 2, "without its series"), (["a"], [np.nan], 2, "position")):
+        with pytest.raises(InputError, match=said):
+            blocks(series, position, length)
 
 
 @pytest.mark.slow
@@ -226,6 +245,13 @@ def test_sign_flip_p_equals_complete_enumeration():
     signs = np.array(list(itertools.product([-1, 1], repeat=10)))
     exact = (np.abs(signs @ sums.T) >= np.abs(sums.sum(axis=1)) - 1e-9).mean(axis=0)
     np.testing.assert_allclose(found, exact, atol=0.012)
+
+
+def test_more_flips_allow_a_smaller_p():
+    values = np.array([np.arange(60.0), np.arange(60.0)])
+    own, ask = clusters(np.arange(60)), [Ask("spearman", 0, 1)]
+    few, many = (associations(values, ask, own, 10, flips=flips)[0].p for flips in (99, 9999))
+    assert (few, many) == (1 / 100, 1 / 10_000)
 
 
 def test_p_is_the_larger_of_the_two():
