@@ -233,6 +233,39 @@ def _check_ngrams(table, columns: list[str], path: str) -> None:
             require(isinstance(value, str) and written[value], f"{path}, row {row}: {column} {what}; remove the row")
 
 
+@main.command(epilog="Example: taskgram examples math_reasoning --source gsm8k --out examples.parquet")
+@click.argument("task")
+@click.option("--source", default="hub", show_default=True,
+              help="Files of the data set: a folder, or for questions a file too; hub: the Hugging Face data set.")
+@click.option("--dataset", type=click.Choice(["triviaqa", "popqa"]), help="factual_qa: which one.  [default: triviaqa]")
+@click.option("--language", "languages", multiple=True, help="translation: only hu, cs, de, it, es or fr; may repeat.")
+@click.option("--direction", type=click.Choice(["into", "from"]), help="translation: into the language or from it, "
+              "English on the other side.  [default: into]")  # fmt: skip
+@click.option("--split", help="Only this split: test, train, dev.")
+@out_option
+def examples(task, source, dataset, languages, direction, split, out):
+    """The examples of a real TASK: translation (WMT-09), factual_qa (TriviaQA, PopQA), world_knowledge (MMLU) or
+    math_reasoning (GSM8K), as every other command takes them.
+
+    What files a source holds, each task says in its own words where they are missing.
+    """
+    from taskgram_utils.tasks import base
+
+    _checked(out)
+    kind = base.task(task)
+    require(kind.read, f"task {task}: has no real data set")
+    given = {"dataset": dataset, "languages": languages, "direction": direction}
+    own = {"factual_qa": {"dataset"}, "translation": {"languages", "direction"}}.get(task, set())
+    strange = [f"--{'language' if name == 'languages' else name}" for name, v in given.items() if v and name not in own]
+    require(not strange, f"{', '.join(strange)}: says nothing to {task}")
+    table = kind.read(source, **{name: value for name, value in given.items() if value})
+    if split:
+        there = sorted(table["split"].unique())
+        require(split in there, f"--split {split}: {task} has {', '.join(there)}")
+        table = table[table["split"] == split]
+    write_table(table.dropna(axis=1, how="all"), out)
+
+
 @main.command(
     epilog="Example: taskgram mine examples.jsonl --n 2 --gamma 0.7 --embedding intfloat/e5-large-v2 --out grams.csv"
 )

@@ -20,7 +20,8 @@ COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "ans
 class Task:
     """A task: where its examples come from, how it is mined and how its answers are scored.
 
-    ``miniature(world)`` gives the examples table; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
+    ``miniature(world)`` gives the examples table of the miniature world; ``read(source, **options)`` that of the real
+    data set, from the hub or from files of one's own; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
     words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own;
     ``orders`` are the n it is shown at; ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
     ``max_tokens`` bounds a generated answer, 0 where options are chosen instead.
@@ -34,6 +35,7 @@ class Task:
     orders: tuple[int, ...] = (1, 2)
     whole_answer: bool = False
     max_tokens: int = 0
+    read: Callable[..., pd.DataFrame] | None = field(default=None, repr=False)
 
 
 def registry() -> dict[str, Task]:

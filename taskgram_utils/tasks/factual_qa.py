@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+import string
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
 import pandas as pd
 
+from taskgram_utils.errors import require
 from taskgram_utils.miniature.words import QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.tasks.base import Task, exact_match, table, test_size
+from taskgram_utils.tasks.files import HUB, checked, found, hub_rows, json_file, json_lines
 
 
 def miniature(world: World) -> pd.DataFrame:
@@ -23,6 +31,110 @@ def miniature(world: World) -> pd.DataFrame:
     return table("factual_qa", rows)
 
 
+INSTRUCTION = (
+    "Provide a word or a short phrase as the answer to the given factual question.\nQuestion: {x}\nAnswer:"
+)
+_TRIVIAQA = ("mandarjoshi/trivia_qa", "rc.nocontext")
+_POPQA = "akariasai/PopQA"
+_PUNCTUATION = set(string.punctuation + "‘’´`")
+
+
+def read(source: str | Path = HUB, dataset: str = "triviaqa") -> pd.DataFrame:
+    """TriviaQA or PopQA (``dataset``), from the hub or a local file or folder.
+
+    TriviaQA: rc.nocontext, ``train`` to mine and its validation split as ``test``. A folder has train.jsonl and
+    test.jsonl (or validation.jsonl), a single file is all ``test``; lines have question (or context: "Question: …
+    Answer:"), answer and aliases, or, as on the hub, an answer with value and aliases. PopQA: lines, or a JSON file
+    with the lists dev (here ``train``) and test, of question (or input), possible_answers (or output), s_pop, o_pop.
+    ``popularity`` carries the subject's monthly page views and ``answer_popularity`` the object's; null for TriviaQA.
+
+    Raises InputError for another data set, and for a row without question, answer or list of aliases.
+    """
+    require(dataset in ("triviaqa", "popqa"), f"data set {dataset}: triviaqa or popqa")
+    sides = _popqa(source) if dataset == "popqa" else _triviaqa(source)
+    rows, extra = [], []
+    for split, records in sides:
+        for number, (where, row) in enumerate(records, 1):
+            question, answer, aliases = (_asked_popqa if dataset == "popqa" else _asked)(row, where)
+            rows.append({"example_id": f"{dataset}-{split}-{number}", "split": split, "group": dataset,
+                         "instruction": INSTRUCTION, "x": question, "y": f" {answer}",
+                         "answers": list(dict.fromkeys([answer, *aliases]))})  # fmt: skip
+            extra.append({"popularity": row.get("s_pop"), "answer_popularity": row.get("o_pop")})
+    require(rows, f"{source}: holds no question")
+    beside = pd.DataFrame(extra).astype("Float64")
+    return table("factual_qa", rows).join(beside)
+
+
+def _triviaqa(source: str | Path) -> Iterator[tuple[str, Iterable]]:
+    if str(source) == HUB:
+        instead = "put lines of question, answer and aliases in a file, and name it as the source"
+        for split, theirs in (("train", "train"), ("test", "validation")):
+            yield split, hub_rows(*_TRIVIAQA, theirs, ("question", "answer"), instead)
+        return
+    path = Path(source)
+    if path.is_dir():
+        named = [path / f"{name}.jsonl" for name in ("test", "validation")]
+        last = next((p for p in named if p.is_file()), named[0])
+        yield "train", json_lines(found(path / "train.jsonl", "TriviaQA's questions to mine"), ("answer",))
+        yield "test", json_lines(found(last, "TriviaQA's validation questions"), ("answer",))
+    else:
+        yield "test", json_lines(found(path, "TriviaQA's questions, a JSON object a line"), ("answer",))
+
+
+def _asked(row: dict, where: str) -> tuple[str, str, list[str]]:
+    """Question, answer and aliases of a row of TriviaQA."""
+    question = row.get("question") or str(row.get("context") or "")
+    question = question.strip().removeprefix("Question:").removesuffix("Answer:").strip()
+    require(question, f"{where}: no question")
+    nested = isinstance(row["answer"], dict)
+    answer = row["answer"].get("value") if nested else row["answer"]
+    aliases = row["answer"].get("aliases") if nested else row.get("aliases")
+    require(isinstance(answer, str) and answer.strip(), f"{where}: no answer")
+    listed = isinstance(aliases, list) and all(isinstance(a, str) for a in aliases)
+    require(listed, f"{where}: no list of aliases, without which right answers would count as wrong")
+    return question, answer.strip(), aliases
+
+
+def _popqa(source: str | Path) -> Iterator[tuple[str, Iterable]]:
+    path = Path(source)
+    if str(source) == HUB:
+        instead = "put lines of question, possible_answers, s_pop and o_pop in a file, and name it as the source"
+        yield "test", hub_rows(_POPQA, None, "test", ("question", "possible_answers"), instead)
+    elif path.suffix == ".json":
+        content = json_file(found(path, "PopQA's lists dev and test"))
+        lists = isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("dev", "test"))
+        require(lists, f"{path}: no lists dev and test")
+        for split, key in (("train", "dev"), ("test", "test")):
+            yield split, [(f"{path}, {key} {i}", checked(r, f"{path}, {key} {i}", ())) for i, r in
+                          enumerate(content[key], 1)]  # fmt: skip
+    else:
+        yield "test", json_lines(found(path, "PopQA's questions, a JSON object a line"), ())
+
+
+def _asked_popqa(row: dict, where: str) -> tuple[str, str, list[str]]:
+    """Question, answer and aliases of a row of PopQA, whose answers are a list written as JSON."""
+    question, answers = row.get("question") or row.get("input"), row.get("possible_answers") or row.get("output")
+    require(isinstance(question, str) and question.strip(), f"{where}: no question")
+    try:
+        answers = json.loads(answers) if isinstance(answers, str) else answers
+    except ValueError:
+        answers = None
+    listed = isinstance(answers, list) and answers and all(isinstance(a, str) and a.strip() for a in answers)
+    require(listed, f"{where}: no list of possible answers")
+    return question.strip(), answers[0].strip(), answers[1:]
+
+
+def normalized_answer(text: str) -> str:
+    """An answer as TriviaQA's own evaluation compares it: small letters, no punctuation, no articles, single blanks."""
+    text = "".join(" " if c in _PUNCTUATION else c for c in text.replace("_", " ").lower())
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def alias_match(output: str, answers: list[str]) -> float:
+    """1 where the output is one of the aliases by :func:`normalized_answer`, else 0."""
+    return float(normalized_answer(output) in {normalized_answer(a) for a in answers})
+
+
 def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
     """The person's surname and the whole answer."""
     facts = world.facts().query("role == 0").drop_duplicates("fact")
@@ -33,4 +145,4 @@ def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
 
 
 TASK = Task("factual_qa", "Factual QA", miniature, truth, {"exact_match": exact_match}, whole_answer=True,
-            max_tokens=16)  # fmt: skip
+            max_tokens=16, read=read)  # fmt: skip

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from taskgram_utils.errors import require
 from taskgram_utils.miniature.draws import below, key
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.tasks.base import Task, table, test_size
+from taskgram_utils.tasks.files import HUB, folder, found, hub_rows, json_lines
 
 
 def miniature(world: World) -> pd.DataFrame:
@@ -41,6 +44,34 @@ def miniature(world: World) -> pd.DataFrame:
     return table("math_reasoning", rows).drop_duplicates(["split", "x"], ignore_index=True)
 
 
+INSTRUCTION = "Solve the following math word problem step by step.\nQuestion: {x}\nAnswer:"
+
+
+def read(source: str | Path = HUB) -> pd.DataFrame:
+    """GSM8K: ``train`` (to mine) and ``test``, from the hub (openai/gsm8k) or a folder with train.jsonl and test.jsonl.
+
+    y is the worked solution without the calculator's marks <<…>> and the #### line, whose number is the answer. Raises
+    InputError for a row without question or answer, or a solution without a final number.
+    """
+    rows = []
+    for split in ("train", "test"):
+        if str(source) == HUB:
+            instead = "put GSM8K's train.jsonl and test.jsonl in a folder, and name it as the source"
+            records = hub_rows("openai/gsm8k", "main", split, ("question", "answer"), instead)
+        else:
+            path = folder(source, "GSM8K's train.jsonl and test.jsonl") / f"{split}.jsonl"
+            records = json_lines(found(path, f"GSM8K's {split} problems"), ("question", "answer"))
+        for number, (where, row) in enumerate(records, 1):
+            solution, mark, last = row["answer"].rpartition("####")
+            final = final_number(last)
+            require(mark and final, f"{where}: no final number after ####")
+            y = re.sub(r"<<[^>]*>>", "", solution).strip()
+            rows.append({"example_id": f"gsm8k-{split}-{number}", "split": split, "group": "gsm8k",
+                         "instruction": INSTRUCTION, "x": row["question"].strip(), "y": f" {y}",
+                         "answers": [final]})  # fmt: skip
+    return table("math_reasoning", rows)
+
+
 def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
     """Either operand and the answer."""
     rows = [(i, operand, answers[0])
@@ -60,4 +91,5 @@ def accuracy(output: str, answers: list[str]) -> float:
     return float(final_number(output) in answers)
 
 
-TASK = Task("math_reasoning", "Maths reasoning", miniature, truth, {"accuracy": accuracy}, max_tokens=72)
+TASK = Task("math_reasoning", "Maths reasoning", miniature, truth, {"accuracy": accuracy}, max_tokens=72,
+            read=read)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
+from taskgram_utils.errors import require
 from taskgram_utils.miniature.draws import below, key, shuffled
 from taskgram_utils.miniature.words import COUNTRY_QUESTION, QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.tasks.base import Task, exact_match, table, test_size
+from taskgram_utils.tasks.files import HUB, csv_rows, folder, hub_rows
 
 OPTIONS = 4
+INSTRUCTION = "Question: {x}\nAnswer:"
+REASONING = (
+    "econometrics", "professional_law", "abstract_algebra", "college_medicine", "college_chemistry", "moral_scenarios",
+    "college_mathematics", "high_school_chemistry", "professional_accounting", "college_computer_science",
+    "college_biology", "high_school_computer_science", "high_school_mathematics", "college_physics",
+    "professional_medicine", "elementary_mathematics", "machine_learning", "electrical_engineering",
+    "high_school_physics", "conceptual_physics", "high_school_statistics", "high_school_biology",
+)  # fmt: skip
+"""The paper's reasoning subjects of MMLU; formal_logic is in neither of its lists, all others are knowledge."""
+UNLISTED = ("formal_logic",)
 
 
 def miniature(world: World) -> pd.DataFrame:
@@ -50,6 +65,48 @@ def miniature(world: World) -> pd.DataFrame:
     return table("world_knowledge", rows)
 
 
+def read(source: str | Path = HUB) -> pd.DataFrame:
+    """MMLU: ``dev`` (the five examples a subject that stand before few-shot questions) and ``test``.
+
+    From the hub (cais/mmlu) or a folder with dev/SUBJECT_dev.csv and test/SUBJECT_test.csv of question, A, B, C, D and
+    letter. x is the question alone, y the text of the right option; ``group`` is ``knowledge``, ``reasoning`` or
+    ``unlisted`` by the paper's lists, and ``subject`` is carried along. Raises InputError for a row that has not four
+    options and a letter.
+    """
+    rows, subjects = [], []
+    for split in ("dev", "test"):
+        for subject, number, where, question, options, gold in _mmlu(source, split):
+            texts = [str(option).strip() for option in options]
+            require(len(texts) == OPTIONS and all(texts), f"{where}: not {OPTIONS} options")
+            require(gold in range(OPTIONS), f"{where}: the answer is none of A, B, C and D")
+            group = "reasoning" if subject in REASONING else "unlisted" if subject in UNLISTED else "knowledge"
+            rows.append({"example_id": f"mmlu-{split}-{subject}-{number}", "split": split, "group": group,
+                         "instruction": INSTRUCTION, "x": question.strip(), "y": f" {texts[gold]}",
+                         "answers": [texts[gold]], "options": [f" {t}" for t in texts], "gold": gold})  # fmt: skip
+            subjects.append(subject)
+    return table("world_knowledge", rows).assign(subject=subjects)
+
+
+def _mmlu(source: str | Path, split: str) -> Iterator[tuple[str, int, str, str, list[str], int]]:
+    """Subject, number, place, question, options and place of the right one of every row of a split."""
+    if str(source) == HUB:
+        instead = "put MMLU's folders dev and test in a folder, and name it as the source"
+        seen: dict[str, int] = {}
+        needs = ("question", "subject", "choices", "answer")
+        for where, row in hub_rows("cais/mmlu", "all", split, needs, instead):
+            seen[row["subject"]] = seen.get(row["subject"], 0) + 1
+            yield row["subject"], seen[row["subject"]], where, row["question"], row["choices"], int(row["answer"])
+        return
+    paths = sorted((folder(source, "MMLU's folders dev and test") / split).glob(f"*_{split}.csv"))
+    require(paths, f"{source}: no {split}/SUBJECT_{split}.csv; put MMLU's files there")
+    for path in paths:
+        subject = path.stem.removesuffix(f"_{split}")
+        for number, (where, row) in enumerate(csv_rows(path, 6, "question, A, B, C, D, letter"), 1):
+            letter = row[5].strip()
+            gold = "ABCD".index(letter) if letter in ("A", "B", "C", "D") else -1
+            yield subject, number, where, row[0], row[1:5], gold
+
+
 def _sample(world: World, part: pd.DataFrame, size: int) -> pd.DataFrame:
     order = shuffled(key("world knowledge", world.world), len(part))
     return part.iloc[np.sort(order[:size])]
@@ -75,4 +132,5 @@ def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"example_id": examples["example_id"], "sx": surname, "sy": examples["y"].map(normalize)})
 
 
-TASK = Task("world_knowledge", "World knowledge", miniature, truth, {"accuracy": exact_match}, whole_answer=True)
+TASK = Task("world_knowledge", "World knowledge", miniature, truth, {"accuracy": exact_match}, whole_answer=True,
+            read=read)

@@ -1,0 +1,98 @@
+"""Where real tasks come from: local files and hub data sets, row by row, with one clear line where they are wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from taskgram_utils.errors import InputError, require
+
+HUB = "hub"
+"""The source that stands for the data set the paper used."""
+
+
+def folder(source: str | Path, holds: str) -> Path:
+    """The folder of a task's files; InputError, saying what it should hold, where there is none."""
+    path = Path(source)
+    require(path.is_dir(), f"{path}: no such folder; it should hold {holds}")
+    return path
+
+
+def found(path: Path, what: str) -> Path:
+    """A file that has to be there; InputError says what should lie there."""
+    require(path.is_file(), f"{path}: no such file; put {what} there")
+    return path
+
+
+def text_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text. Only a line break ends a line, as in files that are aligned line by line."""
+    text = _text(path)
+    return text.removesuffix("\n").replace("\r\n", "\n").split("\n") if text else []
+
+
+def json_lines(path: Path, needs: Sequence[str]) -> Iterator[tuple[str, dict]]:
+    """Where a row stands (file and line) and the row, of JSON lines that all have the keys ``needs``."""
+    for number, line in enumerate(text_lines(path), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{where}: no JSON ({error})") from error
+        yield where, checked(row, where, needs)
+
+
+def json_file(path: Path) -> object:
+    """What a JSON file holds."""
+    try:
+        return json.loads(_text(path))
+    except ValueError as error:
+        raise InputError(f"{path}: no JSON ({error})") from error
+
+
+def csv_rows(path: Path, columns: int, what: str) -> Iterator[tuple[str, list[str]]]:
+    """Where a row stands and the row, of CSV without a header whose rows all have so many ``columns``."""
+    for number, row in enumerate(csv.reader(io.StringIO(_text(path), newline="")), 1):
+        where = f"{path}, row {number}"
+        require(len(row) == columns, f"{where}: {len(row)} columns, not {columns} ({what})")
+        yield where, row
+
+
+def hub_rows(
+    name: str, config: str | None, split: str, needs: Sequence[str], instead: str
+) -> Iterator[tuple[str, dict]]:
+    """Rows of a Hugging Face data set. InputError, saying what to put where ``instead``, where it cannot be had."""
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise InputError(f"data set {name}: needs pip install 'taskgram_utils[hub]'; or {instead}") from error
+    try:
+        rows = load_dataset(name, config, split=split)
+    except Exception as error:
+        why = " ".join(str(error).split())[:160]
+        where = f"data set {name} ({config or 'default'}, {split})"
+        raise InputError(f"{where}: cannot be had ({why}); {instead}") from error
+    for number, row in enumerate(rows, 1):
+        where = f"{name}, {split}, row {number}"
+        yield where, checked(row, where, needs)
+
+
+def checked(row: object, where: str, needs: Sequence[str]) -> dict:
+    """A row that is an object with the keys ``needs``; InputError says which it lacks."""
+    require(isinstance(row, dict), f"{where}: no JSON object")
+    missing = [key for key in needs if row.get(key) is None]
+    require(not missing, f"{where}: no {', '.join(missing)} (it has: {', '.join(map(str, row))})")
+    return row
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: no UTF-8 text (byte {error.start:,})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,239 @@
+"""Real tasks from local files and from a hub on loopback: sizes, splits, targets, and one line for what is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from taskgram_utils.cli import main
+from taskgram_utils.errors import InputError
+from taskgram_utils.tasks import factual_qa, math_reasoning, translation, world_knowledge
+from taskgram_utils.tasks.base import check_examples
+from tests.hub import serve
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+real = pytest.mark.skipif(not (DATA / "gsm8k").is_dir(), reason="the real data sets are not here")
+
+
+def lines(path: Path, *rows: dict) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def gsm8k(tmp_path):
+    row = {"question": "How many? ", "answer": "It is 2*3=<<2*3=6>>6.\nSo 1,006 in all.\n#### 1,006"}
+    for split in ("train", "test"):
+        lines(tmp_path / f"{split}.jsonl", row, {**row, "answer": "Loss.\n#### -3.50"})
+    return tmp_path
+
+
+@pytest.fixture
+def mmlu(tmp_path):
+    for subject in ("astronomy", "college_physics", "formal_logic"):
+        for split in ("dev", "test"):
+            path = tmp_path / split / f"{subject}_{split}.csv"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text('"A, ""b""\nand c?",1, two ,3,4,B\nWhich?,w,x,y,z,D\n')
+    return tmp_path
+
+
+@pytest.fixture
+def wmt(tmp_path):
+    for code in ("ces", "deu"):
+        for part in ("newstest2009", "newssyscomb2009"):
+            for ending in (code, "eng"):
+                path = tmp_path / f"eng-{code}" / f"{part}.{ending}"
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(f"{ending} {part} {{1}}\nzwei\u2028drei\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_worked_solutions_without_the_calculators_marks(gsm8k):
+    table = check_examples(math_reasoning.read(gsm8k))
+    assert table["split"].tolist() == ["train", "train", "test", "test"] and table["example_id"].is_unique
+    first = table.iloc[2]
+    assert (first["x"], first["y"]) == ("How many?", " It is 2*3=6.\nSo 1,006 in all.")
+    assert first["answers"] == ["1006"] and table.iloc[3]["answers"] == ["-3.50"]
+    assert math_reasoning.accuracy("so it is 1,006.", first["answers"]) == 1 and first["instruction"].count("{x}") == 1
+
+
+def test_options_are_not_in_the_question(mmlu):
+    table = check_examples(world_knowledge.read(mmlu))
+    row = table[(table["split"] == "test") & (table["subject"] == "astronomy")].iloc[0]
+    assert row["x"] == 'A, "b"\nand c?' and row["y"] == " two" and row["options"][row["gold"]] == " two"
+    groups = table.drop_duplicates("subject").set_index("subject")["group"].to_dict()
+    assert groups == {"astronomy": "knowledge", "college_physics": "reasoning", "formal_logic": "unlisted"}
+    assert len(world_knowledge.REASONING) == 22
+
+
+def test_both_directions_of_a_language_pair(wmt):
+    table = check_examples(translation.read(wmt, ["cs", "de"]))
+    assert table["group"].value_counts().to_dict() == {"en-cs": 4, "en-de": 4}
+    # A line separator of Unicode ends no line, and a brace of the text is no place for the input.
+    assert table["x"].tolist()[:2] == ["eng newstest2009 {1}", "zwei\u2028drei"]
+    assert table.iloc[0]["y"] == " ces newstest2009 {1}" and table.iloc[0]["instruction"] == "English: {x}\nCzech:"
+    back = translation.read(wmt, ["cs"], "from").iloc[0]
+    assert (back["group"], back["y"]) == ("cs-en", " eng newstest2009 {1}")
+
+
+def test_questions_of_either_data_set(tmp_path):
+    asked = {"context": "Question: Who?\nAnswer:", "answer": "Ada", "aliases": ["The Ada"]}
+    given = lines(tmp_path / "one.jsonl", asked)
+    row = check_examples(factual_qa.read(given)).iloc[0]
+    assert (row["x"], row["y"], row["answers"], row["split"]) == ("Who?", " Ada", ["Ada", "The Ada"], "test")
+    nested = {"question": "Who?", "answer": {"value": "Bo", "aliases": []}}
+    lines(tmp_path / "both" / "train.jsonl", nested)
+    lines(tmp_path / "both" / "validation.jsonl", nested)
+    assert factual_qa.read(tmp_path / "both")["split"].tolist() == ["train", "test"]
+    popular = {"question": "Where?", "possible_answers": '["Oslo", "Christiania"]', "s_pop": 7, "o_pop": 9}
+    row = factual_qa.read(lines(tmp_path / "pop.jsonl", popular), "popqa").iloc[0]
+    assert (row["answers"], row["popularity"], row["answer_popularity"]) == (["Oslo", "Christiania"], 7, 9)
+
+
+@pytest.mark.parametrize("output, right", [
+    ("the_Lord of the rings!", 1), ("Lord  Rings", 0), ("lord of rings", 1), ("An 'Lord of Rings’", 1)])  # fmt: skip
+def test_answers_are_compared_as_triviaqas_evaluation_does(output, right):
+    assert factual_qa.alias_match(output, ["Gandalf", "Lord of the Rings"]) == right
+
+
+BAD_LINES = [
+    ("no json", "line 2: no JSON"), ("[1]", "line 2: no JSON object"),
+    ('{"answer": "Bo", "aliases": []}', "no question"),
+    ('{"question": "Who?", "aliases": []}', "line 2: no answer"), ('{"question": "Who?", "answer": " ", "aliases": []}',
+     "line 2: no answer"), ('{"question": "Who?", "answer": "Bo"}', "no list of aliases"),
+    ('{"question": "Who?", "answer": {"value": "Bo"}}', "no list of aliases"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line, said", BAD_LINES)
+def test_questions_that_cannot_be(tmp_path, line, said):
+    path = lines(tmp_path / "qa.jsonl", {"question": "Who?", "answer": "Ada", "aliases": []})
+    path.write_text(path.read_text() + line)
+    with pytest.raises(InputError, match=f"qa.jsonl, line 2.*{said.removeprefix('line 2: ')}"):
+        factual_qa.read(path)
+
+
+def test_files_that_cannot_be(tmp_path, gsm8k, mmlu, wmt):
+    def says(message, read, *arguments):
+        with pytest.raises(InputError, match=message) as caught:
+            read(*arguments)
+        assert "\n" not in str(caught.value)
+
+    says("nowhere: no such folder; it should hold GSM8K's", math_reasoning.read, tmp_path / "nowhere")
+    (gsm8k / "test.jsonl").write_text('{"question": "How?", "answer": "Six."}\n')
+    says(r"test\.jsonl, line 1: no final number", math_reasoning.read, gsm8k)
+    (gsm8k / "test.jsonl").unlink()
+    says(r"test\.jsonl: no such file; put GSM8K's test problems there", math_reasoning.read, gsm8k)
+    path = mmlu / "test" / "astronomy_test.csv"
+    for text, said in (("Which?,a,b,c,A\n", r"row 1: 5 columns, not 6 \(question, A, B, C, D, letter\)"),
+                       ("Which?,a,b,c,,A\n", "row 1: not 4 options"),
+                       ("Which?,a,b,c,d,E\n", "is none of A, B, C")):  # fmt: skip
+        path.write_text(text)
+        says(said, world_knowledge.read, mmlu)
+    path.write_bytes(b"Which?,a,b,c,\xff,A\n")
+    says(r"astronomy_test\.csv: no UTF-8 text \(byte 13\)", world_knowledge.read, mmlu)
+    says("no dev/SUBJECT_dev.csv", world_knowledge.read, wmt / "eng-ces")
+    (wmt / "eng-deu" / "newstest2009.deu").write_text("eins\n")
+    says(r"newstest2009\.deu: 1 lines, newstest2009\.eng has 2", translation.read, wmt, ["de"])
+    (wmt / "eng-ces" / "newstest2009.ces").write_text("jedna\n \n")
+    says(r"newstest2009\.ces, line 2: empty here or in", translation.read, wmt, ["cs"])
+    says("no newstest2009.fra and newstest2009.eng, line by line, for French", translation.read, wmt, ["fr"])
+    says("language xx: not one of hu, cs, de, it, es, fr", translation.read, wmt, ["xx"])
+    says("direction up: into or from", translation.read, wmt, ["cs"], "up")
+    says("WMT-09 is read from files", translation.read, "hub")
+    says("data set nq: triviaqa or popqa", factual_qa.read, tmp_path, "nq")
+    says("holds no question", factual_qa.read, lines(tmp_path / "none.jsonl"))
+    (tmp_path / "pop.json").write_text('{"dev": []}')
+    says("no lists dev and test", factual_qa.read, tmp_path / "pop.json", "popqa")
+    bad = lines(tmp_path / "pop.jsonl", {"question": "Where?", "possible_answers": "Oslo"})
+    says(r"pop\.jsonl, line 1: no list of possible answers", factual_qa.read, bad, "popqa")
+
+
+@real
+def test_the_real_data_sets_have_their_sizes():
+    assert math_reasoning.read(DATA / "gsm8k")["split"].value_counts().to_dict() == {"train": 7473, "test": 1319}
+    mmlu = world_knowledge.read(DATA / "mmlu")
+    assert mmlu["split"].value_counts().to_dict() == {"test": 14_042, "dev": 285} and mmlu["subject"].nunique() == 57
+    subjects = mmlu.groupby("group")["subject"].nunique().to_dict()
+    assert subjects == {"knowledge": 34, "reasoning": 22, "unlisted": 1}
+    pairs = translation.read(DATA / "wmt09")
+    assert pairs.groupby("group").size().to_dict() == {f"en-{code}": 3027 for code in translation.LANGUAGES}
+    assert len(factual_qa.read(DATA / "triviaqa" / "triviaqa_sm_sub.jsonl")) == 3000
+    popqa = factual_qa.read(DATA / "popqa" / "popqa.json", "popqa")
+    assert popqa["split"].value_counts().to_dict() == {"train": 1000, "test": 1000} and popqa["popularity"].min() > 0
+    for table in (mmlu, pairs, popqa):
+        check_examples(table)
+
+
+def test_the_command(tmp_path, gsm8k, wmt):
+    def run(*arguments):
+        return CliRunner().invoke(main, ["examples", *map(str, arguments)])
+
+    out = tmp_path / "e.parquet"
+    done = run("math_reasoning", "--source", gsm8k, "--split", "test", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert pd.read_parquet(out)["split"].tolist() == ["test", "test"]
+    for arguments, said in (
+        (("math_reasoning", "--source", gsm8k, "--split", "dev"), "--split dev: math_reasoning has test, train"),
+        (("math_reasoning", "--source", gsm8k, "--language", "cs"), "--language: says nothing to math_reasoning"),
+        (("translation", "--source", wmt, "--dataset", "popqa"), "--dataset: says nothing to translation"),
+        (("translation", "--source", wmt, "--language", "hu"), "for Hungarian"), (("chess",), "task chess: not one of"),
+    ):  # fmt: skip
+        done = run(*arguments, "--out", "-")
+        assert done.exit_code == 2 and said in done.output and done.output.count("\n") == 1, done.output
+
+
+@pytest.mark.slow
+def test_the_hubs_data_sets_on_loopback(tmp_path):
+    """The data sets' own client, in a process of its own: it reads its address when it is imported."""
+    sets = {"openai/gsm8k": ("main", {"train": [{"question": "How?", "answer": "Six.\n#### 6"}] * 2,
+                                      "test": [{"question": "How?", "answer": "Five.\n#### 5"}]})}  # fmt: skip
+    nested = {"question": "Who?", "answer": {"value": "Ada", "aliases": ["Ada L."]}}
+    sets["mandarjoshi/trivia_qa"] = ("rc.nocontext", {"train": [nested], "validation": [nested]})
+    choice = {"question": "Which?", "subject": "astronomy", "choices": list("wxyz"), "answer": 2}
+    sets["cais/mmlu"] = ("all", {"dev": [choice], "test": [choice] * 3})
+    sets["akariasai/PopQA"] = ("default", {"test": [{"question": "Where?", "possible_answers": '["Oslo"]', "s_pop": 3,
+                                                     "o_pop": 4}]})  # fmt: skip
+    repos = {}
+    for name, (config, splits) in sets.items():
+        folder = tmp_path / name
+        for split, rows in splits.items():
+            path = folder / config / f"{split}-00000-of-00001.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(rows).to_parquet(path)
+        files = "".join(f"  - split: {s}\n    path: {config}/{s}-*\n" for s in splits)
+        (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: {config}\n  data_files:\n{files}---\n")
+        repos["datasets", name] = {"main": folder}
+    script = (
+        "from taskgram_utils.tasks import factual_qa as q, math_reasoning as m, world_knowledge as w\n"
+        "print(*(list(t['split']) for t in (m.read(), q.read(), q.read(dataset='popqa'), w.read())))\n"
+        "print(list(map(str, w.read().iloc[1][['y', 'gold', 'subject']])))\n"
+        "print(q.read(dataset='popqa')['popularity'].tolist())\n"
+    )
+    with serve(repos) as (_, address):
+        place = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=ROOT,
+                              env=os.environ | place)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == [
+        "['train', 'train', 'test'] ['train', 'test'] ['test'] ['dev', 'test', 'test', 'test']",
+        "[' y', '2', 'astronomy']", "[3.0]"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_hub_that_cannot_be_reached_says_what_to_put_where(tmp_path):
+    place = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-m", "taskgram_utils.cli", "examples", "math_reasoning", "--out", "-"],
+                          capture_output=True, text=True, timeout=120, cwd=ROOT, env=os.environ | place)  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    last = done.stderr.strip().splitlines()[-1]
+    assert "data set openai/gsm8k (main, train): cannot be had" in last
+    assert "put GSM8K's train.jsonl and test.jsonl" in last
