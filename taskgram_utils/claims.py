@@ -9,12 +9,11 @@ import pandas as pd
 import yaml
 
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.expectations import AT, direction, key, number, short, verdict
+from taskgram_utils.expectations import AT, VERDICTS, direction, key, number, short, verdict, worst
 from taskgram_utils.run import project_root
 
 COLUMNS = ["key", "claim", "by", "miniature", "miniature_verdict", "records", "records_verdict", "note"]
-UNSAID = "cannot be said"
-_WORST = ("disagrees", UNSAID, "agrees")
+UNSAID = VERDICTS[1]
 
 
 def read_claims(path: Path | None = None) -> list[dict]:
@@ -85,7 +84,7 @@ def compare(
         text = "; ".join(f"{name}: {said}" for name, (said, _) in numbers) or claim.get("absent")
         verdicts = [v for _, (_, v) in numbers] or [UNSAID]
         row = {"miniature": here[0], "miniature_verdict": here[1], "records": text, "note": claim.get("note")}
-        row["records_verdict"] = next(v for v in _WORST if v in verdicts)
+        row["records_verdict"] = worst(verdicts)
         rows.append({**{c: claim[c] for c in ("key", "claim", "by")}, **row})
     return pd.DataFrame(rows)[COLUMNS]
 
@@ -109,9 +108,9 @@ def _evidence(
         said, told = each[0]
         return (f"{said} ({told})" if len(claim["records"]) > 1 else said), told
     tally = pd.Series([told for _, told in each]).value_counts()
-    said = ", ".join(f"{told} at {tally[told]} of {wanted} sizes" for told in _WORST if told in tally)
+    said = ", ".join(f"{told} at {tally[told]} of {wanted} sizes" for told in VERDICTS if told in tally)
     said += f", from {short(found[value].min())} to {short(found[value].max())}"
-    return said, next(told for told in _WORST if told in tally)
+    return said, worst(tally.index)
 
 
 def _said(row: pd.Series, value: str, says: str, widest: float) -> tuple[str, str]:

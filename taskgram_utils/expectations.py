@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 import yaml
 
@@ -10,6 +12,8 @@ from taskgram_utils.run import project_root
 from taskgram_utils.statistics import holm
 
 AT = ("positive", "negative", "none")
+VERDICTS = ("disagrees", "cannot be said", "agrees")
+"""From the worst on."""
 WITH_SIZE = {"rises": "positive", "falls": "negative", "none": "none"}
 NAMES = {
     "translation": "Translation", "factual_qa": "Factual QA", "world_knowledge": "World knowledge",
@@ -100,8 +104,12 @@ def judge(
     out["verdict_at"] = list(map(verdict, out["at"], out["found_at"]))
     out["verdict_with_size"] = list(map(verdict, out["with_size"].map(WITH_SIZE), out["found_with_size"]))
     parts = out[["verdict_at", "verdict_with_size"]].to_numpy()
-    order = ("disagrees", "cannot be said", "agrees")
-    return out.assign(verdict=[next(v for v in order if v in both) for both in parts])
+    return out.assign(verdict=[worst(both) for both in parts])
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """Of several verdicts the one that stands for all: ``disagrees`` before ``cannot be said`` before ``agrees``."""
+    return min(verdicts, key=VERDICTS.index)
 
 
 def key(row: pd.Series) -> str:

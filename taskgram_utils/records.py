@@ -226,7 +226,8 @@ def _operands(folder: str | Path, listed: pd.DataFrame | None) -> tuple[pd.DataF
     counted = [p for p in paths if p.suffix == ".npy"]
     require(len(counted) == 1, f"record arithmetic: {len(counted)} files of counts (.npy), one is needed")
     try:
-        array = np.lib.format.read_array(counted[0].open("rb"), allow_pickle=False).ravel()
+        with counted[0].open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False).ravel()
     except (ValueError, EOFError) as error:
         raise InputError(f"{counted[0]}: cannot be read as numpy's array ({error})") from error
     fits = array.size > numbers[["after_space", "alone"]].max(axis=None) and array.dtype.kind in "iu"

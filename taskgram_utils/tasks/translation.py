@@ -39,7 +39,7 @@ _PARTS = {"newstest2009": "news", "newssyscomb2009": "syscomb"}
 def read(source: str | Path, languages: Sequence[str] = tuple(LANGUAGES), direction: str = "into") -> pd.DataFrame:
     """WMT-09: news sentences of six languages with English, ``into`` the language or ``from`` it; all are ``test``.
 
-    ``source`` is a folder that has, at any depth, line-aligned newstest2009.XXX and newssyscomb2009.XXX of both
+    ``source`` is a folder that has, at any depth, line-aligned newstest2009 and newssyscomb2009 of both
     languages of a pair (a folder a pair, or one for all; endings of three letters, as in OPUS-MT-testsets, or of two).
     ``group`` is the pair, as in ``en-cs``. Raises InputError for a language that is not one of the six, files that are
     missing and sides of different length.
