@@ -550,26 +550,43 @@ def records(out, sets, url):
 @main.command(epilog="Example: taskgram train --out suites/first --size smallest")
 @click.option("--out", required=True, help="Folder of the suite; a killed training resumes there.")
 @click.option("--size", "sizes", multiple=True, help="A size, smallest, or all; may be repeated.  [default: all]")
-@click.option("--documents", type=int, help="Size of the world.  [default: the miniature's]")
-@click.option("--world", type=int, default=1, show_default=True, help="Which draw of the world.")
+@click.option("--corpus", help="Train on this text of your own: file or folder.  [default: the miniature world]")
+@document_option
+@field_option
+@click.option("--tokenizer", help="corpus: tokenizer file, such as Pythia's.  [default: one is trained on the text]")
+@click.option("--epochs", type=click.IntRange(min=1), help="corpus: how often it is read.  [default: 2]")
+@click.option("--documents", type=int, help="World: its size.  [default: the miniature's]")
+@click.option("--world", type=int, help="World: which draw.  [default: 1]")
+@click.option("--twin", type=int, help="World: 0 is itself, others are its twins.  [default: 0]")
 @click.option("--seed", type=int, default=1, show_default=True, help="Initial weights and order of the documents.")
-@click.option("--twin", type=int, default=0, show_default=True, help="0: the world; else one of its twins.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Sizes at a time, a thread each."
 )
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop early, for a trial.")
-def train(out, sizes, documents, world, seed, twin, jobs, max_steps):
-    """Train Mini-Pythia models on a miniature world."""
-    from taskgram_utils.miniature import suite
-    from taskgram_utils.miniature.world import FULL
+def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents, world, twin, seed, jobs, max_steps):
+    """Train a suite of small GPT-NeoX models on a miniature world, or on a text of your own."""
+    from taskgram_utils import training
 
     wanted = []
     for size in sizes or ["all"]:
-        wanted += list(suite.SIZES) if size == "all" else list(suite.SIZES)[:1] if size == "smallest" else [size]
-    require(not Path(out).is_file(), f"--out {out}: is a file; name a folder")
-    size = FULL if documents is None else documents
-    suite.make_suite(Path(out), size, world, seed, twin, list(dict.fromkeys(wanted)), jobs, max_steps)
-    click.echo(f"{out}: {', '.join(dict.fromkeys(wanted))} trained; the model card is {Path(out) / 'README.md'}")
+        wanted += list(training.SIZES) if size == "all" else list(training.SIZES)[:1] if size == "smallest" else [size]
+    wanted = list(dict.fromkeys(wanted))
+    require(out.strip() and not Path(out).is_file(), f"--out {out}: is no folder; name one")
+    of_text = {"--document": document, "--text-field": text_field != "text", "--tokenizer": tokenizer,
+               "--epochs": epochs}  # fmt: skip
+    of_world = {"--documents": documents is not None, "--world": world is not None, "--twin": twin is not None}
+    strange = ", ".join(name for name, value in (of_world if corpus else of_text).items() if value)
+    require(not strange, f"{strange}: says nothing {'with' if corpus else 'without'} --corpus")
+    if corpus:
+        asked = _corpus(corpus, document, False, text_field)
+        text = training.of_corpus(asked, seed, **({"epochs": epochs} if epochs else {}), tokenizer=tokenizer or "")
+    else:
+        from taskgram_utils.miniature.suite import of_world as worlds
+        from taskgram_utils.miniature.world import FULL
+
+        text = worlds(FULL if documents is None else documents, 1 if world is None else world, seed, twin or 0)
+    training.make_suite(Path(out), text, seed, wanted, jobs, max_steps)
+    click.echo(f"{out}: {', '.join(wanted)} trained; the model card is {Path(out) / 'README.md'}")
 
 
 @main.command(epilog="Example: taskgram doctor miniature")

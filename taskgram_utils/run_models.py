@@ -37,7 +37,7 @@ def run_models(run: Run) -> list[RunModel]:
     A size of the suite is one that the folder ``weights`` has, or, where the run trains its suite, one that can be
     trained. Raises InputError for what is none of the three, and for two models of one name.
     """
-    from taskgram_utils.miniature.suite import SIZES
+    from taskgram_utils.training import SIZES
 
     found, wanted, shipped = [], list(map(str, run["models"])), _weights(run)
     require(wanted, "models: none named")

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from taskgram_utils import training as suite
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.miniature import clauses, suite
+from taskgram_utils.miniature import clauses
 from taskgram_utils.miniature.words import INSTRUCTIONS
 from taskgram_utils.ngrams import ngrams, words
 from taskgram_utils.pipeline import RECIPES, framed_prompts, open_world, prompt_examples

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from taskgram_utils.miniature.suite import SIZES
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.run import read_table
+from taskgram_utils.training import SIZES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

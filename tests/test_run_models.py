@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from taskgram_utils import pipeline, run_models
+from taskgram_utils import training as suite
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models import loading, neural
-from taskgram_utils.miniature import suite
 from taskgram_utils.pipeline import RECIPES, open_world
 from taskgram_utils.run import PACKAGE, Run
 from tests.hub import serve

@@ -8,8 +8,8 @@ from scipy.stats import spearmanr
 
 from taskgram_utils.language_models import jobs, neural
 from taskgram_utils.language_models.loading import LanguageModel
-from taskgram_utils.miniature.suite import SIZES
 from taskgram_utils.run import PACKAGE
+from taskgram_utils.training import SIZES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 NEAR = 1e-4  # nats a token: kernels of a GPU add in another order

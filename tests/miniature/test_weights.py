@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from taskgram_utils import training as suite
 from taskgram_utils.language_models import neural
-from taskgram_utils.miniature import suite
 from taskgram_utils.miniature.world import FULL
 
 WEIGHTS = Path(suite.__file__).parent / "weights"
