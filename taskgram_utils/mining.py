@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
@@ -13,14 +14,17 @@ from tqdm import tqdm
 
 from taskgram_utils.embedding import Embedding
 from taskgram_utils.errors import InputError, require, require_columns
-from taskgram_utils.ngrams import ENGLISH_STOPWORDS, word_spans
+from taskgram_utils.ngrams import ENGLISH_STOPWORDS, word_spans, words
 
 STOPWORDS = ("kept", "mined", "both")
 STOPWORDS_UP_TO = 3
 """Largest n for which stop words are removed from the task text (METHOD section 1)."""
+StopWords = Collection[str] | Mapping[str, Collection[str]]
 COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "end", "cosine"]
 
-_BLOCK = 20_000  # examples whose n-grams are embedded together
+_BLOCK = 20_000  # examples whose pairs are held before the threshold, and that a threshold is calibrated on
+_ENCODED = 1 << 14  # n-grams embedded at a time
+_IN_MEMORY = 1 << 18  # n-grams whose vectors stay in memory; those of more lie in a file
 
 
 class _Grams(NamedTuple):
@@ -41,8 +45,8 @@ def candidates(
     embedding: Embedding,
     stopwords: str = "mined",
     whole_answer: bool | Collection[str] = False,
-    stopwords_x: Collection[str] = ENGLISH_STOPWORDS,
-    stopwords_y: Collection[str] = ENGLISH_STOPWORDS,
+    stopwords_x: StopWords = ENGLISH_STOPWORDS,
+    stopwords_y: StopWords = ENGLISH_STOPWORDS,
 ) -> pd.DataFrame:
     """Every pair (s^x, s^y) of n-grams of the same example, s^x != s^y, with its cosine: the task-gram table before γ.
 
@@ -50,8 +54,9 @@ def candidates(
     row; ``start``, ``end`` are the characters of the first occurrence of s^y in y (end exclusive). ``stopwords``:
     ``mined`` or ``both`` leave stop words out of x and y before n-grams are taken, for n <= 3 (``both`` asks the same
     of whoever counts); ``kept`` leaves them in. ``whole_answer``: s^y is the whole of y whatever n is, stop words and
-    all, for every task (True), none (False) or the tasks named. Distinct n-grams are embedded once per 20,000
-    examples.
+    all, for every task (True), none (False) or the tasks named. Each distinct n-gram of all examples is embedded once;
+    the vectors of more than 262,144 lie in a temporary file. ``stopwords_x``, ``stopwords_y``: lists of stop words, or
+    one a group, by name.
 
     Raises :class:`~taskgram_utils.errors.InputError` for n below 1, an unknown ``stopwords``, missing columns, missing
     texts, repeated examples, and where no example has a pair.
@@ -66,17 +71,36 @@ def mine(
     embedding: Embedding,
     stopwords: str = "mined",
     whole_answer: bool | Collection[str] = False,
-    stopwords_x: Collection[str] = ENGLISH_STOPWORDS,
-    stopwords_y: Collection[str] = ENGLISH_STOPWORDS,
+    stopwords_x: StopWords = ENGLISH_STOPWORDS,
+    stopwords_y: StopWords = ENGLISH_STOPWORDS,
+    empty: bool = False,
 ) -> pd.DataFrame:
     r"""The task-gram table :math:`H_n(T)`: the pairs of :func:`candidates` whose cosine is above ``gamma``.
 
     ``gamma``: one threshold in (0, 1), or one per task. Returns task, group, example_id, n, sx, sy, start, end, cosine.
 
     Raises :class:`~taskgram_utils.errors.InputError` as :func:`candidates` does, for a ``gamma`` outside (0, 1) or
-    absent for a task, and where no pair of any example passes.
+    absent for a task, and where no pair of any example passes, unless a table without rows will do (``empty``).
     """
-    return _table(examples, n, embedding, gamma, stopwords, whole_answer, stopwords_x, stopwords_y)
+    return _table(examples, n, embedding, gamma, stopwords, whole_answer, stopwords_x, stopwords_y, empty)
+
+
+def named_pairs(examples: pd.DataFrame, n: int) -> pd.DataFrame:
+    """The task-gram table of examples that name their subject (the column ``sx``): its pair with the whole answer.
+
+    What mining has to find is said there, so no γ is asked and ``cosine`` is null. ``n`` is that of the table the pairs
+    are filed with, not the number of words of the name. Examples without a name, without a word in name or answer, or
+    whose name is the answer have none. Columns as :func:`mine`.
+    """
+    require_columns(examples, ["example_id", "x", "y", "sx"], "examples")
+    rows = []
+    kept = examples.assign(**{c: None for c in ("task", "group") if c not in examples})
+    for task, group, key, name, y in kept[["task", "group", "example_id", "sx", "y"]].itertuples(index=False):
+        answer = next(iter(_spans(y, None, frozenset()).items()), None)
+        subject = None if pd.isna(name) else " ".join(words(name))
+        if subject and answer and subject != answer[0]:
+            rows.append((task, group, key, n, subject, answer[0], *answer[1], np.nan))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def calibrate(
@@ -88,8 +112,8 @@ def calibrate(
     seed: int = 0,
     stopwords: str = "mined",
     whole_answer: bool | Collection[str] = False,
-    stopwords_x: Collection[str] = ENGLISH_STOPWORDS,
-    stopwords_y: Collection[str] = ENGLISH_STOPWORDS,
+    stopwords_x: StopWords = ENGLISH_STOPWORDS,
+    stopwords_y: StopWords = ENGLISH_STOPWORDS,
     within_group: bool = True,
 ) -> pd.DataFrame:
     """Per task the smallest γ (three decimals) at which at most ``share`` of pairs shuffled across examples pass.
@@ -133,6 +157,17 @@ def calibrate(
         passing = float((shuffled > gamma).mean()), float((own > gamma).mean())
         rows.append((task, n, gamma, *passing, auc, len(shuffled)))
     return pd.DataFrame(rows, columns=["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"])
+
+
+def language_stopwords(code: str) -> frozenset[str]:
+    """The stop words of a language by its ISO 639-1 code, as words are counted: of English the list used everywhere
+    here, of others that of stopwords-iso. Raises InputError for a language without a list."""
+    if code == "en":
+        return ENGLISH_STOPWORDS
+    import stopwordsiso
+
+    require(stopwordsiso.has_lang(code), f"language {code}: has no list of stop words")
+    return frozenset(word for listed in stopwordsiso.stopwords(code) for word in words(listed))
 
 
 def holds_truth(pairs: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
@@ -191,21 +226,46 @@ def _checked(examples: pd.DataFrame, n: int, stopwords: str) -> pd.DataFrame:
 def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y) -> _Grams:
     """The distinct n-grams of each example's x and y, embedded."""
     removed = stopwords != "kept" and n <= STOPWORDS_UP_TO
-    without_x, without_y = (frozenset(stopwords_x), frozenset(stopwords_y)) if removed else (frozenset(), frozenset())
+    groups = list(examples["group"].unique())
+    without_x, without_y = (_without(given if removed else (), groups) for given in (stopwords_x, stopwords_y))
     require(not isinstance(whole_answer, str), "mining: whole_answer must be True, False or a set of task names")
     ids: dict[str, int] = {}
     x, y, places, xs, ys = [], [], [], [0], [0]
-    for task, text_x, text_y in zip(examples["task"], examples["x"], examples["y"], strict=True):
+    for task, group, text_x, text_y in examples[["task", "group", "x", "y"]].itertuples(index=False, name=None):
         whole = whole_answer if isinstance(whole_answer, bool) else task in whole_answer
-        x.extend(ids.setdefault(g, len(ids)) for g in _spans(text_x, n, without_x))
-        found = _spans(text_y, None, frozenset()) if whole else _spans(text_y, n, without_y)
+        x.extend(ids.setdefault(g, len(ids)) for g in _spans(text_x, n, without_x[group]))
+        found = _spans(text_y, None, frozenset()) if whole else _spans(text_y, n, without_y[group])
         y.extend(ids.setdefault(g, len(ids)) for g in found)
         places.extend(found.values())
         xs.append(len(x))
         ys.append(len(y))
     texts = list(ids)
     x, xs, y, ys = (np.array(v, np.int64) for v in (x, xs, y, ys))
-    return _Grams(texts, embedding.encode(texts), x, xs, y, ys, np.array(places, np.int64).reshape(-1, 2))
+    vectors = _vectors(texts, embedding)
+    return _Grams(texts, vectors, x, xs, y, ys, np.array(places, np.int64).reshape(-1, 2))
+
+
+def _without(given: StopWords, groups: list) -> dict[str | None, frozenset[str]]:
+    """The stop words of every group."""
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(groups, frozenset(given))
+    absent = [str(g) for g in groups if g not in given]
+    require(not absent, f"mining: stop words are given per group, but not for {', '.join(absent)}")
+    return {g: frozenset(given[g]) for g in groups}
+
+
+def _vectors(texts: list[str], embedding: Embedding) -> np.ndarray:
+    """The vectors of all texts, a part at a time; of very many in a temporary file."""
+    starts = range(0, max(1, len(texts)), _ENCODED)
+    if len(texts) <= _IN_MEMORY:
+        return np.concatenate([embedding.encode(texts[at : at + _ENCODED]) for at in starts])
+    out = None
+    with tempfile.TemporaryFile() as file:  # the map keeps it alive
+        for at in starts:
+            part = embedding.encode(texts[at : at + _ENCODED])
+            out = np.memmap(file, np.float32, "w+", shape=(len(texts), part.shape[1])) if out is None else out
+            out[at : at + len(part)] = part
+    return out
 
 
 def _spans(text: str, n: int | None, without: frozenset[str]) -> dict[str, tuple[int, int]]:
@@ -218,9 +278,9 @@ def _spans(text: str, n: int | None, without: frozenset[str]) -> dict[str, tuple
     return spans
 
 
-def _pairs(grams: _Grams, gammas: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+def _pairs(grams: _Grams, gammas: np.ndarray, some: range) -> Iterator[tuple[np.ndarray, ...]]:
     """Per example: its number, rows of s^x, places in ``y`` and cosine of its pairs above γ: one matrix product."""
-    for i in range(len(gammas)):
+    for i in some:
         x, y = slice(*grams.xs[i : i + 2]), slice(*grams.ys[i : i + 2])
         a, b = grams.x[x], grams.y[y]
         cosine = np.clip(grams.vectors[a] @ grams.vectors[b].T, -1, 1)
@@ -228,28 +288,30 @@ def _pairs(grams: _Grams, gammas: np.ndarray) -> Iterator[tuple[np.ndarray, ...]
         yield np.full(len(row), i), a[row], column + y.start, cosine[row, column]
 
 
-def _table(examples, n, embedding, gamma, stopwords, whole_answer, stopwords_x, stopwords_y) -> pd.DataFrame:
+def _table(
+    examples, n, embedding, gamma, stopwords, whole_answer, stopwords_x, stopwords_y, empty=False
+) -> pd.DataFrame:
     examples = _checked(examples, n, stopwords)
     gammas = _gammas(examples["task"], gamma)
+    grams = _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
+    texts = np.array(grams.texts, dtype=object)
     parts, closest, pairs = [], -1.0, 0
     for at in tqdm(range(0, len(examples), _BLOCK), desc=f"mining n={n}", unit="block", disable=None, leave=False):
-        block, limit = examples.iloc[at : at + _BLOCK], gammas[at : at + _BLOCK]
-        grams = _grams(block, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
-        found = [np.concatenate(column) for column in zip(*_pairs(grams, limit), strict=True)]
+        some = range(at, min(at + _BLOCK, len(examples)))
+        found = [np.concatenate(column) for column in zip(*_pairs(grams, gammas, some), strict=True)]
         example, sx, sy, cosine = found
-        texts = np.array(grams.texts, dtype=object)
-        frame = block[["task", "group", "example_id"]].take(example).reset_index(drop=True)
+        frame = examples[["task", "group", "example_id"]].take(example).reset_index(drop=True)
         frame["n"] = n
         frame["sx"], frame["sy"] = (pd.array(texts[codes], dtype="str") for codes in (sx, grams.y[sy]))
         frame["start"], frame["end"] = grams.places[sy].T
         frame["cosine"] = cosine.astype(float)
         parts.append(frame)
         if not len(frame):
-            everything = [c for *_, c in _pairs(grams, np.full(len(block), -2.0)) if len(c)]
+            everything = [c for *_, c in _pairs(grams, np.full(len(examples), -2.0), some) if len(c)]
             pairs += sum(map(len, everything))
             closest = max([closest, *(float(c.max()) for c in everything)])
     table = pd.concat(parts, ignore_index=True)
-    if table.empty:
+    if table.empty and not empty:
         require(pairs, f"mining: no example has a {n}-gram in its x and another in its y (stop words: {stopwords})")
         raise InputError(
             f"mining: no pair of {pairs} at n = {n} has a cosine above gamma; the closest has {closest:.3f}"

@@ -15,8 +15,22 @@ from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import require
 from taskgram_utils.memorization import Estimates
-from taskgram_utils.miniature.world import World
-from taskgram_utils.run import Recipe, Run, open_run_file
+from taskgram_utils.run import Recipe, Run, open_run_file, project_root
+from taskgram_utils.run_data import (
+    CALIBRATE,
+    answer_tokens,
+    corpus,
+    embedding_named,
+    gamma_of,
+    metrics,
+    of_world,
+    open_world,
+    read_examples,
+    sources_state,
+    tasks_of,
+    text_state,
+    world_of,
+)
 from taskgram_utils.run_models import (
     at_last_step,
     check_models,
@@ -28,6 +42,7 @@ from taskgram_utils.run_models import (
     models,
     own_sizes,
     points_in_time,
+    run_models,
     sizes_in_parameters,
     step_of,
     step_part,
@@ -36,9 +51,10 @@ from taskgram_utils.run_models import (
 )
 from taskgram_utils.tasks.base import task
 
-__all__ = ["ask_models", "at_last_step", "check_models", "check_task", "embedding", "framed_prompts", "load_model",
-           "loss_curves", "memorization_inputs", "mining_options", "models", "open_run", "open_world", "own_sizes",
-           "prompt_examples", "prompted", "sizes_in_parameters", "steps", "tasks_of"]  # fmt: skip
+__all__ = ["ask_models", "at_last_step", "check_models", "check_task", "corpus", "embedding", "framed_prompts",
+           "load_model", "loss_curves", "memorization_inputs", "mining_options", "models", "of_world", "open_run",
+           "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables", "sizes_in_parameters", "steps",
+           "tasks_of"]  # fmt: skip
 
 OVERRIDES = "TASKGRAM_PARAMETERS"
 """Environment variable with run parameters as JSON, set by ``taskgram book -p`` for the kernels of its notebooks."""
@@ -51,16 +67,6 @@ def open_run(name_or_path: str, **overrides: Any) -> Run:
     >>> counts = run.table("counts")         # doctest: +SKIP
     """
     return open_run_file(name_or_path, RECIPES, {**json.loads(os.environ.get(OVERRIDES, "{}")), **overrides})
-
-
-def open_world(run: Run, twin: int = 0) -> World:
-    """The miniature world of a run, or one of its twins."""
-    return World(run["documents"], run["world"], twin)
-
-
-def tasks_of(run: Run) -> list[str]:
-    """The tasks of a run; InputError for one that there is not."""
-    return [task(name).name for name in run["tasks"]]
 
 
 def check_task(run: Run, name: str) -> str:
@@ -150,11 +156,23 @@ def make_corpus(run: Run, out: Path) -> None:
     open_world(run).write(out)
 
 
+def make_plain_corpus(run: Run, out: Path) -> None:
+    """The documents without stop words, for ``stopwords: both``."""
+    from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
+
+    with out.open("w", encoding="utf-8") as file:
+        for text in corpus(run):
+            kept = " ".join(w for w in words(text) if w not in ENGLISH_STOPWORDS)
+            file.write(json.dumps({"text": kept or "-"}, ensure_ascii=False) + "\n")
+
+
 def make_truth(run: Run) -> pd.DataFrame:
     return open_world(run).facts()
 
 
 def make_examples(run: Run) -> pd.DataFrame:
+    if not of_world(run):
+        return read_examples(run)
     world = open_world(run)
     return pd.concat([task(name).miniature(world) for name in tasks_of(run)], ignore_index=True)
 
@@ -178,61 +196,167 @@ def make_own_embedding(run: Run, out: Path) -> None:
     """Word vectors of the run's own corpus: what mining must not use (METHOD section 3.8), kept to be compared with."""
     from taskgram_utils.embedding import train_embedding
 
-    train_embedding(Corpus(run.path("corpus")), out)
+    train_embedding(corpus(run), out)
 
 
-def embedding(run: Run):
-    """The embedding of a run: trained on the twin world's text, or the one its run file names."""
-    from taskgram_utils.embedding import load_embedding
+def embedding(run: Run, name: str | None = None):
+    """The embedding of a run (for one of its tasks, where it names several): trained on the twin world's text, or the
+    one its run file names, its vectors kept between runs."""
+    from taskgram_utils.embedding import kept_embedding, load_embedding
+    from taskgram_utils.packaged import PREFIX, packaged
 
-    return load_embedding(run.path("embedding") if run["embedding"] == "twin" else run["embedding"])
+    named = embedding_named(run, name or tasks_of(run)[0])
+    if named == "twin":
+        return load_embedding(run.path("embedding"))
+    if named.startswith(PREFIX):
+        named = packaged(named, project_root() / "build" / "packaged")
+    return kept_embedding(named, project_root() / "build" / "embeddings", run["device"])
 
 
 def _embedding_needs(run: Run) -> tuple[str, ...]:
     return ("examples", "embedding") if run["embedding"] == "twin" else ("examples",)
 
 
-def mining_options(run: Run) -> dict[str, Any]:
-    """How the tasks of a run are mined: whose s^y is the whole answer, and what happens to stop words."""
-    whole = {name for name in tasks_of(run) if task(name).whole_answer}
-    return {"stopwords": run["stopwords"], "whole_answer": whole}
+def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
+    """How a task of a run (by default any that is in English) is mined: whose s^y is the whole answer, and what happens
+    to stop words, which of a translation are each language's own."""
+    from taskgram_utils.mining import language_stopwords
+
+    options = {"stopwords": run["stopwords"], "whole_answer": set(run["whole_answer"])}
+    if name and not of_world(run):
+        examples = run.table("examples")
+        groups = examples["group"][examples["task"] == name].unique()
+        spoken = {g: task(name).languages(g) for g in groups}
+        options |= {f"stopwords_{side}": {g: language_stopwords(codes[i]) for g, codes in spoken.items()}
+                    for i, side in enumerate("xy")}  # fmt: skip
+    return options
+
+
+def _mined(run: Run, name: str, examples: pd.DataFrame) -> pd.DataFrame:
+    """The examples of a task whose s^x are mined; those of a group that names its subjects are not."""
+    examples = examples[examples["task"] == name]
+    if "sx" not in examples:
+        return examples
+    return examples[~examples["sx"].notna().groupby(examples["group"]).transform("any")]
 
 
 def make_gammas(run: Run) -> pd.DataFrame:
+    """Thresholds by task and n, with what shuffled and own pairs pass them; calibrated on the train split, where there
+    is one, else on the test split (no count and no model is looked at)."""
     from taskgram_utils.mining import calibrate
 
-    examples, vectors = run.table("examples"), embedding(run)
-    train = examples[examples["split"] == "train"]
-    options = mining_options(run)
-    tables = [calibrate(train, n, vectors, share=run["shuffled_share"], **options) for n in run["orders"]]
-    table = pd.concat(tables, ignore_index=True)
-    return table if run["gamma"] is None else table.assign(gamma=float(run["gamma"]))
+    examples, tables = run.table("examples"), []
+    for n in run["orders"]:
+        for name in tasks_of(run):
+            asked, mined = gamma_of(run, name, n), _mined(run, name, examples)
+            if asked is None or mined.empty:
+                continue
+            train = mined[mined["split"] != "test"]
+            train = train if len(train) else mined
+            most = None if of_world(run) else run["calibrated_on"]
+            train = train if most is None or len(train) <= most else train.sample(most, random_state=0).sort_index()
+            options = mining_options(run, name)
+            table = calibrate(train, n, embedding(run, name), share=run["shuffled_share"], **options)
+            tables.append(table if asked == CALIBRATE else table.assign(gamma=asked))
+    columns = ["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def make_taskgrams(run: Run) -> pd.DataFrame:
-    from taskgram_utils.mining import mine
+    """The task-gram table of the test split. Groups whose examples name their subject have its pair with the answer,
+    once, filed under the first n; all others are mined at every n."""
+    from taskgram_utils.mining import mine, named_pairs
 
-    examples, gammas, vectors = run.table("examples"), run.table("gammas"), embedding(run)
-    test = examples[examples["split"] == "test"]
-    parts = []
+    examples, gammas = run.table("examples"), run.table("gammas")
+    test, parts = examples[examples["split"] == "test"], []
     for n in run["orders"]:
-        by_task = gammas[gammas["n"] == n].set_index("task")["gamma"].to_dict()
-        parts.append(mine(test, n, by_task, vectors, **mining_options(run)))
-    return pd.concat(parts, ignore_index=True)
+        for name in tasks_of(run):
+            own = gammas[(gammas["n"] == n) & (gammas["task"] == name)]
+            mined = _mined(run, name, test)
+            if len(own) and len(mined):
+                gamma, options = float(own["gamma"].iloc[0]), mining_options(run, name)
+                parts.append(mine(mined, n, gamma, embedding(run, name), **options, empty=not of_world(run)))
+            named = test[(test["task"] == name) & ~test.index.isin(mined.index)]
+            if n == run["orders"][0] and len(named):
+                parts.append(named_pairs(named, n))
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def counter(run: Run, document: str | None = None):
+    """What counts for a run: its text read through, an infini-gram index on disk, or the web service.
+
+    ``document``: cut the text otherwise than the run says (not with an index, which was cut when it was built).
+    """
+    from taskgram_utils.run_data import placed
+
+    backend = "scan" if of_world(run) else run["backend"]
+    require(backend in ("scan", "index", "api"), f"backend: {backend} is none of scan, index, api")
+    if backend == "api":
+        from taskgram_utils.counting.api import ApiCounter
+
+        return ApiCounter(run["corpus"])
+    if backend == "index":
+        from taskgram_utils.counting.index import Index
+
+        return Index(placed(run, run["corpus"]), run["tokenizer"] or None)
+    from taskgram_utils.counting.scan import ScanCounter
+
+    return ScanCounter(corpus(run, document))
+
+
+def _count(run: Run, document: str | None = None) -> pd.DataFrame:
+    from taskgram_utils.counting.base import count_table
+    from taskgram_utils.counting.scan import ScanCounter
+    from taskgram_utils.mining import STOPWORDS_UP_TO
+
+    pairs = run.table("taskgrams")[["n", "sx", "sy"]].drop_duplicates()
+    halves = of_world(run) or run["backend"] != "api"
+    bare = (run["stopwords"] == "both") & (pairs["n"] <= STOPWORDS_UP_TO)
+    parts = []
+    if bare.any():
+        require(document is None, "stopwords: both is counted in the documents of the run alone")
+        plain = ScanCounter(Corpus(run.path("plain_corpus")))
+        parts.append(count_table(plain, pairs=_distinct(pairs[bare]), halves=halves, singles=True))
+    if not bare.all():
+        asked = _distinct(pairs[~bare])
+        parts.append(count_table(counter(run, document), pairs=asked, halves=halves, singles=True))
+    if len(parts) == 1:
+        return parts[0]
+    table = pd.concat(parts, ignore_index=True).assign(source=parts[-1]["source"].iloc[0] + "; n <= 3: no stop words")
+    return table.drop_duplicates(["sx", "sy", "half"], ignore_index=True)
+
+
+def _distinct(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs[["sx", "sy"]].drop_duplicates()
 
 
 def make_counts(run: Run) -> pd.DataFrame:
-    from taskgram_utils.counting.base import count_table
-    from taskgram_utils.counting.scan import ScanCounter
+    return _count(run)
 
-    pairs = run.table("taskgrams")[["sx", "sy"]].drop_duplicates()
-    return count_table(ScanCounter(Corpus(run.path("corpus"))), pairs=pairs, halves=True, singles=True)
+
+def make_control_counts(run: Run) -> pd.DataFrame:
+    """The same counts with other documents (the run's ``control``), to see what a document is worth."""
+    return _count(run, run["control"])
+
+
+def make_asked(run: Run) -> pd.DataFrame:
+    """The test examples that models are asked: all of a world; of real text those that can give a point, whose s^x
+    some document holds, of each group at most ``asked``, drawn at random."""
+    test = _test_split(run)
+    if of_world(run):
+        return test
+    counts, grams = run.table("counts"), run.table("taskgrams")
+    whole = counts[counts["half"].isna() & counts["sy"].isna() & (counts["count"] > 0)]
+    known = grams[grams["sx"].isin(whole["sx"])][["task", "example_id"]].drop_duplicates()
+    able = test.merge(known, on=["task", "example_id"])
+    drawn = able.sample(frac=1, random_state=0).groupby(["task", "group"], dropna=False).head(run["asked"])
+    return drawn.sort_index().reset_index(drop=True)
 
 
 def make_index(run: Run, out: Path) -> None:
     from taskgram_utils.counting.index import build_index
 
-    build_index(Corpus(run.path("corpus")), out)
+    build_index(corpus(run), out)
 
 
 # --- three language models, one question -----------------------------------------------------------------------------
@@ -259,14 +383,28 @@ def make_infinigram_lm(run: Run) -> pd.DataFrame:
 
 
 def make_suite(run: Run, out: Path) -> None:
-    from taskgram_utils.miniature.suite import make_suite
+    from taskgram_utils import training
+    from taskgram_utils.miniature.suite import of_world as world_text
 
-    make_suite(out, run["documents"], run["world"], run["seed"], 0, own_sizes(run), jobs=run["jobs"])
+    if of_world(run):
+        text = world_text(run["documents"], run["world"], run["seed"])
+    else:
+        text = training.of_corpus(corpus(run), run["seed"], run["epochs"], run["tokenizer"])
+    training.make_suite(out, text, run["seed"], own_sizes(run), jobs=run["jobs"])
+
+
+def _test_split(run: Run) -> pd.DataFrame:
+    examples = run.table("examples")
+    return examples[examples["split"] == "test"]
 
 
 def _test(run: Run) -> pd.DataFrame:
-    examples = run.table("examples")
-    return examples[examples["split"] == "test"]
+    """The test examples that models are asked."""
+    return _test_split(run) if of_world(run) else run.table("asked")
+
+
+def _long(run: Run) -> str:
+    return "refuse" if of_world(run) else "window"
 
 
 def make_steps(run: Run, model: str) -> pd.DataFrame:
@@ -293,19 +431,20 @@ def _model(run: Run, model: str, step: str):
 
 def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     """With world and seed of the run, of whose examples the table is: its models, whatever they are, are compared."""
-    return table.assign(world=str(run["world"]), seed=run["seed"])
+    return table.assign(world=world_of(run), seed=run["seed"])
 
 
 def make_score(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    return _named(run, score(_test(run), _model(run, model, step), run.table("taskgrams"), options=True))
+    loaded, grams = _model(run, model, step), run.table("taskgrams")
+    return _named(run, score(_test(run), loaded, grams, options=True, long=_long(run)))
 
 
 def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    return _named(run, score(_test(run), _model(run, model, step), run.table("taskgrams"), prior=True))
+    return _named(run, score(_test(run), _model(run, model, step), run.table("taskgrams"), prior=True, long=_long(run)))
 
 
 def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
@@ -318,16 +457,17 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
     final = step_of(step) == steps(run, model_of(run, model).name)[-1]
     for one in map(task, tasks_of(run)):
         asked = examples[examples["task"] == one.name]
-        if not one.max_tokens:
+        longest = answer_tokens(run, one)
+        if not longest:
             scores = run.table(f"scores/{model}/{step}")
             parts.append(_named(run, choose(scores[scores["task"] == one.name], asked)))
             continue
         if not final:
             asked = asked.groupby("group", group_keys=False).sample(frac=1, random_state=0)
             asked = asked.groupby("group").head(run["step_answers"])
-        answers = _named(run, generate(asked, loaded, one.max_tokens))
+        answers = _named(run, generate(asked, loaded, longest))
         gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
-        for metric, function in one.metrics.items():
+        for metric, function in metrics(run, one).items():
             pairs = zip(answers["output"], gold, strict=True)
             scores = [None if pd.isna(o) else function(o, list(g)) for o, g in pairs]
             parts.append(answers.assign(metric=metric, score=scores))
@@ -367,10 +507,11 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
 
     model = of_task(run.table("scores"))
     model = at_last_step(model, "lm") if last else model
+    grams, asked = of_task(run.table("taskgrams")), of_task(_test(run))
     return {
         "reference": of_task(pd.concat([run.table("taskgram_lm"), run.table("infinigram_lm")], ignore_index=True)),
         "model": model[model["n"].notna()], "reference_halves": of_task(run.table("taskgram_halves")),
-        "taskgrams": of_task(run.table("taskgrams")), "examples": of_task(_test(run)),
+        "taskgrams": grams[grams["example_id"].isin(asked["example_id"])], "examples": asked,
         "parameters": sizes_in_parameters(run),
     }  # fmt: skip
 
@@ -441,7 +582,7 @@ def make_prompts(run: Run) -> pd.DataFrame:
     from taskgram_utils.prompting import Fragments, PromptScore, optimize
 
     proposers = {name: Fragments(pool(name), bounds=(4, 16)) for name in prompted(run)}
-    score, parts = PromptScore(ScanCounter(Corpus(run.path("corpus"))), 2), []
+    score, parts = PromptScore(ScanCounter(corpus(run)), 2), []
     score.prepare([gram for p in proposers.values() for gram in p.reachable(2)])  # so that the corpus is read once
     for name, fragments in proposers.items():
         given = INSTRUCTIONS[name]
@@ -526,6 +667,153 @@ def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
     return _stacked(parts)
 
 
+# --- real text -------------------------------------------------------------------------------------------------------
+
+
+def make_real(run: Run, name: str) -> pd.DataFrame:
+    """One of the tables of a run of real text, by the name it has in :data:`taskgram_utils.real_text.TABLES`."""
+    from taskgram_utils import real_text
+
+    require(name in real_text.TABLES, f"table real/{name}: not one of {', '.join(real_text.TABLES)}")
+    return _REAL[name](run)
+
+
+def real_tables(run: Run) -> dict[str, pd.DataFrame]:
+    """All tables of a run of real text, by name, as :func:`taskgram_utils.real_text.recorded` has them."""
+    from taskgram_utils.real_text import TABLES
+
+    own = {name: run.table(f"real/{name}") for name in TABLES}
+    return own | {name: run.table(name) for name in ("performance", "gammas")}
+
+
+def _units(run: Run) -> dict[str, str]:
+    """The tables of counts of a run by what a document is."""
+    return {run["document"] or "file": "counts", **({run["control"]: "control_counts"} if run["control"] else {})}
+
+
+def _real_coverage(run: Run) -> pd.DataFrame:
+    from taskgram_utils.real_text import coverage
+
+    parts = [coverage(run.table("taskgrams"), run.table(counts), _test_split(run)).assign(documents=unit)
+             for unit, counts in _units(run).items()]  # fmt: skip
+    asked = _test(run).groupby(["task", "group"]).size().rename("asked").reset_index()
+    return pd.concat(parts, ignore_index=True).merge(asked, on=["task", "group"], how="left")
+
+
+def _real_models(run: Run) -> pd.DataFrame:
+    from taskgram_utils.real_text import models_table
+
+    return models_table(models(run), own_sizes(run), sizes_in_parameters(run))
+
+
+def _real_inputs(run: Run) -> dict[str, pd.DataFrame]:
+    """Scores, prior and task-grams of the examples that models are asked, of the last steps."""
+    asked = _test(run)
+    grams = run.table("taskgrams")
+    scores, prior = at_last_step(run.table("scores"), "lm"), run.table("prior")
+    return {"scores": scores[scores["n"].notna()], "prior": prior, "examples": asked,
+            "taskgrams": grams[grams["example_id"].isin(asked["example_id"])]}  # fmt: skip
+
+
+def _real_references(run: Run, grams: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """log P under the task-gram LM by what a document is, where enough examples are kept."""
+    from taskgram_utils.language_models.taskgram import taskgram_logp
+    from taskgram_utils.real_text import enough
+
+    covered = run.table("real/coverage")
+    found = {}
+    for unit, counts in _units(run).items():
+        table = taskgram_logp(run.table("taskgrams"), run.table(counts), run["form"], run["zeros"], run["kappa"])
+        table = table[table["example_id"].isin(grams["example_id"])]
+        found[unit] = enough(table, covered[covered["documents"] == unit])
+    return found
+
+
+def _real_estimates(run: Run, unit: str, reference: pd.DataFrame, inputs: dict[str, pd.DataFrame]) -> Estimates:
+    from taskgram_utils.language_models.taskgram import taskgram_halves
+    from taskgram_utils.real_text import controlled
+
+    counts = run.table(_units(run)[unit])
+    halves = taskgram_halves(inputs["taskgrams"], counts, run["form"], run["zeros"], run["kappa"])
+    return controlled(reference, inputs["scores"], inputs["prior"], inputs["taskgrams"], counts, draws=run["draws"],
+                      reference_halves=halves, examples=inputs["examples"], parameters=sizes_in_parameters(run))
+
+
+def _real_memorization(run: Run) -> pd.DataFrame:
+    """Mem raw and given all controls, under the task-gram LM (each kind of document) and the infinity-gram LM."""
+    inputs, parts = _real_inputs(run), []
+    references = _real_references(run, inputs["taskgrams"])
+    for unit, reference in references.items():
+        parts.append(_real_estimates(run, unit, reference, inputs).table.assign(documents=unit))
+    unit, first = next(iter(references.items()))
+    infinigram = _on_points(run.table("infinigram_lm"), first)
+    parts.append(_real_estimates(run, unit, infinigram, inputs).table.assign(documents=unit))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _on_points(table: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
+    keys = ["task", "group", "example_id", "n", "sy", "start"]
+    return table.merge(points[keys].drop_duplicates(), on=keys)
+
+
+def _real_baseline(run: Run) -> pd.DataFrame:
+    from taskgram_utils.real_text import lead
+
+    inputs = _real_inputs(run)
+    first = next(iter(_real_references(run, inputs["taskgrams"]).values()))
+    return lead(first, _on_points(run.table("infinigram_lm"), first), inputs["scores"], draws=run["draws"],
+                parameters=sizes_in_parameters(run))
+
+
+def _real_slopes(run: Run) -> pd.DataFrame:
+    from taskgram_utils.real_text import suite_slopes
+
+    inputs = _real_inputs(run)
+    unit, first = next(iter(_real_references(run, inputs["taskgrams"]).items()))
+    return suite_slopes(_at_one_step(_real_estimates(run, unit, first, inputs)), own_sizes(run))
+
+
+def _real_seen(run: Run) -> pd.DataFrame:
+    from taskgram_utils.real_text import seen
+
+    scores = at_last_step(run.table("scores"), "lm")
+    return seen(scores, run.table("prior"), run.table("frequency"), run["draws"])
+
+
+def _real_popularity(run: Run) -> pd.DataFrame:
+    from taskgram_utils.real_text import popularity
+
+    inputs = _real_inputs(run)
+    if "popularity" not in inputs["examples"] or inputs["examples"]["popularity"].isna().all():
+        return pd.DataFrame()
+    first = next(iter(_real_references(run, inputs["taskgrams"]).values()))
+    return popularity(first, inputs["scores"], inputs["examples"], draws=run["draws"],
+                      parameters=sizes_in_parameters(run))
+
+
+def _real_frequency(run: Run) -> pd.DataFrame:
+    """Spearman of score and example frequency, and the scores by frequency in bins, of the last steps."""
+    from taskgram_utils.performance import binned_performance
+
+    answers = at_last_step(run.table("answers"))
+    graded = answers[answers["metric"].isin(["exact_match", "accuracy"])]
+    return binned_performance(graded, run.table("frequency").drop(columns="group"), draws=run["draws"])
+
+
+_REAL = {"coverage": _real_coverage, "models": _real_models, "memorization": _real_memorization,
+         "baseline": _real_baseline, "slopes": _real_slopes, "seen": _real_seen, "popularity": _real_popularity,
+         "frequency": _real_frequency}  # fmt: skip
+
+
+def _real_needs(run: Run, name: str) -> tuple[str, ...]:
+    first = ("asked", "taskgrams", "counts", *(("control_counts",) if run["control"] else ()))
+    if name == "coverage":
+        return first
+    if name == "models":
+        return tuple(f"parameters/{model.key}" for model in run_models(run))
+    return (*first, "real/coverage", "scores", "prior", "answers", "infinigram_lm", "frequency")
+
+
 def _of_tasks(name: str):
     def make(run: Run) -> pd.DataFrame:
         return _stacked(run.table(f"{name}/{t}") for t in tasks_of(run))
@@ -537,10 +825,25 @@ def _needs_tasks(name: str):
     return lambda run: tuple(f"{name}/{t}" for t in tasks_of(run))
 
 
+def _of_text(*others: str):
+    """What is made from the text itself: of a world from its ``corpus``, of real text from files that lie there."""
+    return lambda run: (*(("corpus",) if of_world(run) else ()), *others)
+
+
 _WORLD = ("documents", "world")
+_TEXT = ("corpus", "document", "text_field", "backend", "data")
 _MODELS = ("models", "steps")
 _LOADED = ("world", "seed", "dtype")
-_MEASURED = ("taskgram_lm", "taskgram_halves", "infinigram_lm", "scores", "taskgrams", "examples", "counts")
+_MEASURED = ("asked", "taskgram_lm", "taskgram_halves", "infinigram_lm", "scores", "taskgrams", "examples", "counts")
+
+
+def _counted(run: Run) -> tuple[str, ...]:
+    plain = ("plain_corpus",) if run["stopwords"] == "both" else ()
+    return (*_of_text("taskgrams")(run), *plain)
+
+
+def _suite_inputs(run: Run) -> list:
+    return [own_sizes(run), text_state(run)]
 
 
 def _trained(run: Run, model: str) -> tuple[str, ...]:
@@ -549,7 +852,7 @@ def _trained(run: Run, model: str) -> tuple[str, ...]:
 
 
 def _scored(run: Run, model: str, step: str) -> tuple[str, ...]:
-    return ("examples", "taskgrams", *_trained(run, model))
+    return ("asked", "taskgrams", *_trained(run, model))
 
 
 def _last_state(run: Run, model: str) -> list:
@@ -561,31 +864,40 @@ def _prompted(run: Run, model: str, step: str) -> tuple[str, ...]:
 
 
 def _answered(run: Run, model: str, step: str) -> tuple[str, ...]:
-    return ("examples", f"scores/{model}/{step}")
+    return ("examples", "asked", f"scores/{model}/{step}")
 
 
 RECIPES: dict[str, Recipe] = {
     "corpus": Recipe(make_corpus, (), _WORLD, ("miniature.world",), suffix=".jsonl", path=True),
     "truth": Recipe(make_truth, (), _WORLD, ("miniature.world",)),
-    "examples": Recipe(make_examples, (), (*_WORLD, "tasks"), ("tasks.factual_qa", "tasks.math_reasoning",
-                       "tasks.translation", "tasks.world_knowledge")),
+    "plain_corpus": Recipe(make_plain_corpus, _of_text(), _TEXT, ("ngrams",), suffix=".jsonl", path=True,
+                           inputs=text_state),
+    "examples": Recipe(make_examples, (), (*_WORLD, "tasks", "source", "data"),
+                       ("tasks.factual_qa", "tasks.math_reasoning", "tasks.translation", "tasks.world_knowledge"),
+                       inputs=sources_state),
     "true_pairs": Recipe(make_true_pairs, ("examples",), (*_WORLD, "tasks")),
     "embedding": Recipe(make_embedding, (), _WORLD, ("embedding", "miniature.world"), suffix="", path=True),
     "own_embedding": Recipe(make_own_embedding, ("corpus",), (), ("embedding",), suffix="", path=True),
     "gammas": Recipe(make_gammas, _embedding_needs,
-                     ("embedding", "gamma", "orders", "shuffled_share", "stopwords", "tasks"), ("mining",)),
+                     ("embedding", "gamma", "orders", "shuffled_share", "stopwords", "tasks", "whole_answer",
+                      "calibrated_on"), ("mining",)),
     "taskgrams": Recipe(make_taskgrams, lambda run: (*_embedding_needs(run), "gammas"),
-                        ("orders", "stopwords", "tasks"), ("mining",)),
-    "counts": Recipe(make_counts, ("corpus", "taskgrams"), (), ("counting.scan",)),
-    "index": Recipe(make_index, ("corpus",), (), ("counting.index",), suffix="", path=True),
+                        ("embedding", "orders", "stopwords", "tasks", "whole_answer"), ("mining",)),
+    "counts": Recipe(make_counts, lambda run: _counted(run), (*_TEXT, "stopwords"), ("counting.scan",),
+                     inputs=text_state),
+    "control_counts": Recipe(make_control_counts, _of_text("taskgrams"), (*_TEXT, "stopwords", "control"),
+                             ("counting.scan",), inputs=text_state),
+    "asked": Recipe(make_asked, lambda run: ("examples",) if of_world(run) else ("examples", "counts", "taskgrams"),
+                    ("asked",)),
+    "index": Recipe(make_index, _of_text(), _TEXT, ("counting.index",), suffix="", path=True, inputs=text_state),
     "taskgram_lm": Recipe(make_taskgram_lm, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
                           ("language_models.taskgram",)),
     "taskgram_halves": Recipe(make_taskgram_halves, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
                               ("language_models.taskgram",)),
     "infinigram_lm": Recipe(make_infinigram_lm, ("taskgrams", "examples", "index"), ("infinigram_zeros",),
                             ("language_models.infinigram",)),
-    "suite": Recipe(make_suite, (), (*_WORLD, "seed"), ("miniature.suite",), suffix="", path=True, resumable=True,
-                    inputs=own_sizes),
+    "suite": Recipe(make_suite, (), (*_WORLD, *_TEXT, "seed", "epochs", "tokenizer"), ("miniature.suite", "training"),
+                    suffix="", path=True, resumable=True, inputs=_suite_inputs),
     "steps/*": Recipe(make_steps, (), ()),
     "parameters/*": Recipe(make_parameters, _trained, (), inputs=_last_state),
     "scores": Recipe(_together("scores"), _per_model("scores"), _MODELS),
@@ -607,6 +919,8 @@ RECIPES: dict[str, Recipe] = {
     "baseline/*": Recipe(make_baseline, _MEASURED, ("draws", "models"), ("memorization",)),
     "slopes": Recipe(_of_tasks("slopes"), _needs_tasks("slopes"), ("tasks",)),
     "slopes/*": Recipe(make_slopes, (*_MEASURED, "prior"), ("draws", "models"), ("memorization",)),
+    "real/*": Recipe(make_real, _real_needs, ("draws", "models", "form", "zeros", "kappa", "document", "control"),
+                     ("real_text", "performance", "language_models.taskgram")),
     "prompts": Recipe(make_prompts, ("corpus",), ("tasks", "prompt_rounds", "prompt_seeds"),
                       ("prompting", "counting.scan", "miniature.clauses")),
     "prompt_accuracy": Recipe(_together("prompt_accuracy", last=True), _per_model("prompt_accuracy", last=True),

@@ -110,7 +110,7 @@ class Run:
             needs = self.needs(name)
             content = {
                 "name": name, "code": code_hash(recipe.make, *recipe.rooms),
-                "parameters": {p: self[p] for p in recipe.parameters},
+                "parameters": {p: self.parameters.get(p) for p in recipe.parameters},
                 "inputs": recipe.inputs(self, *parts) if recipe.inputs else None,
                 "needs": {n: self.key(n) for n in needs},
             }  # fmt: skip

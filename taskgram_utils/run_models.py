@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.packaged import PREFIX, packaged
 from taskgram_utils.run import PACKAGE, Run, project_root
+from taskgram_utils.run_data import suite_said
 
 _AS_IT_COMES = "main"  # stands for the step in the name of a table of a model that has none
 
@@ -32,7 +34,7 @@ class RunModel(NamedTuple):
 
 
 def run_models(run: Run) -> list[RunModel]:
-    """The models of a run in its order: sizes of its suite, folders, hub names (owner/name).
+    """The models of a run in its order: sizes of its suite, packaged/NAME, folders, hub names (owner/name).
 
     A size of the suite is one that the folder ``weights`` has, or, where the run trains its suite, one that can be
     trained. Raises InputError for what is none of the three, and for two models of one name.
@@ -46,6 +48,9 @@ def run_models(run: Run) -> list[RunModel]:
         folder = (project_root() / Path(model).expanduser()).resolve()
         if model in own:
             found.append(RunModel(model, str((shipped or run.folder / "suite") / model), True))
+        elif model.startswith(PREFIX):
+            place = packaged(model, project_root() / "build" / "packaged")
+            found.append(RunModel(place.name, str(place), False))
         elif folder.is_dir():
             step = re.fullmatch(r"step(\d+)", folder.name)
             require(not step, f"model {model}: name the folder that holds {folder.name}, and the step under steps")
@@ -96,10 +101,10 @@ def model_source(run: Run, name: str) -> str:
     if model.suite and run["weights"]:
         folder = _weights(run)
         said = _card(folder)
-        for parameter in ("documents", "world", "seed"):
+        for parameter, wanted in suite_said(run).items():
             require(
-                said[parameter] == run[parameter],
-                f"weights {folder}: trained on {parameter} = {said[parameter]}, the run says {run[parameter]}; "
+                said.get(parameter) == wanted,
+                f"weights {folder}: trained on {parameter} = {said.get(parameter)}, the run says {wanted}; "
                 "set weights to '' to train the suite of this run",
             )
     elif model.suite:

@@ -9,9 +9,10 @@ import pytest
 from scipy.spatial.distance import cosine
 
 from taskgram_utils import embedding
-from taskgram_utils.embedding import WordVectors, load_embedding, packaged_minilm, train_embedding
+from taskgram_utils.embedding import WordVectors, load_embedding, train_embedding
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import words
+from taskgram_utils.packaged import packaged
 
 PEOPLE, TOWNS = 80, 16
 
@@ -139,11 +140,11 @@ def minilm(tmp_path_factory):
     for package in ("all_minilm_l6_v2", "sentence_transformers"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: the real embedding is not tested")
-    return packaged_minilm(tmp_path_factory.mktemp("cache"))
+    return packaged("packaged/all-MiniLM-L6-v2", tmp_path_factory.mktemp("cache"))
 
 
 def test_the_real_embedding_knows_capitals(minilm):
-    assert packaged_minilm(minilm.parent) == minilm  # unpacked once
+    assert packaged("all-MiniLM-L6-v2", minilm.parent) == minilm  # unpacked once
     model = load_embedding(minilm)
     texts = ["capital of france", "paris", "divide by two"]
     rows = model.encode(texts)

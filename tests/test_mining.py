@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-from taskgram_utils.embedding import load_embedding, packaged_minilm, train_embedding
+from taskgram_utils.embedding import load_embedding, train_embedding
 from taskgram_utils.errors import InputError
 from taskgram_utils.mining import COLUMNS, calibrate, candidates, holds_truth, mine, precision_recall
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, ngrams, words
+from taskgram_utils.packaged import packaged
 
 SHARED = Path(__file__).resolve().parents[1] / "../shared/data"
 
@@ -244,7 +245,7 @@ def test_real_questions_with_a_real_embedding(tmp_path):
             pytest.skip(f"{package} is not installed: mining with a real embedding is not tested")
     rows = pd.read_json(path, lines=True, nrows=150)
     examples = pd.DataFrame({"example_id": rows.index, "x": rows["context"], "y": " " + rows["continuation"]})
-    embedding = load_embedding(packaged_minilm(tmp_path))
+    embedding = load_embedding(packaged("all-MiniLM-L6-v2", tmp_path))
     table = calibrate(examples, 2, embedding, whole_answer=True, draws=20_000)
     assert table["auc"].iloc[0] > 0.75 and table["own_share"].iloc[0] > 5 * table["shuffled_share"].iloc[0]
     kept = mine(examples, 2, table["gamma"].iloc[0], embedding, whole_answer=True)

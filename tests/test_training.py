@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from taskgram_utils import training as suite
 from taskgram_utils.errors import InputError
-from taskgram_utils.miniature import suite
+from taskgram_utils.miniature.suite import make_suite
 from taskgram_utils.miniature.world import World
 
 STEPS = 10
@@ -29,7 +30,7 @@ def made(tmp_path_factory):
     """A suite of one size on the smallest world, and what ``make_suite`` was called with."""
     out = tmp_path_factory.mktemp("suite") / "small"
     asked = {"documents": 1_000, "world": 1, "seed": 3, "sizes": ["25k"], "jobs": 1, "max_steps": STEPS}
-    return suite.make_suite(out, **asked), asked
+    return make_suite(out, **asked), asked
 
 
 def train(made, out, **changes):
@@ -70,20 +71,20 @@ def test_card_and_readme(made):
 def test_a_finished_suite_is_left_alone(made):
     folder, asked = made
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")}
-    suite.make_suite(folder, **asked)
+    make_suite(folder, **asked)
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")} == before and before
 
 
 @pytest.mark.parametrize("change", [{"world": 2}, {"seed": 4}, {"twin": 1}, {"documents": 1_001}])
 def test_another_worlds_folder_is_refused(made, change):
     folder, asked = made
-    with pytest.raises(InputError, match="holds a suite of another world or seed"):
-        suite.make_suite(folder, **(asked | change))
+    with pytest.raises(InputError, match="holds a suite of another text or seed"):
+        make_suite(folder, **(asked | change))
 
 
 def test_unknown_size_is_refused(tmp_path):
     with pytest.raises(InputError, match="size 7b: not one of 25k, 100k, 600k, 3m"):
-        suite.make_suite(tmp_path / "suite", 1_000, 0, 0, sizes=["7b"])
+        make_suite(tmp_path / "suite", 1_000, 0, 0, sizes=["7b"])
     assert not (tmp_path / "suite").exists()
 
 

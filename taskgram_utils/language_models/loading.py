@@ -212,7 +212,7 @@ def load(
     _check_files(source, f"model {source}" if folder.is_dir() else where, pickled)
     spread = {"device_map": "auto"} if device == "auto" else {}
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             network, report = AutoModelForCausalLM.from_pretrained(
                 source, dtype=dtype, use_safetensors=None if pickled else True, output_loading_info=True,
@@ -343,7 +343,7 @@ def _fetched(name: str, step: int | None, pickled: bool) -> Path:
     if step is not None:
         where, revision = f"{where}, step {step}", f"step{step}"
     try:
-        with _quiet():
+        with quiet():
             listed = _listed(name, revision)
             # Of a model that has both, the pickled copy of its weights stays where it is.
             wanted = ["*.bin"] if pickled and not any(f.endswith(".safetensors") for f in listed) else ["*.safetensors"]
@@ -384,7 +384,7 @@ def _revisions(name: str) -> list[str]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Loading says what matters by its errors: the libraries' own reports stay silent, and bars where nobody looks."""
     seen, level, hub = sys.stderr.isatty(), logging.get_verbosity(), hub_logging.get_verbosity()
     bars, hub_bars = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()

@@ -22,9 +22,11 @@ class Task:
 
     ``miniature(world)`` gives the examples table of the miniature world; ``read(source, **options)`` that of the real
     data set, from the hub or from files of one's own; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
-    words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own;
-    ``orders`` are the n it is shown at; ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
-    ``max_tokens`` bounds a generated answer, 0 where options are chosen instead.
+    words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own, and
+    ``real_metrics`` those of the real data set where they are others; ``orders`` are the n it is shown at;
+    ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA); ``max_tokens`` bounds a generated answer
+    (``real_tokens`` one to the real data set), 0 where options are chosen instead; ``languages(group)`` names the
+    languages of x and y of the real data set, by code.
     """
 
     name: str
@@ -36,6 +38,9 @@ class Task:
     whole_answer: bool = False
     max_tokens: int = 0
     read: Callable[..., pd.DataFrame] | None = field(default=None, repr=False)
+    real_metrics: dict[str, Callable[[str, list[str]], float]] = field(default_factory=dict, repr=False)
+    real_tokens: int = 0
+    languages: Callable[[str], tuple[str, str]] = field(default=lambda group: ("en", "en"), repr=False)
 
 
 def registry() -> dict[str, Task]:

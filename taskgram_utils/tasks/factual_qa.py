@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import string
@@ -15,7 +16,7 @@ from taskgram_utils.miniature.words import QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.tasks.base import Task, exact_match, table, test_size
-from taskgram_utils.tasks.files import HUB, checked, found, hub_rows, json_file, json_lines
+from taskgram_utils.tasks.files import HUB, checked, folder, found, hub_rows, json_file, json_lines
 
 
 def miniature(world: World) -> pd.DataFrame:
@@ -39,29 +40,40 @@ _POPQA = "akariasai/PopQA"
 _PUNCTUATION = set(string.punctuation + "‘’´`")
 
 
+DATASETS = ("triviaqa", "popqa", "wikidata", "pararel")
+
+
 def read(source: str | Path = HUB, dataset: str = "triviaqa") -> pd.DataFrame:
-    """TriviaQA or PopQA (``dataset``), from the hub or a local file or folder.
+    """TriviaQA, PopQA, or cloze facts of Wikidata or ParaRel (``dataset``), from the hub or local files.
 
     TriviaQA: rc.nocontext, ``train`` to mine and its validation split as ``test``. A folder has train.jsonl and
     test.jsonl (or validation.jsonl), a single file is all ``test``; lines have question (or context: "Question: …
     Answer:"), answer and aliases, or, as on the hub, an answer with value and aliases. PopQA: lines, or a JSON file
     with the lists dev (here ``train``) and test, of question (or input), possible_answers (or output), s_pop, o_pop.
-    ``popularity`` carries the subject's monthly page views and ``answer_popularity`` the object's; null for TriviaQA.
+    ``popularity`` carries the subject's monthly page views and ``answer_popularity`` the object's; null elsewhere.
+    Wikidata: lines of context ("The capital of France is") and continuation. ParaRel: a folder with its folders
+    trex_lms_vocab (sub_label, obj_label) and graphs_json, whose first pattern that ends in [Y] is the cloze. These two
+    have a file only, and all of it is ``test``.
+
+    ``sx`` is the subject's name where the data set says it or its wording shows it (PopQA, Wikidata, ParaRel).
 
     Raises InputError for another data set, and for a row without question, answer or list of aliases.
     """
-    require(dataset in ("triviaqa", "popqa"), f"data set {dataset}: triviaqa or popqa")
-    sides = _popqa(source) if dataset == "popqa" else _triviaqa(source)
+    require(dataset in DATASETS, f"data set {dataset}: not one of {', '.join(DATASETS)}")
+    way = {"triviaqa": (_triviaqa, _asked), "popqa": (_popqa, _asked_popqa), "wikidata": (_wikidata, _cloze),
+           "pararel": (_pararel, _cloze)}  # fmt: skip
+    sides, asked = way[dataset]
     rows, extra = [], []
-    for split, records in sides:
+    for split, records in sides(source):
         for number, (where, row) in enumerate(records, 1):
-            question, answer, aliases = (_asked_popqa if dataset == "popqa" else _asked)(row, where)
+            question, answer, aliases, subject = asked(row, where)
+            cloze = dataset in ("wikidata", "pararel")
             rows.append({"example_id": f"{dataset}-{split}-{number}", "split": split, "group": dataset,
-                         "instruction": INSTRUCTION, "x": question, "y": f" {answer}",
+                         "instruction": "" if cloze else INSTRUCTION, "x": question, "y": f" {answer}",
                          "answers": list(dict.fromkeys([answer, *aliases]))})  # fmt: skip
-            extra.append({"popularity": row.get("s_pop"), "answer_popularity": row.get("o_pop")})
+            extra.append({"popularity": row.get("s_pop"), "answer_popularity": row.get("o_pop"), "sx": subject})
     require(rows, f"{source}: holds no question")
-    beside = pd.DataFrame(extra).astype("Float64")
+    beside = pd.DataFrame(extra).astype({"popularity": "Float64", "answer_popularity": "Float64", "sx": "str"})
     return table("factual_qa", rows).join(beside)
 
 
@@ -81,7 +93,7 @@ def _triviaqa(source: str | Path) -> Iterator[tuple[str, Iterable]]:
         yield "test", json_lines(found(path, "TriviaQA's questions, a JSON object a line"), ("answer",))
 
 
-def _asked(row: dict, where: str) -> tuple[str, str, list[str]]:
+def _asked(row: dict, where: str) -> tuple[str, str, list[str], str | None]:
     """Question, answer and aliases of a row of TriviaQA."""
     question = row.get("question") or str(row.get("context") or "")
     question = question.strip().removeprefix("Question:").removesuffix("Answer:").strip()
@@ -92,7 +104,7 @@ def _asked(row: dict, where: str) -> tuple[str, str, list[str]]:
     require(isinstance(answer, str) and answer.strip(), f"{where}: no answer")
     listed = isinstance(aliases, list) and all(isinstance(a, str) for a in aliases)
     require(listed, f"{where}: no list of aliases, without which right answers would count as wrong")
-    return question, answer.strip(), aliases
+    return question, answer.strip(), aliases, None
 
 
 def _popqa(source: str | Path) -> Iterator[tuple[str, Iterable]]:
@@ -111,8 +123,14 @@ def _popqa(source: str | Path) -> Iterator[tuple[str, Iterable]]:
         yield "test", json_lines(found(path, "PopQA's questions, a JSON object a line"), ())
 
 
-def _asked_popqa(row: dict, where: str) -> tuple[str, str, list[str]]:
-    """Question, answer and aliases of a row of PopQA, whose answers are a list written as JSON."""
+_POPQA_ASKS = re.compile(
+    r"(?:In what (?:city|country) (?:was|is)|What (?:sport does|genre is|color is|is the (?:religion|capital) of|is)|"
+    r"Who (?:was|is) the [a-z]+ (?:of|for))\s(.+?)(?:'s occupation| play| born| the capital of)?\?"
+)
+
+
+def _asked_popqa(row: dict, where: str) -> tuple[str, str, list[str], str | None]:
+    """Question, answer, aliases and subject of a row of PopQA, whose answers are a list written as JSON."""
     question, answers = row.get("question") or row.get("input"), row.get("possible_answers") or row.get("output")
     require(isinstance(question, str) and question.strip(), f"{where}: no question")
     try:
@@ -121,7 +139,63 @@ def _asked_popqa(row: dict, where: str) -> tuple[str, str, list[str]]:
         answers = None
     listed = isinstance(answers, list) and answers and all(isinstance(a, str) and a.strip() for a in answers)
     require(listed, f"{where}: no list of possible answers")
-    return question.strip(), answers[0].strip(), answers[1:]
+    named = _POPQA_ASKS.fullmatch(question.strip())
+    subject = row.get("subj") or (named and named[1])
+    return question.strip(), answers[0].strip(), answers[1:], subject
+
+
+def _wikidata(source: str | Path) -> Iterator[tuple[str, Iterable]]:
+    what = "cloze facts, lines of context and continuation,"
+    require(str(source) != HUB, f"Wikidata's facts are read from a file; put {what} there and name it as the source")
+    rows = json_lines(found(Path(source), what), ("context", "continuation"))
+    yield "test", ((where, row | {"subject": _subject(str(row["context"]))}) for where, row in rows)
+
+
+# "The language of X is", but "the country of citizenship of X is", "the sport played by X is", "X is capital of".
+_INNER = "citizenship|birth|death|burial|origin|work|government|state"
+_ENDS = (
+    "is located in(?: or next to body of water)?|shares a border with|is (?:capital|facet) of|convicted of|"
+    "is indigenous to|endemic to|given name|named after|is (?:followed|studied) by|follows|influenced by|owned by|"
+    "replaced by|is territory claimed by|writing languages|programming language"
+)
+_CLOZE = (
+    re.compile(rf"The .+?(?: of (?!(?:{_INNER})\b)| (?:used in|played by|signed by) )(.+?),? (?:is|are|was|were)"),
+    re.compile(rf"(.+?) (?:{_ENDS})"),
+)
+
+
+def _subject(cloze: str) -> str | None:
+    fitting = next(filter(None, (form.fullmatch(cloze.strip()) for form in _CLOZE)), None)
+    return fitting and fitting[1]
+
+
+def _pararel(source: str | Path) -> Iterator[tuple[str, Iterable]]:
+    what = "ParaRel's folders trex_lms_vocab and graphs_json"
+    require(str(source) != HUB, f"ParaRel is read from files; put {what} in a folder and name it as the source")
+    facts = sorted(folder(source, what).rglob("trex_lms_vocab/*.jsonl"))
+    require(facts, f"{source}: no trex_lms_vocab/P….jsonl; it should hold {what}")
+    yield "test", itertools.chain.from_iterable(map(_relation, facts))
+
+
+def _relation(path: Path) -> Iterator[tuple[str, dict]]:
+    """The facts of one relation as rows of context, continuation and subject; none where it has no pattern that
+    ends in [Y]."""
+    patterns = sorted(path.parents[1].rglob(f"graphs_json/{path.name}"))
+    said = [row["pattern"].strip() for file in patterns[:1] for _, row in json_lines(file, ("pattern",))]
+    fitting = [p for p in said if re.fullmatch(r"[^\[]*\[X\][^\[]* \[Y\] ?\.?", p)]
+    if not fitting:
+        return
+    before = re.sub(r" \[Y\] ?\.?$", "", fitting[0])
+    for where, row in json_lines(path, ("sub_label", "obj_label")):
+        said = before.replace("[X]", row["sub_label"])
+        yield where, {"context": said, "continuation": row["obj_label"], "subject": row["sub_label"]}
+
+
+def _cloze(row: dict, where: str) -> tuple[str, str, list[str], str | None]:
+    """Cloze, answer, no alias and subject of a fact."""
+    texts = [row["context"], row["continuation"]]
+    require(all(isinstance(t, str) and t.strip() for t in texts), f"{where}: context and continuation must be texts")
+    return texts[0].strip(), texts[1].strip(), [], row["subject"]
 
 
 def normalized_answer(text: str) -> str:
@@ -145,4 +219,4 @@ def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
 
 
 TASK = Task("factual_qa", "Factual QA", miniature, truth, {"exact_match": exact_match}, whole_answer=True,
-            max_tokens=16, read=read)  # fmt: skip
+            max_tokens=16, read=read, real_metrics={"exact_match": alias_match}, real_tokens=16)  # fmt: skip

@@ -96,5 +96,11 @@ def chrf(output: str, answers: list[str]) -> float:
     return sentence_chrf(output, answers).score / 100
 
 
+def languages(group: str) -> tuple[str, str]:
+    """The languages of x and y of a pair such as en-cs."""
+    x, _, y = group.partition("-")
+    return x, y
+
+
 TASK = Task("translation", "Translation", miniature, truth, {"exact_match": exact_match, "chrf": chrf}, max_tokens=64,
-            read=read)
+            read=read, real_tokens=128, languages=languages)

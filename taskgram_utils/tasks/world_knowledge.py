@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,17 +65,19 @@ def miniature(world: World) -> pd.DataFrame:
     return table("world_knowledge", rows)
 
 
-def read(source: str | Path = HUB) -> pd.DataFrame:
+def read(source: str | Path = HUB, subjects: Sequence[str] = ()) -> pd.DataFrame:
     """MMLU: ``dev`` (the five examples a subject that stand before few-shot questions) and ``test``.
 
     From the hub (cais/mmlu) or a folder with dev/SUBJECT_dev.csv and test/SUBJECT_test.csv of question, A, B, C, D and
     letter. x is the question alone, y the text of the right option; ``group`` is ``knowledge``, ``reasoning`` or
-    ``unlisted`` by the paper's lists, and ``subject`` is carried along. Raises InputError for a row that has not four
-    options and a letter.
+    ``unlisted`` by the paper's lists, and ``subject`` is carried along; ``subjects``: only these. Raises InputError for
+    a subject that is not there, and for a row that has not four options and a letter.
     """
-    rows, subjects = [], []
+    rows, carried = [], []
     for split in ("dev", "test"):
         for subject, number, where, question, options, gold in _mmlu(source, split):
+            if subjects and subject not in subjects:
+                continue
             texts = [str(option).strip() for option in options]
             require(len(texts) == OPTIONS and all(texts), f"{where}: not {OPTIONS} options")
             require(gold in range(OPTIONS), f"{where}: the answer is none of A, B, C and D")
@@ -83,8 +85,10 @@ def read(source: str | Path = HUB) -> pd.DataFrame:
             rows.append({"example_id": f"mmlu-{split}-{subject}-{number}", "split": split, "group": group,
                          "instruction": INSTRUCTION, "x": question.strip(), "y": f" {texts[gold]}",
                          "answers": [texts[gold]], "options": [f" {t}" for t in texts], "gold": gold})  # fmt: skip
-            subjects.append(subject)
-    return table("world_knowledge", rows).assign(subject=subjects)
+            carried.append(subject)
+    absent = [s for s in subjects if s not in carried]
+    require(not absent, f"{source}: no subject {', '.join(absent)}")
+    return table("world_knowledge", rows).assign(subject=carried)
 
 
 def _mmlu(source: str | Path, split: str) -> Iterator[tuple[str, int, str, str, list[str], int]]:
@@ -132,5 +136,4 @@ def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"example_id": examples["example_id"], "sx": surname, "sy": examples["y"].map(normalize)})
 
 
-TASK = Task("world_knowledge", "World knowledge", miniature, truth, {"accuracy": exact_match}, whole_answer=True,
-            read=read)
+TASK = Task("world_knowledge", "World knowledge", miniature, truth, {"accuracy": exact_match}, read=read)

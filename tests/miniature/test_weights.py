@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,8 +9,9 @@ import pytest
 from taskgram_utils import training as suite
 from taskgram_utils.language_models import neural
 from taskgram_utils.miniature.world import FULL
+from taskgram_utils.run import PACKAGE
 
-WEIGHTS = Path(suite.__file__).parent / "weights"
+WEIGHTS = PACKAGE / "miniature" / "weights"
 SUITES = {"main": (1, 1, 0), "twin1": (1, 1, 1), "twin2": (1, 1, 2), "reseed": (1, 3, 0)}
 
 

@@ -1,0 +1,163 @@
+"""The text and the tasks of a run: a draw of the miniature world, or the files and data sets its run file names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from taskgram_utils.corpus import Corpus
+from taskgram_utils.errors import InputError, require
+from taskgram_utils.miniature.world import World
+from taskgram_utils.run import Run, project_root
+from taskgram_utils.tasks.base import Task, task
+from taskgram_utils.tasks.files import HUB
+
+CALIBRATE = "calibrate"
+"""What stands in a run file's ``gamma`` where a threshold is calibrated."""
+
+
+def of_world(run: Run) -> bool:
+    """Whether a run is about the miniature world, and not about a text of its own."""
+    return not run.parameters.get("corpus")
+
+
+def open_world(run: Run, twin: int = 0) -> World:
+    """The miniature world of a run, or one of its twins. InputError for a run of real text."""
+    require(of_world(run), f"run {run.name}: is about real text, and this is about the miniature world")
+    return World(run["documents"], run["world"], twin)
+
+
+def world_of(run: Run) -> str:
+    """What stands under ``world`` in the tables of a run."""
+    return str(run["world"]) if of_world(run) else run.name
+
+
+def placed(run: Run, name: str) -> Path:
+    """The place of a file or folder that a run file names: in its ``data``, else in the project."""
+    base = project_root() / Path(run.parameters.get("data") or "").expanduser()
+    return base / Path(name).expanduser()
+
+
+def corpus(run: Run, document: str | None = None) -> Corpus:
+    """The corpus of a run, cut into its own documents or into others (``document``)."""
+    if of_world(run):
+        return Corpus(run.path("corpus"), document or "")
+    place = placed(run, run["corpus"])
+    said = "name the folder that holds it: -p data FOLDER" if not run["data"] else "put the text there"
+    require(place.exists(), f"run {run.name}: no corpus {place}; {said}")
+    return Corpus(place, run["document"] if document is None else document, text_field=run["text_field"])
+
+
+def text_state(run: Run, *_: str) -> list:
+    """What stands for a run's text in a table's key: nothing for a world, which is in the key by its parameters."""
+    return [] if of_world(run) or run["backend"] == "api" else [_fingerprint(corpus(run))]
+
+
+_known: dict[tuple, str] = {}  # of large corpora: a fingerprint reads both ends of every file
+
+
+def _fingerprint(text: Corpus) -> str:
+    state = (str(text.path), *((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in text.files))
+    if state not in _known:
+        _known[state] = text.fingerprint()
+    return _known[state]
+
+
+def tasks_of(run: Run) -> list[str]:
+    """The tasks of a run; InputError for one that there is not."""
+    return [task(name).name for name in run["tasks"]]
+
+
+def sources(run: Run, name: str) -> list[dict[str, Any]]:
+    """Where the examples of a task come from: for each source its ``source`` and the options of the task's reader.
+
+    A local source is placed in the run's ``data``. Raises InputError where the run file names none, or not as a mapping
+    with ``source``.
+    """
+    named = run["source"].get(name) if isinstance(run["source"], Mapping) else None
+    named = [named] if isinstance(named, Mapping | str) else named
+    require(named, f"run {run.name}: no source for task {name}; a folder, a file or hub, under source")
+    found = []
+    for one in named:
+        one = {"source": one} if isinstance(one, str) else one
+        good = isinstance(one, Mapping) and isinstance(one.get("source"), str)
+        require(good, f"run {run.name}: a source of {name} is a name, or a mapping with source, not {one!r}")
+        place = one["source"] if one["source"] == HUB else str(placed(run, one["source"]))
+        found.append({**one, "source": place})
+    return found
+
+
+def read_examples(run: Run) -> pd.DataFrame:
+    """The real examples of a run's tasks, as their readers give them."""
+    parts = []
+    for name in tasks_of(run):
+        kind = task(name)
+        require(kind.read, f"task {name}: has no real data set")
+        for options in sources(run, name):
+            try:
+                parts.append(kind.read(**options))
+            except TypeError as error:
+                strange = str(error).partition("argument ")[2] or str(error)
+                raise InputError(f"run {run.name}: a source of {name} has no option {strange}") from error
+    table = pd.concat(parts, ignore_index=True)
+    twice = table["example_id"][table.duplicated(["task", "example_id"])]
+    require(twice.empty, f"run {run.name}: two sources give {', '.join(twice[:1])}; name each once")
+    return table
+
+
+def sources_state(run: Run, *_: str) -> list:
+    """What stands for a run's task files in a table's key: names, sizes and times."""
+    if of_world(run):
+        return []
+    places = [Path(one["source"]) for name in tasks_of(run) for one in sources(run, name) if one["source"] != HUB]
+    files = [p for place in places for p in (sorted(place.rglob("*")) if place.is_dir() else [place]) if p.is_file()]
+    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+
+
+def suite_said(run: Run) -> dict[str, Any]:
+    """What the card of a suite must say that a run may use: that it has read this run's text, in its order."""
+    if of_world(run):
+        return {p: run[p] for p in ("documents", "world", "seed")}
+    text = corpus(run)
+    return {"fingerprint": _fingerprint(text), "document": text.document, "seed": run["seed"]}
+
+
+def metrics(run: Run, kind: Task) -> dict[str, Any]:
+    """The metrics of a task in a run: those of the miniature, or of the real data set."""
+    return kind.metrics if of_world(run) else kind.real_metrics or kind.metrics
+
+
+def answer_tokens(run: Run, kind: Task) -> int:
+    """How long a generated answer may be in a run; 0 where options are chosen."""
+    return kind.max_tokens if of_world(run) else kind.real_tokens
+
+
+def gamma_of(run: Run, name: str, n: int) -> float | str | None:
+    """The threshold of a task and n in a run: a number, ``calibrate``, or None where the run does not mine this n.
+
+    ``gamma`` of a run file is null or ``calibrate``, a number, or a mapping from tasks to one of these or to a mapping
+    from n; a task that such a mapping leaves out is calibrated.
+    """
+    asked = run["gamma"]
+    if isinstance(asked, Mapping):
+        asked = asked.get(name)
+    if isinstance(asked, Mapping):
+        asked = asked.get(n, False)
+    if asked is False:
+        return None
+    if asked is None or asked == CALIBRATE:
+        return CALIBRATE
+    number = isinstance(asked, int | float) and not isinstance(asked, bool) and 0 < asked < 1
+    require(number, f"run {run.name}: gamma of {name}, n = {n}: {asked!r} is neither {CALIBRATE} nor between 0 and 1")
+    return float(asked)
+
+
+def embedding_named(run: Run, name: str) -> str:
+    """The embedding that a run names for a task: one for all, or a mapping from tasks."""
+    asked = run["embedding"]
+    asked = asked.get(name) if isinstance(asked, Mapping) else asked
+    require(isinstance(asked, str) and asked, f"run {run.name}: no embedding for task {name}")
+    return asked
