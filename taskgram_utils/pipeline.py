@@ -76,6 +76,7 @@ def check_task(run: Run, name: str) -> str:
 
 
 _ASKED: dict[str, bool] = {}  # tables of a model and step: whether only the last step has one
+_OF_WORLDS = ("prompt_accuracy", "prompt_scores")  # those of them that only a miniature world has
 
 
 def ask_models(run: Run, progress: bool | None = None) -> None:
@@ -86,7 +87,8 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
     that Dask cluster has one model at a time; the workers must find this run's folder by the same path.
     """
     last = set(points_in_time(run, last=True))
-    names = {at: tuple(f"{n}/{at[0]}/{at[1]}" for n, only in _ASKED.items() if at in last or not only)
+    asked = {n: only for n, only in _ASKED.items() if of_world(run) or n not in _OF_WORLDS}
+    names = {at: tuple(f"{n}/{at[0]}/{at[1]}" for n, only in asked.items() if at in last or not only)
              for at in points_in_time(run)}  # fmt: skip
     names |= {at: (f"parameters/{at[0]}", *names[at]) for at in last}
     waiting = [own for own in names.values() if not all(map(run.is_current, own))]
@@ -379,7 +381,7 @@ def make_infinigram_lm(run: Run) -> pd.DataFrame:
     from taskgram_utils.language_models.infinigram import infinigram_logp
 
     index = Index(run.path("index"))
-    return infinigram_logp(run.table("taskgrams"), run.table("examples"), index, zeros=run["infinigram_zeros"])
+    return infinigram_logp(_asked_grams(run), run.table("examples"), index, zeros=run["infinigram_zeros"])
 
 
 def make_suite(run: Run, out: Path) -> None:
@@ -401,6 +403,12 @@ def _test_split(run: Run) -> pd.DataFrame:
 def _test(run: Run) -> pd.DataFrame:
     """The test examples that models are asked."""
     return _test_split(run) if of_world(run) else run.table("asked")
+
+
+def _asked_grams(run: Run) -> pd.DataFrame:
+    """The task-grams of the examples that models are asked."""
+    grams = run.table("taskgrams")
+    return grams if of_world(run) else grams[grams["example_id"].isin(_test(run)["example_id"])]
 
 
 def _long(run: Run) -> str:
@@ -437,14 +445,14 @@ def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:
 def make_score(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    loaded, grams = _model(run, model, step), run.table("taskgrams")
-    return _named(run, score(_test(run), loaded, grams, options=True, long=_long(run)))
+    loaded = _model(run, model, step)
+    return _named(run, score(_test(run), loaded, _asked_grams(run), options=True, long=_long(run)))
 
 
 def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    return _named(run, score(_test(run), _model(run, model, step), run.table("taskgrams"), prior=True, long=_long(run)))
+    return _named(run, score(_test(run), _model(run, model, step), _asked_grams(run), prior=True, long=_long(run)))
 
 
 def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
@@ -703,16 +711,17 @@ def _real_coverage(run: Run) -> pd.DataFrame:
 def _real_models(run: Run) -> pd.DataFrame:
     from taskgram_utils.real_text import models_table
 
-    return models_table(models(run), own_sizes(run), sizes_in_parameters(run))
+    table = models_table(models(run), own_sizes(run), sizes_in_parameters(run))
+    said = {size: json.loads((Path(model_source(run, size)) / "training.json").read_text()) for size in own_sizes(run)}
+    read = pd.array([said.get(m, {}).get("tokens") for m in table["model"]], "Int64")
+    return table.assign(tokens=read, loss=[said.get(m, {}).get("loss") for m in table["model"]])
 
 
 def _real_inputs(run: Run) -> dict[str, pd.DataFrame]:
     """Scores, prior and task-grams of the examples that models are asked, of the last steps."""
     asked = _test(run)
-    grams = run.table("taskgrams")
     scores, prior = at_last_step(run.table("scores"), "lm"), run.table("prior")
-    return {"scores": scores[scores["n"].notna()], "prior": prior, "examples": asked,
-            "taskgrams": grams[grams["example_id"].isin(asked["example_id"])]}  # fmt: skip
+    return {"scores": scores[scores["n"].notna()], "prior": prior, "examples": asked, "taskgrams": _asked_grams(run)}
 
 
 def _real_references(run: Run, grams: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -894,7 +903,7 @@ RECIPES: dict[str, Recipe] = {
                           ("language_models.taskgram",)),
     "taskgram_halves": Recipe(make_taskgram_halves, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
                               ("language_models.taskgram",)),
-    "infinigram_lm": Recipe(make_infinigram_lm, ("taskgrams", "examples", "index"), ("infinigram_zeros",),
+    "infinigram_lm": Recipe(make_infinigram_lm, ("taskgrams", "asked", "examples", "index"), ("infinigram_zeros",),
                             ("language_models.infinigram",)),
     "suite": Recipe(make_suite, (), (*_WORLD, *_TEXT, "seed", "epochs", "tokenizer"), ("miniature.suite", "training"),
                     suffix="", path=True, resumable=True, inputs=_suite_inputs),

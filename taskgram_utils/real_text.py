@@ -164,7 +164,8 @@ def judge(filed: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFra
             part = part[part["documents"] == table["documents"].iloc[0]]
         value = {"slopes": "slope", "seen": "difference"}.get(entry["table"], "estimate")
         part = part[part["n"] == part["n"].max()]
-        require(len(part) <= 1, f"expectations: {len(part)} rows fit {entry['group']}, {entry['of']}, {entry['measure']}")
+        what = f"{entry['group']}, {entry['of']}, {entry['measure']}"
+        require(len(part) <= 1, f"expectations: {len(part)} rows fit {what}")
         found = part[[value, "low", "high"]].to_numpy(float).ravel().tolist() if len(part) else [np.nan] * 3
         # An interval of nats has no widest that would speak for zero.
         told = direction(*found, np.inf if entry["table"] == "seen" else entry["widest"])

@@ -1,0 +1,50 @@
+"""The openbook run on the textbooks and the factbook, recorded: python results/openbook.py --data DIR [--weights DIR]
+
+DIR holds the text and the tasks' files as notebooks/runs/openbook.yaml names them. With --weights the suite that
+``taskgram train --corpus`` made of that text is used, else it is trained here. Writes openbook_<table>.csv, estimates
+without any text, and openbook.json beside this file.
+"""
+
+import argparse
+import hashlib
+import json
+import platform
+import time
+from pathlib import Path
+
+from taskgram_utils import pipeline
+from taskgram_utils.run import versions, write_table, write_text
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="folder of the text and the tasks' files")
+    parser.add_argument("--weights", default="", help="folder of a suite that has read this text")
+    given = parser.parse_args()
+    weights = str(Path(given.weights).resolve()) if given.weights else ""
+    run = pipeline.open_run("openbook", data=str(Path(given.data).resolve()), weights=weights)
+    began, written = time.monotonic(), {}
+    pipeline.ask_models(run)
+    for name, table in pipeline.real_tables(run).items():
+        path = HERE / f"openbook_{name}.csv"
+        write_table(table, path)
+        written[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    text = pipeline.corpus(run)
+    units = {unit: sum(1 for _ in pipeline.corpus(run, unit)) for unit in (run["document"], run["control"])}
+    note = {
+        "command": "python results/openbook.py --data DIR", "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(time.monotonic() - began), "machine": f"{platform.machine()}, {platform.system()}",
+        "versions": versions(),
+        "corpus": {"files": [p.name for p in text.files], "bytes": text.bytes, "sha256_of_ends": text.fingerprint(),
+                   "documents": units},
+        "trained_before": bool(weights),
+        "parameters": {k: v for k, v in run.parameters.items() if k not in ("data", "weights")},
+        "sha256": written,
+    }  # fmt: skip
+    write_text(HERE / "openbook.json", json.dumps(note, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
