@@ -23,6 +23,7 @@ from taskgram_utils import pipeline, scale
 from taskgram_utils.cluster import THREAD_VARIABLES
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, same_type, write_text
+from taskgram_utils.run_data import of_world
 from taskgram_utils.tasks import base as tasks
 
 KERNEL = "taskgram"
@@ -63,16 +64,18 @@ class Plan(NamedTuple):
 # ---------------------------------------------------------------- what is in the book
 
 
-def contents(run: str) -> Path:
-    """The table of contents of a run: ``NAME.toc.yml`` beside its run file ``NAME.yaml``, else that of the book."""
-    file = Path(run) if run.endswith((".yaml", ".yml")) else project_root() / "notebooks" / "runs" / f"{run}.yaml"
-    own = file.with_suffix(".toc.yml")
-    return own if own.exists() else project_root() / "_toc.yml"
+def contents(run: Run) -> Path:
+    """The table of contents of a run: the whole book's, or that of runs about real text."""
+    own = project_root() / "notebooks" / "runs" / "openbook.toc.yml"
+    return project_root() / "_toc.yml" if of_world(run) or not own.exists() else own
 
 
 def chapters(toc: Path | None = None) -> list[Chapter]:
-    """Chapters in the order of a table of contents, by default the book's. A page ``NN_task`` without a notebook of its own is the only ``NN_*``
-    notebook, filled in for that task. Raises InputError where there is no such notebook."""
+    """Chapters in the order of a table of contents, by default the book's.
+
+    A page ``NN_task`` without a notebook of its own is the only ``NN_*`` notebook, filled in for that task. Raises
+    InputError where there is no such notebook.
+    """
     root, found = project_root(), []
     toc = toc or root / "_toc.yml"
     for part in yaml.safe_load(toc.read_text(encoding="utf-8"))["parts"]:
@@ -134,12 +137,12 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
     every chapter that declares it and to the run file where that has it. Raises InputError for a name that nothing
     declares, for a value of another type than the default's, and for a run without a file.
     """
-    toc = contents(run)
+    named = str(Path(run).resolve()) if run.endswith((".yaml", ".yml")) else run
+    unchanged = open_run_file(named, {})
+    toc, file = contents(unchanged), unchanged.parameters
     book = chapters(toc)
     known = {c.name: declared(c) for c in book}
     used = {c.name: {name: default for name, (default, _) in known[c.name].items()} for c in book}
-    named = str(Path(run).resolve()) if run.endswith((".yaml", ".yml")) else run
-    file = open_run_file(named, {}).parameters
     for chapter in book:
         for name, value in {"run": named, "task": chapter.task}.items():
             require(value is None or name in used[chapter.name], f"{chapter.source.name}: its parameters lack {name}")
@@ -375,11 +378,14 @@ def stage(plan: Plan) -> Path:
 
 def _absent_pages(plan: Plan) -> set[str]:
     """The pages of the whole book that a run's own table of contents leaves out."""
+
     def pages(toc: Path) -> set[str]:
         listed = yaml.safe_load(toc.read_text(encoding="utf-8"))
         return {listed["root"], *(entry["file"] for part in listed["parts"] for entry in part["chapters"])}
 
     root = project_root()
+    if plan.toc == root / "_toc.yml":
+        return set()
     prose = {str(path.relative_to(root).with_suffix("")) for path in (root / "book").glob("*.md")}
     return (pages(root / "_toc.yml") | prose) - pages(plan.toc)
 

@@ -589,13 +589,24 @@ def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents
     click.echo(f"{out}: {', '.join(wanted)} trained; the model card is {Path(out) / 'README.md'}")
 
 
-@main.command(epilog="Example: taskgram doctor miniature")
-@click.argument("run", required=False)
-def doctor(run):
-    """Say what is installed, which runs can work here (or whether RUN can), what is missing and how to get it."""
-    from taskgram_utils import doctor, pipeline
+parameter_option = click.option(
+    "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
+    help="Set a parameter of the run, of every chapter that has it, or of one (chapter.name).",
+)  # fmt: skip
 
-    opened = pipeline.open_run(run) if run else None
+
+@main.command(epilog="Example: taskgram doctor pythia-pile")
+@click.argument("run", required=False)
+@parameter_option
+def doctor(run, parameters):
+    """Say what is installed and which runs can work here; of RUN also what it takes, and what it lacks.
+
+    What a run of real text takes (disk, memory, hours, requests) is an estimate from rates that were measured.
+    """
+    from taskgram_utils import book, doctor, needs
+
+    require(run or not parameters, "-p: name the run whose parameters these are")
+    opened = book.plan(run, parameters).run if run else None
     for row in doctor.parts().itertuples():
         get = f"  {row.get}" if row.version == "absent" else ""
         click.echo(f"{row.part:22} {row.version:20} {row.needed_for}{get}")
@@ -603,13 +614,12 @@ def doctor(run):
     for row in doctor.runs().itertuples():
         click.echo(f"run {row.run:18} {row.state:20} {row.detail}")
     if opened:
+        wanted = needs.needs(opened)
+        if len(wanted):
+            click.echo(f"\n{opened.name} takes about:")
+        for row in wanted.to_dict("records"):
+            click.echo(f"  {row['what']:28} {needs.said(row['amount']):>14} {row['unit']:3} {row['stands on']}")
         click.echo(f"\n{opened.name}: {doctor.require_ready(opened)}")
-
-
-parameter_option = click.option(
-    "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
-    help="Set a parameter of the run, of every chapter that has it, or of one (chapter.name).",
-)  # fmt: skip
 
 
 @main.command("run", epilog="Example: taskgram run miniature -p draws 500")

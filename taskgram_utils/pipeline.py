@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from taskgram_utils.bertscore import METRIC
 from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import require
@@ -377,10 +378,17 @@ def make_taskgram_halves(run: Run) -> pd.DataFrame:
 
 
 def make_infinigram_lm(run: Run) -> pd.DataFrame:
+    """log P under the ∞-gram LM: of an index made of the run's text, or of the one it names. The web service has none
+    that could be asked for so many tokens; the table is then empty."""
     from taskgram_utils.counting.index import Index
     from taskgram_utils.language_models.infinigram import infinigram_logp
+    from taskgram_utils.run_data import placed
 
-    index = Index(run.path("index"))
+    backend = "scan" if of_world(run) else run["backend"]
+    if backend == "api":
+        return run.table("taskgram_lm").iloc[:0]
+    named = backend == "index"
+    index = Index(placed(run, run["corpus"]), run["tokenizer"] or None) if named else Index(run.path("index"))
     return infinigram_logp(_asked_grams(run), run.table("examples"), index, zeros=run["infinigram_zeros"])
 
 
@@ -479,9 +487,22 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
             pairs = zip(answers["output"], gold, strict=True)
             scores = [None if pd.isna(o) else function(o, list(g)) for o, g in pairs]
             parts.append(answers.assign(metric=metric, score=scores))
+        if one.worked and run.parameters.get("bertscore"):
+            parts.append(answers.assign(metric=METRIC, score=_bertscore(run, answers, asked)))
     group = examples.set_index("example_id")["group"]
     answers = pd.concat(parts, ignore_index=True)
     return answers.assign(group=answers["example_id"].map(group))
+
+
+def _bertscore(run: Run, answers: pd.DataFrame, asked: pd.DataFrame):
+    from taskgram_utils.bertscore import precision
+    from taskgram_utils.packaged import PREFIX, packaged
+
+    named = run["bertscore"]
+    named = str(packaged(named, project_root() / "build" / "packaged")) if named.startswith(PREFIX) else named
+    gold = asked.set_index("example_id")["y"].loc[answers["example_id"]]
+    said = [None if pd.isna(o) else o for o in answers["output"]]
+    return precision(said, [y.strip() for y in gold], named, run["device"])
 
 
 # --- measures --------------------------------------------------------------------------------------------------------
@@ -743,7 +764,8 @@ def _real_estimates(run: Run, unit: str, reference: pd.DataFrame, inputs: dict[s
     from taskgram_utils.real_text import controlled
 
     counts = run.table(_units(run)[unit])
-    halves = taskgram_halves(inputs["taskgrams"], counts, run["form"], run["zeros"], run["kappa"])
+    split = counts["half"].notna().any()
+    halves = taskgram_halves(inputs["taskgrams"], counts, run["form"], run["zeros"], run["kappa"]) if split else None
     return controlled(reference, inputs["scores"], inputs["prior"], inputs["taskgrams"], counts, draws=run["draws"],
                       reference_halves=halves, examples=inputs["examples"], parameters=sizes_in_parameters(run))
 
@@ -756,7 +778,8 @@ def _real_memorization(run: Run) -> pd.DataFrame:
         parts.append(_real_estimates(run, unit, reference, inputs).table.assign(documents=unit))
     unit, first = next(iter(references.items()))
     infinigram = _on_points(run.table("infinigram_lm"), first)
-    parts.append(_real_estimates(run, unit, infinigram, inputs).table.assign(documents=unit))
+    if len(infinigram):
+        parts.append(_real_estimates(run, unit, infinigram, inputs).table.assign(documents=unit))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -770,8 +793,11 @@ def _real_baseline(run: Run) -> pd.DataFrame:
 
     inputs = _real_inputs(run)
     first = next(iter(_real_references(run, inputs["taskgrams"]).values()))
-    return lead(first, _on_points(run.table("infinigram_lm"), first), inputs["scores"], draws=run["draws"],
-                parameters=sizes_in_parameters(run))
+    infinigram = _on_points(run.table("infinigram_lm"), first)
+    if infinigram.empty:
+        columns = ["task", "group", "n", "model", "estimate_of", "estimate_to", "estimate", "low", "high", "points"]
+        return pd.DataFrame(columns=columns)
+    return lead(first, infinigram, inputs["scores"], draws=run["draws"], parameters=sizes_in_parameters(run))
 
 
 def _real_slopes(run: Run) -> pd.DataFrame:
@@ -851,6 +877,11 @@ def _counted(run: Run) -> tuple[str, ...]:
     return (*_of_text("taskgrams")(run), *plain)
 
 
+def _infinigram_needs(run: Run) -> tuple[str, ...]:
+    made = {"scan": "index", "index": None, "api": "taskgram_lm"}["scan" if of_world(run) else run["backend"]]
+    return ("taskgrams", "asked", "examples", *([made] if made else []))
+
+
 def _suite_inputs(run: Run) -> list:
     return [own_sizes(run), text_state(run)]
 
@@ -903,7 +934,7 @@ RECIPES: dict[str, Recipe] = {
                           ("language_models.taskgram",)),
     "taskgram_halves": Recipe(make_taskgram_halves, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
                               ("language_models.taskgram",)),
-    "infinigram_lm": Recipe(make_infinigram_lm, ("taskgrams", "asked", "examples", "index"), ("infinigram_zeros",),
+    "infinigram_lm": Recipe(make_infinigram_lm, _infinigram_needs, (*_TEXT, "infinigram_zeros"),
                             ("language_models.infinigram",)),
     "suite": Recipe(make_suite, (), (*_WORLD, *_TEXT, "seed", "epochs", "tokenizer"), ("miniature.suite", "training"),
                     suffix="", path=True, resumable=True, inputs=_suite_inputs),
@@ -914,7 +945,7 @@ RECIPES: dict[str, Recipe] = {
     "prior": Recipe(_together("prior", last=True), _per_model("prior", last=True), _MODELS),
     "prior/*": Recipe(make_prior, _scored, _LOADED, ("language_models.neural",), inputs=weights_state),
     "answers": Recipe(_together("answers"), _per_model("answers"), _MODELS),
-    "answers/*": Recipe(make_answer, _answered, (*_LOADED, "tasks", "step_answers"), ("language_models.neural",),
+    "answers/*": Recipe(make_answer, _answered, (*_LOADED, "tasks", "step_answers", "bertscore"), ("language_models.neural",),
                         inputs=weights_state),
     "performance": Recipe(make_performance, ("answers", "examples"), ("draws", "models"), ("performance",)),
     "frequency": Recipe(make_frequency, ("taskgrams", "counts"), (), ("performance",)),

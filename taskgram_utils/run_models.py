@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.packaged import PREFIX, packaged
+from taskgram_utils.packaged import MODELS, PREFIX, packaged
+from taskgram_utils.packaged import found as packaged_file
 from taskgram_utils.run import PACKAGE, Run, project_root
 from taskgram_utils.run_data import suite_said
 
@@ -21,11 +22,12 @@ _AS_IT_COMES = "main"  # stands for the step in the name of a table of a model t
 
 class RunModel(NamedTuple):
     """A model of a run: its ``name`` in the tables, what is loaded for it (``source``: folder or hub name), whether
-    it is of the run's own ``suite``."""
+    it is of the run's own ``suite``, and whether it is ``packaged`` and unpacked only when it is asked for."""
 
     name: str
     source: str
     suite: bool
+    packaged: bool = False
 
     @property
     def key(self) -> str:
@@ -49,8 +51,10 @@ def run_models(run: Run) -> list[RunModel]:
         if model in own:
             found.append(RunModel(model, str((shipped or run.folder / "suite") / model), True))
         elif model.startswith(PREFIX):
-            place = packaged(model, project_root() / "build" / "packaged")
-            found.append(RunModel(place.name, str(place), False))
+            place = _packages() / model.removeprefix(PREFIX)
+            there = place.is_dir() or packaged_file(model)
+            require(there, f"model {model}: not installed ({MODELS[place.name].install})")
+            found.append(RunModel(place.name, str(place), False, True))
         elif folder.is_dir():
             step = re.fullmatch(r"step(\d+)", folder.name)
             require(not step, f"model {model}: name the folder that holds {folder.name}, and the step under steps")
@@ -73,9 +77,9 @@ def check_models(run: Run) -> None:
     from taskgram_utils.language_models.loading import DTYPES
 
     require(run["dtype"] in (None, *DTYPES), f"dtype: {run['dtype']} is none of {', '.join(DTYPES)}, and not null")
-    _asked_steps(run)
+    asked_steps(run)
     for model in run_models(run):
-        if (run["weights"] if model.suite else Path(model.source).is_dir()):
+        if (run["weights"] if model.suite else not model.packaged and Path(model.source).is_dir()):
             steps(run, model.name)
 
 
@@ -109,7 +113,13 @@ def model_source(run: Run, name: str) -> str:
             )
     elif model.suite:
         run.path("suite")
+    elif model.packaged:
+        packaged(name, _packages())
     return model.source
+
+
+def _packages() -> Path:
+    return project_root() / "build" / "packaged"
 
 
 def steps(run: Run, name: str) -> list[int | None]:
@@ -120,8 +130,8 @@ def steps(run: Run, name: str) -> list[int | None]:
     """
     from taskgram_utils.language_models.loading import nearest, steps_of
 
-    model, asked = model_of(run, name), _asked_steps(run)
-    local, numbers = model.suite or Path(model.source).is_dir(), isinstance(asked, list)
+    model, asked = model_of(run, name), asked_steps(run)
+    local, numbers = model.suite or model.packaged or Path(model.source).is_dir(), isinstance(asked, list)
     if numbers and not local:
         return asked
     found = steps_of(model_source(run, name), needed=model.suite) if local else run.table(f"steps/{model.key}")["step"]
@@ -133,7 +143,7 @@ def steps(run: Run, name: str) -> list[int | None]:
     return (found[-1:] if asked == "last" else found) or [None]
 
 
-def _asked_steps(run: Run) -> str | list[int]:
+def asked_steps(run: Run) -> str | list[int]:
     """The run's steps: ``all``, ``last`` or numbers in order; in text they have commas between them."""
     asked = run["steps"]
     if re.fullmatch(r"\d+(, ?\d+)*", str(asked)):
@@ -191,6 +201,8 @@ def weights_state(run: Run, key: str, step: str) -> list[tuple[str, int, int]]:
 
     model = model_of(run, key)
     folder = Path(model.source)
+    if model.packaged:
+        return [(MODELS[model.name].sha256, 0, 0)]
     if not folder.is_dir() or (model.suite and not run["weights"]):
         return []
     inner = folder / f"step{step}"

@@ -25,8 +25,8 @@ class Task:
     words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own, and
     ``real_metrics`` those of the real data set where they are others; ``orders`` are the n it is shown at;
     ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA); ``max_tokens`` bounds a generated answer
-    (``real_tokens`` one to the real data set), 0 where options are chosen instead; ``languages(group)`` names the
-    languages of x and y of the real data set, by code.
+    (``real_tokens`` one to the real data set), 0 where options are chosen instead; ``worked``: y is a worked solution, which BERTScore can be
+    asked of; ``languages(group)`` names the languages of x and y of the real data set, by code.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Task:
     read: Callable[..., pd.DataFrame] | None = field(default=None, repr=False)
     real_metrics: dict[str, Callable[[str, list[str]], float]] = field(default_factory=dict, repr=False)
     real_tokens: int = 0
+    worked: bool = False
     languages: Callable[[str], tuple[str, str]] = field(default=lambda group: ("en", "en"), repr=False)
 
 

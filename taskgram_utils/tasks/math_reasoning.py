@@ -92,4 +92,4 @@ def accuracy(output: str, answers: list[str]) -> float:
 
 
 TASK = Task("math_reasoning", "Maths reasoning", miniature, truth, {"accuracy": accuracy}, max_tokens=72,
-            read=read, real_tokens=256)
+            read=read, real_tokens=256, worked=True)

