@@ -244,6 +244,13 @@ def without_commonest(reference: pd.DataFrame, model: pd.DataFrame, outputs: int
     return mem(kept, model, **options).merge(beside.reset_index(), on=keys, how="left")
 
 
+def at_one_step(result: Estimates) -> Estimates:
+    """Estimates of models' last steps, as those of one where they differ: a slope goes over models, not over steps."""
+    step = result.table["step"]
+    differ = step.dropna().nunique() > 1 or (step.isna() & result.table["model"].notna()).any()
+    return result._replace(table=result.table.assign(step=pd.array([pd.NA] * len(step), "Int64"))) if differ else result
+
+
 def slopes(result: Estimates) -> pd.DataFrame:
     """Least-squares slopes of Mem against log10 of the parameters over the models of a family, on the same draws.
 

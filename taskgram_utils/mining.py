@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from taskgram_utils.embedding import Embedding
@@ -23,6 +24,7 @@ StopWords = Collection[str] | Mapping[str, Collection[str]]
 COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "end", "cosine"]
 
 _BLOCK = 20_000  # examples whose pairs are held before the threshold, and that a threshold is calibrated on
+_FETCHED = 1 << 14  # vectors fetched at a time for the products
 _ENCODED = 1 << 14  # n-grams embedded at a time
 _IN_MEMORY = 1 << 18  # n-grams whose vectors stay in memory; those of more lie in a file
 
@@ -279,13 +281,31 @@ def _spans(text: str, n: int | None, without: frozenset[str]) -> dict[str, tuple
 
 
 def _pairs(grams: _Grams, gammas: np.ndarray, some: range) -> Iterator[tuple[np.ndarray, ...]]:
-    """Per example: its number, rows of s^x, places in ``y`` and cosine of its pairs above γ: one matrix product."""
-    for i in some:
-        x, y = slice(*grams.xs[i : i + 2]), slice(*grams.ys[i : i + 2])
-        a, b = grams.x[x], grams.y[y]
-        cosine = np.clip(grams.vectors[a] @ grams.vectors[b].T, -1, 1)
-        row, column = np.nonzero((a[:, None] != b) & (cosine > gammas[i]))
-        yield np.full(len(row), i), a[row], column + y.start, cosine[row, column]
+    """Per example: its number, rows of s^x, places in ``y`` and cosine of its pairs above γ: one matrix product each,
+    of vectors that are fetched for many examples at a time."""
+    rows = np.maximum(grams.xs[some.start + 1 : some.stop + 1] - grams.xs[some.start],
+                      grams.ys[some.start + 1 : some.stop + 1] - grams.ys[some.start])  # fmt: skip
+    edges = np.unique(np.searchsorted(rows, np.arange(0, rows[-1] + _FETCHED, _FETCHED), side="left"))
+    edges = np.unique([0, *edges, len(some)]) + some.start
+    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        x0, y0 = int(grams.xs[first]), int(grams.ys[first])
+        xs, ys = (grams.xs[first : last + 1] - x0).tolist(), (grams.ys[first : last + 1] - y0).tolist()
+        own_x, own_y = grams.x[x0 : x0 + xs[-1]], grams.y[y0 : y0 + ys[-1]]
+        left, right = grams.vectors[own_x], grams.vectors[own_y].T
+        ends = zip(gammas[first:last], xs, xs[1:], ys, ys[1:], strict=False)
+        kept = []
+        with threadpool_limits(1, "blas"):  # the products are small: a second thread costs more than it does
+            for i, (gamma, x, end_x, y, end_y) in enumerate(ends, first):
+                cosine = (left[x:end_x] @ right[:, y:end_y]).ravel()
+                hits = (cosine > gamma).nonzero()[0]
+                if len(hits):
+                    kept.append((i, x, y, end_y - y, hits, cosine[hits]))
+        for i, x, y, width, hits, cosine in kept:
+            row, column = np.divmod(hits, width)
+            a, b = own_x[row + x], own_y[column + y]
+            differ = a != b
+            found = np.clip(cosine[differ], -1, 1)
+            yield np.full(len(found), i), a[differ], column[differ] + y0 + y, found
 
 
 def _table(
@@ -298,8 +318,9 @@ def _table(
     parts, closest, pairs = [], -1.0, 0
     for at in tqdm(range(0, len(examples), _BLOCK), desc=f"mining n={n}", unit="block", disable=None, leave=False):
         some = range(at, min(at + _BLOCK, len(examples)))
-        found = [np.concatenate(column) for column in zip(*_pairs(grams, gammas, some), strict=True)]
-        example, sx, sy, cosine = found
+        nothing = (np.zeros(0, np.int64),) * 3 + (np.zeros(0, np.float32),)
+        found = [nothing, *_pairs(grams, gammas, some)]
+        example, sx, sy, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
         frame = examples[["task", "group", "example_id"]].take(example).reset_index(drop=True)
         frame["n"] = n
         frame["sx"], frame["sy"] = (pd.array(texts[codes], dtype="str") for codes in (sx, grams.y[sy]))

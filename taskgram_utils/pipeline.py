@@ -15,11 +15,13 @@ from taskgram_utils.bertscore import METRIC
 from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import require
-from taskgram_utils.memorization import Estimates
+from taskgram_utils.real_tables import make_real, real_needs, real_tables
 from taskgram_utils.run import Recipe, Run, open_run_file, project_root
 from taskgram_utils.run_data import (
     CALIBRATE,
     answer_tokens,
+    asked_examples,
+    asked_grams,
     corpus,
     embedding_named,
     gamma_of,
@@ -30,6 +32,7 @@ from taskgram_utils.run_data import (
     sources_state,
     tasks_of,
     text_state,
+    whole_test,
     world_of,
 )
 from taskgram_utils.run_models import (
@@ -43,7 +46,6 @@ from taskgram_utils.run_models import (
     models,
     own_sizes,
     points_in_time,
-    run_models,
     sizes_in_parameters,
     step_of,
     step_part,
@@ -345,7 +347,7 @@ def make_control_counts(run: Run) -> pd.DataFrame:
 def make_asked(run: Run) -> pd.DataFrame:
     """The test examples that models are asked: all of a world; of real text those that can give a point, whose s^x
     some document holds, of each group at most ``asked``, drawn at random."""
-    test = _test_split(run)
+    test = whole_test(run)
     if of_world(run):
         return test
     counts, grams = run.table("counts"), run.table("taskgrams")
@@ -389,7 +391,7 @@ def make_infinigram_lm(run: Run) -> pd.DataFrame:
         return run.table("taskgram_lm").iloc[:0]
     named = backend == "index"
     index = Index(placed(run, run["corpus"]), run["tokenizer"] or None) if named else Index(run.path("index"))
-    return infinigram_logp(_asked_grams(run), run.table("examples"), index, zeros=run["infinigram_zeros"])
+    return infinigram_logp(asked_grams(run), run.table("examples"), index, zeros=run["infinigram_zeros"])
 
 
 def make_suite(run: Run, out: Path) -> None:
@@ -401,22 +403,6 @@ def make_suite(run: Run, out: Path) -> None:
     else:
         text = training.of_corpus(corpus(run), run["seed"], run["epochs"], run["tokenizer"])
     training.make_suite(out, text, run["seed"], own_sizes(run), jobs=run["jobs"])
-
-
-def _test_split(run: Run) -> pd.DataFrame:
-    examples = run.table("examples")
-    return examples[examples["split"] == "test"]
-
-
-def _test(run: Run) -> pd.DataFrame:
-    """The test examples that models are asked."""
-    return _test_split(run) if of_world(run) else run.table("asked")
-
-
-def _asked_grams(run: Run) -> pd.DataFrame:
-    """The task-grams of the examples that models are asked."""
-    grams = run.table("taskgrams")
-    return grams if of_world(run) else grams[grams["example_id"].isin(_test(run)["example_id"])]
 
 
 def _long(run: Run) -> str:
@@ -454,13 +440,14 @@ def make_score(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
     loaded = _model(run, model, step)
-    return _named(run, score(_test(run), loaded, _asked_grams(run), options=True, long=_long(run)))
+    return _named(run, score(asked_examples(run), loaded, asked_grams(run), options=True, long=_long(run)))
 
 
 def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    return _named(run, score(_test(run), _model(run, model, step), _asked_grams(run), prior=True, long=_long(run)))
+    loaded = _model(run, model, step)
+    return _named(run, score(asked_examples(run), loaded, asked_grams(run), prior=True, long=_long(run)))
 
 
 def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
@@ -469,7 +456,7 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
     Before the last step at most ``step_answers`` greedy answers a task and group, drawn once for all models."""
     from taskgram_utils.language_models.neural import choose, generate
 
-    examples, loaded, parts = _test(run), _model(run, model, step), []
+    examples, loaded, parts = asked_examples(run), _model(run, model, step), []
     final = step_of(step) == steps(run, model_of(run, model).name)[-1]
     for one in map(task, tasks_of(run)):
         asked = examples[examples["task"] == one.name]
@@ -536,7 +523,7 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
 
     model = of_task(run.table("scores"))
     model = at_last_step(model, "lm") if last else model
-    grams, asked = of_task(run.table("taskgrams")), of_task(_test(run))
+    grams, asked = of_task(run.table("taskgrams")), of_task(asked_examples(run))
     return {
         "reference": of_task(pd.concat([run.table("taskgram_lm"), run.table("infinigram_lm")], ignore_index=True)),
         "model": model[model["n"].notna()], "reference_halves": of_task(run.table("taskgram_halves")),
@@ -588,19 +575,12 @@ def _baseline(run: Run, name: str):
 def make_slopes(run: Run, name: str) -> pd.DataFrame:
     """Slopes on log10 of the parameters, of one task at the last step: Mem raw and partial, the Kendall distance, and
     the lead over the infinity-gram LM."""
-    from taskgram_utils.memorization import estimates, slopes
+    from taskgram_utils.memorization import at_one_step, estimates, slopes
 
     inputs = memorization_inputs(run, name, last=True)
     measures = ("spearman", "kendall_distance")
     result = estimates(**inputs, controls=_controls(run, name, inputs), draws=run["draws"], measures=measures)
-    return _stacked([slopes(_at_one_step(each)) for each in (result, _baseline(run, name))])
-
-
-def _at_one_step(result: Estimates) -> Estimates:
-    """Estimates of models' last steps, as those of one where they differ: a slope goes over models, not over steps."""
-    step = result.table["step"]
-    differ = step.dropna().nunique() > 1 or (step.isna() & result.table["model"].notna()).any()
-    return result._replace(table=result.table.assign(step=pd.array([pd.NA] * len(step), "Int64"))) if differ else result
+    return _stacked([slopes(at_one_step(each)) for each in (result, _baseline(run, name))])
 
 
 def make_prompts(run: Run) -> pd.DataFrame:
@@ -632,7 +612,7 @@ def prompted(run: Run) -> list[str]:
 
 def prompt_examples(run: Run, name: str) -> pd.DataFrame:
     """The test examples that prompts are judged on; copied ones are not held out. A third for worked solutions."""
-    asked = _test(run).query("task == @name and group != 'copied'")
+    asked = asked_examples(run).query("task == @name and group != 'copied'")
     most = run["prompt_examples"] // (3 if name == "math_reasoning" else 1)
     return asked.sample(min(most, len(asked)), random_state=0)
 
@@ -694,159 +674,6 @@ def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
         scored = _named(run, score(asked.assign(instruction=row.frame), loaded, grams))
         parts.append(scored.assign(lm=row.direction, model=loaded.name))
     return _stacked(parts)
-
-
-# --- real text -------------------------------------------------------------------------------------------------------
-
-
-def make_real(run: Run, name: str) -> pd.DataFrame:
-    """One of the tables of a run of real text, by the name it has in :data:`taskgram_utils.real_text.TABLES`."""
-    from taskgram_utils import real_text
-
-    require(name in real_text.TABLES, f"table real/{name}: not one of {', '.join(real_text.TABLES)}")
-    return _REAL[name](run)
-
-
-def real_tables(run: Run) -> dict[str, pd.DataFrame]:
-    """All tables of a run of real text, by name, as :func:`taskgram_utils.real_text.recorded` has them."""
-    from taskgram_utils.real_text import TABLES
-
-    own = {name: run.table(f"real/{name}") for name in TABLES}
-    return own | {name: run.table(name) for name in ("performance", "gammas")}
-
-
-def _units(run: Run) -> dict[str, str]:
-    """The tables of counts of a run by what a document is."""
-    return {run["document"] or "file": "counts", **({run["control"]: "control_counts"} if run["control"] else {})}
-
-
-def _real_coverage(run: Run) -> pd.DataFrame:
-    from taskgram_utils.real_text import coverage
-
-    parts = [coverage(run.table("taskgrams"), run.table(counts), _test_split(run)).assign(documents=unit)
-             for unit, counts in _units(run).items()]  # fmt: skip
-    asked = _test(run).groupby(["task", "group"]).size().rename("asked").reset_index()
-    return pd.concat(parts, ignore_index=True).merge(asked, on=["task", "group"], how="left")
-
-
-def _real_models(run: Run) -> pd.DataFrame:
-    from taskgram_utils.real_text import models_table
-
-    table = models_table(models(run), own_sizes(run), sizes_in_parameters(run))
-    said = {size: json.loads((Path(model_source(run, size)) / "training.json").read_text()) for size in own_sizes(run)}
-    read = pd.array([said.get(m, {}).get("tokens") for m in table["model"]], "Int64")
-    return table.assign(tokens=read, loss=[said.get(m, {}).get("loss") for m in table["model"]])
-
-
-def _real_inputs(run: Run) -> dict[str, pd.DataFrame]:
-    """Scores, prior and task-grams of the examples that models are asked, of the last steps."""
-    asked = _test(run)
-    scores, prior = at_last_step(run.table("scores"), "lm"), run.table("prior")
-    return {"scores": scores[scores["n"].notna()], "prior": prior, "examples": asked, "taskgrams": _asked_grams(run)}
-
-
-def _real_references(run: Run, grams: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """log P under the task-gram LM by what a document is, where enough examples are kept."""
-    from taskgram_utils.language_models.taskgram import taskgram_logp
-    from taskgram_utils.real_text import enough
-
-    covered = run.table("real/coverage")
-    found = {}
-    for unit, counts in _units(run).items():
-        table = taskgram_logp(run.table("taskgrams"), run.table(counts), run["form"], run["zeros"], run["kappa"])
-        table = table[table["example_id"].isin(grams["example_id"])]
-        found[unit] = enough(table, covered[covered["documents"] == unit])
-    return found
-
-
-def _real_estimates(run: Run, unit: str, reference: pd.DataFrame, inputs: dict[str, pd.DataFrame]) -> Estimates:
-    from taskgram_utils.language_models.taskgram import taskgram_halves
-    from taskgram_utils.real_text import controlled
-
-    counts = run.table(_units(run)[unit])
-    split = counts["half"].notna().any()
-    halves = taskgram_halves(inputs["taskgrams"], counts, run["form"], run["zeros"], run["kappa"]) if split else None
-    return controlled(reference, inputs["scores"], inputs["prior"], inputs["taskgrams"], counts, draws=run["draws"],
-                      reference_halves=halves, examples=inputs["examples"], parameters=sizes_in_parameters(run))
-
-
-def _real_memorization(run: Run) -> pd.DataFrame:
-    """Mem raw and given all controls, under the task-gram LM (each kind of document) and the infinity-gram LM."""
-    inputs, parts = _real_inputs(run), []
-    references = _real_references(run, inputs["taskgrams"])
-    for unit, reference in references.items():
-        parts.append(_real_estimates(run, unit, reference, inputs).table.assign(documents=unit))
-    unit, first = next(iter(references.items()))
-    infinigram = _on_points(run.table("infinigram_lm"), first)
-    if len(infinigram):
-        parts.append(_real_estimates(run, unit, infinigram, inputs).table.assign(documents=unit))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _on_points(table: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
-    keys = ["task", "group", "example_id", "n", "sy", "start"]
-    return table.merge(points[keys].drop_duplicates(), on=keys)
-
-
-def _real_baseline(run: Run) -> pd.DataFrame:
-    from taskgram_utils.real_text import lead
-
-    inputs = _real_inputs(run)
-    first = next(iter(_real_references(run, inputs["taskgrams"]).values()))
-    infinigram = _on_points(run.table("infinigram_lm"), first)
-    if infinigram.empty:
-        columns = ["task", "group", "n", "model", "estimate_of", "estimate_to", "estimate", "low", "high", "points"]
-        return pd.DataFrame(columns=columns)
-    return lead(first, infinigram, inputs["scores"], draws=run["draws"], parameters=sizes_in_parameters(run))
-
-
-def _real_slopes(run: Run) -> pd.DataFrame:
-    from taskgram_utils.real_text import suite_slopes
-
-    inputs = _real_inputs(run)
-    unit, first = next(iter(_real_references(run, inputs["taskgrams"]).items()))
-    return suite_slopes(_at_one_step(_real_estimates(run, unit, first, inputs)), own_sizes(run))
-
-
-def _real_seen(run: Run) -> pd.DataFrame:
-    from taskgram_utils.real_text import seen
-
-    scores = at_last_step(run.table("scores"), "lm")
-    return seen(scores, run.table("prior"), run.table("frequency"), run["draws"])
-
-
-def _real_popularity(run: Run) -> pd.DataFrame:
-    from taskgram_utils.real_text import popularity
-
-    inputs = _real_inputs(run)
-    if "popularity" not in inputs["examples"] or inputs["examples"]["popularity"].isna().all():
-        return pd.DataFrame()
-    first = next(iter(_real_references(run, inputs["taskgrams"]).values()))
-    return popularity(first, inputs["scores"], inputs["examples"], draws=run["draws"],
-                      parameters=sizes_in_parameters(run))
-
-
-def _real_frequency(run: Run) -> pd.DataFrame:
-    """Spearman of score and example frequency, and the scores by frequency in bins, of the last steps."""
-    from taskgram_utils.performance import binned_performance
-
-    answers = at_last_step(run.table("answers"))
-    graded = answers[answers["metric"].isin(["exact_match", "accuracy"])]
-    return binned_performance(graded, run.table("frequency").drop(columns="group"), draws=run["draws"])
-
-
-_REAL = {"coverage": _real_coverage, "models": _real_models, "memorization": _real_memorization,
-         "baseline": _real_baseline, "slopes": _real_slopes, "seen": _real_seen, "popularity": _real_popularity,
-         "frequency": _real_frequency}  # fmt: skip
-
-
-def _real_needs(run: Run, name: str) -> tuple[str, ...]:
-    first = ("asked", "taskgrams", "counts", *(("control_counts",) if run["control"] else ()))
-    if name == "coverage":
-        return first
-    if name == "models":
-        return tuple(f"parameters/{model.key}" for model in run_models(run))
-    return (*first, "real/coverage", "scores", "prior", "answers", "infinigram_lm", "frequency")
 
 
 def _of_tasks(name: str):
@@ -945,8 +772,8 @@ RECIPES: dict[str, Recipe] = {
     "prior": Recipe(_together("prior", last=True), _per_model("prior", last=True), _MODELS),
     "prior/*": Recipe(make_prior, _scored, _LOADED, ("language_models.neural",), inputs=weights_state),
     "answers": Recipe(_together("answers"), _per_model("answers"), _MODELS),
-    "answers/*": Recipe(make_answer, _answered, (*_LOADED, "tasks", "step_answers", "bertscore"), ("language_models.neural",),
-                        inputs=weights_state),
+    "answers/*": Recipe(make_answer, _answered, (*_LOADED, "tasks", "step_answers", "bertscore"),
+                        ("language_models.neural",), inputs=weights_state),
     "performance": Recipe(make_performance, ("answers", "examples"), ("draws", "models"), ("performance",)),
     "frequency": Recipe(make_frequency, ("taskgrams", "counts"), (), ("performance",)),
     "memorization": Recipe(_of_tasks("memorization"), _needs_tasks("memorization"), ("tasks",)),
@@ -959,8 +786,8 @@ RECIPES: dict[str, Recipe] = {
     "baseline/*": Recipe(make_baseline, _MEASURED, ("draws", "models"), ("memorization",)),
     "slopes": Recipe(_of_tasks("slopes"), _needs_tasks("slopes"), ("tasks",)),
     "slopes/*": Recipe(make_slopes, (*_MEASURED, "prior"), ("draws", "models"), ("memorization",)),
-    "real/*": Recipe(make_real, _real_needs, ("draws", "models", "form", "zeros", "kappa", "document", "control"),
-                     ("real_text", "performance", "language_models.taskgram")),
+    "real/*": Recipe(make_real, real_needs, ("draws", "models", "form", "zeros", "kappa", "document", "control"),
+                     ("real_tables",)),
     "prompts": Recipe(make_prompts, ("corpus",), ("tasks", "prompt_rounds", "prompt_seeds"),
                       ("prompting", "counting.scan", "miniature.clauses")),
     "prompt_accuracy": Recipe(_together("prompt_accuracy", last=True), _per_model("prompt_accuracy", last=True),

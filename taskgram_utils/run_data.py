@@ -161,3 +161,20 @@ def embedding_named(run: Run, name: str) -> str:
     asked = asked.get(name) if isinstance(asked, Mapping) else asked
     require(isinstance(asked, str) and asked, f"run {run.name}: no embedding for task {name}")
     return asked
+
+
+def whole_test(run: Run) -> pd.DataFrame:
+    """All test examples of a run."""
+    examples = run.table("examples")
+    return examples[examples["split"] == "test"]
+
+
+def asked_examples(run: Run) -> pd.DataFrame:
+    """The test examples that models are asked."""
+    return whole_test(run) if of_world(run) else run.table("asked")
+
+
+def asked_grams(run: Run) -> pd.DataFrame:
+    """The task-grams of the examples that models are asked."""
+    grams = run.table("taskgrams")
+    return grams if of_world(run) else grams[grams["example_id"].isin(asked_examples(run)["example_id"])]

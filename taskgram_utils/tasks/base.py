@@ -22,11 +22,13 @@ class Task:
 
     ``miniature(world)`` gives the examples table of the miniature world; ``read(source, **options)`` that of the real
     data set, from the hub or from files of one's own; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
-    words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own, and
-    ``real_metrics`` those of the real data set where they are others; ``orders`` are the n it is shown at;
-    ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA); ``max_tokens`` bounds a generated answer
-    (``real_tokens`` one to the real data set), 0 where options are chosen instead; ``worked``: y is a worked solution, which BERTScore can be
-    asked of; ``languages(group)`` names the languages of x and y of the real data set, by code.
+    words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own;
+    ``orders`` are the n it is shown at; ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
+    ``max_tokens`` bounds a generated answer, 0 where options are chosen instead.
+
+    Of the real data set: ``real_metrics`` where they are others, ``real_tokens`` the bound of an answer,
+    ``worked`` whether y is a worked solution, which BERTScore can be asked of, and ``languages(group)`` the languages
+    of x and y by code.
     """
 
     name: str
