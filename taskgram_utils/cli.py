@@ -237,26 +237,29 @@ def _check_ngrams(table, columns: list[str], path: str) -> None:
 @click.argument("task")
 @click.option("--source", default="hub", show_default=True,
               help="Files of the data set: a folder, or for questions a file too; hub: the Hugging Face data set.")
-@click.option("--dataset", type=click.Choice(["triviaqa", "popqa"]), help="factual_qa: which one.  [default: triviaqa]")
+@click.option("--dataset", type=click.Choice(["triviaqa", "popqa", "wikidata", "pararel"]),
+              help="factual_qa: which one.  [default: triviaqa]")
+@click.option("--subject", "subjects", multiple=True, help="world_knowledge: only this subject; may repeat.")
 @click.option("--language", "languages", multiple=True, help="translation: only hu, cs, de, it, es or fr; may repeat.")
 @click.option("--direction", type=click.Choice(["into", "from"]), help="translation: into the language or from it, "
               "English on the other side.  [default: into]")  # fmt: skip
 @click.option("--split", help="Only this split: test, train, dev.")
 @out_option
-def examples(task, source, dataset, languages, direction, split, out):
-    """The examples of a real TASK: translation (WMT-09), factual_qa (TriviaQA, PopQA), world_knowledge (MMLU) or
-    math_reasoning (GSM8K), as every other command takes them.
+def examples(task, source, dataset, subjects, languages, direction, split, out):
+    """The examples of a real TASK: translation (WMT-09), factual_qa (TriviaQA, PopQA, facts of Wikidata, ParaRel),
+    world_knowledge (MMLU) or math_reasoning (GSM8K), as every other command takes them.
 
-    What files a source holds, each task says in its own words where they are missing.
+    What files a source holds, each task says in its own words where they are missing. A task is one file in
+    taskgram_utils/tasks that defines TASK; a new file there is a new TASK here.
     """
     from taskgram_utils.tasks import base
 
     _checked(out)
     kind = base.task(task)
     require(kind.read, f"task {task}: has no real data set")
-    given = {"dataset": dataset, "languages": languages, "direction": direction}
-    own = {"factual_qa": {"dataset"}, "translation": {"languages", "direction"}}.get(task, set())
-    strange = [f"--{'language' if name == 'languages' else name}" for name, v in given.items() if v and name not in own]
+    given = {"dataset": dataset, "subjects": subjects, "languages": languages, "direction": direction}
+    own = {"factual_qa": {"dataset"}, "world_knowledge": {"subjects"}, "translation": {"languages", "direction"}}
+    strange = [f"--{name.removesuffix('s')}" for name, v in given.items() if v and name not in own.get(task, set())]
     require(not strange, f"{', '.join(strange)}: says nothing to {task}")
     table = kind.read(source, **{name: value for name, value in given.items() if value})
     if split:
@@ -271,30 +274,49 @@ def examples(task, source, dataset, languages, direction, split, out):
 )
 @click.argument("examples")
 @click.option("--n", type=int, required=True, help="Words of an n-gram.")
-@click.option("--gamma", type=float, required=True, help="Cosine a pair must exceed, above 0 and below 1.")
+@click.option("--gamma", required=True, help="Cosine a pair must exceed, above 0 and below 1; or calibrate: per task "
+              "the smallest that at most 5% of pairs shuffled across examples exceed.")
 @click.option("--embedding", help="Folder, or name of a sentence-transformers model.")
+@click.option("--vectors", help="Folder that keeps the vectors of a sentence-transformers model.  [default: none]")
 @click.option("--stopwords", type=click.Choice(["mined", "kept", "both"]), default="mined", show_default=True,
               help="mined: removed from the task text (n <= 3); kept; both: from the corpus too.")
 @click.option(
     "--whole-answer", is_flag=True, help="s^y is the whole of y whatever n is (always for question answering)."
 )
 @out_option
-def mine(examples, n, gamma, embedding, stopwords, whole_answer, out):
+def mine(examples, n, gamma, embedding, vectors, stopwords, whole_answer, out):
     """Mine the task-gram table of EXAMPLES: pairs of input and output n-grams that are close in meaning."""
     from taskgram_utils import mining
-    from taskgram_utils.embedding import load_embedding
+    from taskgram_utils.embedding import kept_embedding, load_embedding
     from taskgram_utils.tasks.base import check_examples, registry
 
     _checked(out)
     require(n >= 1, f"--n {n}: an n-gram has at least 1 word")
-    require(0 < gamma < 1, f"--gamma {gamma:g}: a threshold lies between 0 and 1, both excluded")
+    number = _number(gamma)
+    good = gamma == "calibrate" or (number is not None and 0 < number < 1)
+    require(good, f"--gamma {gamma}: a threshold lies between 0 and 1, both excluded, or is calibrate")
     require(
         embedding, "taskgram mine needs --embedding: a folder of word vectors or a sentence-transformers model "
         "(pip install -e '.[hub]')",
     )  # fmt: skip
     table = check_examples(read_table(examples), examples)
     whole = whole_answer or {name for name, known in registry().items() if known.whole_answer}
-    write_table(mining.mine(table, n, gamma, load_embedding(embedding), stopwords=stopwords, whole_answer=whole), out)
+    model = kept_embedding(embedding, vectors) if vectors else load_embedding(embedding)
+    options = {"stopwords": stopwords, "whole_answer": whole}
+    if number is None:
+        found = mining.calibrate(table, n, model, **options)
+        for row in found.itertuples():
+            passing = f"{row.shuffled_share:.1%} of shuffled and {row.own_share:.1%} of own pairs exceed it"
+            click.echo(f"taskgram: {row.task}, n = {n}: gamma {row.gamma}; {passing}", err=True)
+        number = found.set_index("task")["gamma"].to_dict()
+    write_table(mining.mine(table, n, number, model, **options), out)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 @main.command(epilog="Example: taskgram lm taskgrams.parquet --counts counts.parquet --out reference.parquet")

@@ -78,14 +78,21 @@ def lacking(run: Run) -> list[str]:
         found.append(str(error))
     named = run["embedding"]
     for name in dict.fromkeys(named.values() if isinstance(named, dict) else [str(named)]):
-        if name.startswith(PREFIX) and not packaged_file(name):
-            found.append(f"embedding {name}: {MODELS[name.removeprefix(PREFIX)].install}")
+        if name.startswith(PREFIX):
+            found += _lacking_package(name)
         if name != "twin" and not Path(name).is_dir() and not find_spec("sentence_transformers"):
             found.append(f"embedding {name}: pip install -e '.[hub]' for sentence-transformers")
     free, space = shutil.disk_usage(run.folder.parents[2]).free, _space(run)
     if free < space:
         found.append(f"disk: about {space / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
     return found
+
+
+def _lacking_package(name: str) -> list[str]:
+    try:
+        return [] if packaged_file(name) else [f"embedding {name}: {MODELS[name.removeprefix(PREFIX)].install}"]
+    except InputError as error:
+        return [str(error)]
 
 
 def _lacking_text(run: Run) -> list[str]:

@@ -117,6 +117,7 @@ def calibrate(
     stopwords_x: StopWords = ENGLISH_STOPWORDS,
     stopwords_y: StopWords = ENGLISH_STOPWORDS,
     within_group: bool = True,
+    empty: bool = False,
 ) -> pd.DataFrame:
     """Per task the smallest γ (three decimals) at which at most ``share`` of pairs shuffled across examples pass.
 
@@ -129,7 +130,8 @@ def calibrate(
     ``calibrate(...).set_index("task").gamma.to_dict()`` is what :func:`mine` takes.
 
     Raises :class:`~taskgram_utils.errors.InputError` as :func:`candidates` does, where fewer than 20 shuffled pairs
-    can be drawn for a task, and where no γ below 1 keeps ``share``.
+    can be drawn for a task (one that has no pair at all is left out where ``empty`` is set), and where no γ below 1
+    keeps ``share``.
     """
     require(0 < share < 1, f"calibration: share must lie between 0 and 1, got {share}")
     examples = _checked(examples, n, stopwords)
@@ -141,6 +143,8 @@ def calibrate(
         grams = _grams(part, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
         groups = part["group"].factorize(use_na_sentinel=False)[0] if within_group else np.zeros(len(part), int)
         own, shuffled = _shuffle(grams, groups, draws, rng)
+        if empty and not len(own):
+            continue
         name = "the examples" if pd.isna(task) else f"task {task}"
         require(
             len(shuffled) >= 20,

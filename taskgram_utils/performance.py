@@ -33,7 +33,8 @@ def performance(
         row = dict(zip(keys, key, strict=True))
         scored = part["score"].dropna().to_numpy(float)
         low, high = mean_interval(scored, draws)
-        rows.append({**row, "score": scored.mean(), "low": low, "high": high, "examples": len(scored),
+        mean = scored.mean() if len(scored) else np.nan
+        rows.append({**row, "score": mean, "low": low, "high": high, "examples": len(scored),
                      "unscored": len(part) - len(scored), "note": None})  # fmt: skip
         if row.get("task") == "translation" and row["metric"] == "exact_match":
             gold = examples.set_index("example_id")["answers"].loc[part["example_id"]].map(lambda a: a[0])

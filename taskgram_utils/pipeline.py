@@ -260,7 +260,7 @@ def make_gammas(run: Run) -> pd.DataFrame:
             train = train if len(train) else mined
             most = None if of_world(run) else run["calibrated_on"]
             train = train if most is None or len(train) <= most else train.sample(most, random_state=0).sort_index()
-            options = mining_options(run, name)
+            options = mining_options(run, name) | {"empty": not of_world(run)}
             table = calibrate(train, n, embedding(run, name), share=run["shuffled_share"], **options)
             tables.append(table if asked == CALIBRATE else table.assign(gamma=asked))
     columns = ["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"]
@@ -284,7 +284,9 @@ def make_taskgrams(run: Run) -> pd.DataFrame:
             named = test[(test["task"] == name) & ~test.index.isin(mined.index)]
             if n == run["orders"][0] and len(named):
                 parts.append(named_pairs(named, n))
-    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+    found = [part for part in parts if len(part)]
+    require(found, f"run {run.name}: no example of any task has a task-gram, at n = {', '.join(map(str, run['orders']))}")
+    return pd.concat(found, ignore_index=True)
 
 
 def counter(run: Run, document: str | None = None):

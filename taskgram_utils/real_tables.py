@@ -35,7 +35,8 @@ def _units(run: Run) -> dict[str, str]:
 
 
 def _coverage(run: Run) -> pd.DataFrame:
-    parts = [real_text.coverage(run.table("taskgrams"), run.table(counts), whole_test(run)).assign(documents=unit)
+    grams, test = run.table("taskgrams"), whole_test(run)
+    parts = [real_text.coverage(grams, run.table(counts), test, run["orders"]).assign(documents=unit)
              for unit, counts in _units(run).items()]  # fmt: skip
     asked = asked_examples(run).groupby(["task", "group"]).size().rename("asked").reset_index()
     return pd.concat(parts, ignore_index=True).merge(asked, on=["task", "group"], how="left")

@@ -27,17 +27,27 @@ def recorded(results: Path) -> dict[str, pd.DataFrame]:
     return {name: read_table(Path(results) / f"openbook_{name}.csv") for name in (*TABLES, "performance", "gammas")}
 
 
-def coverage(taskgrams: pd.DataFrame, counts: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
+def coverage(
+    taskgrams: pd.DataFrame, counts: pd.DataFrame, examples: pd.DataFrame, orders: Sequence[int] = ()
+) -> pd.DataFrame:
     """Per task, group and n what of the examples the text can speak to, with ``kept``: examples with an s^x that some
-    document holds, and the columns of :func:`taskgram_utils.mining_checks.coverage`; groups without a pair have 0."""
+    document holds, and the columns of :func:`taskgram_utils.mining_checks.coverage`.
+
+    A group, or an n of ``orders`` in a mined group, without a pair has a row of zeros.
+    """
     whole = counts[counts["half"].isna()]
     known = whole.loc[whole["sy"].isna() & (whole["count"] > 0), "sx"]
     said = whole.loc[whole["sy"].notna() & (whole["count"] > 0), ["sx", "sy"]]
     rows = []
     for (task, group), asked in examples.groupby(_GROUP, sort=False):
         own = taskgrams[(taskgrams["task"] == task) & (taskgrams["group"] == group)]
+        nothing = {"task": task, "group": group, "examples": len(asked), "with_pairs": 0.0, "kept": 0, "said": 0,
+                   "n": None}  # fmt: skip
+        named = len(own) and own["cosine"].isna().all()  # filed under one n, whatever the run's are
+        without = [] if named else [n for n in orders if n not in set(own["n"])]
+        rows += [{**nothing, "n": n} for n in without]
         if own.empty:
-            rows.append({"task": task, "group": group, "examples": len(asked), "with_pairs": 0.0, "kept": 0, "said": 0})
+            rows += [] if without else [nothing]
             continue
         for row in mined_coverage(own, counts, asked).to_dict("records"):
             grams = own[own["n"] == row["n"]]

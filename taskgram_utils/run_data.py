@@ -78,7 +78,7 @@ def sources(run: Run, name: str) -> list[dict[str, Any]]:
     with ``source``.
     """
     named = run["source"].get(name) if isinstance(run["source"], Mapping) else None
-    named = [named] if isinstance(named, Mapping | str) else named
+    named = named if isinstance(named, list) or not named else [named]
     require(named, f"run {run.name}: no source for task {name}; a folder, a file or hub, under source")
     found = []
     for one in named:

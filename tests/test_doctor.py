@@ -16,7 +16,19 @@ def test_every_part_has_a_version_or_is_absent_and_says_how_to_get_it():
 
 def test_the_committed_runs_can_work_here():
     table = doctor.runs().set_index("run")
-    assert {"miniature", "tiny"} <= set(table.index) and (table["state"] == "ready").all()
+    assert (table.loc[["miniature", "tiny"], "state"] == "ready").all()
+    named = table.loc[["openbook", "pythia-pile", "olmo-dolma"]]
+    assert (named["state"] == "lacks something").all() and named["detail"].str.contains("-p data FOLDER").all()
+
+
+def test_a_run_of_real_text_says_which_file_is_not_there(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    run = pipeline.open_run("openbook", data=str(tmp_path), tasks=["math_reasoning"])
+    assert doctor.lacking(run) == [f"{tmp_path / 'gsm8k'}: no such file or folder; examples of math_reasoning go there"]
+    (tmp_path / "gsm8k").mkdir()
+    run = pipeline.open_run("openbook", data=str(tmp_path), tasks=["math_reasoning"], embedding="packaged/none")
+    assert [line.split(";")[0] for line in doctor.lacking(run)] == [
+        "packaged model none: not one of all-MiniLM-L6-v2, SmolLM2-135M-Instruct"]  # fmt: skip
 
 
 @pytest.mark.parametrize(("change", "message"), [

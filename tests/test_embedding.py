@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import cosine
 
 from taskgram_utils import embedding
-from taskgram_utils.embedding import WordVectors, load_embedding, train_embedding
+from taskgram_utils.embedding import KeptEmbedding, WordVectors, kept_embedding, load_embedding, train_embedding
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import words
 from taskgram_utils.packaged import packaged
@@ -154,3 +154,47 @@ def test_the_real_embedding_knows_capitals(minilm):
     assert rows[1] @ rows[2] == pytest.approx(0.14, abs=0.01)
     one_by_one = np.concatenate([model.encode([t]) for t in texts])  # neither order nor batch changes a vector
     np.testing.assert_allclose(one_by_one, rows, atol=1e-5)
+
+
+class Asked:
+    """An embedding that counts what it is asked."""
+
+    name, identity = "some/asked model", "abc"
+
+    def __init__(self):
+        self.texts = []
+
+    def encode(self, texts):
+        self.texts += texts
+        return np.array([[len(t), 1.0] for t in texts], np.float32).reshape(-1, 2)
+
+
+def test_vectors_are_kept_and_each_text_is_asked_once(tmp_path):
+    inner = Asked()
+    rows = KeptEmbedding(inner, tmp_path).encode(["a", "bb", "a"])
+    np.testing.assert_array_equal(rows, [[1, 1], [2, 1], [1, 1]])
+    again = KeptEmbedding(inner, tmp_path)
+    np.testing.assert_array_equal(again.encode(["bb", "ccc"]), [[2, 1], [3, 1]])
+    assert inner.texts == ["a", "bb", "ccc"] and rows.dtype == np.float32
+    assert again.path.name == "asked-model-abc.sqlite" and again.encode([]).shape == (0, 2)
+
+
+def test_other_weights_have_another_file_and_a_broken_one_says_so(tmp_path):
+    first, second = Asked(), Asked()
+    second.identity = "other"
+    KeptEmbedding(first, tmp_path).encode(["a"])
+    KeptEmbedding(second, tmp_path).encode(["a"])
+    assert first.texts == second.texts == ["a"] and len(list(tmp_path.glob("*.sqlite"))) == 2
+    KeptEmbedding(first, tmp_path).path.write_bytes(b"no database at all, but long enough to be looked at" * 50)
+    with pytest.raises(InputError, match=r"cannot be used .*; remove it"):
+        KeptEmbedding(first, tmp_path).encode(["a"])
+
+
+def test_a_real_embedding_is_kept_by_its_weights(minilm, tmp_path):
+    kept = kept_embedding(minilm, tmp_path)
+    assert isinstance(kept, KeptEmbedding) and kept.path.name == f"all-MiniLM-L6-v2-{kept.embedding.identity}.sqlite"
+    texts = ["capital of france", "paris"]
+    first = kept.encode(texts)
+    np.testing.assert_allclose(first, load_embedding(minilm).encode(texts), atol=1e-6)
+    kept.embedding.encode = None  # never asked again
+    np.testing.assert_array_equal(kept.encode(texts[::-1]), first[::-1])

@@ -9,9 +9,19 @@ import pandas as pd
 import pytest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
+from taskgram_utils import mining
 from taskgram_utils.embedding import load_embedding, train_embedding
 from taskgram_utils.errors import InputError
-from taskgram_utils.mining import COLUMNS, calibrate, candidates, holds_truth, mine, precision_recall
+from taskgram_utils.mining import (
+    COLUMNS,
+    calibrate,
+    candidates,
+    holds_truth,
+    language_stopwords,
+    mine,
+    named_pairs,
+    precision_recall,
+)
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, ngrams, words
 from taskgram_utils.packaged import packaged
 
@@ -250,3 +260,66 @@ def test_real_questions_with_a_real_embedding(tmp_path):
     assert table["auc"].iloc[0] > 0.75 and table["own_share"].iloc[0] > 5 * table["shuffled_share"].iloc[0]
     kept = mine(examples, 2, table["gamma"].iloc[0], embedding, whole_answer=True)
     assert kept["example_id"].nunique() > len(rows) / 3
+
+
+@pytest.mark.parametrize("block", [1, 3, 1_000])
+def test_each_distinct_ngram_is_embedded_once_whatever_the_blocks(monkeypatch, block):
+    examples = pd.DataFrame(TEXTS * 5, columns=["x", "y"]).assign(example_id=range(5 * len(TEXTS)))
+    whole, letters = candidates(examples, 2, Letters(), "kept"), Letters()
+    for name in ("_BLOCK", "_FETCHED", "_ENCODED", "_IN_MEMORY"):
+        monkeypatch.setattr(mining, name, block)
+    parts = candidates(examples, 2, letters, "kept")
+    assert len(letters.asked) == len(set(letters.asked)) > block or block == 1_000
+    pd.testing.assert_frame_equal(parts, whole)
+
+
+def test_vectors_of_many_ngrams_lie_in_a_file(monkeypatch):
+    texts = [f"word {i}" for i in range(50)]
+    monkeypatch.setattr(mining, "_IN_MEMORY", 10)
+    monkeypatch.setattr(mining, "_ENCODED", 7)
+    vectors = mining._vectors(texts, Letters())
+    assert isinstance(vectors, np.memmap)
+    np.testing.assert_array_equal(np.asarray(vectors), Letters().encode(texts))
+
+
+def test_stop_words_of_each_groups_language():
+    examples = pd.DataFrame({"example_id": ["a", "b"], "task": "t", "group": ["en-de", "en-fr"],
+                             "x": "the house is old", "y": [" das Haus ist alt", " la maison est belle"]})  # fmt: skip
+    y = {"en-de": language_stopwords("de"), "en-fr": language_stopwords("fr")}
+    found = candidates(examples, 1, Letters(), "mined", stopwords_y=y)
+    assert set(found["sx"]) == {"house", "old"}
+    said = found.groupby("example_id")["sy"].agg(set)
+    assert "haus" in said["a"] and not said["a"] & {"das", "ist"}
+    assert "maison" in said["b"] and not said["b"] & {"la", "est"}
+    with pytest.raises(InputError, match="stop words are given per group, but not for en-fr"):
+        candidates(examples, 1, Letters(), "mined", stopwords_y={"en-de": set()})
+
+
+@pytest.mark.parametrize("code", ["en", "hu", "cs", "de", "it", "es", "fr"])
+def test_every_language_of_the_paper_has_stop_words_as_words_are_counted(code):
+    listed = language_stopwords(code)
+    assert len(listed) > 100 and all(words(w) == [w] for w in listed)
+    with pytest.raises(InputError, match="language xx: has no list of stop words"):
+        language_stopwords("xx")
+
+
+def test_a_named_subject_has_its_pair_with_the_whole_answer_and_no_threshold():
+    examples = pd.DataFrame({
+        "example_id": list("abcde"), "task": "qa", "group": "g", "x": "?",
+        "y": [" New York!", " Oslo", " ", " Rome", " Rome"], "sx": ["The U.S. Open", None, "Norway", "ROME", "Italy"],
+    })  # fmt: skip
+    table = named_pairs(examples, 1)
+    assert table[["example_id", "sx", "sy"]].to_numpy().tolist() == [
+        ["a", "the u s open", "new york"], ["e", "italy", "rome"]]  # fmt: skip
+    assert list(table.columns) == COLUMNS and table["cosine"].isna().all() and (table["n"] == 1).all()
+    assert examples["y"][0][table["start"][0] : table["end"][0]] == "New York"
+
+
+def test_a_task_without_a_pair_is_refused_or_left_out():
+    examples = pd.DataFrame({"example_id": range(30), "task": "t", "x": "one two three", "y": " four"})
+    with pytest.raises(InputError, match="only 0 pairs could be shuffled"):
+        calibrate(examples, 2, Letters(), stopwords="kept")
+    assert calibrate(examples, 2, Letters(), stopwords="kept", empty=True).empty
+    with pytest.raises(InputError, match="no example has a 2-gram in its x and another in its y"):
+        mine(examples, 2, 0.5, Letters(), "kept")
+    assert list(mine(examples, 2, 0.5, Letters(), "kept", empty=True).columns) == COLUMNS

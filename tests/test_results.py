@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from taskgram_utils import expectations
+from taskgram_utils import expectations, real_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 NOTE = json.loads((RESULTS / "seeds.json").read_text(encoding="utf-8"))
@@ -58,3 +58,18 @@ def test_both_measured_suites_can_be_held_against_every_filed_expectation():
             filed, estimates[estimates["suite"] == suite], recorded("slopes").query("suite == @suite")
         )
         assert len(judged) == len(filed) and judged["estimate"].notna().all()
+
+
+def test_the_recorded_run_of_real_text_holds_estimates_and_no_text():
+    note = json.loads((RESULTS / "openbook.json").read_text(encoding="utf-8"))
+    tables = real_text.recorded(RESULTS)
+    assert set(note["sha256"]) == {f"openbook_{name}.csv" for name in tables}
+    for name, table in tables.items():
+        assert not {"sx", "sy", "x", "y", "output", "example_id", "answers"} & set(table.columns), name
+    kept = tables["coverage"].query("documents == 'heading'")
+    assert set(kept["group"]) == {"popqa", "wikidata", "pararel", "triviaqa", "knowledge", "gsm8k"}
+    assert {"heading", "paragraph"} == set(note["corpus"]["documents"]) == set(tables["memorization"]["documents"])
+    enough = real_text.enough(tables["memorization"], kept)
+    assert len(enough) and enough["points"].min() >= 200
+    assert set(tables["models"]["has_read"]) == {"this text", "other text"} and len(tables["models"]) == 5
+    assert note["parameters"]["seed"] == 1 and "data" not in note["parameters"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from taskgram_utils import training as suite
+from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputError
 from taskgram_utils.miniature.suite import make_suite
 from taskgram_utils.miniature.world import World
@@ -206,3 +208,69 @@ def test_unusable_streams_are_refused(made, tmp_path):
     np.zeros(1_000, "<u2").tofile(tmp_path / "short.bin")
     with pytest.raises(InputError, match="1000 tokens are less than one batch of 1024"):
         train(made, tmp_path / "out", stream=tmp_path / "short.bin")
+
+
+# --- any text -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def text(tmp_path):
+    place = tmp_path / "text"
+    place.mkdir()
+    parts = [f"# Part {i}\n\nWater boils at {i} degrees where the air is thin.\n" for i in range(120)]
+    (place / "water.txt").write_text("".join(parts), encoding="utf-8")
+    return Corpus(place, "heading")
+
+
+def documents(folder, stream):
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    return tokenizer.decode(stream.tolist(), clean_up_tokenization_spaces=False).split(suite.END)[:-1]
+
+
+def test_a_text_is_read_whole_each_time_in_another_order(text, tmp_path):
+    asked = suite.of_corpus(text, 1, 2, vocabulary=300, batch=2, context=32)
+    folder = suite.make_suite(tmp_path / "suite", asked, 1, ["25k"], jobs=1, max_steps=3)
+    card = json.loads((folder / "card.json").read_text())
+    stream = np.fromfile(folder / "stream.bin", "<u2")
+    read, whole = documents(folder, stream), list(text)
+    first, second = read[: len(whole)], read[len(whole) :]
+    assert sorted(first) == sorted(second) == sorted(whole) and first != second and first != whole
+    assert card["tokens"] == len(stream) and card["epochs"] == 2 and card["document"] == "heading"
+    assert card["fingerprint"] == text.fingerprint() and not (folder / "once.bin").exists()
+    model = AutoModelForCausalLM.from_pretrained(folder / "25k" / "step3", use_safetensors=True)
+    assert model.config.max_position_embeddings == 32 and model.config.vocab_size == 300
+    said = (folder / "README.md").read_text(encoding="utf-8")
+    assert "A suite that has read text, seed 1" in said and "Licence: as the text" in said
+    assert "`taskgram train --corpus text --document heading --epochs 2 --seed 1 --out DIR`" in said
+
+
+def test_another_order_another_text_another_tokenizer_are_refused_in_the_same_folder(text, tmp_path):
+    folder = suite.make_suite(tmp_path / "suite", suite.of_corpus(text, 1, 1, vocabulary=300, batch=2, context=32), 1,
+                              ["25k"], jobs=1, max_steps=2)  # fmt: skip
+    given = folder / "tokenizer" / "tokenizer.json"
+    with_it = suite.of_corpus(text, 1, 1, given, batch=2, context=32)
+    assert with_it.vocabulary == 384 and with_it.card["tokenizer"] != "trained on the text"  # 300, in steps of 128
+    for other in (suite.of_corpus(text, 2, 1, vocabulary=300), suite.of_corpus(text, 1, 2, vocabulary=300), with_it,
+                  suite.of_corpus(Corpus(text.path, "paragraph"), 1, 1, vocabulary=300)):  # fmt: skip
+        with pytest.raises(InputError, match="holds a suite of another text or seed"):
+            suite.make_suite(folder, other, 1, ["25k"])
+
+
+def test_tokenizers_that_cannot_be(text, tmp_path):
+    with pytest.raises(InputError, match="epochs 0: a text is read at least once"):
+        suite.of_corpus(text, 1, 0)
+    with pytest.raises(InputError, match=r"none\.json: no such file"):
+        suite.of_corpus(text, 1, 1, tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(InputError, match=r"bad\.json: no tokenizer file"):
+        suite.of_corpus(text, 1, 1, tmp_path / "bad.json")
+
+
+def test_the_tokenizer_of_pythia_reads_a_text(text, tmp_path):
+    place = Path(__file__).resolve().parents[1] / "../shared/data/tokenizers/20B_tokenizer.json"
+    if not place.is_file():
+        pytest.skip("Pythia's tokenizer is not beside the repository")
+    asked = suite.of_corpus(text, 1, 1, place, batch=2, context=32)
+    assert asked.vocabulary == 50_304  # as the published models have it
+    folder = suite.make_suite(tmp_path / "suite", asked, 1, ["25k"], jobs=1, max_steps=1)
+    assert sorted(documents(folder, np.fromfile(folder / "stream.bin", "<u2"))) == sorted(text)

