@@ -285,7 +285,8 @@ def make_taskgrams(run: Run) -> pd.DataFrame:
             if n == run["orders"][0] and len(named):
                 parts.append(named_pairs(named, n))
     found = [part for part in parts if len(part)]
-    require(found, f"run {run.name}: no example of any task has a task-gram, at n = {', '.join(map(str, run['orders']))}")
+    orders = ", ".join(map(str, run["orders"]))
+    require(found, f"run {run.name}: no example of any task has a task-gram, at n = {orders}")
     return pd.concat(found, ignore_index=True)
 
 

@@ -203,6 +203,42 @@ def test_staging_appends_the_run_and_lists_what_can_be_set(project):
     assert "launch_buttons" not in yaml.safe_load((place / "_config.yml").read_text())
 
 
+@pytest.fixture
+def of_text(project) -> Path:
+    """The project with a run of real text, whose book has one page of its own and links into the whole book."""
+    runs = project / "notebooks" / "runs"
+    (runs / "mine.yaml").write_text("corpus: text\ndata: ''\nbackend: scan\ndraws: 20\n")
+    (runs / "openbook.toc.yml").write_text(yaml.safe_dump({
+        "format": "jb-book", "root": "book/mine",
+        "parts": [{"caption": "All", "chapters": [{"file": "notebooks/05_own"}, {"file": "book/rerun"}]}],
+    }))  # fmt: skip
+    links = "{doc}`rerun`, {doc}`../notebooks/05_own`, {doc}`the start <intro>`, {doc}`../notebooks/01_first`"
+    (project / "book" / "mine.md").write_text(f"# Mine\n\nSee {links}.\n")
+    path = write(project, "05_own", 'run = "miniature"  # the run', "run")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(new_markdown_cell("As {doc}`04_translation` and {doc}`../book/rerun` say."))
+    nbformat.write(notebook, path)
+    return project
+
+
+def test_a_run_of_real_text_has_a_table_of_contents_of_its_own(of_text):
+    plan = book.plan("mine")
+    assert [page.chapter.name for page in plan.pages] == ["05_own"] and plan.toc.name == "openbook.toc.yml"
+    assert next(page.chapter.name for page in book.plan("tiny").pages) == "01_first"
+    book.execute(plan, progress=False)
+    place = book.stage(plan)
+    assert sorted(p.name for p in (place / "book").glob("*.md")) == ["mine.md", "rerun.md"]
+    assert [p.name for p in (place / "notebooks").iterdir()] == ["05_own.ipynb"]
+    assert yaml.safe_load((place / "_toc.yml").read_text())["root"] == "book/mine"
+    text = (place / "book" / "mine.md").read_text()
+    said = "See {doc}`rerun`, {doc}`../notebooks/05_own`, the start, *01 first* (of the whole book)."
+    assert said in text
+    cells = nbformat.read(place / "notebooks" / "05_own.ipynb", as_version=4).cells
+    assert any(c.source == "As *04 translation* (of the whole book) and {doc}`../book/rerun` say." for c in cells)
+    index = book.render(strict=True)
+    assert "Mine" in index.read_text() or (index.parent / "book" / "mine.html").exists()
+
+
 def test_launch_buttons_follow_the_clones_origin(project):
     subprocess.run(["git", "init", "-q", "."], check=True)
     subprocess.run(["git", "remote", "add", "origin", "git@github.com:someone/taskgrams.git"], check=True)

@@ -102,6 +102,20 @@ def test_candidates_are_all_pairs_and_no_other(n, stopwords, whole):
     np.testing.assert_allclose([got[k] for k in expected], list(expected.values()), atol=1e-6)
 
 
+@pytest.mark.parametrize("n", [5, 6, 7, 8])
+def test_long_ngrams_are_those_of_the_definition(n):
+    x = "In which year did the first of the three towns on the river build a wall of stone around the old market?"
+    y = " The first of the three towns on the river built its wall of stone in the year of the great flood."
+    examples = pd.DataFrame({"example_id": ["a", "b"], "x": [x, y], "y": [y, x]})
+    expected = brute(examples, n, Letters())
+    found = candidates(examples, n, Letters())  # above n = 3 stop words stay
+    got = dict(zip(zip(found["example_id"], found["sx"], found["sy"], strict=True), found["cosine"], strict=True))
+    assert got.keys() == expected.keys() and len(got) > 100
+    np.testing.assert_allclose([got[k] for k in expected], list(expected.values()), atol=1e-6)
+    same = {(a, b) for _, a, b in got} & {(a, a) for _, a, _ in got}
+    assert not same and found["example_id"].nunique() == 2  # identical pairs go, their example stays
+
+
 def test_places_are_the_first_occurrence_and_spell_the_output():
     examples = pd.DataFrame(TEXTS, columns=["x", "y"]).assign(example_id=list("abcd"))
     y = dict(zip(examples["example_id"], examples["y"], strict=True))

@@ -5,16 +5,19 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from taskgram_utils.corpus import Corpus
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.run import read_table
 from taskgram_utils.training import SIZES
 
 ROOT = Path(__file__).resolve().parents[1]
+FACTBOOK = ROOT / "../shared/data/corpus/factbook/factbook_json.tar.xz"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -70,10 +73,51 @@ def test_the_chain_works_on_a_strangers_files(strangers_files):
         assert row["count"] == sum(f" {row['sx']} " in text and f" {row['sy']} " in text for text in texts)
 
 
+def test_a_suite_of_a_text_is_trained_and_its_run_described(strangers_files):
+    at = strangers_files
+    (at / "folder" / "corpus").mkdir(parents=True)
+    (at / "folder" / "corpus" / "text.txt").write_text("\n\n".join(World(1_000).texts()), encoding="utf-8")
+    train, doctor = block("suite").strip().splitlines()
+    run(train.partition("#")[0] + "--max-steps 2", at)
+    assert (at / "suite" / "25k" / "training.json").is_file()
+    asked = doctor.partition("#")[0].replace("folder", str(at / "folder")).replace("suite", str(at / "suite"))
+    refused = subprocess.run(["bash", "-c", asked], cwd=ROOT, capture_output=True, text=True,
+                             env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+    assert refused.returncode == 2 and "openbook takes about:" in refused.stdout
+    assert "popqa.json: no such file or folder; examples of factual_qa go there" in refused.stderr
+
+
+def test_the_factbook_becomes_text(tmp_path):
+    (tmp_path / "json-folder").mkdir()
+    (tmp_path / "folder" / "corpus").mkdir(parents=True)
+    area = {"total ": {"text": "1 sq km"}, "note": "<b>note:</b> small &amp; flat"}
+    names = {"conventional short form": {"text": "none"}, "conventional long form": {"text": "Free State <br>of X"}}
+    entry = {"Geography": {"Area": area}, "Government": {"Country name": names, "Suffrage": {"year": 18}}}
+    (tmp_path / "json-folder" / "xy.json").write_text(json.dumps(entry), encoding="utf-8")
+    run(block("factbook"), tmp_path)
+    text = (tmp_path / "folder" / "corpus" / "factbook.txt").read_text(encoding="utf-8")
+    assert text.split("\n\n")[:4] == ["# Free State: Geography", "Area, total: 1 sq km", "Area: note: small & flat",
+                                      "# Free State: Government"]  # fmt: skip
+    assert "Suffrage, year: 18" in text and "<" not in text
+
+
+@pytest.mark.skipif(not FACTBOOK.is_file(), reason="the factbook is not beside the repository")
+def test_the_real_factbook_has_its_parts(tmp_path):
+    (tmp_path / "json-folder").mkdir()
+    (tmp_path / "folder" / "corpus").mkdir(parents=True)
+    with tarfile.open(FACTBOOK) as archive:
+        archive.extractall(tmp_path / "json-folder", filter="data")
+    run(block("factbook"), tmp_path)
+    documents = list(Corpus(tmp_path / "folder" / "corpus", "heading"))
+    assert len(documents) == 3_024 and sum("Paris" in d for d in documents) > 5
+    assert any(d.startswith("# France: Geography\n") for d in documents)
+
+
 def test_what_it_names_is_there():
     for place in re.findall(r"^\| `([\w/]+)` \|", README, re.M):
         assert place == "build/" or (ROOT / place).exists(), place
     for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
         assert (ROOT / target).exists(), target
     for command in re.findall(r"taskgram (\w+)", README):
-        assert command in {"mine", "count", "index", "lm", "score", "generate", "mem", "documents", "doctor"}, command
+        known = {"mine", "count", "index", "lm", "score", "generate", "mem", "documents", "doctor", "train"}
+        assert command in known, command
