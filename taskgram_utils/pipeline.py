@@ -90,8 +90,8 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
     that Dask cluster has one model at a time; the workers must find this run's folder by the same path.
     """
     last = set(points_in_time(run, last=True))
-    asked = {n: only for n, only in _ASKED.items() if of_world(run) or n not in _OF_WORLDS}
-    names = {at: tuple(f"{n}/{at[0]}/{at[1]}" for n, only in asked.items() if at in last or not only)
+    kinds = {n: only for n, only in _ASKED.items() if of_world(run) or n not in _OF_WORLDS}
+    names = {at: tuple(f"{n}/{at[0]}/{at[1]}" for n, only in kinds.items() if at in last or not only)
              for at in points_in_time(run)}  # fmt: skip
     names |= {at: (f"parameters/{at[0]}", *names[at]) for at in last}
     waiting = [own for own in names.values() if not all(map(run.is_current, own))]

@@ -15,6 +15,7 @@ from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.packaged import found
 from taskgram_utils.pipeline import RECIPES, real_tables
 from taskgram_utils.run import PACKAGE, Run
+from taskgram_utils.tasks import base
 
 CAPITALS = {
     "France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Germany": "Berlin", "Poland": "Warsaw", "Norway": "Oslo",
@@ -196,3 +197,17 @@ def test_the_papers_runs_name_its_models_tasks_and_thresholds():
         assert run["gamma"]["factual_qa"] == run["gamma"]["world_knowledge"] == {3: 0.75, 5: 0.65}
         text = (PACKAGE.parent / "notebooks/runs" / f"{run.name}.yaml").read_text()
         assert re.search(r"(?m)^backend: api", text) and np.isfinite(run["draws"])
+
+
+def test_a_new_task_is_one_file_as_the_page_on_rerunning_shows(data, tmp_path, monkeypatch):
+    page = (PACKAGE.parent / "book" / "rerun.md").read_text(encoding="utf-8")
+    [source] = re.findall(r"```python\n(def read\(source\):.*?)```", page, re.S)
+    module = {"Task": base.Task, "table": base.table, "exact_match": base.exact_match}
+    exec(source, module)
+    known = base.registry()
+    monkeypatch.setattr(base, "registry", lambda: known | {"rivers": module["TASK"]})
+    run = run_of(data, tmp_path, tasks=["rivers"], source={"rivers": "anywhere"})
+    examples = base.check_examples(run_data.read_examples(run))
+    assert examples[["task", "group", "y"]].to_numpy().tolist() == [["rivers", "rivers", " the Adriatic"]]
+    assert list(run_data.metrics(run, base.task("rivers"))) == ["exact_match"]
+    assert run_data.answer_tokens(run, base.task("rivers")) == 8
