@@ -20,9 +20,12 @@ HERE = Path(__file__).resolve().parent
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="folder of the text and the tasks' files")
+    parser.add_argument("--data", default="", help="folder of the text and the tasks' files")
     parser.add_argument("--weights", default="", help="folder of a suite that has read this text")
     given = parser.parse_args()
+    if not given.data:
+        print("openbook is not recorded anew: --data names the folder of its text and its tasks' files")
+        return
     weights = str(Path(given.weights).resolve()) if given.weights else ""
     run = pipeline.open_run("openbook", data=str(Path(given.data).resolve()), weights=weights)
     began, written = time.monotonic(), {}
