@@ -14,7 +14,7 @@ ROOT = mining.ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (mining.DATA / "gsm8k").exists() or not found("all-MiniLM-L6-v2"), reason="no GSM8K or embedding")
+@pytest.mark.skipif(not ((mining.DATA / "gsm8k").exists() and found("all-MiniLM-L6-v2")), reason="no GSM8K or MiniLM")
 def test_every_way_finds_our_pairs(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["mining", "--quick", "--out", str(tmp_path)])
     mining.main()
