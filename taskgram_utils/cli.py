@@ -281,7 +281,7 @@ def examples(task, source, dataset, subjects, languages, direction, split, out):
 @click.option("--stopwords", type=click.Choice(["mined", "kept", "both"]), default="mined", show_default=True,
               help="mined: removed from the task text (n <= 3); kept; both: from the corpus too.")
 @click.option(
-    "--whole-answer", is_flag=True, help="s^y is the whole of y whatever n is (always for question answering)."
+    "--whole-answer", is_flag=True, help="s^y is the whole of y whatever n is (always of factual QA)."
 )
 @out_option
 def mine(examples, n, gamma, embedding, vectors, stopwords, whole_answer, out):
@@ -593,7 +593,8 @@ def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents
     for size in sizes or ["all"]:
         wanted += list(training.SIZES) if size == "all" else list(training.SIZES)[:1] if size == "smallest" else [size]
     wanted = list(dict.fromkeys(wanted))
-    require(out.strip() and not Path(out).is_file(), f"--out {out}: is no folder; name one")
+    require(out.strip(), "--out: no name given")
+    require(not Path(out).is_file(), f"--out {out}: is a file; name a folder")
     of_text = {"--document": document, "--text-field": text_field != "text", "--tokenizer": tokenizer,
                "--epochs": epochs}  # fmt: skip
     of_world = {"--documents": documents is not None, "--world": world is not None, "--twin": twin is not None}

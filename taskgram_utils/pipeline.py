@@ -54,10 +54,10 @@ from taskgram_utils.run_models import (
 )
 from taskgram_utils.tasks.base import task
 
-__all__ = ["ask_models", "at_last_step", "check_models", "check_task", "corpus", "embedding", "framed_prompts",
-           "load_model", "loss_curves", "memorization_inputs", "mining_options", "models", "of_world", "open_run",
-           "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables", "sizes_in_parameters", "steps",
-           "tasks_of"]  # fmt: skip
+__all__ = ["ask_models", "at_last_step", "check_models", "check_task", "corpus", "counter", "embedding",
+           "framed_prompts", "load_model", "loss_curves", "memorization_inputs", "mining_options", "models",
+           "of_world", "open_run", "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables",
+           "sizes_in_parameters", "steps", "tasks_of"]  # fmt: skip
 
 OVERRIDES = "TASKGRAM_PARAMETERS"
 """Environment variable with run parameters as JSON, set by ``taskgram book -p`` for the kernels of its notebooks."""

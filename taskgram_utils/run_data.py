@@ -53,7 +53,16 @@ def corpus(run: Run, document: str | None = None) -> Corpus:
 
 def text_state(run: Run, *_: str) -> list:
     """What stands for a run's text in a table's key: nothing for a world, which is in the key by its parameters."""
-    return [] if of_world(run) or run["backend"] == "api" else [_fingerprint(corpus(run))]
+    if of_world(run) or run["backend"] == "api":
+        return []
+    if run["backend"] == "index":
+        return _files_state([placed(run, run["corpus"])])
+    return [_fingerprint(corpus(run))]
+
+
+def _files_state(places: list[Path]) -> list:
+    files = [p for place in places for p in (sorted(place.rglob("*")) if place.is_dir() else [place]) if p.is_file()]
+    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
 
 
 _known: dict[tuple, str] = {}  # of large corpora: a fingerprint reads both ends of every file
@@ -112,9 +121,8 @@ def sources_state(run: Run, *_: str) -> list:
     """What stands for a run's task files in a table's key: names, sizes and times."""
     if of_world(run):
         return []
-    places = [Path(one["source"]) for name in tasks_of(run) for one in sources(run, name) if one["source"] != HUB]
-    files = [p for place in places for p in (sorted(place.rglob("*")) if place.is_dir() else [place]) if p.is_file()]
-    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    named = [one["source"] for name in tasks_of(run) for one in sources(run, name)]
+    return _files_state([Path(place) for place in named if place != HUB])
 
 
 def suite_said(run: Run) -> dict[str, Any]:

@@ -69,6 +69,26 @@ def held(documents: list[str], *ngrams: str) -> int:
 # --- the chain -------------------------------------------------------------------------------------------------------
 
 
+def test_a_calibrated_threshold_is_said_and_kept(chain, tmp_path):
+    said = done("mine", chain / "examples.jsonl", "--n", 1, "--gamma", "calibrate", "--embedding", chain / "vectors",
+                "--stopwords", "kept", "--out", tmp_path / "grams.csv")  # fmt: skip
+    told = {m[1]: float(m[2]) for m in re.finditer(r"taskgram: (\w+), n = 1: gamma ([\d.]+); [\d.]+% of", said.stderr)}
+    table = read_table(tmp_path / "grams.csv")
+    lowest = table.groupby("task")["cosine"].min()
+    assert set(told) == set(table["task"]) and all(lowest[name] > gamma for name, gamma in told.items())
+
+
+def test_a_suite_of_a_text_and_the_examples_of_a_task(chain, tmp_path):
+    done("train", "--corpus", chain / "corpus.jsonl", "--out", tmp_path / "suite", "--size", "smallest", "--epochs", 1,
+         "--jobs", 1, "--max-steps", 2)  # fmt: skip
+    card = json.loads((tmp_path / "suite" / "card.json").read_text())
+    assert card["corpus"] == "corpus.jsonl" and card["epochs"] == 1 and card["vocabulary"] == 8_192
+    (tmp_path / "facts.jsonl").write_text('{"context": "The capital of France is", "continuation": "Paris"}\n')
+    done("examples", "factual_qa", "--dataset", "wikidata", "--source", tmp_path / "facts.jsonl", "--out",
+         tmp_path / "examples.csv")  # fmt: skip
+    assert read_table(tmp_path / "examples.csv")["sx"].tolist() == ["France"]
+
+
 def test_mined_pairs_stand_in_their_examples_above_gamma(chain):
     examples = read_table(chain / "examples.jsonl").set_index("example_id")
     table = read_table(chain / "taskgrams.csv")
@@ -79,7 +99,7 @@ def test_mined_pairs_stand_in_their_examples_above_gamma(chain):
         assert f" {row.sx} " in f" {normalize(example['x'])} " and row.sx != row.sy
         assert normalize(example["y"][row.start : row.end]) == row.sy
         # Question answering: s^y is the whole answer.
-        assert row.task not in ("factual_qa", "world_knowledge") or row.sy == normalize(example["y"])
+        assert row.task != "factual_qa" or row.sy == normalize(example["y"])
 
 
 def test_counts_are_those_of_the_documents(chain, documents):
@@ -358,6 +378,7 @@ BAD = {
     "gamma 1.5": ("mine {examples} --n 1 --gamma 1.5 --embedding {vectors} --out {out}", "--gamma 1.5"),
     "gamma below 0": ("mine {examples} --n 1 --gamma -0.2 --embedding {vectors} --out {out}", "--gamma -0.2"),
     "gamma nan": ("mine {examples} --n 1 --gamma nan --embedding {vectors} --out {out}", "--gamma nan"),
+    "gamma in words": ("mine {examples} --n 1 --gamma high --embedding {vectors} --out {out}", "or is calibrate"),
     "n 0": ("mine {examples} --n 0 --gamma .5 --embedding {vectors} --out {out}", "--n 0: an n-gram has at least 1"),
     "n below 0": ("mine {examples} --n -3 --gamma .5 --embedding {vectors} --out {out}", "--n -3: an n-gram has"),
     "no embedding": ("mine {examples} --n 1 --gamma .5 --out {out}", "needs --embedding"),
@@ -424,7 +445,16 @@ BAD = {
     "an index that stands": ("index {corpus} --out {bad}", "exists; remove it first"),
     "an unknown size": ("train --out {bad}/suite --size 7b", "size 7b: not one of 25k"),
     "a world too small": ("train --out {bad}/suite --documents 10", "at least 1,000 documents, got 10"),
-    "another world's suite": ("train --out {suite} --documents 1000 --size smallest", "another world or seed"),
+    "another world's suite": ("train --out {suite} --documents 1000 --size smallest", "another text or seed"),
+    "a world beside a text": (
+        "train --out {bad}/suite --corpus {corpus} --world 2", "--world: says nothing with --corpus"),
+    "epochs of a world": ("train --out {bad}/suite --epochs 2", "--epochs: says nothing without --corpus"),
+    "no such text": ("train --out {bad}/suite --corpus {bad}/none.txt", "none.txt: no such file"),
+    "no such tokenizer": (
+        "train --out {bad}/suite --corpus {corpus} --tokenizer {bad}/none.json", "none.json: no such file"),
+    "subjects of another task": (
+        "examples factual_qa --subject astronomy --source {bad} --out {out}", "--subject: says nothing to factual_qa"),
+    "parameters of no run": ("doctor -p draws 5", "-p: name the run"),
     "an unknown run": ("doctor none", "run none: no such run file"),
     "an unknown size in a run": ("run tiny -p models [77k]", "model 77k: neither a size of the suite (25k"),
     "no word in an n-gram": ("book tiny -p orders [0]", "orders: 0 is no number of words"),

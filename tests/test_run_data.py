@@ -10,6 +10,9 @@ import yaml
 
 from taskgram_utils import pipeline, real_text, run_data, training
 from taskgram_utils.corpus import Corpus
+from taskgram_utils.counting import api
+from taskgram_utils.counting.index import build_index
+from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.packaged import found
@@ -128,6 +131,34 @@ def test_without_stop_words_on_both_sides(data, tmp_path):
     plain = [" ".join(w for w in words(d) if w not in ENGLISH_STOPWORDS) for d in Corpus(data / "corpus", "heading")]
     assert whole["capital france"] == sum("capital france" in p and "paris" in p.split() for p in plain) > 0
     assert whole["people live"] == sum("people live" in p and "oslo" in p.split() for p in plain) > 0
+
+
+def test_an_index_on_disk_gives_the_counts_of_the_text_and_the_infinity_gram_lm(data, tmp_path):
+    build_index(Corpus(data / "corpus", "heading"), data / "index")
+    scan = run_of(data, tmp_path / "scan", tasks=["factual_qa"], control="")
+    index = run_of(data, tmp_path / "index", tasks=["factual_qa"], control="", backend="index", corpus="index")
+    found = [run.table("counts").query("half.isna()").set_index(["sx", "sy"])["count"] for run in (scan, index)]
+    pd.testing.assert_series_equal(*found)
+    pd.testing.assert_frame_equal(scan.table("infinigram_lm"), index.table("infinigram_lm"))
+
+
+def test_the_web_service_has_no_halves_and_no_infinity_gram_lm(data, tmp_path, monkeypatch):
+    asked = []
+
+    class Service(ScanCounter):
+        def __init__(self, name):
+            asked.append(name)
+            super().__init__(Corpus(data / "corpus", "heading"))
+
+        def counts(self, ngrams=(), pairs=(), halves=False):
+            assert not halves
+            return super().counts(ngrams, pairs, halves)
+
+    monkeypatch.setattr(api, "ApiCounter", Service)
+    run = run_of(data, tmp_path, tasks=["factual_qa"], control="", backend="api", corpus="v4_some_index")
+    assert run.table("counts")["half"].isna().all() and asked == ["v4_some_index"]
+    assert run.table("infinigram_lm").empty and len(run.table("asked")) > 40
+    assert run_data.text_state(run) == []
 
 
 @pytest.mark.parametrize(("change", "said"), [
