@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from difflib import SequenceMatcher
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import yaml
 from tqdm import tqdm
 
-from taskgram_utils import pipeline, scale
+from taskgram_utils import pipeline, run_data, scale
 from taskgram_utils.cluster import THREAD_VARIABLES
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, same_type, write_text
@@ -212,11 +212,22 @@ def _input_hash(run: Run) -> str:
     for path in [*read, *_files(PACKAGE), *_files(root / "results"), *_files(root / "book" / "paper")]:
         if path.exists() and path not in skip:
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    if not of_world(run):
+        named = [run_data.sources_state, run_data.text_state]
+        digest.update(json.dumps([state(run) for state in named if _found(state, run)], default=str).encode())
     values = [v for value in run.parameters.values() for v in (value if isinstance(value, list) else [value])]
     for place in (root / Path(v).expanduser() for v in values if isinstance(v, str) and v):
         for path in [] if not place.exists() else _files(place) if place.is_dir() else [place]:
             digest.update(f"{path}{path.stat().st_size}{path.stat().st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def _found(state: Callable[[Run], list], run: Run) -> bool:
+    """Whether what a run names is there: the doctor says what is not, planning a book does not."""
+    try:
+        return state(run) is not None
+    except InputError:
+        return False
 
 
 def _files(folder: Path) -> list[Path]:

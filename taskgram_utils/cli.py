@@ -602,6 +602,8 @@ def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents
     require(not strange, f"{strange}: says nothing {'with' if corpus else 'without'} --corpus")
     if corpus:
         asked = _corpus(corpus, document, False, text_field)
+        inside = Path(out).resolve().is_relative_to(Path(corpus).resolve())
+        require(not inside, f"--out {out}: lies in the corpus, whose text it would change; name another folder")
         text = training.of_corpus(asked, seed, **({"epochs": epochs} if epochs else {}), tokenizer=tokenizer or "")
     else:
         from taskgram_utils.miniature.suite import of_world as worlds

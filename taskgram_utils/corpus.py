@@ -105,7 +105,10 @@ class Corpus:
         return sum(p.stat().st_size for p in self.files)
 
     def fingerprint(self) -> str:
-        """A hash of the files' names, sizes and first and last 64 KiB: changes when the corpus does."""
+        """A hash of the files' names, sizes and first and last 64 KiB.
+
+        A change in the middle that keeps a file's size is not seen.
+        """
         digest = hashlib.sha256()
         for path in self.files:
             digest.update(os.fsencode(path.name) + f"\0{path.stat().st_size}\0".encode())

@@ -15,6 +15,7 @@ from taskgram_utils.miniature.world import LEAST
 from taskgram_utils.packaged import MODELS, PREFIX
 from taskgram_utils.packaged import found as packaged_file
 from taskgram_utils.run import Run, project_root, versions
+from taskgram_utils.run_checks import wrong
 from taskgram_utils.tasks.files import HUB
 
 # What a default book can do without: package, what it is for, how to get it.
@@ -66,11 +67,14 @@ def describe(run: Run) -> str:
 
 def lacking(run: Run) -> list[str]:
     """What keeps a run from working here, and what to do about it; empty where nothing does."""
-    found = []
-    if pipeline.of_world(run) and run["documents"] < LEAST:
-        found.append(f"documents {run['documents']}: a world needs at least {LEAST:,}")
-    found += [f"orders: {n!r} is no number of words" for n in run["orders"] if not isinstance(n, int) or n < 1]
-    if not pipeline.of_world(run):
+    found = [] if pipeline.of_world(run) else wrong(run)
+    if found:
+        return found
+    if pipeline.of_world(run):
+        if run["documents"] < LEAST:
+            found.append(f"documents {run['documents']}: a world needs at least {LEAST:,}")
+        found += [f"orders: {n!r} is no number of words" for n in run["orders"] if not isinstance(n, int) or n < 1]
+    else:
         found += _lacking_text(run)
     try:
         pipeline.check_models(run)
@@ -113,6 +117,12 @@ def _lacking_text(run: Run) -> list[str]:
     text = run["backend"] != "api" and not run_data.placed(run, run["corpus"]).exists()
     if text:
         found.append(f"{run_data.placed(run, run['corpus'])}: no such file or folder; the text goes there")
+    elif run["backend"] == "scan":
+        try:
+            for unit in (None, *([run["control"]] if run["control"] else [])):
+                run_data.corpus(run, unit)
+        except InputError as error:
+            found.append(str(error))
     if found and not run["data"] and (local or text):
         return ["its files: name the folder that holds them, -p data FOLDER"]
     return found

@@ -142,13 +142,13 @@ def calibrate(
         part = part.sort_values("group", kind="stable") if within_group else part
         grams = _grams(part, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
         groups = part["group"].factorize(use_na_sentinel=False)[0] if within_group else np.zeros(len(part), int)
-        own, shuffled = _shuffle(grams, groups, draws, rng)
+        own, shuffled, distinct = _shuffle(grams, groups, draws, rng)
         if empty and not len(own):
             continue
         name = "the examples" if pd.isna(task) else f"task {task}"
         require(
-            len(shuffled) >= 20,
-            f"calibration: {name}, n = {n}: only {len(shuffled)} pairs could be shuffled across examples; more "
+            distinct >= 20,
+            f"calibration: {name}, n = {n}: only {distinct} pairs could be shuffled across examples; more "
             "examples are needed, or within_group=False",
         )
         shuffled = np.sort(shuffled)
@@ -358,12 +358,15 @@ def _gammas(tasks: pd.Series, gamma: float | Mapping[str, float] | None) -> np.n
     return out
 
 
-def _shuffle(grams: _Grams, groups: np.ndarray, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of random own pairs, and of the same s^x with the s^y of another example; ``groups`` is sorted."""
+def _shuffle(
+    grams: _Grams, groups: np.ndarray, draws: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Cosines of random own pairs, and of the same s^x with the s^y of another example, and how many pairs these are;
+    ``groups`` is sorted."""
     nx, ny = np.diff(grams.xs), np.diff(grams.ys)
     ends = np.cumsum(nx * ny)
     if not ends[-1]:
-        return np.zeros(0), np.zeros(0)
+        return np.zeros(0), np.zeros(0), 0
     last = np.searchsorted(groups, groups, side="right")
     first = np.searchsorted(groups, groups, side="left")
     low, high = np.r_[0, ends][first], ends[last - 1]
@@ -379,7 +382,8 @@ def _shuffle(grams: _Grams, groups: np.ndarray, draws: int, rng: np.random.Gener
     own = y != x
     owned = np.repeat(np.arange(len(ny)), ny) * len(grams.texts) + grams.y
     shuffled = (other != example) & (x != elsewhere) & ~np.isin(example * len(grams.texts) + elsewhere, owned)
-    return _cosines(grams.vectors, x[own], y[own]), _cosines(grams.vectors, x[shuffled], elsewhere[shuffled])
+    distinct = len(np.unique(x[shuffled] * len(grams.texts) + elsewhere[shuffled]))
+    return _cosines(grams.vectors, x[own], y[own]), _cosines(grams.vectors, x[shuffled], elsewhere[shuffled]), distinct
 
 
 def _cosines(vectors: np.ndarray, a: np.ndarray, b: np.ndarray, block: int = 1 << 14) -> np.ndarray:

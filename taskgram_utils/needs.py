@@ -44,6 +44,8 @@ FETCHED = 100
 """Documents that the web service is asked for, a pair, at most."""
 ANSWER = 0.2
 """Assumed: seconds in which the web service answers."""
+BYTES_A_TOKEN = 3.7
+"""Of English text under a tokenizer of 8,192 pieces trained on it (the recorded textbooks and factbook)."""
 COLUMNS = ["what", "amount", "unit", "stands on"]
 
 
@@ -99,7 +101,8 @@ def needs(run: Run, results: Path | None = None) -> pd.DataFrame:
         ("memory of the largest", 1.3 * bytes_each * max(known.values(), default=0) / 1e9, "GB", "weights and a third"),
         ("GPU hours" if device == "cuda" else "CPU hours", hours, "h", f"rates of make bench, {where}"),
     ]
-    pairs = sum(n * _pairs(a, run["orders"]) for n, a in tests.values())
+    pairs = sum(n * _pairs(a, [o for o in run["orders"] if run_data.gamma_of(run, name, o) is not None])
+                for name, (n, a) in tests.items())  # fmt: skip
     rows.append(("pairs to count", pairs, "", f"{PASSING:.0%} of all pairs pass γ"))
     if run["backend"] == "index":
         rows.append(("the index", run_data.placed(run, run["corpus"]).is_dir(), "", "whether its folder is there"))
@@ -109,10 +112,30 @@ def needs(run: Run, results: Path | None = None) -> pd.DataFrame:
         rows.append(("requests to the web service", calls, "", f"two and up to {FETCHED} documents a pair"))
         rows.append(("hours of the web service", calls * ANSWER / IN_FLIGHT / 3600, "h",
                      f"{IN_FLIGHT} at a time, {ANSWER:g} s each"))  # fmt: skip
+    rows += _training(run, results)
     unknown = [name for name, size in sizes.items() if not size]
     if unknown:
         rows.append(("models of unknown size", len(unknown), "", f"left out: {', '.join(unknown)}"))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _training(run: Run, results: Path) -> list[tuple]:
+    """Hours that training the run's suite takes, where its text lies here and the run trains it."""
+    place, file = run_data.placed(run, run["corpus"]), results / "openbook_models.csv"
+    own = [str(m) for m in run["models"] if str(m) in _own_sizes()]
+    if run["weights"] or not own or run["backend"] != "scan" or not place.exists() or not file.exists():
+        return []
+    measured = read_table(file).set_index("model")
+    tokens = run["epochs"] * run_data.corpus(run).bytes / BYTES_A_TOKEN
+    each = measured["seconds"] / measured["tokens"]
+    seconds = sum(tokens * float(each[size]) for size in own)
+    return [("training of the suite", seconds / 3600, "h", "one core, as the recorded suite took; two at a time")]
+
+
+def _own_sizes() -> tuple[str, ...]:
+    from taskgram_utils.training import SIZES as OWN
+
+    return tuple(OWN)
 
 
 def said(amount: float) -> str:

@@ -24,6 +24,7 @@ from taskgram_utils.run_data import (
     asked_grams,
     corpus,
     embedding_named,
+    embedding_state,
     gamma_of,
     metrics,
     of_world,
@@ -32,6 +33,7 @@ from taskgram_utils.run_data import (
     sources_state,
     tasks_of,
     text_state,
+    tokenizer_file,
     whole_test,
     world_of,
 )
@@ -299,6 +301,10 @@ def counter(run: Run, document: str | None = None):
 
     backend = "scan" if of_world(run) else run["backend"]
     require(backend in ("scan", "index", "api"), f"backend: {backend} is none of scan, index, api")
+    require(
+        document is None or backend == "scan",
+        f"control: {document}: an index was cut into documents when it was built; set control to ''",
+    )
     if backend == "api":
         from taskgram_utils.counting.api import ApiCounter
 
@@ -306,7 +312,7 @@ def counter(run: Run, document: str | None = None):
     if backend == "index":
         from taskgram_utils.counting.index import Index
 
-        return Index(placed(run, run["corpus"]), run["tokenizer"] or None)
+        return Index(placed(run, run["corpus"]), tokenizer_file(run))
     from taskgram_utils.counting.scan import ScanCounter
 
     return ScanCounter(corpus(run, document))
@@ -393,7 +399,7 @@ def make_infinigram_lm(run: Run) -> pd.DataFrame:
     if backend == "api":
         return run.table("taskgram_lm").iloc[:0]
     named = backend == "index"
-    index = Index(placed(run, run["corpus"]), run["tokenizer"] or None) if named else Index(run.path("index"))
+    index = Index(placed(run, run["corpus"]), tokenizer_file(run)) if named else Index(run.path("index"))
     return infinigram_logp(asked_grams(run), run.table("examples"), index, zeros=run["infinigram_zeros"])
 
 
@@ -404,7 +410,7 @@ def make_suite(run: Run, out: Path) -> None:
     if of_world(run):
         text = world_text(run["documents"], run["world"], run["seed"])
     else:
-        text = training.of_corpus(corpus(run), run["seed"], run["epochs"], run["tokenizer"])
+        text = training.of_corpus(corpus(run), run["seed"], run["epochs"], tokenizer_file(run) or "")
     training.make_suite(out, text, run["seed"], own_sizes(run), jobs=run["jobs"])
 
 
@@ -464,6 +470,8 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
     for one in map(task, tasks_of(run)):
         asked = examples[examples["task"] == one.name]
         longest = answer_tokens(run, one)
+        if asked.empty:
+            continue
         if not longest:
             scores = run.table(f"scores/{model}/{step}")
             parts.append(_named(run, choose(scores[scores["task"] == one.name], asked)))
@@ -696,7 +704,7 @@ def _of_text(*others: str):
 
 
 _WORLD = ("documents", "world")
-_TEXT = ("corpus", "document", "text_field", "backend", "data")
+_TEXT = ("corpus", "document", "text_field", "backend", "data")  # and the tokenizer of an index of pieces
 _MODELS = ("models", "steps")
 _LOADED = ("world", "seed", "dtype")
 _MEASURED = ("asked", "taskgram_lm", "taskgram_halves", "infinigram_lm", "scores", "taskgrams", "examples", "counts")
@@ -750,10 +758,11 @@ RECIPES: dict[str, Recipe] = {
     "own_embedding": Recipe(make_own_embedding, ("corpus",), (), ("embedding",), suffix="", path=True),
     "gammas": Recipe(make_gammas, _embedding_needs,
                      ("embedding", "gamma", "orders", "shuffled_share", "stopwords", "tasks", "whole_answer",
-                      "calibrated_on"), ("mining",)),
+                      "calibrated_on"), ("mining",), inputs=embedding_state),
     "taskgrams": Recipe(make_taskgrams, lambda run: (*_embedding_needs(run), "gammas"),
-                        ("embedding", "orders", "stopwords", "tasks", "whole_answer"), ("mining",)),
-    "counts": Recipe(make_counts, lambda run: _counted(run), (*_TEXT, "stopwords"), ("counting.scan",),
+                        ("embedding", "orders", "stopwords", "tasks", "whole_answer"), ("mining",),
+                        inputs=embedding_state),
+    "counts": Recipe(make_counts, lambda run: _counted(run), (*_TEXT, "tokenizer", "stopwords"), ("counting.scan",),
                      inputs=text_state),
     "control_counts": Recipe(make_control_counts, _of_text("taskgrams"), (*_TEXT, "stopwords", "control"),
                              ("counting.scan",), inputs=text_state),
@@ -764,7 +773,7 @@ RECIPES: dict[str, Recipe] = {
                           ("language_models.taskgram",)),
     "taskgram_halves": Recipe(make_taskgram_halves, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
                               ("language_models.taskgram",)),
-    "infinigram_lm": Recipe(make_infinigram_lm, _infinigram_needs, (*_TEXT, "infinigram_zeros"),
+    "infinigram_lm": Recipe(make_infinigram_lm, _infinigram_needs, (*_TEXT, "tokenizer", "infinigram_zeros"),
                             ("language_models.infinigram",)),
     "suite": Recipe(make_suite, (), (*_WORLD, *_TEXT, "seed", "epochs", "tokenizer"), ("miniature.suite", "training"),
                     suffix="", path=True, resumable=True, inputs=_suite_inputs),

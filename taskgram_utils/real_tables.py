@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from taskgram_utils import real_text
 from taskgram_utils.errors import require
 from taskgram_utils.language_models.taskgram import taskgram_halves, taskgram_logp
-from taskgram_utils.memorization import Estimates, at_one_step
+from taskgram_utils.memorization import COLUMNS, Estimates, at_one_step
 from taskgram_utils.performance import binned_performance
 from taskgram_utils.run import Run
 from taskgram_utils.run_data import asked_examples, asked_grams, whole_test
@@ -31,7 +32,14 @@ def real_tables(run: Run) -> dict[str, pd.DataFrame]:
 
 def _units(run: Run) -> dict[str, str]:
     """The tables of counts of a run by what a document is."""
-    return {run["document"] or "file": "counts", **({run["control"]: "control_counts"} if run["control"] else {})}
+    first = run["document"] or "as it comes"
+    same = run["control"] and run["control"] == run["document"]
+    require(not same, f"control: {run['control']} is the run's own document; name another, or none: ''")
+    return {first: "counts", **({run["control"]: "control_counts"} if run["control"] else {})}
+
+
+def _fewest(run: Run) -> int:
+    return run.parameters.get("fewest", real_text.FEWEST)
 
 
 def _coverage(run: Run) -> pd.DataFrame:
@@ -45,8 +53,9 @@ def _coverage(run: Run) -> pd.DataFrame:
 def _models(run: Run) -> pd.DataFrame:
     table = real_text.models_table(models(run), own_sizes(run), sizes_in_parameters(run))
     said = {size: json.loads((Path(model_source(run, size)) / "training.json").read_text()) for size in own_sizes(run)}
-    read = pd.array([said.get(m, {}).get("tokens") for m in table["model"]], "Int64")
-    return table.assign(tokens=read, loss=[said.get(m, {}).get("loss") for m in table["model"]])
+    for column, kind in (("tokens", "Int64"), ("seconds", "Int64"), ("loss", "Float64")):
+        table[column] = pd.array([said.get(m, {}).get(column) for m in table["model"]], kind)
+    return table
 
 
 def _inputs(run: Run) -> dict[str, pd.DataFrame]:
@@ -63,31 +72,42 @@ def _references(run: Run, grams: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for unit, counts in _units(run).items():
         table = taskgram_logp(run.table("taskgrams"), run.table(counts), run["form"], run["zeros"], run["kappa"])
         table = table[table["example_id"].isin(grams["example_id"])]
-        found[unit] = real_text.enough(table, covered[covered["documents"] == unit])
+        found[unit] = real_text.enough(table, covered[covered["documents"] == unit], _fewest(run))
     return found
 
 
-def _estimates(run: Run, unit: str, reference: pd.DataFrame, inputs: dict[str, pd.DataFrame]) -> Estimates:
+def _estimates(
+    run: Run, unit: str, reference: pd.DataFrame, inputs: dict[str, pd.DataFrame]
+) -> Estimates | None:
+    """Mem raw and given all controls of one reference, where it stands on enough examples; None where none does."""
+    if reference.empty:
+        return None
     counts = run.table(_units(run)[unit])
     split = counts["half"].notna().any()
     halves = taskgram_halves(inputs["taskgrams"], counts, run["form"], run["zeros"], run["kappa"]) if split else None
-    return real_text.controlled(
+    found = real_text.controlled(
         reference, inputs["scores"], inputs["prior"], inputs["taskgrams"], counts, draws=run["draws"],
         reference_halves=halves, examples=inputs["examples"], parameters=sizes_in_parameters(run),
     )  # fmt: skip
+    kept = (found.table["examples"] >= _fewest(run)).fillna(False).to_numpy(bool)
+    return Estimates(found.table[kept].reset_index(drop=True), found.draws[kept]) if kept.any() else None
+
+
+def _first(run: Run, inputs: dict[str, pd.DataFrame]) -> tuple[str, pd.DataFrame]:
+    """The run's own kind of document and log P under its task-gram LM."""
+    return next(iter(_references(run, inputs["taskgrams"]).items()))
 
 
 def _memorization(run: Run) -> pd.DataFrame:
     """Mem raw and given all controls, under the task-gram LM (each kind of document) and the infinity-gram LM."""
     inputs, parts = _inputs(run), []
     references = _references(run, inputs["taskgrams"])
-    for unit, reference in references.items():
-        parts.append(_estimates(run, unit, reference, inputs).table.assign(documents=unit))
     unit, first = next(iter(references.items()))
     infinigram = _on_points(run.table("infinigram_lm"), first)
-    if len(infinigram):
-        parts.append(_estimates(run, unit, infinigram, inputs).table.assign(documents=unit))
-    return pd.concat(parts, ignore_index=True)
+    for kind, reference in (*references.items(), (unit, infinigram)):
+        found = _estimates(run, kind, reference, inputs)
+        parts += [] if found is None else [found.table.assign(documents=kind)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "documents"])
 
 
 def _on_points(table: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
@@ -97,7 +117,7 @@ def _on_points(table: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
 
 def _baseline(run: Run) -> pd.DataFrame:
     inputs = _inputs(run)
-    first = next(iter(_references(run, inputs["taskgrams"]).values()))
+    _, first = _first(run, inputs)
     infinigram = _on_points(run.table("infinigram_lm"), first)
     if infinigram.empty:
         columns = ["task", "group", "n", "model", "estimate_of", "estimate_to", "estimate", "low", "high", "points"]
@@ -107,8 +127,10 @@ def _baseline(run: Run) -> pd.DataFrame:
 
 def _slopes(run: Run) -> pd.DataFrame:
     inputs = _inputs(run)
-    unit, first = next(iter(_references(run, inputs["taskgrams"]).items()))
-    return real_text.suite_slopes(at_one_step(_estimates(run, unit, first, inputs)), own_sizes(run))
+    found = _estimates(run, *_first(run, inputs), inputs)
+    if found is None:
+        return real_text.suite_slopes(Estimates(pd.DataFrame(columns=COLUMNS), np.zeros((0, 0))), own_sizes(run))
+    return real_text.suite_slopes(at_one_step(found), own_sizes(run))
 
 
 def _seen(run: Run) -> pd.DataFrame:
@@ -118,18 +140,24 @@ def _seen(run: Run) -> pd.DataFrame:
 
 def _popularity(run: Run) -> pd.DataFrame:
     inputs = _inputs(run)
-    if "popularity" not in inputs["examples"] or inputs["examples"]["popularity"].isna().all():
-        return pd.DataFrame()
-    first = next(iter(_references(run, inputs["taskgrams"]).values()))
+    _, first = _first(run, inputs)
+    known = inputs["examples"].get("popularity")
+    able = known is not None and first["example_id"].isin(inputs["examples"].loc[known.notna(), "example_id"]).any()
+    if not able:
+        return pd.DataFrame(columns=[*COLUMNS])
     return real_text.popularity(first, inputs["scores"], inputs["examples"], draws=run["draws"],
-                      parameters=sizes_in_parameters(run))
+                                parameters=sizes_in_parameters(run))  # fmt: skip
 
 
 def _frequency(run: Run) -> pd.DataFrame:
     """Spearman of score and example frequency, and the scores by frequency in bins, of the last steps."""
     answers = at_last_step(run.table("answers"))
     graded = answers[answers["metric"].isin(["exact_match", "accuracy"])]
-    return binned_performance(graded, run.table("frequency").drop(columns="group"), draws=run["draws"])
+    frequency = run.table("frequency").drop(columns="group")
+    if not graded.dropna(subset=["score"])["example_id"].isin(frequency["example_id"]).any():
+        columns = ["group", "n", "model", "frequency", "score", "spearman", "spearman_low", "spearman_high"]
+        return pd.DataFrame(columns=columns)
+    return binned_performance(graded, frequency, draws=run["draws"])
 
 
 _MADE = {"coverage": _coverage, "models": _models, "memorization": _memorization,

@@ -81,7 +81,7 @@ def controlled(
 def suite_slopes(result: Estimates, suite: Collection[str]) -> pd.DataFrame:
     """Slopes on log10 of the parameters over the models that have read this text, and no other."""
     own = result.table["model"].isin(list(suite)).to_numpy()
-    if own.sum() == 0 or result.table.loc[own, "model"].nunique() < 2:
+    if not own.any() or result.table.loc[own, "model"].nunique() < 2:
         return pd.DataFrame(columns=[*_GROUP, "n", "reference", "measure", "slope", "low", "high", "p"])
     return slopes(Estimates(result.table[own].reset_index(drop=True), result.draws[own]))
 
@@ -99,10 +99,11 @@ def seen(
 
     ``gain`` is log P(y | x) - log P(y), in nats, of the gold answer under one model; ``frequency`` is that of
     :func:`taskgram_utils.performance.example_frequency`. Rows per task, group, n and model: examples and mean gain of
-    either kind, their ``difference`` with the 95% interval of the bootstrap by example.
+    either kind, their ``difference`` with the 95% interval of the bootstrap by answer: an answer's examples, and they
+    have one each, are drawn together.
     """
     keys = ["task", "example_id", "lm"]
-    require_columns(scores, [*keys, "logp", "n", "option"], "scores")
+    require_columns(scores, [*keys, "sy", "logp", "n", "option"], "scores")
     gold, before = (t[t["n"].isna() & t["option"].isna()] if "option" in t else t[t["n"].isna()]
                     for t in (scores, prior))  # fmt: skip
     gain = gold.merge(before[[*keys, "logp"]], on=keys, suffixes=("", "_prior"))
@@ -112,15 +113,28 @@ def seen(
     for (task, group, n, model), part in joined.dropna(subset=["gain"]).groupby([*_GROUP, "n", "lm"], sort=False):
         values, held = part["gain"].to_numpy(float), part["frequency"].to_numpy() > 0
         row = {"task": task, "group": group, "n": n, "model": model, "said": held.sum(), "unsaid": (~held).sum()}
+        answers = part["sy"].factorize()[0]
+        row["answers"] = answers.max() + 1
         if held.sum() > 1 and (~held).sum() > 1:
-            rng = np.random.default_rng(seed)
-            drawn = [rng.choice(side, (draws, len(side))).mean(axis=1) for side in (values[held], values[~held])]
-            low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
-            row |= {"gain_said": values[held].mean(), "gain_unsaid": values[~held].mean(), "low": low, "high": high}
+            row |= {"gain_said": values[held].mean(), "gain_unsaid": values[~held].mean()}
             row["difference"] = row["gain_said"] - row["gain_unsaid"]
+            row["low"], row["high"] = _between(values, held, answers, draws, seed)
         rows.append(row)
-    columns = [*_GROUP, "n", "model", "said", "unsaid", "gain_said", "gain_unsaid", "difference", "low", "high"]
+    columns = [*_GROUP, "n", "model", "said", "unsaid", "answers", "gain_said", "gain_unsaid", "difference", "low",
+               "high"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def _between(values: np.ndarray, held: np.ndarray, by: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
+    """95% interval of the difference of two means, clusters ``by`` drawn with replacement."""
+    size = by.max() + 1
+    weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), draws)
+    means = []
+    for side in (held, ~held):
+        sums, many = (weights @ np.bincount(by[side], w, size) for w in (values[side], np.ones(side.sum())))
+        means.append(np.divide(sums, many, out=np.full(draws, np.nan), where=many > 0))
+    low, high = np.nanquantile(means[0] - means[1], [0.025, 0.975])
+    return float(low), float(high)
 
 
 def popularity(

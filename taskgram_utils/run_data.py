@@ -41,6 +41,11 @@ def placed(run: Run, name: str) -> Path:
     return base / Path(name).expanduser()
 
 
+def tokenizer_file(run: Run) -> Path | None:
+    """The tokenizer file that a run names, in its ``data``; None where it names none."""
+    return placed(run, run["tokenizer"]) if run["tokenizer"] else None
+
+
 def corpus(run: Run, document: str | None = None) -> Corpus:
     """The corpus of a run, cut into its own documents or into others (``document``)."""
     if of_world(run):
@@ -57,7 +62,8 @@ def text_state(run: Run, *_: str) -> list:
         return []
     if run["backend"] == "index":
         return _files_state([placed(run, run["corpus"])])
-    return [_fingerprint(corpus(run))]
+    text = corpus(run)  # and times, for a fingerprint does not look into the middle of a file
+    return [_fingerprint(text), *((p.stat().st_size, p.stat().st_mtime_ns) for p in text.files)]
 
 
 def _files_state(places: list[Path]) -> list:
@@ -123,6 +129,13 @@ def sources_state(run: Run, *_: str) -> list:
         return []
     named = [one["source"] for name in tasks_of(run) for one in sources(run, name)]
     return _files_state([Path(place) for place in named if place != HUB])
+
+
+def embedding_state(run: Run, *_: str) -> list:
+    """What stands for embeddings that lie in folders, in a table's key: names, sizes and times of their files."""
+    named = run["embedding"]
+    names = [str(v) for v in (named.values() if isinstance(named, Mapping) else [named])]
+    return _files_state([Path(name) for name in dict.fromkeys(names) if Path(name).is_dir()])
 
 
 def suite_said(run: Run) -> dict[str, Any]:

@@ -129,8 +129,8 @@ def tokenize(texts: Iterable[str], tokenizer_folder: Path, out: Path, block: int
     return total
 
 
-def new_model(size: str, seed: int, vocabulary: int = VOCABULARY, context: int = CONTEXT):
-    """A freshly initialised GPT-NeoX of one of :data:`SIZES`; the seed decides its weights."""
+def new_model(size: str, seed: int, vocabulary: int = VOCABULARY, context: int = CONTEXT, end: int = 0):
+    """A freshly initialised GPT-NeoX of one of :data:`SIZES`; the seed decides its weights, ``end`` ends a text."""
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
@@ -144,7 +144,7 @@ def new_model(size: str, seed: int, vocabulary: int = VOCABULARY, context: int =
             max_position_embeddings=context, rope_parameters={
                 "rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5},
             use_parallel_residual=True, initializer_range=0.05, tie_word_embeddings=False,
-            bos_token_id=0, eos_token_id=0,
+            bos_token_id=end, eos_token_id=end,
         )
     )  # fmt: skip
 
@@ -180,7 +180,7 @@ def train(
     steps = min(steps, max_steps or steps)
     kept = {max(1, round(share * steps)) for share in STEP_SHARES}
 
-    model = new_model(size, seed, vocabulary, context)
+    model = new_model(size, seed, vocabulary, context, _end_of(tokenizer_folder))
     decay = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -284,15 +284,20 @@ def make_suite(
     for size in sizes:
         require(size in SIZES, f"size {size}: not one of {', '.join(SIZES)}")
     out.mkdir(parents=True, exist_ok=True)
-    card = dict(text.card)
+    card = dict(text.card) | ({"max_steps": max_steps} if max_steps else {})
     known = json.loads((out / "card.json").read_text()) if (out / "card.json").exists() else card
     require(
-        {k: known.get(k) for k in card} == card,
+        {k: known.get(k) for k in (*card, "max_steps")} == {"max_steps": None} | card,
         f"{out}: holds a suite of another text or seed ({known}); choose another folder",
     )
     if "tokens" not in known:
         folder = text.tokenizer(out / "tokenizer")
         card["tokens"] = text.stream(folder, out / "stream.bin")
+        least = text.batch * text.context + 1
+        if card["tokens"] < least:
+            shutil.rmtree(out / "tokenizer")
+            (out / "stream.bin").unlink()
+            raise InputError(f"{text.title}: {card['tokens']:,} tokens, and one step takes {least:,}; give more text")
         card["stream_sha256"] = _sha256(out / "stream.bin")
         (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     # The largest first: it takes as long as all others together. A process each, so that threads never compete.
@@ -343,7 +348,7 @@ def of_corpus(
         "GPT-NeoX models (the Pythia architecture) that have read one small text and nothing else. They are good for\n"
         "nothing but studying how a language model follows the counts of its corpus, and may say what that text says.",
         f"{corpus.source}, read {epochs} times, its documents shuffled each time. Tokenizer: byte-level BPE {pieces}, "
-        f"{vocabulary:,} pieces", again + (f" --tokenizer {Path(tokenizer).name}" if tokenizer else ""),
+        f"{'' if tokenizer else 'at most '}{vocabulary:,} pieces", again + (f" --tokenizer {Path(tokenizer).name}" if tokenizer else ""),
         batch, context, vocabulary, "as the text",
     )  # fmt: skip
 
@@ -364,10 +369,7 @@ def _tokenizer_file(path: Path):
 
 def _shuffled(once: Path, out: Path, tokenizer_folder: Path, epochs: int, seed: int) -> int:
     """Write the documents of a stream ``epochs`` times, each time in another order; returns the tokens written."""
-    from tokenizers import Tokenizer
-
-    end = Tokenizer.from_file(str(Path(tokenizer_folder) / "tokenizer.json")).token_to_id(END)
-    ids = np.memmap(once, "<u2", "r")
+    end, ids = _end_of(tokenizer_folder), np.memmap(once, "<u2", "r")
     ends = [at + 1 + np.flatnonzero(ids[at : at + (1 << 24)] == end) for at in range(0, len(ids), 1 << 24)]
     ends = np.concatenate(ends)
     begins, fresh = np.r_[0, ends[:-1]], Path(f"{out}.partial")
@@ -377,6 +379,12 @@ def _shuffled(once: Path, out: Path, tokenizer_folder: Path, epochs: int, seed: 
                 ids[begins[i] : ends[i]].tofile(f)
     os.replace(fresh, out)
     return epochs * len(ids)
+
+
+def _end_of(tokenizer_folder: Path) -> int:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(Path(tokenizer_folder) / "tokenizer.json")).token_to_id(END)
 
 
 def _sha256(path: Path) -> str:

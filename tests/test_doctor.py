@@ -23,6 +23,7 @@ def test_the_committed_runs_can_work_here():
 
 def test_a_run_of_real_text_says_which_file_is_not_there(tmp_path):
     (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "text.txt").write_text("# A text")
     run = pipeline.open_run("openbook", data=str(tmp_path), tasks=["math_reasoning"])
     assert doctor.lacking(run) == [f"{tmp_path / 'gsm8k'}: no such file or folder; examples of math_reasoning go there"]
     (tmp_path / "gsm8k").mkdir()

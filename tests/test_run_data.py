@@ -2,13 +2,14 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from taskgram_utils import pipeline, real_text, run_data, training
+from taskgram_utils import doctor, pipeline, real_text, run_data, training
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import api
 from taskgram_utils.counting.index import build_index
@@ -80,10 +81,8 @@ def suite(data):
 
 @EMBEDDING
 @pytest.mark.slow
-def test_every_table_of_a_run_of_real_text(data, suite, tmp_path, monkeypatch):
-    monkeypatch.setattr(real_text, "FEWEST", 20)
-    monkeypatch.setattr(real_text.enough, "__defaults__", (20,))
-    run = run_of(data, tmp_path)
+def test_every_table_of_a_run_of_real_text(data, suite, tmp_path):
+    run = run_of(data, tmp_path, fewest=20)
     pipeline.ask_models(run, progress=False)
     tables = real_tables(run)
     documents = list(Corpus(data / "corpus", "heading"))
@@ -242,3 +241,66 @@ def test_a_new_task_is_one_file_as_the_page_on_rerunning_shows(data, tmp_path, m
     assert examples[["task", "group", "y"]].to_numpy().tolist() == [["rivers", "rivers", " the Adriatic"]]
     assert list(run_data.metrics(run, base.task("rivers"))) == ["exact_match"]
     assert run_data.answer_tokens(run, base.task("rivers")) == 8
+
+
+@EMBEDDING
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [
+    {}, {"fewest": 20, "control": "", "models": ["25k"]}, {"orders": [3]},
+    {"source": {"factual_qa": [{"dataset": "popqa", "source": "popqa.jsonl"}]}, "tasks": ["factual_qa"]},
+])  # fmt: skip
+def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path, change):
+    run = run_of(data, tmp_path, **change)
+    pipeline.ask_models(run, progress=False)
+    tables = real_tables(run)
+    assert len(tables["coverage"]) and len(tables["models"]) == len(run["models"])
+    enough = change.get("fewest", 200) <= 24
+    assert bool(len(tables["memorization"])) == bool(len(tables["popularity"])) == enough
+    assert (tables["memorization"]["examples"] >= run["fewest"]).all() and tables["slopes"].empty
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"drawss": 5}, "drawss: no parameter of a run of real text"),
+    ({"draws": 0}, "draws: 0 is not a whole number of 1"),
+    ({"asked": -5}, "asked: -5 is not a whole number of 1 or more"),
+    ({"seed": "a"}, "seed: 'a' is not a whole number"),
+    ({"form": "per_x"}, "form: 'per_x' is not one of per_output, per_pair"),
+    ({"kappa": 0}, "kappa: 0 is not above 0"),
+    ({"stopwords": "gone"}, "stopwords: 'gone' is not one of kept, mined, both"),
+    ({"tasks": []}, "tasks: [] is not a list"),
+    ({"whole_answer": "factual_qa"}, "whole_answer: 'factual_qa' is not a list of tasks"),
+    ({"gamma": "high"}, "gamma of factual_qa, n = 1: 'high' is neither"),
+    ({"gamma": {"factualqa": 0.9}}, "task factualqa: "),
+    ({"embedding": ""}, "no embedding for task factual_qa"),
+    ({"orders": [0]}, "orders: 0 is no number of words"),
+    ({"orders": 2}, "orders: 2 is not a list with something in it"),
+    ({"control": "heading"}, "is the run's own document"),
+    ({"stopwords": "both"}, "control: with stopwords both there is none"),
+    ({"tokenizer": "t.json"}, "t.json: no such file"),
+    ({"backend": "api"}, "control: paragraph can be counted in a text alone"),
+    ({"tasks": ["rivers"]}, "task rivers: not one"),
+    ({"control": "chapter"}, "--document chapter: not one of"),
+    ({"device": "gpu9"}, "device: 'gpu9' is not one of null"),
+])
+def test_what_a_run_file_cannot_say_is_said_before_anything_is_made(data, suite, tmp_path, change, said):
+    found = doctor.lacking(run_of(data, tmp_path / "a" / "b" / "c", **change))
+    assert any(said in line for line in found), found
+    assert not (tmp_path / "a" / "b" / "c").exists() and all("\n" not in line for line in found)
+
+
+def test_a_good_run_file_lacks_nothing(data, suite, tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    good = run_of(data, tmp_path / "a" / "b" / "c", embedding=str(data / "corpus"))
+    assert [line for line in doctor.lacking(good) if "embedding" not in line] == []
+
+
+def test_a_change_anywhere_in_the_text_makes_its_counts_stale(data, tmp_path):
+    place = tmp_path / "data"
+    shutil.copytree(data, place)
+    run_of(place, tmp_path / "run", tasks=["factual_qa"]).table("counts")
+    assert run_of(place, tmp_path / "run", tasks=["factual_qa"]).is_current("counts")
+    file = place / "corpus" / "countries.txt"
+    file.write_text(file.read_text().replace("Madrid", "Lisbon"))
+    assert not run_of(place, tmp_path / "run", tasks=["factual_qa"]).is_current("counts")
+    (place / "wikidata.jsonl").write_text('{"context": "The capital of Peru is", "continuation": "Lima"}\n')
+    assert not run_of(place, tmp_path / "run", tasks=["factual_qa"]).is_current("examples")

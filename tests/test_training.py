@@ -274,3 +274,28 @@ def test_the_tokenizer_of_pythia_reads_a_text(text, tmp_path):
     assert asked.vocabulary == 50_304  # as the published models have it
     folder = suite.make_suite(tmp_path / "suite", asked, 1, ["25k"], jobs=1, max_steps=1)
     assert sorted(documents(folder, np.fromfile(folder / "stream.bin", "<u2"))) == sorted(text)
+
+
+def test_a_trial_does_not_pass_for_a_training_and_a_text_too_short_leaves_nothing(text, tmp_path):
+    asked = suite.of_corpus(text, 1, 1, vocabulary=300, batch=2, context=32)
+    folder = suite.make_suite(tmp_path / "suite", asked, 1, ["25k"], jobs=1, max_steps=1)
+    with pytest.raises(InputError, match="holds a suite of another text or seed"):
+        suite.make_suite(folder, asked, 1, ["25k"])
+    long = suite.of_corpus(text, 1, 1, vocabulary=300, batch=1_000, context=512)
+    with pytest.raises(InputError, match=r"tokens, and one step takes 512,001; give more text"):
+        suite.make_suite(tmp_path / "short", long, 1, ["25k"])
+    assert not list((tmp_path / "short").iterdir())
+
+
+def test_a_given_tokenizers_end_of_text_ends_a_text_of_its_models(text, tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    letters = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(letters | {suite.END: len(letters)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens([suite.END])
+    tokenizer.save(str(tmp_path / "letters.json"))
+    asked = suite.of_corpus(text, 1, 1, tmp_path / "letters.json", batch=2, context=32)
+    folder = suite.make_suite(tmp_path / "suite", asked, 1, ["25k"], jobs=1, max_steps=1)
+    config = json.loads((folder / "25k" / "step1" / "config.json").read_text())
+    assert config["eos_token_id"] == config["bos_token_id"] == len(letters)

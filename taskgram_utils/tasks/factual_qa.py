@@ -71,7 +71,10 @@ def read(source: str | Path = HUB, dataset: str = "triviaqa") -> pd.DataFrame:
             rows.append({"example_id": f"{dataset}-{split}-{number}", "split": split, "group": dataset,
                          "instruction": "" if cloze else INSTRUCTION, "x": question, "y": f" {answer}",
                          "answers": list(dict.fromkeys([answer, *aliases]))})  # fmt: skip
-            extra.append({"popularity": row.get("s_pop"), "answer_popularity": row.get("o_pop"), "sx": subject})
+            views = {"popularity": row.get("s_pop"), "answer_popularity": row.get("o_pop")}
+            good = all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in views.values())
+            require(good, f"{where}: s_pop and o_pop must be numbers, or absent")
+            extra.append({**views, "sx": subject})
     require(rows, f"{source}: holds no question")
     beside = pd.DataFrame(extra).astype({"popularity": "Float64", "answer_popularity": "Float64", "sx": "str"})
     return table("factual_qa", rows).join(beside)
@@ -187,6 +190,8 @@ def _relation(path: Path) -> Iterator[tuple[str, dict]]:
         return
     before = re.sub(r" \[Y\] ?\.?$", "", fitting[0])
     for where, row in json_lines(path, ("sub_label", "obj_label")):
+        good = all(isinstance(row[k], str) and row[k].strip() for k in ("sub_label", "obj_label"))
+        require(good, f"{where}: sub_label and obj_label must be texts")
         said = before.replace("[X]", row["sub_label"])
         yield where, {"context": said, "continuation": row["obj_label"], "subject": row["sub_label"]}
 

@@ -62,6 +62,8 @@ def read(source: str | Path = HUB) -> pd.DataFrame:
             path = folder(source, "GSM8K's train.jsonl and test.jsonl") / f"{split}.jsonl"
             records = json_lines(found(path, f"GSM8K's {split} problems"), ("question", "answer"))
         for number, (where, row) in enumerate(records, 1):
+            texts = (row["question"], row["answer"])
+            require(all(isinstance(t, str) and t.strip() for t in texts), f"{where}: question and answer must be texts")
             solution, mark, last = row["answer"].rpartition("####")
             final = final_number(last)
             require(mark and final, f"{where}: no final number after ####")
@@ -92,4 +94,4 @@ def accuracy(output: str, answers: list[str]) -> float:
 
 
 TASK = Task("math_reasoning", "Maths reasoning", miniature, truth, {"accuracy": accuracy}, max_tokens=72,
-            read=read, real_tokens=256, worked=True)
+            read=read, real_tokens=192, worked=True)

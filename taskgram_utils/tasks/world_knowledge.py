@@ -73,11 +73,13 @@ def read(source: str | Path = HUB, subjects: Sequence[str] = ()) -> pd.DataFrame
     ``unlisted`` by the paper's lists, and ``subject`` is carried along; ``subjects``: only these. Raises InputError for
     a subject that is not there, and for a row that has not four options and a letter.
     """
+    require(not isinstance(subjects, str), f"subjects: {subjects} is a text, not a list of subjects")
     rows, carried = [], []
     for split in ("dev", "test"):
         for subject, number, where, question, options, gold in _mmlu(source, split):
             if subjects and subject not in subjects:
                 continue
+            require(isinstance(question, str) and question.strip(), f"{where}: no question")
             texts = [str(option).strip() for option in options]
             require(len(texts) == OPTIONS and all(texts), f"{where}: not {OPTIONS} options")
             require(gold in range(OPTIONS), f"{where}: the answer is none of A, B, C and D")

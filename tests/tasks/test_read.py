@@ -307,3 +307,25 @@ def test_real_facts_name_their_subjects():
     popqa = factual_qa.read(DATA / "popqa" / "popqa.json", "popqa")
     assert len(pararel) > 27_000 and pararel["sx"].notna().all() and popqa["sx"].notna().all()
     assert popqa.groupby("split").size().to_dict() == {"test": 1_000, "train": 1_000}
+
+
+@pytest.mark.parametrize(("name", "row", "said"), [
+    ("popqa", {"question": "Why?", "possible_answers": '["so"]', "s_pop": "many"}, "s_pop and o_pop must be numbers"),
+    ("pararel", {"sub_label": 5, "obj_label": "b"}, "sub_label and obj_label must be texts"),
+])  # fmt: skip
+def test_values_of_another_kind(tmp_path, name, row, said):
+    path = lines(tmp_path / "trex_lms_vocab" / "P1.jsonl", row)
+    lines(tmp_path / "graphs_json" / "P1.jsonl", {"pattern": "[X] is [Y]."})
+    with pytest.raises(InputError, match=said):
+        factual_qa.read(tmp_path if name == "pararel" else path, name)
+
+
+def test_a_question_that_is_none(gsm8k, mmlu):
+    lines(gsm8k / "test.jsonl", {"question": " ", "answer": "#### 1"})
+    with pytest.raises(InputError, match="line 1: question and answer must be texts"):
+        math_reasoning.read(gsm8k)
+    (mmlu / "test" / "astronomy_test.csv").write_text(" ,1,2,3,4,B\n")
+    with pytest.raises(InputError, match="row 1: no question"):
+        world_knowledge.read(mmlu)
+    with pytest.raises(InputError, match="subjects: astronomy is a text, not a list"):
+        world_knowledge.read(mmlu, "astronomy")
