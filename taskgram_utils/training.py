@@ -342,13 +342,13 @@ def of_corpus(
             "epochs": epochs, "seed": seed, "vocabulary": vocabulary,
             "tokenizer": _sha256(Path(tokenizer)) if tokenizer else "trained on the text"}  # fmt: skip
     again = f"taskgram train --corpus {corpus.path.name} --document {unit} --epochs {epochs} --seed {seed} --out DIR"
-    pieces = f"of {Path(tokenizer).name}" if tokenizer else "trained on the text"
+    pieces = f"of {Path(tokenizer).name}" if tokenizer else f"trained on the text, at most {vocabulary:,} pieces"
     return Text(
         card, make, stream, f"A suite that has read {corpus.path.name}, seed {seed}",
         "GPT-NeoX models (the Pythia architecture) that have read one small text and nothing else. They are good for\n"
         "nothing but studying how a language model follows the counts of its corpus, and may say what that text says.",
-        f"{corpus.source}, read {epochs} times, its documents shuffled each time. Tokenizer: byte-level BPE {pieces}, "
-        f"{'' if tokenizer else 'at most '}{vocabulary:,} pieces", again + (f" --tokenizer {Path(tokenizer).name}" if tokenizer else ""),
+        f"{corpus.source}, read {epochs} times, its documents shuffled each time. Tokenizer: byte-level BPE {pieces}",
+        again + (f" --tokenizer {Path(tokenizer).name}" if tokenizer else ""),
         batch, context, vocabulary, "as the text",
     )  # fmt: skip
 
