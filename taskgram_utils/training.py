@@ -337,11 +337,11 @@ def of_corpus(
         once.unlink()
         return total
 
-    unit = corpus.document or "file or record"
+    unit = f" --document {corpus.document}" if corpus.document else ""
     card = {"corpus": corpus.path.name, "fingerprint": corpus.fingerprint(), "document": corpus.document,
             "epochs": epochs, "seed": seed, "vocabulary": vocabulary,
             "tokenizer": _sha256(Path(tokenizer)) if tokenizer else "trained on the text"}  # fmt: skip
-    again = f"taskgram train --corpus {corpus.path.name} --document {unit} --epochs {epochs} --seed {seed} --out DIR"
+    again = f"taskgram train --corpus {corpus.path.name}{unit} --epochs {epochs} --seed {seed} --out DIR"
     pieces = f"of {Path(tokenizer).name}" if tokenizer else f"trained on the text, at most {vocabulary:,} pieces"
     return Text(
         card, make, stream, f"A suite that has read {corpus.path.name}, seed {seed}",

@@ -55,3 +55,17 @@ def test_a_world_needs_nothing_of_it_and_an_index_its_folder():
 @pytest.mark.parametrize(("amount", "text"), [(0.085, "0.085"), (1234.0, "1,200"), (3, "3"), (False, "no")])
 def test_numbers_are_said_with_two_digits(amount, text):
     assert needs.said(amount) == text
+
+
+def test_training_a_suite_takes_as_long_as_the_recorded_one_did(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.txt").write_bytes(b"word " * 200_000)
+    file = tmp_path / "openbook_models.csv"
+    for name in ("scoring.csv", "scoring_cuda.csv"):
+        (tmp_path / name).write_bytes((RESULTS / name).read_bytes())
+    file.write_text("model,parameters,tokens,seconds\n25k,25000,1000000,3600\n3m,3000000,1000000,7200\nx,9,,\n")
+    run = open_run("openbook", data=str(tmp_path), models=["25k", "3m"], epochs=2)
+    rows = needs.needs(run, tmp_path).set_index("what")["amount"]
+    assert rows["training of the suite"] == pytest.approx(2 * 1e6 / needs.BYTES_A_TOKEN / 1e6 * (1 + 2))
+    assert "training of the suite" not in needs.needs(open_run("openbook", data=str(tmp_path), weights="suite"),
+                                                      tmp_path)["what"].tolist()  # fmt: skip
