@@ -126,6 +126,8 @@ def _training(run: Run, results: Path) -> list[tuple]:
     if run["weights"] or not own or run["backend"] != "scan" or not place.exists() or not file.exists():
         return []
     measured = read_table(file).set_index("model")
+    if "seconds" not in measured:
+        return []
     tokens = run["epochs"] * run_data.corpus(run).bytes / BYTES_A_TOKEN
     each = measured["seconds"] / measured["tokens"]
     seconds = sum(tokens * float(each[size]) for size in own)
