@@ -34,6 +34,7 @@ def main() -> None:
         path = HERE / f"openbook_{name}.csv"
         write_table(table, path)
         written[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    made = {name: said["seconds"] for name, said in run.manifest()["made"].items() if said["seconds"] >= 1}
     text = pipeline.corpus(run)
     units = {unit: sum(1 for _ in pipeline.corpus(run, unit)) for unit in (run["document"], run["control"])}
     note = {
@@ -42,7 +43,7 @@ def main() -> None:
         "versions": versions(),
         "corpus": {"files": [p.name for p in text.files], "bytes": text.bytes, "sha256_of_ends": text.fingerprint(),
                    "documents": units},
-        "trained_before": bool(weights),
+        "trained_before": bool(weights), "seconds_of_tables": made,  # each with what it waited for
         "parameters": {k: v for k, v in run.parameters.items() if k not in ("data", "weights")},
         "sha256": written,
     }  # fmt: skip
