@@ -114,14 +114,14 @@ def seen(
         values, held = part["gain"].to_numpy(float), part["frequency"].to_numpy() > 0
         row = {"task": task, "group": group, "n": n, "model": model, "said": held.sum(), "unsaid": (~held).sum()}
         answers = part["sy"].factorize()[0]
-        row["answers"] = answers.max() + 1
+        row["distinct_answers"] = answers.max() + 1
         if held.sum() > 1 and (~held).sum() > 1:
             row |= {"gain_said": values[held].mean(), "gain_unsaid": values[~held].mean()}
             row["difference"] = row["gain_said"] - row["gain_unsaid"]
             row["low"], row["high"] = _between(values, held, answers, draws, seed)
         rows.append(row)
-    columns = [*_GROUP, "n", "model", "said", "unsaid", "answers", "gain_said", "gain_unsaid", "difference", "low",
-               "high"]  # fmt: skip
+    columns = [*_GROUP, "n", "model", "said", "unsaid", "distinct_answers", "gain_said", "gain_unsaid", "difference",
+               "low", "high"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
