@@ -31,7 +31,8 @@ def coverage(
     taskgrams: pd.DataFrame, counts: pd.DataFrame, examples: pd.DataFrame, orders: Sequence[int] = ()
 ) -> pd.DataFrame:
     """Per task, group and n what of the examples the text can speak to, with ``kept``: examples with an s^x that some
-    document holds, and the columns of :func:`taskgram_utils.mining_checks.coverage`.
+    document holds, ``named``: whether the examples name their subject, so that nothing is mined, and the columns of
+    :func:`taskgram_utils.mining_checks.coverage`.
 
     A group, or an n of ``orders`` in a mined group, without a pair has a row of zeros.
     """
@@ -43,7 +44,8 @@ def coverage(
         own = taskgrams[(taskgrams["task"] == task) & (taskgrams["group"] == group)]
         nothing = {"task": task, "group": group, "examples": len(asked), "with_pairs": 0.0, "kept": 0, "said": 0,
                    "n": None}  # fmt: skip
-        named = len(own) and own["cosine"].isna().all()  # filed under one n, whatever the run's are
+        named = bool(len(own)) and bool(own["cosine"].isna().all())  # filed under one n, whatever the run's are
+        nothing["named"] = named
         without = [] if named else [n for n in orders if n not in set(own["n"])]
         rows += [{**nothing, "n": n} for n in without]
         if own.empty:
@@ -53,7 +55,7 @@ def coverage(
             grams = own[own["n"] == row["n"]]
             kept = grams.loc[grams["sx"].isin(known), "example_id"].nunique()
             found = grams.merge(said, on=["sx", "sy"])["example_id"].nunique()
-            rows.append({"task": task, "group": group, **row, "kept": kept, "said": found})
+            rows.append({"task": task, "group": group, **row, "kept": kept, "said": found, "named": named})
     return pd.DataFrame(rows).astype({"n": "Int64", "kept": "Int64", "said": "Int64"})
 
 
