@@ -13,7 +13,7 @@ import click
 from filelock import FileLock, Timeout
 
 from taskgram_utils import __version__
-from taskgram_utils.errors import InputError, require, require_columns
+from taskgram_utils.errors import InputError, InputWarning, require, require_columns
 from taskgram_utils.run import SUFFIXES, read_table, write_table
 
 
@@ -21,6 +21,20 @@ class _Group(click.Group):
     """Bad input, of a user or of a file, is one line on standard error and exit code 2; a bug shows itself."""
 
     def main(self, *args, **extra):
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", InputWarning)
+            plain = warnings.showwarning
+
+            def show(message, category, *place):
+                if issubclass(category, InputWarning):
+                    _complain(str(message))
+                else:
+                    plain(message, category, *place)
+
+            warnings.showwarning = show
+            self._main(*args, **extra)
+
+    def _main(self, *args, **extra):
         extra["standalone_mode"] = False
         with suppress(ValueError):  # of a thread that is not the main one
             signal.signal(signal.SIGTERM, _stop)
@@ -507,10 +521,7 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad, tokens_per_sha
     require(out != "-", "--out -: an index is a folder; name one")
     inside = Path(corpus).is_dir() and place.resolve().is_relative_to(Path(corpus).resolve())
     require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name a folder elsewhere")
-    with warnings.catch_warnings(record=True) as caught:
-        built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
-    for warning in caught:
-        _complain(str(warning.message))
+    built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
     _report_skipped(texts)
     click.echo(f"{out}: {built.documents:,} documents, {built.tokens:,} tokens")
 

@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Bad input. The message is one line; the command prints it alone and ends with exit code 2."""
 
 
+class InputWarning(UserWarning):
+    """Numbers that may not be what they seem. The command prints it once, as ``taskgram: ...``."""
+
+
 def require(condition: object, message: str) -> None:
     """Raise :class:`InputError` with ``message`` unless ``condition`` holds."""
     if not condition:

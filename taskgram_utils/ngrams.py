@@ -26,6 +26,14 @@ def _ranges(characters: str) -> str:
 
 WORD_CHARACTER = rf"[\w{_ranges(_MARK)}]"
 """A regular expression for the characters that words are made of."""
+UNSPACED = (
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u302d\u3031-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U0001aff0-\U0001b16f"
+    "\U00020000-\U0003ffff]"
+)
+"""Chinese, Japanese, Thai, Lao, Khmer and Burmese: scripts in which no space parts one word from the next."""
+_UNSPACED = re.compile(UNSPACED)
+_LETTER = re.compile(rf"(?![\d_]){WORD_CHARACTER}")
 _BETWEEN = rf"(?<={WORD_CHARACTER}.)(?={WORD_CHARACTER})"
 # Led by the characters themselves, so that the search skips to them.
 _GLUE = re.compile(
@@ -97,6 +105,18 @@ def _nfc_places(text: str) -> tuple[list[int], str]:
         composed.append(piece)
         start = i
     return [*places, len(text)], "".join(composed)
+
+
+def unspaced(text: str) -> bool:
+    """Whether more than half of the letters of ``text`` are of scripts that put no space between words.
+
+    There a run of text is one word, so an n-gram is found only where it stands alone: its count is too low.
+
+    >>> unspaced("東京 Tokyo"), unspaced("東京タワー at 5")
+    (False, True)
+    """
+    letters = "" if text.isascii() else "".join(_LETTER.findall(text))
+    return 2 * len(_UNSPACED.findall(letters)) > len(letters)
 
 
 def ngrams(tokens: list[str], n: int) -> list[str]:

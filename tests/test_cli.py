@@ -89,6 +89,15 @@ def test_a_suite_of_a_text_and_the_examples_of_a_task(chain, tmp_path):
     assert read_table(tmp_path / "examples.csv")["sx"].tolist() == ["France"]
 
 
+def test_text_without_spaces_is_marked_and_said_once(tmp_path):
+    (tmp_path / "c.txt").write_text("The capital of Japan is Tokyo, 東京.\n")
+    (tmp_path / "p.csv").write_text("sx,sy\n東京,tokyo\n大阪,tokyo\ncapital,tokyo\n")
+    said = done("count", tmp_path / "c.txt", "--pairs", tmp_path / "p.csv", "--out", tmp_path / "o.csv")
+    assert read_table(tmp_path / "o.csv")["exact"].tolist() == [False, False, True]
+    told = [line for line in said.stderr.splitlines() if "puts no space between words" in line]
+    assert len(told) == 1 and told[0].startswith("taskgram: 2 of 4 n-grams, the first '東京', are mostly")
+
+
 def test_mined_pairs_stand_in_their_examples_above_gamma(chain):
     examples = read_table(chain / "examples.jsonl").set_index("example_id")
     table = read_table(chain / "taskgrams.csv")

@@ -1,5 +1,7 @@
 """The word rule: the examples of the method, a second implementation character by character, and places in the text."""
 
+import re
+import sys
 import unicodedata
 
 import pytest
@@ -8,7 +10,17 @@ from hypothesis import strategies as st
 
 from taskgram_utils.counting.tokens import Vocabulary
 from taskgram_utils.errors import InputError
-from taskgram_utils.ngrams import ENGLISH_STOPWORDS, Word, ngrams, normalize, size, word_spans, words
+from taskgram_utils.ngrams import (
+    ENGLISH_STOPWORDS,
+    UNSPACED,
+    Word,
+    ngrams,
+    normalize,
+    size,
+    unspaced,
+    word_spans,
+    words,
+)
 
 # Few characters, so that what the rule is about meets often: marks, joiners, digits of three scripts, sigmas.
 TIGHT = st.text(st.sampled_from("aBß0٣९'’-‐‑.,:·_ \n\u0301\u0327ÉİΣσΑहिीन्\u200d＝"), max_size=14)
@@ -132,6 +144,25 @@ def test_hindi_words_stay_whole():
     text = "हिन्दी में १,२३४ किताबें हैं।"
     assert words(text) == ["हिन्दी", "में", "१२३४", "किताबें", "हैं"]
     assert [text[w.start : w.end] for w in word_spans(text)] == ["हिन्दी", "में", "१,२३४", "किताबें", "हैं"]
+
+
+def test_the_scripts_without_spaces_are_those_of_the_characters_names():
+    scripts = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR",
+               "HENTAIGANA", "COMBINING KATAKANA", "IDEOGRAPHIC", "VERTICAL IDEO", "VERTICAL KANA", "MASU")  # fmt: skip
+    for c in map(chr, range(sys.maxunicode + 1)):
+        name = unicodedata.name(c, "")
+        if unicodedata.category(c)[0] in "LM" and name:
+            assert bool(re.match(UNSPACED, c)) == name.startswith(scripts), name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("東京", True), ("東京タワー 333 m", True), ("ภาษาไทย ok", True), ("ພາສາລາວ", True), ("ភាសាខ្មែរ", True),
+     ("မြန်မာဘာသာ", True), ("한국어 서울", False), ("東京 is Tokyo", False), ("cat 猫", False), ("日本 ab", False),
+     ("日本語 ab", True), ("हिन्दी", False), ("12_, …", False), ("", False)],
+)  # fmt: skip
+def test_text_is_unspaced_where_most_of_its_letters_are(text, expected):
+    assert unspaced(text) is expected
 
 
 def test_a_sigma_is_final_at_the_end_of_its_own_word_whatever_follows():

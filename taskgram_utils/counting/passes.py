@@ -23,6 +23,7 @@ from taskgram_utils.cluster import client_of, fetched
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import half_of
 from taskgram_utils.counting.matching import Matcher, Queries
+from taskgram_utils.counting.tokens import letters
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Part, as_blocks
 
@@ -39,6 +40,8 @@ class Found(NamedTuple):
     joint: np.ndarray  # counts of pairs by half [1 or 2, m]
     documents: int
     tokens: int
+    letters: int  # in a sample of the text, and those of them in scripts that put no space between words
+    unspaced: int
     skipped: tuple[str, ...]  # records without text
 
 
@@ -88,14 +91,14 @@ def count(
         _pass("documents", jobs, None, note, progress, scheduler, keep)
         jobs = [job._replace(before=int(before)) for job, before in zip(jobs, sizes.cumsum(), strict=False)]
     single, joint = (np.zeros((1 + halves, len(asked)), np.int64) for asked in (ngrams, pair_at))
-    total = Found(single, joint, 0, 0, ())
+    total = Found(single, joint, 0, 0, 0, 0, ())
     skipped = [()] * len(shards)
 
     def add(k: int, shard: Found) -> None:
         nonlocal total
         single[:] += shard.single
         joint[:] += shard.joint
-        total = total._replace(documents=total.documents + shard.documents, tokens=total.tokens + shard.tokens)
+        total = Found(single, joint, *map(sum, zip(total[2:6], shard[2:6], strict=True)), ())
         skipped[k] = shard.skipped
 
     _pass("scan", jobs, (ngrams, pair_at), add, progress, scheduler, keep)
@@ -110,15 +113,17 @@ def _found(queries: Queries | None, shard: _Shard, told: Told | None = None) -> 
     if shard.parts:
         texts = replace(texts, skipped=[])  # a list of its own
     matcher, at = None if queries is None else Matcher(queries, shard.unit, shard.halves), shard.before
+    seen = np.zeros(2, np.int64)
     for block in as_blocks(texts, shard.parts, lambda size: told(size, 0)):
         size = len(block.begins)
         if matcher:
             matcher.read(block, half_of(np.arange(at, at + size)) if shard.halves else np.zeros(size, np.int8))
         at += size
+        seen += letters(block)
         told(0, size)
     single, joint = matcher.result() if matcher else np.zeros((2, 1, 0), np.int64)
     tokens = matcher.tokens if matcher else 0
-    return Found(single, joint, at - shard.before, tokens, tuple(getattr(texts, "skipped", ())))
+    return Found(single, joint, at - shard.before, tokens, *seen.tolist(), tuple(getattr(texts, "skipped", ())))
 
 
 def _pass(
@@ -209,7 +214,7 @@ def _key(corpus: Corpus, shards: list, ngrams: Sequence[str], pair_at: np.ndarra
     changed = [(state.st_mtime_ns, state.st_ctime_ns) for state in states]
     parts = [[(str(part.path), part.begin, part.end) for part in shard] for shard in shards]
     about = [corpus.fingerprint(), corpus.source, corpus.text_field, corpus.skip_bad, changed, parts, unit, halves]
-    digest = hashlib.sha256(json.dumps([*about, list(ngrams)]).encode())
+    digest = hashlib.sha256(json.dumps([*about, list(ngrams), Found._fields]).encode())
     digest.update(np.ascontiguousarray(pair_at, np.int64).tobytes())
     return digest.hexdigest()[:16]
 
@@ -232,7 +237,7 @@ def _keep(folder: Path | None, name: str, k: int, found: Found) -> None:
     path = folder / f"{name}-{k}.found"
     fresh = path.with_suffix(".writing")
     arrays, file = [a.astype(np.min_scalar_type(a.max(initial=0))) for a in found[:2]], io.BytesIO()
-    np.savez(file, *arrays, np.array(found[2:4]), np.array(found.skipped, np.str_))
+    np.savez(file, *arrays, np.array(found[2:6]), np.array(found.skipped, np.str_))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         fresh.write_bytes(hashlib.sha256(file.getvalue()).digest() + file.getvalue())

@@ -12,13 +12,15 @@ import numpy as np
 from numba import njit
 
 from taskgram_utils.errors import InputError
-from taskgram_utils.ngrams import WORD_CHARACTER, words
+from taskgram_utils.ngrams import UNSPACED, WORD_CHARACTER, words
 from taskgram_utils.reading import Block, lists
 
 BLOCK = 1 << 20  # bytes handed to the compiled code at once: drowns the cost of a call
 UNKNOWN, END = -1, -2  # a word that is not in the vocabulary; the end of a document
 _OTHER, _LETTER, _DIGIT, _APOSTROPHE, _HYPHEN, _DECIMAL = range(6)
-_MARK, _HARD = 16, 32  # beside the class: may have to be composed or reordered; cannot be read character by character
+# Beside the class: may have to be composed or reordered; cannot be read character by character; a letter of a script
+# that puts no space between words.
+_MARK, _HARD, _UNSPACED = 16, 32, 64
 # Lower-casing changes the length of the one and depends on the neighbours of the other.
 _IRREGULAR = "İΣ"
 
@@ -26,8 +28,8 @@ _IRREGULAR = "İΣ"
 @cache
 def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """For each byte, whether it is an ASCII letter, digit or underscore. For each code point: its class in the word
-    rule, with ``_MARK`` and ``_HARD``; the UTF-8 bytes of its lower case as one number; its combining class. And the
-    pairs that NFC composes, before or after lower-casing (sorted)."""
+    rule, with ``_MARK``, ``_HARD`` and ``_UNSPACED``; the UTF-8 bytes of its lower case as one number; its combining
+    class. And the pairs that NFC composes, before or after lower-casing (sorted)."""
     points = range(0x110000)
     everything = "".join(map(chr, points))
     lower = re.sub(f"[{_IRREGULAR}]", "-", everything).lower()
@@ -36,6 +38,9 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
     for value, pattern in enumerate((WORD_CHARACTER, r"\d", "['’]", "[-‐‑]", "[.,]"), _LETTER):
         for match in re.finditer(f"(?:{pattern})+", everything):
             kind[match.start() : match.end()] = value
+    for match in re.finditer(f"{UNSPACED}+", everything):
+        some = kind[match.start() : match.end()]
+        some[some == _LETTER] |= _UNSPACED
     combining = np.fromiter(map(unicodedata.combining, everything), np.uint8, len(everything))
     composed, second = set(), set()
     lowered = {}
@@ -82,6 +87,12 @@ def _hard_ones(block: Block) -> np.ndarray:
         return np.zeros(0, np.int64)
     _, kind, _, combining, composed = characters()
     return np.flatnonzero(_hard(np.flatnonzero(block.data >= 0xC0), *block, kind, combining, composed))
+
+
+def letters(block: Block) -> np.ndarray:
+    """Letters in a sample of a block, and those of them in scripts that put no space between words: int64 [2]."""
+    span = (block.begins[0], block.ends[-1]) if len(block.begins) else (0, 0)
+    return _letters(block.data, *span, characters()[1])
 
 
 class Vocabulary:
@@ -166,6 +177,22 @@ def _character(data, i):
         return c, np.uintp(3)
     c = (b & np.uint32(0x07)) << 18 | (data[i + 1] & np.uint32(0x3F)) << 12 | (data[i + 2] & np.uint32(0x3F)) << 6
     return c | (data[i + 3] & np.uint32(0x3F)), np.uintp(4)
+
+
+@njit(cache=True, nogil=True)
+def _letters(data, begin, end, kind):
+    """Of up to 32 stretches of 256 bytes each, evenly spread."""
+    found = np.zeros(2, np.int64)
+    for start in range(begin, end, max(256, (end - begin) // 16)):
+        i, stop = np.uintp(start), np.uintp(min(start + 256, end))
+        while i < stop and data[i] & 0xC0 == 0x80:
+            i += np.uintp(1)
+        while i < stop:
+            c, width = _character(data, i)
+            found[0] += kind[c] & 15 == _LETTER and c != 95  # the underscore
+            found[1] += kind[c] & _UNSPACED > 0
+            i += width
+    return found
 
 
 @njit(cache=True, nogil=True)
