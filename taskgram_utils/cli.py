@@ -22,14 +22,15 @@ class _Group(click.Group):
 
     def main(self, *args, **extra):
         with warnings.catch_warnings():
-            warnings.simplefilter("default", InputWarning)
-            plain = warnings.showwarning
+            warnings.simplefilter("always", InputWarning)
+            plain, told = warnings.showwarning, set()
 
             def show(message, category, *place):
-                if issubclass(category, InputWarning):
-                    _complain(str(message))
-                else:
+                if not issubclass(category, InputWarning):
                     plain(message, category, *place)
+                elif str(message) not in told:
+                    told.add(str(message))
+                    _complain(str(message))
 
             warnings.showwarning = show
             self._main(*args, **extra)
@@ -135,9 +136,10 @@ def _index(path: str, document: str, skip_bad: bool, text_field: str, **options)
     return Index(path, **options)
 
 
-def _report_skipped(corpus) -> None:
-    skipped = getattr(corpus, "skipped", [])
-    if skipped:
+def _report(corpus) -> None:
+    """Say how many documents were read, and how many records could not be."""
+    _complain(f"{corpus.path}: {corpus.said()}")
+    if skipped := corpus.skipped:
         many = f"{len(skipped)} record" + "s" * (len(skipped) > 1)
         click.echo(f"taskgram: skipped {many}, the first at {skipped[0]}", err=True)
 
@@ -191,11 +193,11 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
     require(len(asked_pairs) or len(asked), f"{pairs or ngrams}: no row in it, nothing to count")
     if backend == "index":
         cut = document, skip_bad, text_field
-        counter, texts = _index(corpus, *cut, unit=unit, tokenizer=tokenizer), None
+        counter = _index(corpus, *cut, unit=unit, tokenizer=tokenizer)
     elif backend == "api":
         from taskgram_utils.counting.api import ApiCounter
 
-        counter, texts = ApiCounter(corpus, unit, cache, offline, **({"sample": sample} if sample else {})), None
+        counter = ApiCounter(corpus, unit, cache, offline, **({"sample": sample} if sample else {}))
     else:
         from taskgram_utils.counting.scan import ScanCounter
 
@@ -203,9 +205,11 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         keep = None if out == "-" else Path(f"{out}.partial")
         counter = ScanCounter(texts, unit=unit, scheduler=scheduler, keep=keep)
     write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
-    _report_skipped(texts)
     if backend == "scan":
+        _report(texts)
         counter.forget()
+    if backend == "index":
+        _complain(f"{corpus}: {counter.documents:,} documents, as they were cut when the index was built")
     if backend == "api":
         evidence = counter.evidence()
         rough = f"{evidence['approximate'].sum()} of {len(evidence)} numbers are estimates"
@@ -522,7 +526,7 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad, tokens_per_sha
     inside = Path(corpus).is_dir() and place.resolve().is_relative_to(Path(corpus).resolve())
     require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name a folder elsewhere")
     built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
-    _report_skipped(texts)
+    _report(texts)
     click.echo(f"{out}: {built.documents:,} documents, {built.tokens:,} tokens")
 
 
@@ -548,7 +552,12 @@ def documents(corpus_or_index, pair, k, document, text_field, skip_bad, tokenize
         require(not tokenizer, f"--tokenizer: for an index, and {corpus_or_index} is text")
         counter = ScanCounter(_corpus(corpus_or_index, *cut))
     found = counter.documents_with(*pair, k=k)
-    require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}"')
+    if isinstance(counter, ScanCounter):
+        read = counter.corpus.said()
+    else:
+        read = f"{counter.documents:,} documents, as they were cut when the index was built"
+    require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}", of {read}')
+    _complain(f"{corpus_or_index}: {read}")
     for number, text in enumerate(found, 1):
         click.secho(f"— {number} of {len(found)} shown —", dim=True)
         click.echo(_printable(_marked(text, pair)))
@@ -622,6 +631,8 @@ def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents
 
         text = worlds(FULL if documents is None else documents, 1 if world is None else world, seed, twin or 0)
     training.make_suite(Path(out), text, seed, wanted, jobs, max_steps)
+    if corpus and asked.seen.documents:  # else what was read before was gone on with
+        _report(asked)
     click.echo(f"{out}: {', '.join(wanted)} trained; the model card is {Path(out) / 'README.md'}")
 
 

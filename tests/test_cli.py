@@ -265,9 +265,53 @@ def test_broken_lines_are_skipped_on_request_and_counted(tmp_path):
     for extra in ([], ["--halves"]):
         result = done("count", tmp_path / "corpus.jsonl", "--ngrams", tmp_path / "ngrams.txt", "--skip-bad", *extra,
                       "--out", tmp_path / "counts.csv")  # fmt: skip
+        read = f"taskgram: {tmp_path / 'corpus.jsonl'}: 2 documents (record)\n"
         where = f"{tmp_path / 'corpus.jsonl'}, line 2"
-        assert result.stderr == f"taskgram: skipped 2 records, the first at {where}\n"
+        assert result.stderr == f"{read}taskgram: skipped 2 records, the first at {where}\n"
         assert read_table(tmp_path / "counts.csv")["count"].iloc[0] == 2
+
+
+@pytest.mark.parametrize(("text", "unit", "documents", "lacks"), [
+    ("Paris is in France\nRome is in Italy\n", "paragraph", 1, "no blank line between texts"),
+    ("Paris is in France\n \nRome is in Italy\n", "paragraph", 2, ""),
+    ("# One\nParis is in France\nRome is in Italy\n", "heading", 1, "no heading (a line that begins with #) after"),
+    (f"{'late ' * 500}\n# One\nParis in France, Italy\n", "heading", 2, ""),
+    ("Paris is in France, Rome in Italy", "record", 1, "no second line with text"),
+    ("Paris is in France\nRome is in Italy\n", "record", 2, ""),
+    ("Paris is in France\nRome is in Italy\n", "words:9", 1, "no more words than that"),
+    ("Paris is in France\nRome is in Italy\n", "words:4", 2, ""),
+    ("Paris is in France\nRome is in Italy\n", "file", 1, ""),
+    ("Paris is in France\nRome is in Italy\n", "", 1, ""),
+])  # fmt: skip
+def test_how_many_documents_is_said_and_where_the_unit_cut_nothing(tmp_path, text, unit, documents, lacks):
+    corpus = tmp_path / "c.txt"
+    corpus.write_text(text)
+    (tmp_path / "n.txt").write_text("france\n")
+    cut = ["--document", unit] if unit else []
+    many = f"taskgram: {corpus}: {documents} document{'s' * (documents > 1)} ({unit or 'file'})"
+    said = done("count", corpus, *cut, "--ngrams", tmp_path / "n.txt", "--out", "-").stderr.splitlines()
+    assert said[-1] == many and len(said) == 1 + bool(lacks)
+    assert not lacks or said[0].startswith(f"taskgram: {corpus}: --document {unit} cut nothing: {lacks}")
+    built = done("index", corpus, *cut, "--out", tmp_path / "index").stderr.splitlines()
+    assert built == said
+    held = f"taskgram: {tmp_path / 'index'}: {documents} documents, as they were cut when the index was built"
+    asked = done("count", tmp_path / "index", "--backend", "index", "--ngrams", tmp_path / "n.txt", "--out", "-")
+    assert asked.stderr.splitlines() == [held]
+    shown = done("documents", corpus, *cut, "--pair", "paris", "france", "-k", 9).stderr.splitlines()
+    assert shown == said
+    assert f", of {many.split(': ')[-1]}" in call("documents", corpus, *cut, "--pair", "a", "france").stderr
+
+
+def test_a_suite_of_a_text_says_its_documents_once(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for name, text in (("a", "one two"), ("b", "one\n\ntwo"), ("c", "three")):
+        (tmp_path / f"texts/{name}.txt").write_text(text)
+    said = done("train", "--corpus", tmp_path / "texts", "--document", "paragraph", "--out", tmp_path / "suite",
+                "--size", "smallest", "--epochs", 400, "--jobs", 1, "--max-steps", 1).stderr  # fmt: skip
+    told = [line for line in said.splitlines() if line.startswith("taskgram: ")]
+    where = f"2 of 3 files, the first {tmp_path / 'texts/a.txt'}"
+    assert told == [f"taskgram: {where}: --document paragraph cut nothing: no blank line between texts",
+                    f"taskgram: {tmp_path / 'texts'}: 4 documents (paragraph)"]  # fmt: skip
 
 
 def test_the_doctor_says_what_is_there_and_which_runs_can_work():

@@ -3,6 +3,7 @@
 import gzip
 import json
 import lzma
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -73,6 +74,29 @@ def test_cutting_loses_no_word(tmp_path_factory, text, size):
         assert [word for document in Corpus(path, unit) for word in words(document)] == expected
     lengths = [len(words(document)) for document in Corpus(path, f"words:{size}")]
     assert all(length == size for length in lengths[:-1]) and lengths[-1] <= size
+
+
+@pytest.mark.parametrize(("unit", "files"), [
+    ("paragraph", ["one.jsonl", "one.txt"]), ("heading", ["one.jsonl", "one.txt", "two.txt"]), ("record", ["one.txt"]),
+    ("words:2", ["one.jsonl", "one.txt"]), ("file", []), ("", []),
+])  # fmt: skip
+def test_files_in_which_the_unit_cut_nothing_are_known(tmp_path, unit, files):
+    write(tmp_path / "one.txt", "\n# a b\n \n")
+    write(tmp_path / "two.txt", "a b\n\nc d")
+    write(tmp_path / "more.jsonl", json_lines("a b\n\n# c", "d"))
+    write(tmp_path / "one.jsonl", json_lines("a b", "", "c d", "\n\ne"))
+    write(tmp_path / "none.txt", " \n\n ")
+    corpus = Corpus(tmp_path, unit)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        count = len(list(corpus))
+    assert [Path(place).name for place in corpus.seen.uncut] == files and corpus.seen.documents == count
+    assert len(told) == bool(files)
+    assert not files or str(told[0].message).startswith(f"{len(files)} of 5 files, the first {tmp_path / files[0]}: ")
+    for size in (1, 10_000):  # the same from shards
+        found = [part for shard in corpus.shards(size) for part in shard]
+        assert len(found) > 4 and sum(len(block.begins) for block in corpus.blocks(found)) == count
+        assert unit == "record" or [Path(place).name for place in corpus.seen.uncut] == files
 
 
 @pytest.mark.parametrize("unit", ["page", "words:0", "words:-1", "words:", "words:two", "words:N", "Record"])
