@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-import tempfile
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from taskgram_utils import __version__
 from taskgram_utils.errors import InputError, InputWarning, require, require_columns
-from taskgram_utils.run import SUFFIXES, read_table, write_table
+from taskgram_utils.run import SUFFIXES, project_root, read_table, write_table
 
 
 class _Group(click.Group):
@@ -94,18 +93,32 @@ tokenizer_option = click.option("--tokenizer", help="index: Hugging Face tokeniz
 
 
 def _checked(out: str) -> str:
-    """Refuse a name that cannot be written before the work begins."""
+    """Refuse a name that cannot be written, or that another command is writing, before the work begins."""
     path = Path(out)
     require(out.strip(), "--out: no name given")
     require(out == "-" or not path.is_dir(), f"--out {out}: is a folder; name a file in it")
     require(out == "-" or path.suffix in SUFFIXES, f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
     require(out == "-" or path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
     if out != "-":
-        try:
-            tempfile.TemporaryFile(dir=path.parent).close()
-        except OSError as error:
-            raise InputError(f"--out {out}: cannot be written there ({error.strerror or error})") from error
+        _alone(Path(f"{out}.lock"), f"--out {out}")
     return out
+
+
+def _alone(lock: Path, what: str) -> None:
+    """Keep a place for this command alone until it ends, by the file ``lock``; refuse what cannot be written."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{what}: another command is at work on it; wait for its end, or name another") from error
+    except OSError as error:
+        raise InputError(f"{what}: cannot be written there ({error.strerror or error})") from error
+
+    @click.get_current_context().call_on_close
+    def end() -> None:
+        with suppress(OSError):
+            lock.unlink()  # while it is held, so that it is nobody else's
+        held.release()
 
 
 def _corpus(path: str, document: str, skip_bad: bool, text_field: str):
@@ -202,8 +215,7 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         from taskgram_utils.counting.scan import ScanCounter
 
         texts = _corpus(corpus, document, skip_bad, text_field)
-        keep = None if out == "-" else Path(f"{out}.partial")
-        counter = ScanCounter(texts, unit=unit, scheduler=scheduler, keep=keep)
+        counter = ScanCounter(texts, unit=unit, scheduler=scheduler, keep=_kept(out))
     write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
     if backend == "scan":
         _report(texts)
@@ -405,12 +417,12 @@ def score(examples, models, step, taskgrams, options, prior, long, budget, dtype
     table = check_examples(read_table(examples), examples, texts=False)
     grams = read_table(taskgrams) if taskgrams else None
     require(not options or table["options"].notna().any(), f"{examples}: --options, but no example has options")
-    with _kept(out) as keep:
-        scores = jobs.score_all(
-            table, jobs.specs(models, step), grams, jobs.Loading(dtype, device, pickled), scheduler, keep,
-            options=options, prior=prior, long=long, budget=budget,
-        )  # fmt: skip
-        _finished(scores, "logp", len(table), out, keep)
+    keep = _kept(out)
+    scores = jobs.score_all(
+        table, jobs.specs(models, step), grams, jobs.Loading(dtype, device, pickled), scheduler, keep,
+        options=options, prior=prior, long=long, budget=budget,
+    )  # fmt: skip
+    _finished(scores, "logp", len(table), out, keep)
 
 
 @main.command(
@@ -434,32 +446,17 @@ def generate(examples, models, step, max_tokens, stop, budget, dtype, device, pi
     _checked(out)
     table = check_examples(read_table(examples), examples, texts=False, outputs=False)
     ends = [text.replace("\\n", "\n") for text in stop if text]
-    with _kept(out) as keep:
-        answers = jobs.generate_all(
-            table, jobs.specs(models, step), max_tokens, jobs.Loading(dtype, device, pickled), scheduler, keep,
-            stop=ends, budget=budget,
-        )  # fmt: skip
-        _finished(answers, "output", len(table), out, keep)
+    keep = _kept(out)
+    answers = jobs.generate_all(
+        table, jobs.specs(models, step), max_tokens, jobs.Loading(dtype, device, pickled), scheduler, keep,
+        stop=ends, budget=budget,
+    )  # fmt: skip
+    _finished(answers, "output", len(table), out, keep)
 
 
-@contextmanager
-def _kept(out: str):
-    """The folder beside OUT in which models' work is kept, for this command alone; none where OUT is a stream."""
-    if out == "-":
-        yield None
-        return
-    keep, lock = Path(f"{out}.partial"), FileLock(f"{out}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"--out {out}: another command is at work on it") from error
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written there ({error.strerror or error})") from error
-    try:
-        yield keep
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+def _kept(out: str) -> Path | None:
+    """The folder beside OUT in which models' work is kept; none where OUT is a stream."""
+    return None if out == "-" else Path(f"{out}.partial")
 
 
 def _finished(table, column: str, examples: int, out: str, keep: Path | None) -> None:
@@ -525,6 +522,7 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad, tokens_per_sha
     require(out != "-", "--out -: an index is a folder; name one")
     inside = Path(corpus).is_dir() and place.resolve().is_relative_to(Path(corpus).resolve())
     require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name a folder elsewhere")
+    _alone(Path(f"{place}.lock"), f"--out {out}")
     built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
     _report(texts)
     click.echo(f"{out}: {built.documents:,} documents, {built.tokens:,} tokens")
@@ -583,6 +581,7 @@ def records(out, sets, url):
 
     require(out.strip(), "--out: no name given")
     require(not Path(out).exists() or Path(out).is_dir(), f"--out {out}: is a file; name a folder")
+    _alone(Path(out) / ".lock", f"--out {out}")
     found = fetch(out, sets, url)
     for name, part in found.groupby("set", sort=False):
         licences = "; ".join(sorted(set(part["repo"] + " (" + part["licence"] + ")")))
@@ -630,6 +629,7 @@ def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents
         from taskgram_utils.miniature.world import FULL
 
         text = worlds(FULL if documents is None else documents, 1 if world is None else world, seed, twin or 0)
+    _alone(Path(out) / ".lock", f"--out {out}")
     training.make_suite(Path(out), text, seed, wanted, jobs, max_steps)
     if corpus and asked.seen.documents:  # else what was read before was gone on with
         _report(asked)
@@ -677,6 +677,7 @@ def run_command(run, parameters):
     from taskgram_utils import book, doctor
 
     plan = book.plan(run, parameters)
+    _alone(project_root() / "build" / "taskgram.lock", "build")
     doctor.require_ready(plan.run)
     done = book.execute(plan)
     click.echo(f"executed: {', '.join(done) or 'nothing, all chapters are current'}")
@@ -691,6 +692,7 @@ def book_command(run, parameters, strict):
     from taskgram_utils import book, doctor
 
     plan = book.plan(run, parameters)
+    _alone(project_root() / "build" / "taskgram.lock", "build")
     doctor.require_ready(plan.run)
     click.echo(book.build(plan, strict))
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 from scipy.stats import spearmanr
 
 from taskgram_utils import __version__
@@ -339,12 +340,73 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, monkeypatch):
-    def refuse(**_):
+    def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
     result = call("count", tmp_path / "absent.txt", "--ngrams", tmp_path / "n.csv", "--out", tmp_path / "c.csv")
     assert result.exit_code == 2 and "c.csv: cannot be written there (Read-only file system)" in result.stderr
+
+
+WRITING = {
+    "count": "count {at}/c.txt --ngrams {at}/n.txt --out {out}.csv",
+    "examples": "examples math_reasoning --source {at} --out {out}.csv",
+    "mine": "mine {at}/e.csv --n 1 --gamma .3 --embedding {at} --out {out}.csv",
+    "lm": "lm {at}/g.csv --counts {at}/k.csv --out {out}.csv", "score": "score {at}/e.csv --model m --out {out}.csv",
+    "generate": "generate {at}/e.csv --model m --max-tokens 3 --out {out}.csv",
+    "mem": "mem --reference {at}/r.csv --model {at}/m.csv --out {out}.csv", "index": "index {at}/c.txt --out {out}",
+    "train": "train --out {out} --size smallest", "records": "records --out {out}",
+}  # fmt: skip
+INSIDE = ("train", "records")  # whose folder may stand where nothing else can be written
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_two_commands_do_not_write_one_place_at_once(tmp_path, name):
+    (tmp_path / "c.txt").write_text("a cat")
+    command = WRITING[name].format(at=tmp_path, out=tmp_path / "out")
+    out = Path(command.split("--out ")[1].split()[0])
+    lock = out / ".lock" if name in INSIDE else Path(f"{out}.lock")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import filelock, sys; held = filelock.FileLock({str(lock)!r}); held.acquire(); "
+         "print(flush=True); sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    holder.stdout.readline()
+    result = call(*command.split())
+    holder.kill()
+    holder.communicate()
+    said = f"taskgram: --out {out}: another command is at work on it; wait for its end, or name another\n"
+    assert result.exit_code == 2 and result.stderr == said
+
+
+def test_every_command_that_writes_is_held_apart():
+    assert set(WRITING) == {n for n, c in main.commands.items() if any(p.name == "out" for p in c.params)}
+
+
+def test_a_lock_is_gone_with_its_command_and_one_left_behind_does_not_block(tmp_path):
+    (tmp_path / "c.txt").write_text("a cat")
+    (tmp_path / "n.txt").write_text("cat\n")
+    before = {"c.txt", "n.txt", "o.csv"}
+    (tmp_path / "o.csv.lock").write_text("")  # of a command that was killed
+    asked = "count", tmp_path / "c.txt", "--ngrams", tmp_path / "n.txt", "--out", tmp_path / "o.csv"
+    done(*asked)
+    assert {p.name for p in tmp_path.iterdir()} == before
+    assert call(*asked[:3], tmp_path / "absent.txt", *asked[4:]).exit_code == 2
+    assert {p.name for p in tmp_path.iterdir()} == before
+    done("index", tmp_path / "c.txt", "--out", tmp_path / "index")
+    assert {p.name for p in tmp_path.iterdir()} == before | {"index"}
+    assert "-.lock" not in {p.name for p in Path().iterdir()}
+
+
+def test_two_books_are_not_made_at_once(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    shutil.copytree("notebooks/runs", tmp_path / "notebooks/runs")
+    monkeypatch.setattr("taskgram_utils.book.plan", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    held = FileLock(tmp_path / "build/taskgram.lock")
+    with held:
+        for name in ("run", "book"):
+            result = call(name, "tiny")
+            assert result.exit_code == 2 and result.stderr.startswith("taskgram: build: another command is at work")
 
 
 @pytest.mark.parametrize(("row", "message"), [
