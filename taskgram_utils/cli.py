@@ -12,7 +12,7 @@ import click
 from filelock import FileLock, Timeout
 
 from taskgram_utils import __version__
-from taskgram_utils.errors import InputError, InputWarning, require, require_columns
+from taskgram_utils.errors import InputError, InputWarning, exactness, require, require_columns
 from taskgram_utils.run import SUFFIXES, project_root, read_table, write_table
 
 
@@ -222,6 +222,8 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         counter.forget()
     if backend == "index":
         _complain(f"{corpus}: {counter.documents:,} documents, as they were cut when the index was built")
+        if not counter.exact:
+            _complain(f"{corpus}: all numbers count an n-gram's pieces as typed, so none is exact")
     if backend == "api":
         evidence = counter.evidence()
         rough = f"{evidence['approximate'].sum()} of {len(evidence)} numbers are estimates"
@@ -369,8 +371,16 @@ def lm(taskgrams, counts, form, zeros, kappa, out):
     why = "their s^x occurs nowhere" + (" or the pair was never seen" if zeros == "drop" else "")
     require(table["logp"].notna().any(), f"{taskgrams}: none of its {whole} points can be scored: {why}")
     write_table(table, out)
+    _say_inexact(table, taskgrams)
     if kept < whole:
         click.echo(f"taskgram: {whole - kept} of {whole} points left out: {why}", err=True)
+
+
+def _say_inexact(table, path: str) -> None:
+    """Say how many rows rest on counts that are not exact."""
+    rough = exactness(table, path).eq(False).fillna(False).sum()
+    if rough:
+        _complain(f"{path}: {rough} of {len(table)} points rest on counts that are not exact (column exact)")
 
 
 def _model_options(command):
@@ -503,6 +513,7 @@ def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
         if asked["logp"].isna().any():
             null = f"{asked['logp'].isna().sum()} of {len(asked)} rows have no logp and are left out"
             click.echo(f"taskgram: {path}: {null}", err=True)
+        _say_inexact(table, path)
 
 
 @main.command(epilog="Example: taskgram index corpus.jsonl --out indexes/corpus")

@@ -611,6 +611,37 @@ def test_what_is_left_out_is_said(chain, tmp_path):
     assert f"1 of {len(scores)} rows have no logp and are left out" in result.stderr
 
 
+def test_an_inexact_count_keeps_its_flag(chain, tmp_path):
+    grams, counts = read_table(chain / "taskgrams.csv"), read_table(chain / "counts.jsonl")
+    rough = grams["sx"].iloc[0]
+    write_table(counts.assign(exact=counts["sx"] != rough), tmp_path / "counts.csv")
+    said = done("lm", chain / "taskgrams.csv", "--counts", tmp_path / "counts.csv", "--out", tmp_path / "lm.csv")
+    table = read_table(tmp_path / "lm.csv")
+    points = grams.loc[grams["sx"] == rough, ["example_id", "sy"]].drop_duplicates()
+    assert (~table["exact"]).sum() == len(points) > 0
+    rests = f"{len(points)} of {len(table)} points rest on counts that are not exact (column exact)"
+    assert f"taskgram: {chain / 'taskgrams.csv'}: {rests}\n" in said.stderr
+    assert "rest on" not in done("lm", chain / "taskgrams.csv", "--counts", chain / "counts.jsonl", "--out", "-").stderr
+    mem = ["mem", "--model", chain / "logp.parquet", "--draws", 10, "--out", tmp_path / "mem.csv"]
+    said = done(*mem, "--reference", tmp_path / "lm.csv")
+    assert said.stderr == f"taskgram: {tmp_path / 'lm.csv'}: {rests}\n"
+    found = read_table(tmp_path / "mem.csv")
+    assert 0 < found["exact"].min() < 1 and found["exact"].max() == 1
+    write_table(read_table(chain / "reference.csv").drop(columns="exact"), tmp_path / "old.csv")
+    assert done(*mem, "--reference", tmp_path / "old.csv").stderr == ""
+    assert read_table(tmp_path / "mem.csv")["exact"].isna().all()
+
+
+def test_counts_of_pieces_say_that_none_is_exact(chain, tmp_path):
+    (tmp_path / "n.txt").write_text("bakers\n")
+    pieces = next((chain / "suite").rglob("tokenizer.json"))
+    done("index", chain / "corpus.jsonl", "--tokenizer", pieces, "--out", tmp_path / "index")
+    said = done("count", tmp_path / "index", "--backend", "index", "--ngrams", tmp_path / "n.txt", "--out",
+                tmp_path / "c.csv").stderr  # fmt: skip
+    assert said.endswith("all numbers count an n-gram's pieces as typed, so none is exact\n")
+    assert read_table(tmp_path / "c.csv")["exact"].tolist() == [False]
+
+
 @pytest.mark.parametrize("arguments", [
     ["count", "none.jsonl", "--ngrams", "none.txt", "--out", "-"], ["score", "none.csv", "--model", "m", "--out", "-"],
 ])  # fmt: skip
