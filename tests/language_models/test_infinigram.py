@@ -94,7 +94,8 @@ def test_points_are_exact_where_the_index_counts_words(index, examples, tmp_path
     asked = points(("e1", 1, "ada", "in", 6), ("e2", 1, "bob", "was", 5), ("e2", 1, "bob", "東京", 9))
     found = infinigram_logp(asked, examples.assign(y=[" born in the Oslo, in Bergen", " Bob was 東京"]), index)
     assert found["exact"].tolist() == [True, True, False]
-    pieces = Tokenizer(WordLevel({word: k for k, word in enumerate(dict.fromkeys(["[UNK]", *" ".join(TEXTS).split()]))}, "[UNK]"))
+    listed = dict.fromkeys(["[UNK]", *" ".join(TEXTS).split()])
+    pieces = Tokenizer(WordLevel({word: k for k, word in enumerate(listed)}, "[UNK]"))
     pieces.pre_tokenizer = Whitespace()
     pieces.save(str(tmp_path / "tokenizer.json"))
     for other in (build_index(TEXTS, tmp_path / "pieces", tmp_path / "tokenizer.json", progress=False),
