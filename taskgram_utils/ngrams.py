@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from taskgram_utils.errors import require
 
-# \w is a letter, number or underscore; marks are added below (L, M, N and "_" are word characters).
+# \w is a letter, number or underscore; marks are added below (L, M, N are word characters, and "_" inside a word).
 _MARK = "".join(
     chr(c) for c in range(0x110000) if unicodedata.category(chr(c)).startswith("M") and not re.match(r"\w", chr(c))
 )
@@ -34,14 +34,18 @@ UNSPACED = (
 """Chinese, Japanese, Thai, Lao, Khmer and Burmese: scripts in which no space parts one word from the next."""
 _UNSPACED = re.compile(UNSPACED)
 _LETTER = re.compile(rf"(?![\d_]){WORD_CHARACTER}")
-_BETWEEN = rf"(?<={WORD_CHARACTER}.)(?={WORD_CHARACTER})"
+UNSEEN = "[\u00ad\u200c\u200d\u2060\ufeff]"
+"""Soft hyphen, zero-width non-joiner and joiner, word joiner and byte order mark: they part no word."""
+_INNER = rf"(?!_){WORD_CHARACTER}"
+_BETWEEN = rf"(?<={_INNER}.)(?={_INNER})"
 # Led by the characters themselves, so that the search skips to them.
 _GLUE = re.compile(
     rf"['’.,‐‑-](?:(?<=['’]){_BETWEEN}|(?<=[‐‑-]){_BETWEEN}(?!(?<=\d.)\d)|(?<=[.,])(?<=\d.)(?=\d))"
 )
 _WORD = re.compile(f"{WORD_CHARACTER}+")
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
-_WORD_IN_TEXT = re.compile(f"{WORD_CHARACTER}+(?:(?:{_GLUE.pattern}){WORD_CHARACTER}+)*")
+_UNSEEN, _UNSEEN_IN_WORD = re.compile(UNSEEN), re.compile(f"(?<={_INNER}){UNSEEN}+(?={_INNER})")
+_WORD_IN_TEXT = re.compile(f"(?:{_INNER})+(?:(?:_+|{UNSEEN}+|{_GLUE.pattern})(?:{_INNER})+)*")
 
 
 class Word(NamedTuple):
@@ -55,19 +59,27 @@ class Word(NamedTuple):
 def words(text: str) -> list[str]:
     """The words of ``text``: NFC, inner apostrophes, hyphens and decimal marks removed, lower-cased.
 
-    An apostrophe between two word characters, a hyphen between two word characters that are not both digits, and a
-    ``.`` or ``,`` between two digits are removed; every other character that is no letter, mark, number or underscore
-    separates words.
+    Words are made of letters, marks and numbers. Between two of these are removed: an apostrophe; a hyphen, unless both
+    are digits; a ``.`` or ``,`` if both are; and what is not seen (soft hyphen, zero-width non-joiner and joiner, word
+    joiner, byte order mark). Underscores between two stay. Every other character separates words.
 
-    >>> words("Don't co-op: 1,000 is 48/2=24, or 48-24.")
-    ['dont', 'coop', '1000', 'is', '48', '2', '24', 'or', '48', '24']
+    >>> words("Don't co-op: 1,000 is 48/2=24, or 48-24. _So_ snake_case")
+    ['dont', 'coop', '1000', 'is', '48', '2', '24', 'or', '48', '24', 'so', 'snake_case']
     """
     if text.isascii():
-        return _ASCII_WORD.findall(_GLUE.sub("", text).lower())
+        return _bare(_ASCII_WORD.findall(_GLUE.sub("", text).lower()), text)
     # Lower-cased word by word: whether a capital sigma is a final one must not depend on the word after a colon or dot.
     # Composed once more: lower-casing (H with a line below) and removal bring together what has a form of its own.
-    found = _WORD.findall(_GLUE.sub("", unicodedata.normalize("NFC", text)))
+    text = unicodedata.normalize("NFC", text)
+    if _UNSEEN.search(text):
+        text = _UNSEEN_IN_WORD.sub("", text)
+    found = _bare(_WORD.findall(_GLUE.sub("", text)), text)
     return [unicodedata.normalize("NFC", word.lower()) for word in found]
+
+
+def _bare(found: list[str], text: str) -> list[str]:
+    """The words found in ``text`` without the underscores at their edges."""
+    return found if "_" not in text else [bare for word in found if (bare := word.strip("_"))]
 
 
 def normalize(text: str) -> str:

@@ -12,12 +12,13 @@ import numpy as np
 from numba import njit
 
 from taskgram_utils.errors import InputError
-from taskgram_utils.ngrams import UNSPACED, WORD_CHARACTER, words
+from taskgram_utils.ngrams import UNSEEN, UNSPACED, WORD_CHARACTER, words
 from taskgram_utils.reading import Block, lists
 
 BLOCK = 1 << 20  # bytes handed to the compiled code at once: drowns the cost of a call
 UNKNOWN, END = -1, -2  # a word that is not in the vocabulary; the end of a document
-_OTHER, _LETTER, _DIGIT, _APOSTROPHE, _HYPHEN, _DECIMAL = range(6)
+_OTHER, _LETTER, _DIGIT, _APOSTROPHE, _HYPHEN, _DECIMAL, _UNSEEN = range(7)
+_UNDERSCORE = 95  # a letter in the middle of a word, none at its edges
 # Beside the class: may have to be composed or reordered; cannot be read character by character; a letter of a script
 # that puts no space between words.
 _MARK, _HARD, _UNSPACED = 16, 32, 64
@@ -35,7 +36,7 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
     lower = re.sub(f"[{_IRREGULAR}]", "-", everything).lower()
     code = np.array([int.from_bytes(c.encode("utf-8", "surrogatepass"), "big") for c in lower], np.uint32)
     kind = np.zeros(len(everything), np.uint8)
-    for value, pattern in enumerate((WORD_CHARACTER, r"\d", "['’]", "[-‐‑]", "[.,]"), _LETTER):
+    for value, pattern in enumerate((WORD_CHARACTER, r"\d", "['’]", "[-‐‑]", "[.,]", UNSEEN), _LETTER):
         for match in re.finditer(f"(?:{pattern})+", everything):
             kind[match.start() : match.end()] = value
     for match in re.finditer(f"{UNSPACED}+", everything):
@@ -189,7 +190,7 @@ def _letters(data, begin, end, kind):
             i += np.uintp(1)
         while i < stop:
             c, width = _character(data, i)
-            found[0] += kind[c] & 15 == _LETTER and c != 95  # the underscore
+            found[0] += kind[c] & 15 == _LETTER and c != _UNDERSCORE
             found[1] += kind[c] & _UNSPACED > 0
             i += width
     return found
@@ -279,6 +280,9 @@ def tokenise(data, eights, begins, ends, at, plain, kind, code, pieces, stops, h
                 if now != _LETTER and now != _DIGIT:
                     i += width
                     continue
+            elif data[i] == _UNDERSCORE:
+                i += one
+                continue
             if found == room or used >= room:
                 break
             piece, filled, h, first, c = np.uint64(0), np.uintp(0), np.uint64(0), used, np.uint32(0)
@@ -308,25 +312,44 @@ def tokenise(data, eights, begins, ends, at, plain, kind, code, pieces, stops, h
                 if i == end:
                     break
                 if not plain[data[i]]:
-                    before = kind[c] & 15
+                    last, before = c, kind[c] & 15
                     c, width = _character(data, i)
                     now = kind[c] & 15
                     if now != _LETTER and now != _DIGIT:
-                        if now == _OTHER or i + width == end:
+                        if now == _OTHER or last == _UNDERSCORE:
                             break
-                        c, _ = _character(data, i + width)
+                        j = i + width
+                        if now == _UNSEEN:
+                            while j < end:
+                                c, width = _character(data, j)
+                                if kind[c] & 15 != _UNSEEN:
+                                    break
+                                j += width
+                        if j == end:
+                            break
+                        c, _ = _character(data, j)
                         after = kind[c] & 15
-                        if after != _LETTER and after != _DIGIT:
+                        if (after != _LETTER and after != _DIGIT) or c == _UNDERSCORE:
                             break
                         digits = before == _DIGIT and after == _DIGIT
-                        if now != _APOSTROPHE and (now == _DECIMAL) != digits:
+                        if now != _APOSTROPHE and now != _UNSEEN and (now == _DECIMAL) != digits:
                             break
-                        i += width
+                        i = j
                 if filled == eight:
                     pieces[used] = piece
                     used += used - first < longest
                     h = _mixed(h, piece)
                     piece, filled = np.uint64(0), np.uintp(0)
+            if data[i - one] == _UNDERSCORE:
+                while True:  # the last letter stands in this piece, or in one before it
+                    while filled > 0 and piece >> (filled - one << np.uintp(3)) == _UNDERSCORE:
+                        filled -= one
+                        piece ^= np.uint64(_UNDERSCORE) << (filled << np.uintp(3))
+                    if filled > 0:
+                        break
+                    used -= 1
+                    piece, filled = pieces[used], eight
+                h = _hashed(pieces, first, used)
             pieces[used] = piece
             used += used - first < longest
             hashes[found] = _mixed(h, piece)
