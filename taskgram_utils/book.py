@@ -22,6 +22,7 @@ from tqdm import tqdm
 from taskgram_utils import pipeline, run_data, scale
 from taskgram_utils.cluster import THREAD_VARIABLES
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.folders import listed
 from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, same_type, write_text
 from taskgram_utils.run_data import of_world
 from taskgram_utils.tasks import base as tasks
@@ -231,7 +232,7 @@ def _found(state: Callable[[Run], list], run: Run) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return [p for p in listed(folder) if p.is_file() and "__pycache__" not in p.parts]
 
 
 # ---------------------------------------------------------------- running

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import signal
 import sys
-import tempfile
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import click
 from filelock import FileLock, Timeout
 
 from taskgram_utils import __version__
-from taskgram_utils.errors import InputError, require, require_columns
-from taskgram_utils.run import SUFFIXES, read_table, write_table
+from taskgram_utils.errors import InputError, InputWarning, exactness, require, require_columns
+from taskgram_utils.run import SUFFIXES, project_root, read_table, write_table
 
 
 class _Group(click.Group):
     """Bad input, of a user or of a file, is one line on standard error and exit code 2; a bug shows itself."""
 
     def main(self, *args, **extra):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", InputWarning)
+            plain, told = warnings.showwarning, set()
+
+            def show(message, category, *place):
+                if not issubclass(category, InputWarning):
+                    plain(message, category, *place)
+                elif str(message) not in told:
+                    told.add(str(message))
+                    _complain(str(message))
+
+            warnings.showwarning = show
+            self._main(*args, **extra)
+
+    def _main(self, *args, **extra):
         extra["standalone_mode"] = False
         with suppress(ValueError):  # of a thread that is not the main one
             signal.signal(signal.SIGTERM, _stop)
@@ -79,18 +93,32 @@ tokenizer_option = click.option("--tokenizer", help="index: Hugging Face tokeniz
 
 
 def _checked(out: str) -> str:
-    """Refuse a name that cannot be written before the work begins."""
+    """Refuse a name that cannot be written, or that another command is writing, before the work begins."""
     path = Path(out)
     require(out.strip(), "--out: no name given")
     require(out == "-" or not path.is_dir(), f"--out {out}: is a folder; name a file in it")
     require(out == "-" or path.suffix in SUFFIXES, f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
     require(out == "-" or path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
     if out != "-":
-        try:
-            tempfile.TemporaryFile(dir=path.parent).close()
-        except OSError as error:
-            raise InputError(f"--out {out}: cannot be written there ({error.strerror or error})") from error
+        _alone(Path(f"{out}.lock"), f"--out {out}")
     return out
+
+
+def _alone(lock: Path, what: str) -> None:
+    """Keep a place for this command alone until it ends, by the file ``lock``; refuse what cannot be written."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(f"{what}: another command is at work on it; wait for its end, or name another") from error
+    except OSError as error:
+        raise InputError(f"{what}: cannot be written there ({error.strerror or error})") from error
+
+    @click.get_current_context().call_on_close
+    def end() -> None:
+        with suppress(OSError):
+            lock.unlink()  # while it is held, so that it is nobody else's
+        held.release()
 
 
 def _corpus(path: str, document: str, skip_bad: bool, text_field: str):
@@ -121,9 +149,10 @@ def _index(path: str, document: str, skip_bad: bool, text_field: str, **options)
     return Index(path, **options)
 
 
-def _report_skipped(corpus) -> None:
-    skipped = getattr(corpus, "skipped", [])
-    if skipped:
+def _report(corpus) -> None:
+    """Say how many documents were read, and how many records could not be."""
+    _complain(f"{corpus.path}: {corpus.said()}")
+    if skipped := corpus.skipped:
         many = f"{len(skipped)} record" + "s" * (len(skipped) > 1)
         click.echo(f"taskgram: skipped {many}, the first at {skipped[0]}", err=True)
 
@@ -177,21 +206,24 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
     require(len(asked_pairs) or len(asked), f"{pairs or ngrams}: no row in it, nothing to count")
     if backend == "index":
         cut = document, skip_bad, text_field
-        counter, texts = _index(corpus, *cut, unit=unit, tokenizer=tokenizer), None
+        counter = _index(corpus, *cut, unit=unit, tokenizer=tokenizer)
     elif backend == "api":
         from taskgram_utils.counting.api import ApiCounter
 
-        counter, texts = ApiCounter(corpus, unit, cache, offline, **({"sample": sample} if sample else {})), None
+        counter = ApiCounter(corpus, unit, cache, offline, **({"sample": sample} if sample else {}))
     else:
         from taskgram_utils.counting.scan import ScanCounter
 
         texts = _corpus(corpus, document, skip_bad, text_field)
-        keep = None if out == "-" else Path(f"{out}.partial")
-        counter = ScanCounter(texts, unit=unit, scheduler=scheduler, keep=keep)
+        counter = ScanCounter(texts, unit=unit, scheduler=scheduler, keep=_kept(out))
     write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
-    _report_skipped(texts)
     if backend == "scan":
+        _report(texts)
         counter.forget()
+    if backend == "index":
+        _complain(f"{corpus}: {counter.documents:,} documents, as they were cut when the index was built")
+        if not counter.exact:
+            _complain(f"{corpus}: all numbers count an n-gram's pieces as typed, so none is exact")
     if backend == "api":
         evidence = counter.evidence()
         rough = f"{evidence['approximate'].sum()} of {len(evidence)} numbers are estimates"
@@ -339,8 +371,16 @@ def lm(taskgrams, counts, form, zeros, kappa, out):
     why = "their s^x occurs nowhere" + (" or the pair was never seen" if zeros == "drop" else "")
     require(table["logp"].notna().any(), f"{taskgrams}: none of its {whole} points can be scored: {why}")
     write_table(table, out)
+    _say_inexact(table, taskgrams)
     if kept < whole:
         click.echo(f"taskgram: {whole - kept} of {whole} points left out: {why}", err=True)
+
+
+def _say_inexact(table, path: str) -> None:
+    """Say how many rows rest on counts that are not exact."""
+    rough = exactness(table, path).eq(False).fillna(False).sum()
+    if rough:
+        _complain(f"{path}: {rough} of {len(table)} points rest on counts that are not exact (column exact)")
 
 
 def _model_options(command):
@@ -387,12 +427,12 @@ def score(examples, models, step, taskgrams, options, prior, long, budget, dtype
     table = check_examples(read_table(examples), examples, texts=False)
     grams = read_table(taskgrams) if taskgrams else None
     require(not options or table["options"].notna().any(), f"{examples}: --options, but no example has options")
-    with _kept(out) as keep:
-        scores = jobs.score_all(
-            table, jobs.specs(models, step), grams, jobs.Loading(dtype, device, pickled), scheduler, keep,
-            options=options, prior=prior, long=long, budget=budget,
-        )  # fmt: skip
-        _finished(scores, "logp", len(table), out, keep)
+    keep = _kept(out)
+    scores = jobs.score_all(
+        table, jobs.specs(models, step), grams, jobs.Loading(dtype, device, pickled), scheduler, keep,
+        options=options, prior=prior, long=long, budget=budget,
+    )  # fmt: skip
+    _finished(scores, "logp", len(table), out, keep)
 
 
 @main.command(
@@ -416,32 +456,17 @@ def generate(examples, models, step, max_tokens, stop, budget, dtype, device, pi
     _checked(out)
     table = check_examples(read_table(examples), examples, texts=False, outputs=False)
     ends = [text.replace("\\n", "\n") for text in stop if text]
-    with _kept(out) as keep:
-        answers = jobs.generate_all(
-            table, jobs.specs(models, step), max_tokens, jobs.Loading(dtype, device, pickled), scheduler, keep,
-            stop=ends, budget=budget,
-        )  # fmt: skip
-        _finished(answers, "output", len(table), out, keep)
+    keep = _kept(out)
+    answers = jobs.generate_all(
+        table, jobs.specs(models, step), max_tokens, jobs.Loading(dtype, device, pickled), scheduler, keep,
+        stop=ends, budget=budget,
+    )  # fmt: skip
+    _finished(answers, "output", len(table), out, keep)
 
 
-@contextmanager
-def _kept(out: str):
-    """The folder beside OUT in which models' work is kept, for this command alone; none where OUT is a stream."""
-    if out == "-":
-        yield None
-        return
-    keep, lock = Path(f"{out}.partial"), FileLock(f"{out}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(f"--out {out}: another command is at work on it") from error
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written there ({error.strerror or error})") from error
-    try:
-        yield keep
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+def _kept(out: str) -> Path | None:
+    """The folder beside OUT in which models' work is kept; none where OUT is a stream."""
+    return None if out == "-" else Path(f"{out}.partial")
 
 
 def _finished(table, column: str, examples: int, out: str, keep: Path | None) -> None:
@@ -488,6 +513,7 @@ def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
         if asked["logp"].isna().any():
             null = f"{asked['logp'].isna().sum()} of {len(asked)} rows have no logp and are left out"
             click.echo(f"taskgram: {path}: {null}", err=True)
+        _say_inexact(table, path)
 
 
 @main.command(epilog="Example: taskgram index corpus.jsonl --out indexes/corpus")
@@ -507,11 +533,9 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad, tokens_per_sha
     require(out != "-", "--out -: an index is a folder; name one")
     inside = Path(corpus).is_dir() and place.resolve().is_relative_to(Path(corpus).resolve())
     require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name a folder elsewhere")
-    with warnings.catch_warnings(record=True) as caught:
-        built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
-    for warning in caught:
-        _complain(str(warning.message))
-    _report_skipped(texts)
+    _alone(Path(f"{place}.lock"), f"--out {out}")
+    built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
+    _report(texts)
     click.echo(f"{out}: {built.documents:,} documents, {built.tokens:,} tokens")
 
 
@@ -537,7 +561,12 @@ def documents(corpus_or_index, pair, k, document, text_field, skip_bad, tokenize
         require(not tokenizer, f"--tokenizer: for an index, and {corpus_or_index} is text")
         counter = ScanCounter(_corpus(corpus_or_index, *cut))
     found = counter.documents_with(*pair, k=k)
-    require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}"')
+    if isinstance(counter, ScanCounter):
+        read = counter.corpus.said()
+    else:
+        read = f"{counter.documents:,} documents, as they were cut when the index was built"
+    require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}", of {read}')
+    _complain(f"{corpus_or_index}: {read}")
     for number, text in enumerate(found, 1):
         click.secho(f"— {number} of {len(found)} shown —", dim=True)
         click.echo(_printable(_marked(text, pair)))
@@ -563,6 +592,7 @@ def records(out, sets, url):
 
     require(out.strip(), "--out: no name given")
     require(not Path(out).exists() or Path(out).is_dir(), f"--out {out}: is a file; name a folder")
+    _alone(Path(out) / ".lock", f"--out {out}")
     found = fetch(out, sets, url)
     for name, part in found.groupby("set", sort=False):
         licences = "; ".join(sorted(set(part["repo"] + " (" + part["licence"] + ")")))
@@ -610,7 +640,10 @@ def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents
         from taskgram_utils.miniature.world import FULL
 
         text = worlds(FULL if documents is None else documents, 1 if world is None else world, seed, twin or 0)
+    _alone(Path(out) / ".lock", f"--out {out}")
     training.make_suite(Path(out), text, seed, wanted, jobs, max_steps)
+    if corpus and asked.seen.documents:  # else what was read before was gone on with
+        _report(asked)
     click.echo(f"{out}: {', '.join(wanted)} trained; the model card is {Path(out) / 'README.md'}")
 
 
@@ -655,6 +688,7 @@ def run_command(run, parameters):
     from taskgram_utils import book, doctor
 
     plan = book.plan(run, parameters)
+    _alone(project_root() / "build" / "taskgram.lock", "build")
     doctor.require_ready(plan.run)
     done = book.execute(plan)
     click.echo(f"executed: {', '.join(done) or 'nothing, all chapters are current'}")
@@ -669,6 +703,7 @@ def book_command(run, parameters, strict):
     from taskgram_utils import book, doctor
 
     plan = book.plan(run, parameters)
+    _alone(project_root() / "build" / "taskgram.lock", "build")
     doctor.require_ready(plan.run)
     click.echo(book.build(plan, strict))
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from taskgram_utils.counting.tokens import Vocabulary
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.folders import listed
 from taskgram_utils.ngrams import words
 from taskgram_utils.reading import lists
 
@@ -107,7 +108,7 @@ class SentenceEmbedding:
         digest = hashlib.sha256(f"{Path(self.name).name}\0{self._prefix}".encode())
         folder = Path(self.name)
         if folder.is_dir():
-            for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json")):
+            for path in (p for p in listed(folder) if p.suffix in (".safetensors", ".json")):
                 with path.open("rb") as f:
                     digest.update(str(path.relative_to(folder)).encode() + hashlib.file_digest(f, "sha256").digest())
         else:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from taskgram_utils.errors import require, require_columns
+from taskgram_utils.errors import exactness, require, require_columns
 from taskgram_utils.statistics import (
     FEWEST,
     MEASURES,
@@ -31,12 +31,12 @@ MODEL = ["model", "world", "seed", "step"]
 IDENTITY = [*FAMILY, "model", "parameters", "world", "seed", "step", "measure"]
 COLUMNS = [
     *IDENTITY, "estimate", "low", "high", "p", "p_holm", "points", "examples", "coverage_pairs", "coverage_points",
-    "coverage_examples", "zero_share", "reliability", "reason", "ties", "spread", "outputs", "resampled",
+    "coverage_examples", "zero_share", "reliability", "reason", "ties", "spread", "outputs", "resampled", "exact",
 ]  # fmt: skip
 _KEYS = ["example_id", "n", "sy", "start"]
-_NOT_CONTROLS = {"n", "start", "end", "option", "seed", "step", "world", "parameters", "half"}
+_NOT_CONTROLS = {"exact", "n", "start", "end", "option", "seed", "step", "world", "parameters", "half"}
 _NUMBERS = {"estimate", "low", "high", "p", "p_holm", "coverage_pairs", "coverage_points", "coverage_examples",
-            "zero_share", "reliability", "ties", "spread", "parameters"}  # fmt: skip
+            "zero_share", "reliability", "ties", "spread", "parameters", "exact"}  # fmt: skip
 
 
 class Estimates(NamedTuple):
@@ -76,7 +76,8 @@ def estimates(
     the intervals are too narrow), ``resampled``; ``zero_share`` of the joint counts; ``ties`` (share of points whose
     reference log P another has too) and ``spread`` (its sd); with ``taskgrams`` the shares of pairs found and of points
     kept, with ``examples`` that of the examples (of the splits in use) kept, with ``reference_halves`` (column
-    ``half``) the Spearman–Brown reliability of the reference. ``reason`` says why an estimate or interval is null.
+    ``half``) the Spearman–Brown reliability of the reference; ``exact`` is the share of points whose reference rests on
+    exact counts alone (null where its table does not say). ``reason`` says why an estimate or interval is null.
 
     Raises InputError for missing columns, points given twice, or no point in common.
     """
@@ -118,7 +119,7 @@ def points(reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame 
     left["form"] = np.where(left["sx"].isna(), "per_output", "per_pair")
     left = left.rename(columns={"lm": "reference", "logp": "logp_reference"})
     right = right.rename(columns={"lm": "model", "logp": "logp_model"})
-    left = left[[*FAMILY, "example_id", "sx", "sy", "start", "logp_reference", "pairs", "zeros"]]
+    left = left[[*FAMILY, "example_id", "sx", "sy", "start", "logp_reference", "pairs", "zeros", "exact"]]
     right = right[["task", "group", "example_id", "n", "sx", "sy", "start", *MODEL, "parameters", "logp_model"]]
     _once(left, [*FAMILY, "example_id", "sx", "sy", "start"], "reference")
     _once(right, ["task", *_KEYS, "sx", *MODEL], "model")
@@ -401,6 +402,7 @@ def _beside(used: pd.DataFrame, family: dict, whole: dict, halves: pd.DataFrame 
         out["coverage_examples"] = out["examples"] / totals["examples"]
     if len(used):
         value = used["logp_reference"]
+        out["exact"] = used["exact"].mean()
         out["ties"] = value.duplicated(keep=False).mean()
         out["spread"] = np.std(value) if np.isfinite(value).all() else np.nan
         two_way = clusters(used["example_id"], used["sy"]).two_way
@@ -469,6 +471,7 @@ def _scores(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """A ``logp`` table fit for joining: every column there, options out, keys of one type."""
     require_columns(frame, [*_KEYS, "lm", "logp"], name)
     frame = frame[frame["option"].isna()] if "option" in frame else frame
+    frame = frame.assign(exact=exactness(frame, name).astype("Float64").astype(float))
     absent = ["task", "group", "sx", "world", "seed", "step", "pairs", "zeros", "tokens", "zero_rule", "parameters"]
     frame = frame.assign(**{c: np.nan for c in absent if c not in frame})
     for column in ("example_id", "sy", "task", "group", "sx", "zero_rule"):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from taskgram_utils.errors import require
 
-# \w is a letter, number or underscore; marks are added below (L, M, N and "_" are word characters).
+# \w is a letter, number or underscore; marks are added below (L, M, N are word characters, and "_" inside a word).
 _MARK = "".join(
     chr(c) for c in range(0x110000) if unicodedata.category(chr(c)).startswith("M") and not re.match(r"\w", chr(c))
 )
@@ -26,14 +26,26 @@ def _ranges(characters: str) -> str:
 
 WORD_CHARACTER = rf"[\w{_ranges(_MARK)}]"
 """A regular expression for the characters that words are made of."""
-_BETWEEN = rf"(?<={WORD_CHARACTER}.)(?={WORD_CHARACTER})"
+UNSPACED = (
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u302d\u3031-\u312f\u31a0-\u31bf\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U0001aff0-\U0001b16f"
+    "\U00020000-\U0003ffff]"
+)
+"""Chinese, Japanese, Thai, Lao, Khmer and Burmese: scripts in which no space parts one word from the next."""
+_UNSPACED = re.compile(UNSPACED)
+_LETTER = re.compile(rf"(?![\d_]){WORD_CHARACTER}")
+UNSEEN = "[\u00ad\u200c\u200d\u2060\ufeff]"
+"""Soft hyphen, zero-width non-joiner and joiner, word joiner and byte order mark: they part no word."""
+_INNER = rf"(?!_){WORD_CHARACTER}"
+_BETWEEN = rf"(?<={_INNER}.)(?={_INNER})"
 # Led by the characters themselves, so that the search skips to them.
 _GLUE = re.compile(
     rf"['’.,‐‑-](?:(?<=['’]){_BETWEEN}|(?<=[‐‑-]){_BETWEEN}(?!(?<=\d.)\d)|(?<=[.,])(?<=\d.)(?=\d))"
 )
 _WORD = re.compile(f"{WORD_CHARACTER}+")
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
-_WORD_IN_TEXT = re.compile(f"{WORD_CHARACTER}+(?:(?:{_GLUE.pattern}){WORD_CHARACTER}+)*")
+_UNSEEN, _UNSEEN_IN_WORD = re.compile(UNSEEN), re.compile(f"(?<={_INNER}){UNSEEN}+(?={_INNER})")
+_WORD_IN_TEXT = re.compile(f"(?:{_INNER})+(?:(?:_+|{UNSEEN}+|{_GLUE.pattern})(?:{_INNER})+)*")
 
 
 class Word(NamedTuple):
@@ -47,19 +59,27 @@ class Word(NamedTuple):
 def words(text: str) -> list[str]:
     """The words of ``text``: NFC, inner apostrophes, hyphens and decimal marks removed, lower-cased.
 
-    An apostrophe between two word characters, a hyphen between two word characters that are not both digits, and a
-    ``.`` or ``,`` between two digits are removed; every other character that is no letter, mark, number or underscore
-    separates words.
+    Words are made of letters, marks and numbers. Between two of these are removed: an apostrophe; a hyphen, unless both
+    are digits; a ``.`` or ``,`` if both are; and what is not seen (soft hyphen, zero-width non-joiner and joiner, word
+    joiner, byte order mark). Underscores between two stay. Every other character separates words.
 
-    >>> words("Don't co-op: 1,000 is 48/2=24, or 48-24.")
-    ['dont', 'coop', '1000', 'is', '48', '2', '24', 'or', '48', '24']
+    >>> words("Don't co-op: 1,000 is 48/2=24, or 48-24. _So_ snake_case")
+    ['dont', 'coop', '1000', 'is', '48', '2', '24', 'or', '48', '24', 'so', 'snake_case']
     """
     if text.isascii():
-        return _ASCII_WORD.findall(_GLUE.sub("", text).lower())
+        return _bare(_ASCII_WORD.findall(_GLUE.sub("", text).lower()), text)
     # Lower-cased word by word: whether a capital sigma is a final one must not depend on the word after a colon or dot.
     # Composed once more: lower-casing (H with a line below) and removal bring together what has a form of its own.
-    found = _WORD.findall(_GLUE.sub("", unicodedata.normalize("NFC", text)))
+    text = unicodedata.normalize("NFC", text)
+    if _UNSEEN.search(text):
+        text = _UNSEEN_IN_WORD.sub("", text)
+    found = _bare(_WORD.findall(_GLUE.sub("", text)), text)
     return [unicodedata.normalize("NFC", word.lower()) for word in found]
+
+
+def _bare(found: list[str], text: str) -> list[str]:
+    """The words found in ``text`` without the underscores at their edges."""
+    return found if "_" not in text else [bare for word in found if (bare := word.strip("_"))]
 
 
 def normalize(text: str) -> str:
@@ -97,6 +117,18 @@ def _nfc_places(text: str) -> tuple[list[int], str]:
         composed.append(piece)
         start = i
     return [*places, len(text)], "".join(composed)
+
+
+def unspaced(text: str) -> bool:
+    """Whether more than half of the letters of ``text`` are of scripts that put no space between words.
+
+    There a run of text is one word, so an n-gram is found only where it stands alone: its count is too low.
+
+    >>> unspaced("東京 Tokyo"), unspaced("東京タワー at 5")
+    (False, True)
+    """
+    letters = "" if text.isascii() else "".join(_LETTER.findall(text))
+    return 2 * len(_UNSPACED.findall(letters)) > len(letters)
 
 
 def ngrams(tokens: list[str], n: int) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from taskgram_utils.errors import InputError, require, require_columns
+from taskgram_utils.errors import InputError, exactness, require, require_columns
 from taskgram_utils.statistics import Ask, associations, clusters
 
 MODEL = ["model", "world", "seed", "step"]
@@ -46,22 +46,24 @@ def performance(
 def example_frequency(taskgrams: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
     """How often the corpus holds what an example asks: ``frequency`` = sum of C((s^x, s^y)) over its distinct pairs.
 
-    One row per task, group, example_id and n, with ``pairs``. Raises InputError where a pair has no count.
+    One row per task, group, example_id and n, with ``pairs``; ``exact`` is false where one of the counts is not exact,
+    by that column of ``counts``, and null where nothing is known. Raises InputError where a pair has no count.
     """
     require_columns(taskgrams, ["example_id", "n", "sx", "sy"], "taskgrams")
     require_columns(counts, ["sx", "sy", "count"], "counts")
     ids = [c for c in ("task", "group", "example_id", "n") if c in taskgrams]
     table = counts[counts["sy"].notna()]
     table = table[table["half"].isna()] if "half" in table else table
-    table = table[["sx", "sy", "count"]].drop_duplicates()
+    table = table.assign(exact=exactness(table, "counts"))[["sx", "sy", "count", "exact"]]
+    table = table.drop_duplicates(["sx", "sy", "count"])
     require(not table.duplicated(["sx", "sy"]).any(), "counts: a pair has two counts; keep the rows of one unit")
     pairs = taskgrams[[*ids, "sx", "sy"]].drop_duplicates().merge(table, on=["sx", "sy"], how="left")
     missing = pairs[pairs["count"].isna()]
     if len(missing):
         first = missing[["sx", "sy"]].iloc[0].tolist()
         raise InputError(f"counts: {len(missing)} pairs without a count, the first {first}")
-    groups = pairs.groupby(ids, dropna=False, sort=False)["count"]
-    table = groups.agg(frequency="sum", pairs="size").reset_index()
+    groups = pairs.groupby(ids, dropna=False, sort=False)
+    table = groups.agg(frequency=("count", "sum"), pairs=("count", "size"), exact=("exact", "min")).reset_index()
     return table.astype({"frequency": "int64"})
 
 

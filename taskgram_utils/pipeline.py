@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from tqdm import tqdm
 from taskgram_utils.bertscore import METRIC
 from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.errors import require
+from taskgram_utils.errors import InputWarning, require
 from taskgram_utils.real_tables import make_real, real_needs, real_tables
 from taskgram_utils.run import Recipe, Run, open_run_file, project_root
 from taskgram_utils.run_data import (
@@ -71,6 +73,8 @@ def open_run(name_or_path: str, **overrides: Any) -> Run:
     >>> run = open_run("miniature")          # doctest: +SKIP
     >>> counts = run.table("counts")         # doctest: +SKIP
     """
+    if OVERRIDES in os.environ:  # a page may write nothing to standard error, and ask_models has said it
+        warnings.simplefilter("ignore", InputWarning)
     return open_run_file(name_or_path, RECIPES, {**json.loads(os.environ.get(OVERRIDES, "{}")), **overrides})
 
 
@@ -88,9 +92,14 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
     """Make all tables for which a model is loaded, model by model and step by step: each loaded once, freed before the
     next, and each table written as it is made, so that a run that was stopped goes on where it was.
 
+    Before them the text of a run of real text is counted and indexed, so that its warnings come here and not on a page.
     On CPUs, ``jobs`` processes share the models and the cores. With the run parameter ``scheduler``, every worker of
     that Dask cluster has one model at a time; the workers must find this run's folder by the same path.
     """
+    if not of_world(run):
+        indexed = ["index"] if run["backend"] == "scan" else []
+        for name in ("counts", *(["control_counts"] if run["control"] else []), *indexed):
+            run.path(name)
     last = set(points_in_time(run, last=True))
     kinds = {n: only for n, only in _ASKED.items() if of_world(run) or n not in _OF_WORLDS}
     names = {at: tuple(f"{n}/{at[0]}/{at[1]}" for n, only in kinds.items() if at in last or not only)
@@ -332,8 +341,10 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
         plain = ScanCounter(Corpus(run.path("plain_corpus")))
         parts.append(count_table(plain, pairs=_distinct(pairs[bare]), halves=halves, singles=True))
     if not bare.all():
-        asked = _distinct(pairs[~bare])
-        parts.append(count_table(counter(run, document), pairs=asked, halves=halves, singles=True))
+        asked, counting = _distinct(pairs[~bare]), counter(run, document)
+        parts.append(count_table(counting, pairs=asked, halves=halves, singles=True))
+        if not of_world(run) and run["backend"] == "scan" and OVERRIDES not in os.environ:
+            print(f"taskgram: {counting.corpus.path}: {counting.corpus.said()}", file=sys.stderr)
     if len(parts) == 1:
         return parts[0]
     table = pd.concat(parts, ignore_index=True).assign(source=parts[-1]["source"].iloc[0] + "; n <= 3: no stop words")

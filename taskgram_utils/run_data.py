@@ -10,6 +10,7 @@ import pandas as pd
 
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.folders import listed
 from taskgram_utils.miniature.world import World
 from taskgram_utils.run import Run, project_root
 from taskgram_utils.tasks.base import Task, task
@@ -67,7 +68,7 @@ def text_state(run: Run, *_: str) -> list:
 
 
 def _files_state(places: list[Path]) -> list:
-    files = [p for place in places for p in (sorted(place.rglob("*")) if place.is_dir() else [place]) if p.is_file()]
+    files = [p for place in places for p in (listed(place) if place.is_dir() else [place]) if p.is_file()]
     return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 from scipy.stats import spearmanr
 
 from taskgram_utils import __version__
@@ -87,6 +88,15 @@ def test_a_suite_of_a_text_and_the_examples_of_a_task(chain, tmp_path):
     done("examples", "factual_qa", "--dataset", "wikidata", "--source", tmp_path / "facts.jsonl", "--out",
          tmp_path / "examples.csv")  # fmt: skip
     assert read_table(tmp_path / "examples.csv")["sx"].tolist() == ["France"]
+
+
+def test_text_without_spaces_is_marked_and_said_once(tmp_path):
+    (tmp_path / "c.txt").write_text("The capital of Japan is Tokyo, 東京.\n")
+    (tmp_path / "p.csv").write_text("sx,sy\n東京,tokyo\n大阪,tokyo\ncapital,tokyo\n")
+    said = done("count", tmp_path / "c.txt", "--pairs", tmp_path / "p.csv", "--out", tmp_path / "o.csv")
+    assert read_table(tmp_path / "o.csv")["exact"].tolist() == [False, False, True]
+    told = [line for line in said.stderr.splitlines() if "puts no space between words" in line]
+    assert len(told) == 1 and told[0].startswith("taskgram: 2 of 4 n-grams, the first '東京', are mostly")
 
 
 def test_mined_pairs_stand_in_their_examples_above_gamma(chain):
@@ -256,9 +266,53 @@ def test_broken_lines_are_skipped_on_request_and_counted(tmp_path):
     for extra in ([], ["--halves"]):
         result = done("count", tmp_path / "corpus.jsonl", "--ngrams", tmp_path / "ngrams.txt", "--skip-bad", *extra,
                       "--out", tmp_path / "counts.csv")  # fmt: skip
+        read = f"taskgram: {tmp_path / 'corpus.jsonl'}: 2 documents (record)\n"
         where = f"{tmp_path / 'corpus.jsonl'}, line 2"
-        assert result.stderr == f"taskgram: skipped 2 records, the first at {where}\n"
+        assert result.stderr == f"{read}taskgram: skipped 2 records, the first at {where}\n"
         assert read_table(tmp_path / "counts.csv")["count"].iloc[0] == 2
+
+
+@pytest.mark.parametrize(("text", "unit", "documents", "lacks"), [
+    ("Paris is in France\nRome is in Italy\n", "paragraph", 1, "no blank line between texts"),
+    ("Paris is in France\n \nRome is in Italy\n", "paragraph", 2, ""),
+    ("# One\nParis is in France\nRome is in Italy\n", "heading", 1, "no heading (a line that begins with #) after"),
+    (f"{'late ' * 500}\n# One\nParis in France, Italy\n", "heading", 2, ""),
+    ("Paris is in France, Rome in Italy", "record", 1, "no second line with text"),
+    ("Paris is in France\nRome is in Italy\n", "record", 2, ""),
+    ("Paris is in France\nRome is in Italy\n", "words:9", 1, "no more words than that"),
+    ("Paris is in France\nRome is in Italy\n", "words:4", 2, ""),
+    ("Paris is in France\nRome is in Italy\n", "file", 1, ""),
+    ("Paris is in France\nRome is in Italy\n", "", 1, ""),
+])  # fmt: skip
+def test_how_many_documents_is_said_and_where_the_unit_cut_nothing(tmp_path, text, unit, documents, lacks):
+    corpus = tmp_path / "c.txt"
+    corpus.write_text(text)
+    (tmp_path / "n.txt").write_text("france\n")
+    cut = ["--document", unit] if unit else []
+    many = f"taskgram: {corpus}: {documents} document{'s' * (documents > 1)} ({unit or 'file'})"
+    said = done("count", corpus, *cut, "--ngrams", tmp_path / "n.txt", "--out", "-").stderr.splitlines()
+    assert said[-1] == many and len(said) == 1 + bool(lacks)
+    assert not lacks or said[0].startswith(f"taskgram: {corpus}: --document {unit} cut nothing: {lacks}")
+    built = done("index", corpus, *cut, "--out", tmp_path / "index").stderr.splitlines()
+    assert built == said
+    held = f"taskgram: {tmp_path / 'index'}: {documents} documents, as they were cut when the index was built"
+    asked = done("count", tmp_path / "index", "--backend", "index", "--ngrams", tmp_path / "n.txt", "--out", "-")
+    assert asked.stderr.splitlines() == [held]
+    shown = done("documents", corpus, *cut, "--pair", "paris", "france", "-k", 9).stderr.splitlines()
+    assert shown == said
+    assert f", of {many.split(': ')[-1]}" in call("documents", corpus, *cut, "--pair", "a", "france").stderr
+
+
+def test_a_suite_of_a_text_says_its_documents_once(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for name, text in (("a", "one two"), ("b", "one\n\ntwo"), ("c", "three")):
+        (tmp_path / f"texts/{name}.txt").write_text(text)
+    said = done("train", "--corpus", tmp_path / "texts", "--document", "paragraph", "--out", tmp_path / "suite",
+                "--size", "smallest", "--epochs", 400, "--jobs", 1, "--max-steps", 1).stderr  # fmt: skip
+    told = [line for line in said.splitlines() if line.startswith("taskgram: ")]
+    where = f"2 of 3 files, the first {tmp_path / 'texts/a.txt'}"
+    assert told == [f"taskgram: {where}: --document paragraph cut nothing: no blank line between texts",
+                    f"taskgram: {tmp_path / 'texts'}: 4 documents (paragraph)"]  # fmt: skip
 
 
 def test_the_doctor_says_what_is_there_and_which_runs_can_work():
@@ -286,12 +340,73 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, monkeypatch):
-    def refuse(**_):
+    def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
     result = call("count", tmp_path / "absent.txt", "--ngrams", tmp_path / "n.csv", "--out", tmp_path / "c.csv")
     assert result.exit_code == 2 and "c.csv: cannot be written there (Read-only file system)" in result.stderr
+
+
+WRITING = {
+    "count": "count {at}/c.txt --ngrams {at}/n.txt --out {out}.csv",
+    "examples": "examples math_reasoning --source {at} --out {out}.csv",
+    "mine": "mine {at}/e.csv --n 1 --gamma .3 --embedding {at} --out {out}.csv",
+    "lm": "lm {at}/g.csv --counts {at}/k.csv --out {out}.csv", "score": "score {at}/e.csv --model m --out {out}.csv",
+    "generate": "generate {at}/e.csv --model m --max-tokens 3 --out {out}.csv",
+    "mem": "mem --reference {at}/r.csv --model {at}/m.csv --out {out}.csv", "index": "index {at}/c.txt --out {out}",
+    "train": "train --out {out} --size smallest", "records": "records --out {out}",
+}  # fmt: skip
+INSIDE = ("train", "records")  # whose folder may stand where nothing else can be written
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_two_commands_do_not_write_one_place_at_once(tmp_path, name):
+    (tmp_path / "c.txt").write_text("a cat")
+    command = WRITING[name].format(at=tmp_path, out=tmp_path / "out")
+    out = Path(command.split("--out ")[1].split()[0])
+    lock = out / ".lock" if name in INSIDE else Path(f"{out}.lock")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import filelock, sys; held = filelock.FileLock({str(lock)!r}); held.acquire(); "
+         "print(flush=True); sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    holder.stdout.readline()
+    result = call(*command.split())
+    holder.kill()
+    holder.communicate()
+    said = f"taskgram: --out {out}: another command is at work on it; wait for its end, or name another\n"
+    assert result.exit_code == 2 and result.stderr == said
+
+
+def test_every_command_that_writes_is_held_apart():
+    assert set(WRITING) == {n for n, c in main.commands.items() if any(p.name == "out" for p in c.params)}
+
+
+def test_a_lock_is_gone_with_its_command_and_one_left_behind_does_not_block(tmp_path):
+    (tmp_path / "c.txt").write_text("a cat")
+    (tmp_path / "n.txt").write_text("cat\n")
+    before = {"c.txt", "n.txt", "o.csv"}
+    (tmp_path / "o.csv.lock").write_text("")  # of a command that was killed
+    asked = "count", tmp_path / "c.txt", "--ngrams", tmp_path / "n.txt", "--out", tmp_path / "o.csv"
+    done(*asked)
+    assert {p.name for p in tmp_path.iterdir()} == before
+    assert call(*asked[:3], tmp_path / "absent.txt", *asked[4:]).exit_code == 2
+    assert {p.name for p in tmp_path.iterdir()} == before
+    done("index", tmp_path / "c.txt", "--out", tmp_path / "index")
+    assert {p.name for p in tmp_path.iterdir()} == before | {"index"}
+    assert "-.lock" not in {p.name for p in Path().iterdir()}
+
+
+def test_two_books_are_not_made_at_once(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    shutil.copytree("notebooks/runs", tmp_path / "notebooks/runs")
+    monkeypatch.setattr("taskgram_utils.book.plan", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    held = FileLock(tmp_path / "build/taskgram.lock")
+    with held:
+        for name in ("run", "book"):
+            result = call(name, "tiny")
+            assert result.exit_code == 2 and result.stderr.startswith("taskgram: build: another command is at work")
 
 
 @pytest.mark.parametrize(("row", "message"), [
@@ -494,6 +609,37 @@ def test_what_is_left_out_is_said(chain, tmp_path):
     result = done("mem", "--reference", tmp_path / "holes.csv", "--model", chain / "logp.parquet", "--draws", 10,
                   "--out", tmp_path / "mem.csv")  # fmt: skip
     assert f"1 of {len(scores)} rows have no logp and are left out" in result.stderr
+
+
+def test_an_inexact_count_keeps_its_flag(chain, tmp_path):
+    grams, counts = read_table(chain / "taskgrams.csv"), read_table(chain / "counts.jsonl")
+    rough = grams["sx"].iloc[0]
+    write_table(counts.assign(exact=counts["sx"] != rough), tmp_path / "counts.csv")
+    said = done("lm", chain / "taskgrams.csv", "--counts", tmp_path / "counts.csv", "--out", tmp_path / "lm.csv")
+    table = read_table(tmp_path / "lm.csv")
+    points = grams.loc[grams["sx"] == rough, ["example_id", "sy"]].drop_duplicates()
+    assert (~table["exact"]).sum() == len(points) > 0
+    rests = f"{len(points)} of {len(table)} points rest on counts that are not exact (column exact)"
+    assert f"taskgram: {chain / 'taskgrams.csv'}: {rests}\n" in said.stderr
+    assert "rest on" not in done("lm", chain / "taskgrams.csv", "--counts", chain / "counts.jsonl", "--out", "-").stderr
+    mem = ["mem", "--model", chain / "logp.parquet", "--draws", 10, "--out", tmp_path / "mem.csv"]
+    said = done(*mem, "--reference", tmp_path / "lm.csv")
+    assert said.stderr == f"taskgram: {tmp_path / 'lm.csv'}: {rests}\n"
+    found = read_table(tmp_path / "mem.csv")
+    assert 0 < found["exact"].min() < 1 and found["exact"].max() == 1
+    write_table(read_table(chain / "reference.csv").drop(columns="exact"), tmp_path / "old.csv")
+    assert done(*mem, "--reference", tmp_path / "old.csv").stderr == ""
+    assert read_table(tmp_path / "mem.csv")["exact"].isna().all()
+
+
+def test_counts_of_pieces_say_that_none_is_exact(chain, tmp_path):
+    (tmp_path / "n.txt").write_text("bakers\n")
+    pieces = next((chain / "suite").rglob("tokenizer.json"))
+    done("index", chain / "corpus.jsonl", "--tokenizer", pieces, "--out", tmp_path / "index")
+    said = done("count", tmp_path / "index", "--backend", "index", "--ngrams", tmp_path / "n.txt", "--out",
+                tmp_path / "c.csv").stderr  # fmt: skip
+    assert said.endswith("all numbers count an n-gram's pieces as typed, so none is exact\n")
+    assert read_table(tmp_path / "c.csv")["exact"].tolist() == [False]
 
 
 @pytest.mark.parametrize("arguments", [

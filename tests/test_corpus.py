@@ -3,6 +3,7 @@
 import gzip
 import json
 import lzma
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.errors import InputError
+from taskgram_utils.errors import InputError, InputWarning
 from taskgram_utils.ngrams import words
 
 BOOK = "preface\n# One\nfirst text\n\nsecond text\n \t\n# Two\n## Two a\nthird #3 text\n\n\n\nfourth text\n"
@@ -75,6 +76,29 @@ def test_cutting_loses_no_word(tmp_path_factory, text, size):
     assert all(length == size for length in lengths[:-1]) and lengths[-1] <= size
 
 
+@pytest.mark.parametrize(("unit", "files"), [
+    ("paragraph", ["one.jsonl", "one.txt"]), ("heading", ["one.jsonl", "one.txt", "two.txt"]), ("record", ["one.txt"]),
+    ("words:2", ["one.jsonl", "one.txt"]), ("file", []), ("", []),
+])  # fmt: skip
+def test_files_in_which_the_unit_cut_nothing_are_known(tmp_path, unit, files):
+    write(tmp_path / "one.txt", "\n# a b\n \n")
+    write(tmp_path / "two.txt", "a b\n\nc d")
+    write(tmp_path / "more.jsonl", json_lines("a b\n\n# c", "d"))
+    write(tmp_path / "one.jsonl", json_lines("a b", "", "c d", "\n\ne"))
+    write(tmp_path / "none.txt", " \n\n ")
+    corpus = Corpus(tmp_path, unit)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        count = len(list(corpus))
+    assert [Path(place).name for place in corpus.seen.uncut] == files and corpus.seen.documents == count
+    assert len(told) == bool(files)
+    assert not files or str(told[0].message).startswith(f"{len(files)} of 5 files, the first {tmp_path / files[0]}: ")
+    for size in (1, 10_000):  # the same from shards
+        found = [part for shard in corpus.shards(size) for part in shard]
+        assert len(found) > 4 and sum(len(block.begins) for block in corpus.blocks(found)) == count
+        assert unit == "record" or [Path(place).name for place in corpus.seen.uncut] == files
+
+
 @pytest.mark.parametrize("unit", ["page", "words:0", "words:-1", "words:", "words:two", "words:N", "Record"])
 def test_unknown_units_are_refused(tmp_path, unit):
     with pytest.raises(InputError, match=f"--document {unit}: not one of file, record, heading, paragraph, words:N"):
@@ -106,6 +130,33 @@ def test_a_folder_is_read_in_sorted_order_through_all_its_text_files(tmp_path):
     assert list(corpus) == list(corpus) == ["first", "second", "third", "fourth", "fünfter"]
     assert corpus.bytes == sum(p.stat().st_size for p in corpus.files) and len(corpus.files) == 4
     assert corpus.source == f"{tmp_path.name}, document=file of text, record of others"
+
+
+LEFT = [".ipynb_checkpoints/a-checkpoint.txt", ".hidden.txt", "._a.txt", "__MACOSX/._a.txt", "deep/.git/x.txt",
+        ".index.1234/tokenized.0", "out.jsonl.partial/kept.jsonl", ".writing-out.jsonl"]  # fmt: skip
+
+
+def test_what_nobody_meant_is_left_out_of_a_folder_and_said(tmp_path):
+    write(tmp_path / "a.txt", "one")
+    write(tmp_path / "deep/b.txt", "two")
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "deep/.DS_Store", "a.txt.lock"):
+        write(tmp_path / name, "no text")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain = Corpus(tmp_path)
+        assert list(plain) == ["one", "two"]
+    before = plain.fingerprint(), plain.files
+    for name in LEFT:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(b"\0\xff")  # no UTF-8: nothing of it may be read
+    (tmp_path / "deep/.loop").symlink_to(tmp_path)
+    corpus = Corpus(tmp_path)
+    with pytest.warns(InputWarning, match=r"9 hidden or temporary files or folders left out, the first .*/\._a\.txt"):
+        assert list(corpus) == ["one", "two"]
+    assert (corpus.fingerprint(), corpus.files) == before
+    write(tmp_path / ".hidden.txt", "three")
+    assert list(Corpus(tmp_path / ".hidden.txt")) == ["three"]
+    assert list(Corpus(write(tmp_path / ".home/texts/a.txt", "four").parent)) == ["four"]
 
 
 @pytest.mark.parametrize("ending", PACKS)

@@ -58,6 +58,17 @@ def spearman(reference, model):
     return stats.spearmanr(both.logp_x, both.logp_y).statistic
 
 
+def test_the_share_of_points_on_exact_counts_stands_beside_mem():
+    exact = np.random.default_rng(5).random(len(REFERENCE)) > 0.3
+    table = mem(REFERENCE.assign(exact=exact), MODEL, draws=10)
+    assert table.exact.tolist() == pytest.approx([exact.mean()] * 3)
+    same = mem(REFERENCE, MODEL, draws=10)
+    assert same.exact.isna().all()
+    pd.testing.assert_frame_equal(table.drop(columns="exact"), same.drop(columns="exact"))
+    controls = REFERENCE[KEYS].assign(exact=exact, size=np.arange(len(REFERENCE)))
+    assert set(mem(REFERENCE, MODEL, controls, draws=10).measure) == {"spearman", "spearman|size"}
+
+
 def test_mem_is_the_spearman_of_the_joined_points():
     table = mem(REFERENCE.sample(frac=1, random_state=1), MODEL.sample(frac=1, random_state=2), draws=50)
     assert list(table.columns) == COLUMNS and len(table) == 3

@@ -1,5 +1,7 @@
 """The word rule: the examples of the method, a second implementation character by character, and places in the text."""
 
+import re
+import sys
 import unicodedata
 
 import pytest
@@ -8,10 +10,20 @@ from hypothesis import strategies as st
 
 from taskgram_utils.counting.tokens import Vocabulary
 from taskgram_utils.errors import InputError
-from taskgram_utils.ngrams import ENGLISH_STOPWORDS, Word, ngrams, normalize, size, word_spans, words
+from taskgram_utils.ngrams import (
+    ENGLISH_STOPWORDS,
+    UNSPACED,
+    Word,
+    ngrams,
+    normalize,
+    size,
+    unspaced,
+    word_spans,
+    words,
+)
 
 # Few characters, so that what the rule is about meets often: marks, joiners, digits of three scripts, sigmas.
-TIGHT = st.text(st.sampled_from("aBß0٣९'’-‐‑.,:·_ \n\u0301\u0327ÉİΣσΑहिीन्\u200d＝"), max_size=14)
+TIGHT = st.text(st.sampled_from("aBß0٣९'’-‐‑.,:·__ \n\u0301\u0327ÉİΣσΑहिीन्\u200d\xad\u2060\u200b＝"), max_size=14)
 TEXTS = st.one_of(TIGHT, st.text(max_size=30))
 
 RULE = [
@@ -29,7 +41,12 @@ RULE = [
     ("'tis the dogs' day-", ["tis", "the", "dogs", "day"]),
     ("a--b a'-b", ["a", "b", "a", "b"]),
     ("end.Start a,b 1.a", ["end", "start", "a", "b", "1", "a"]),
-    ("snake_case __init__", ["snake_case", "__init__"]),
+    ("snake_case __init__ _ ___ _a_b__c_", ["snake_case", "init", "a_b__c"]),
+    ("_word_ *_word_*, _don't_ _a_-_b_ a_'b 1_2 _1,000_", ["word", "word", "dont", "a", "b", "a", "b", "1_2", "1000"]),
+    ("co\xadop\xad \ufeffcoöp wo\u2060r\u200b\u2060d", ["coop", "coöp", "wor", "d"]),
+    ("می\u200cخواهم क्\u200dष क्ष", ["میخواهم", "क्ष", "क्ष"]),
+    ("a\xad\u200db a\xad-b 1\u2060,0 1\xad2 a_\xadb", ["ab", "a", "b", "1", "0", "12", "a", "b"]),
+    ("e\u200d\u0301", ["é"]),
     ("x² ½ Ⅷ ٣٫٥ ٣.٥", ["x²", "½", "ⅷ", "٣", "٥", "٣٥"]),
     ("$5.00 50% C++", ["500", "50", "c"]),
     ("naïve Straße", ["naïve", "straße"]),
@@ -53,7 +70,15 @@ def by_hand(text: str) -> list[str]:
     text = unicodedata.normalize("NFC", text)
 
     def is_word(i: int) -> bool:
-        return 0 <= i < len(text) and (unicodedata.category(text[i])[0] in "LMN" or text[i] == "_")
+        return 0 <= i < len(text) and unicodedata.category(text[i])[0] in "LMN"
+
+    def run_is_inner(i: int, of: str) -> bool:
+        first, last = i, i
+        while first > 0 and text[first - 1] in of:
+            first -= 1
+        while last + 1 < len(text) and text[last + 1] in of:
+            last += 1
+        return is_word(first - 1) and is_word(last + 1)
 
     def is_digit(i: int) -> bool:
         return 0 <= i < len(text) and unicodedata.category(text[i]) == "Nd"
@@ -63,7 +88,10 @@ def by_hand(text: str) -> list[str]:
         both, digits = is_word(i - 1) and is_word(i + 1), is_digit(i - 1) and is_digit(i + 1)
         if (c in "'’" and both) or (c in "-‐‑" and both and not digits) or (c in ".," and digits):
             continue
-        out += c if is_word(i) else " "
+        unseen = "\xad\u200c\u200d\u2060\ufeff"
+        if c in unseen and run_is_inner(i, unseen):
+            continue
+        out += c if is_word(i) or (c == "_" and run_is_inner(i, "_")) else " "
     return [unicodedata.normalize("NFC", word) for piece in out.split() for word in piece.lower().split()]
 
 
@@ -71,6 +99,7 @@ def by_hand(text: str) -> list[str]:
 @example("ΛΟΓΟΣ:ΑΒ ΑΣ.Β Α·Σ")
 @example("ΑΣ'Β")
 @example("e\u0301co-o\u0308p 1.\u0301")
+@example("a\xad\u200d\xadb _a__b_ a_'b a\xad_b 1\xad,\xad2 \u1100\xad\u1161 Α\xadΣ\xadΒ")
 def test_words_are_those_of_the_rule_read_off_by_hand(text):
     assert words(text) == by_hand(text)
 
@@ -84,6 +113,8 @@ def test_words_are_read_again_as_themselves(text):
 @given(TEXTS)
 @example("ΛΟΓΟΣ:ΑΒ")
 @example("H\u0331 a'\u0308 J\u030c 1.\u0301 e\u0323\u0301")
+@example("abcdefgh_ abcdefg_ abcdefgh________ abcdefg_________ü_ a_ ________a éééé____ a\xad\u0301")
+@example(f"a{'_' * 99} {'_' * 99}b {'x' * 64}{'_' * 17}é{'_' * 15}y{'_' * 8}\xad")
 def test_the_compiled_words_are_the_same(text):
     vocabulary = Vocabulary()
     ids, lengths = vocabulary.encode([text], grow=True)
@@ -97,6 +128,7 @@ def test_the_compiled_words_are_the_same(text):
 @example("ΟΔΟΣ:Α Α:Σ ΑΣ.Β")
 @example("İstanbul’un İ-İ")
 @example("\u0301a e\u0301\u0327 \u1100\u1161\u11a8")
+@example("_a_ a\xad\u200db \xade\xad\u0301\xad_é_ __ (_co-op_)")
 def test_spans_hold_the_words_and_slices_normalise_to_them(text):
     spans = word_spans(text)
     assert [span.text for span in spans] == words(text)
@@ -132,6 +164,25 @@ def test_hindi_words_stay_whole():
     text = "हिन्दी में १,२३४ किताबें हैं।"
     assert words(text) == ["हिन्दी", "में", "१२३४", "किताबें", "हैं"]
     assert [text[w.start : w.end] for w in word_spans(text)] == ["हिन्दी", "में", "१,२३४", "किताबें", "हैं"]
+
+
+def test_the_scripts_without_spaces_are_those_of_the_characters_names():
+    scripts = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR",
+               "HENTAIGANA", "COMBINING KATAKANA", "IDEOGRAPHIC", "VERTICAL IDEO", "VERTICAL KANA", "MASU")  # fmt: skip
+    for c in map(chr, range(sys.maxunicode + 1)):
+        name = unicodedata.name(c, "")
+        if unicodedata.category(c)[0] in "LM" and name:
+            assert bool(re.match(UNSPACED, c)) == name.startswith(scripts), name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("東京", True), ("東京タワー 333 m", True), ("ภาษาไทย ok", True), ("ພາສາລາວ", True), ("ភាសាខ្មែរ", True),
+     ("မြန်မာဘာသာ", True), ("한국어 서울", False), ("東京 is Tokyo", False), ("cat 猫", False), ("日本 ab", False),
+     ("日本語 ab", True), ("हिन्दी", False), ("12_, …", False), ("", False)],
+)  # fmt: skip
+def test_text_is_unspaced_where_most_of_its_letters_are(text, expected):
+    assert unspaced(text) is expected
 
 
 def test_a_sigma_is_final_at_the_end_of_its_own_word_whatever_follows():

@@ -45,6 +45,9 @@ def test_example_frequency_counts_a_pair_once_an_example():
     counts = pd.DataFrame({"sx": ["a", "b", "b", "a"], "sy": ["u", "u", "v", None], "count": [3, 4, 0, 99]})
     table = example_frequency(taskgrams, counts).set_index("example_id")
     assert table.frequency.to_dict() == {"e": 7, "f": 0} and table.pairs.to_dict() == {"e": 2, "f": 1}
+    assert table.exact.isna().all()
+    rough = example_frequency(taskgrams, counts.assign(exact=[True, False, True, False])).set_index("example_id")
+    assert rough.exact.to_dict() == {"e": False, "f": True} and rough.frequency.equals(table.frequency)
     with pytest.raises(InputError, match="without a count"):
         example_frequency(taskgrams, counts.iloc[:2])
 

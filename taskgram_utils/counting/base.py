@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -9,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.counting.tokens import Vocabulary, encode_ngrams
-from taskgram_utils.errors import InputError, require, require_columns
+from taskgram_utils.errors import InputError, InputWarning, require, require_columns
+from taskgram_utils.ngrams import unspaced
 
 UNITS = ("documents", "occurrences", "window")
 COLUMNS = ("n", "sx", "sy", "count", "unit", "exact", "half", "source")
@@ -30,7 +32,8 @@ class Counter(Protocol):
     holds no word is an InputError. ``unit`` says what a single n-gram's count is: the documents that hold it, or its
     occurrences. The count of a pair is the number of documents that hold both, anywhere, in any order, unless the
     counter has a ``pair_unit`` that says otherwise: ``window``, occurrences near each other, where a service can do no
-    better. ``exact`` says whether all its numbers are those of the n-grams' words in the corpus named by ``source``.
+    better. ``exact`` says whether all its numbers are those of the n-grams' words in the corpus named by ``source``; a
+    counter whose corpus may be mostly of scripts that put no space between words says so by ``unspaced``.
     """
 
     documents: int
@@ -63,7 +66,8 @@ def count_table(
     ``pairs`` are tuples or a frame with the columns sx and sy. ``singles`` adds every s^x and s^y of the pairs to the
     n-grams. A single n-gram stands in sx and its sy is null; n is the number of words of sx. With ``halves`` every
     row comes three times: half null (all documents), 0 and 1 (:func:`half_of`). Unit, exactness and source are the
-    counter's own.
+    counter's own; but no count is exact of an n-gram, or in a corpus, most of whose letters are of scripts that put no
+    space between words (:func:`taskgram_utils.ngrams.unspaced`): then an InputWarning says so.
 
     Raises InputError for an n-gram that is no text or holds no word.
     """
@@ -75,13 +79,16 @@ def count_table(
     size = dict(zip(distinct, encode_ngrams(distinct, Vocabulary(), grow=True)[1].tolist(), strict=True))
     half = pd.array([None, 0, 1] if halves else [None], dtype="Int64")
     rows = len(first)
+    doubtful = _doubtful(counter, dict.fromkeys([*distinct, *(sy for _, sy in pairs)]))
+    exact = [counter.exact and not doubtful[sx] for sx in first]
+    exact[: len(pairs)] = [fine and not doubtful[sy] for fine, (_, sy) in zip(exact, pairs, strict=False)]
     table = pd.DataFrame(
         {
             "n": np.array([size[s] for s in first], np.int64),
             "sx": pd.array(first, dtype="str"),
             "sy": pd.array([*(sy for _, sy in pairs), *[None] * len(ngrams)], dtype="str"),
             "unit": pd.array([pair_unit(counter)] * len(pairs) + [counter.unit] * len(ngrams), dtype="str"),
-            "exact": counter.exact,
+            "exact": np.array(exact, bool),
             "source": pd.array([counter.source] * rows, dtype="str"),
         }
     )
@@ -89,6 +96,22 @@ def count_table(
     table["count"] = np.hstack([np.atleast_2d(counts.pairs), np.atleast_2d(counts.ngrams)]).ravel()
     table["half"] = half.repeat(rows)
     return table[list(COLUMNS)]
+
+
+def _doubtful(counter: Counter, ngrams: Iterable[str]) -> dict[str, bool]:
+    """Which n-grams have no exact count because words are not parted by spaces; warns where there are any."""
+    everything = counter.exact and getattr(counter, "unspaced", False)
+    found = {s: everything or unspaced(s) for s in ngrams}
+    some = [s for s, doubtful in found.items() if doubtful]
+    what = f"{len(some)} of {len(found)} n-grams, the first {some[0]!r:.40}, are" if some else ""
+    if everything:
+        what = f"{counter.source}: the text is"
+    if what:
+        why = "mostly of a script that puts no space between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese)"
+        cure = "put spaces between the words of text and n-grams"
+        doubt = f"{what} {why}: a run of it is one word, counts are too low and marked exact = False; {cure}"
+        warnings.warn(doubt, InputWarning, stacklevel=3)
+    return found
 
 
 def as_ngrams(ngrams: Iterable[str]) -> list[str]:

@@ -27,7 +27,8 @@ class Words:
             except (UnicodeDecodeError, OSError) as error:
                 raise InputError(f"{folder}/vocabulary.txt: cannot be read as UTF-8 text; build it again") from error
         self.vocabulary = Vocabulary(listed)
-        require(len(self.vocabulary) == len(listed), f"{folder}/vocabulary.txt: a line is not one word, or repeats one")
+        wrong = f"{folder}/vocabulary.txt: a line is not one word, or repeats one; build it again"
+        require(len(self.vocabulary) == len(listed), wrong)
 
     def __len__(self) -> int:
         return len(self.vocabulary)

@@ -26,8 +26,8 @@ from taskgram_utils.counting.coders import Pieces, Words
 from taskgram_utils.counting.postings import Queries, Reader
 from taskgram_utils.counting.shards import hints, open_shards, swapped, write_shard
 from taskgram_utils.counting.tokens import BLOCK, UNKNOWN
-from taskgram_utils.errors import InputError, require
-from taskgram_utils.ngrams import word_spans
+from taskgram_utils.errors import InputError, InputWarning, require
+from taskgram_utils.ngrams import unspaced, word_spans
 from taskgram_utils.reading import lists
 
 # infini-gram's engine knows its files by these names anywhere in their path, and crashes where a folder has one.
@@ -67,7 +67,8 @@ def build_index(
     require(0 < tokens_per_shard < 1 << 31, f"tokens_per_shard {tokens_per_shard}: not between 1 and 2^31")
     require(not out.exists() or (out.is_dir() and not any(out.iterdir())), f"index {out}: exists; remove it first")
     if any(word in str(out.resolve()) for word in RESERVED):
-        warnings.warn(f"index {out}: infini-gram's own engine cannot open a path with {RESERVED} in it", stacklevel=2)
+        why = f"infini-gram's own engine cannot open a path with {RESERVED} in it"
+        warnings.warn(f"index {out}: {why}", InputWarning, stacklevel=2)
     work = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -300,6 +301,13 @@ class Index:
         if len(ids) > len(sizes):
             each, begins = [np.add.reduceat(a, place[:-1]) for a in each], target
         return Infinigram(*(a[begins] for a in each), suffix[place[target]], sizes[target], words)
+
+    @cached_property
+    def unspaced(self) -> bool:
+        """Whether the text is mostly of scripts that put no space between words, by a sample of it."""
+        starts = [(s.tokens, at) for s in self._shards for at in np.linspace(0, len(s.tokens), 16, False).astype(int)]
+        some = np.concatenate([tokens[at : at + 64] for tokens, at in starts])
+        return unspaced(self._coder.decode(some[some < len(self._coder)].tolist()))
 
     def _keys(self, ids: np.ndarray) -> np.ndarray:
         """Token ids in the order of the index; an unknown word stays negative and is found nowhere."""

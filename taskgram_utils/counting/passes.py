@@ -20,9 +20,10 @@ import numpy as np
 from tqdm import tqdm
 
 from taskgram_utils.cluster import client_of, fetched
-from taskgram_utils.corpus import Corpus
+from taskgram_utils.corpus import Corpus, Seen
 from taskgram_utils.counting.base import half_of
 from taskgram_utils.counting.matching import Matcher, Queries
+from taskgram_utils.counting.tokens import letters
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Part, as_blocks
 
@@ -39,7 +40,10 @@ class Found(NamedTuple):
     joint: np.ndarray  # counts of pairs by half [1 or 2, m]
     documents: int
     tokens: int
-    skipped: tuple[str, ...]  # records without text
+    letters: int  # in a sample of the text, and those of them in scripts that put no space between words
+    unspaced: int
+    skipped: tuple[str, ...] = ()  # records without text
+    uncut: tuple[str, ...] = ()  # files in which the unit cut nothing
 
 
 class _Shard(NamedTuple):
@@ -88,37 +92,41 @@ def count(
         _pass("documents", jobs, None, note, progress, scheduler, keep)
         jobs = [job._replace(before=int(before)) for job, before in zip(jobs, sizes.cumsum(), strict=False)]
     single, joint = (np.zeros((1 + halves, len(asked)), np.int64) for asked in (ngrams, pair_at))
-    total = Found(single, joint, 0, 0, ())
-    skipped = [()] * len(shards)
+    total = Found(single, joint, 0, 0, 0, 0)
+    places = [((), ())] * len(shards)
 
     def add(k: int, shard: Found) -> None:
         nonlocal total
         single[:] += shard.single
         joint[:] += shard.joint
-        total = total._replace(documents=total.documents + shard.documents, tokens=total.tokens + shard.tokens)
-        skipped[k] = shard.skipped
+        total = Found(single, joint, *map(sum, zip(total[2:6], shard[2:6], strict=True)))
+        places[k] = shard.skipped, shard.uncut
 
     _pass("scan", jobs, (ngrams, pair_at), add, progress, scheduler, keep)
-    texts.skipped[:] = [where for some in skipped for where in some]
-    texts.check(total.documents)
-    return total._replace(skipped=tuple(texts.skipped))
+    skipped, uncut = ([where for some in kind for where in some] for kind in zip(*places, strict=True))
+    object.__setattr__(texts, "seen", Seen(total.documents, 0, skipped, uncut))
+    texts.check()
+    return total._replace(skipped=tuple(skipped), uncut=tuple(uncut))
 
 
 def _found(queries: Queries | None, shard: _Shard, told: Told | None = None) -> Found:
     """Count in a shard; without queries its documents alone."""
     texts, told = shard.texts, told or (lambda size, documents: None)
     if shard.parts:
-        texts = replace(texts, skipped=[])  # a list of its own
+        texts = replace(texts, seen=Seen())  # its own
     matcher, at = None if queries is None else Matcher(queries, shard.unit, shard.halves), shard.before
+    seen = np.zeros(2, np.int64)
     for block in as_blocks(texts, shard.parts, lambda size: told(size, 0)):
         size = len(block.begins)
         if matcher:
             matcher.read(block, half_of(np.arange(at, at + size)) if shard.halves else np.zeros(size, np.int8))
         at += size
+        seen += letters(block)
         told(0, size)
     single, joint = matcher.result() if matcher else np.zeros((2, 1, 0), np.int64)
     tokens = matcher.tokens if matcher else 0
-    return Found(single, joint, at - shard.before, tokens, tuple(getattr(texts, "skipped", ())))
+    met = getattr(texts, "seen", Seen())
+    return Found(single, joint, at - shard.before, tokens, *seen.tolist(), tuple(met.skipped), tuple(met.uncut))
 
 
 def _pass(
@@ -209,7 +217,7 @@ def _key(corpus: Corpus, shards: list, ngrams: Sequence[str], pair_at: np.ndarra
     changed = [(state.st_mtime_ns, state.st_ctime_ns) for state in states]
     parts = [[(str(part.path), part.begin, part.end) for part in shard] for shard in shards]
     about = [corpus.fingerprint(), corpus.source, corpus.text_field, corpus.skip_bad, changed, parts, unit, halves]
-    digest = hashlib.sha256(json.dumps([*about, list(ngrams)]).encode())
+    digest = hashlib.sha256(json.dumps([*about, list(ngrams), Found._fields]).encode())
     digest.update(np.ascontiguousarray(pair_at, np.int64).tobytes())
     return digest.hexdigest()[:16]
 
@@ -232,7 +240,7 @@ def _keep(folder: Path | None, name: str, k: int, found: Found) -> None:
     path = folder / f"{name}-{k}.found"
     fresh = path.with_suffix(".writing")
     arrays, file = [a.astype(np.min_scalar_type(a.max(initial=0))) for a in found[:2]], io.BytesIO()
-    np.savez(file, *arrays, np.array(found[2:4]), np.array(found.skipped, np.str_))
+    np.savez(file, *arrays, np.array(found[2:6]), *(np.array(places, np.str_) for places in found[6:]))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         fresh.write_bytes(hashlib.sha256(file.getvalue()).digest() + file.getvalue())
@@ -252,5 +260,6 @@ def _kept(folder: Path | None, name: str, k: int) -> Found | None:
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         return None  # damaged: counted again
     with np.load(io.BytesIO(content[32:]), allow_pickle=False) as file:
-        single, joint, numbers, skipped = (file[f"arr_{i}"] for i in range(4))
-    return Found(single.astype(np.int64), joint.astype(np.int64), *numbers.tolist(), tuple(skipped.tolist()))
+        single, joint, numbers, *places = (file[f"arr_{i}"] for i in range(5))
+    places = (tuple(some.tolist()) for some in places)
+    return Found(single.astype(np.int64), joint.astype(np.int64), *numbers.tolist(), *places)

@@ -52,7 +52,8 @@ def scan(
     distinct, at, pair_at = numbered(ngrams, pairs)
     found = passes.count(texts, distinct, pair_at, check_unit(unit), halves, progress, scheduler, keep)
     counts = Counts(with_total(found.single[:, at], halves), with_total(found.joint, halves))
-    return ScanResult(found.documents, found.tokens, unit, _source(texts), ngrams, pairs, counts, halves)
+    unspaced = 2 * found.unspaced > found.letters
+    return ScanResult(found.documents, found.tokens, unit, _source(texts), ngrams, pairs, counts, halves, unspaced)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class ScanResult:
     pairs: list[tuple[str, str]]
     found: Counts
     halves: bool
+    unspaced: bool
     exact: bool = True
 
     def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False) -> Counts:
@@ -102,9 +104,9 @@ class ScanCounter:
         self.source = _source(self.corpus)
 
     @cached_property
-    def _size(self) -> tuple[int, int]:
+    def _size(self) -> tuple[int, int, bool]:
         result = scan(self.corpus, progress=self.progress, scheduler=self.scheduler)
-        return result.documents, result.tokens
+        return result.documents, result.tokens, result.unspaced
 
     def forget(self) -> None:
         """Remove what was kept of shards; see :func:`taskgram_utils.counting.passes.forget`."""
@@ -121,10 +123,15 @@ class ScanCounter:
         """Number of words."""
         return self._size[1]
 
+    @property
+    def unspaced(self) -> bool:
+        """Whether the text is mostly of scripts that put no space between words, by a sample of it."""
+        return self._size[2]
+
     def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False) -> Counts:
         """One pass: C(s) of the n-grams and C((s^x, s^y)) of the pairs."""
         result = scan(self.corpus, ngrams, pairs, self.unit, halves, self.progress, self.scheduler, self.keep)
-        self._size = result.documents, result.tokens
+        self._size = result.documents, result.tokens, result.unspaced
         return result.found
 
     def count(self, ngrams: Sequence[str]) -> np.ndarray:

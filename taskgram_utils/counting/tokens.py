@@ -12,13 +12,16 @@ import numpy as np
 from numba import njit
 
 from taskgram_utils.errors import InputError
-from taskgram_utils.ngrams import WORD_CHARACTER, words
+from taskgram_utils.ngrams import UNSEEN, UNSPACED, WORD_CHARACTER, words
 from taskgram_utils.reading import Block, lists
 
 BLOCK = 1 << 20  # bytes handed to the compiled code at once: drowns the cost of a call
 UNKNOWN, END = -1, -2  # a word that is not in the vocabulary; the end of a document
-_OTHER, _LETTER, _DIGIT, _APOSTROPHE, _HYPHEN, _DECIMAL = range(6)
-_MARK, _HARD = 16, 32  # beside the class: may have to be composed or reordered; cannot be read character by character
+_OTHER, _LETTER, _DIGIT, _APOSTROPHE, _HYPHEN, _DECIMAL, _UNSEEN = range(7)
+_UNDERSCORE = 95  # a letter in the middle of a word, none at its edges
+# Beside the class: may have to be composed or reordered; cannot be read character by character; a letter of a script
+# that puts no space between words.
+_MARK, _HARD, _UNSPACED = 16, 32, 64
 # Lower-casing changes the length of the one and depends on the neighbours of the other.
 _IRREGULAR = "İΣ"
 
@@ -26,16 +29,19 @@ _IRREGULAR = "İΣ"
 @cache
 def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """For each byte, whether it is an ASCII letter, digit or underscore. For each code point: its class in the word
-    rule, with ``_MARK`` and ``_HARD``; the UTF-8 bytes of its lower case as one number; its combining class. And the
-    pairs that NFC composes, before or after lower-casing (sorted)."""
+    rule, with ``_MARK``, ``_HARD`` and ``_UNSPACED``; the UTF-8 bytes of its lower case as one number; its combining
+    class. And the pairs that NFC composes, before or after lower-casing (sorted)."""
     points = range(0x110000)
     everything = "".join(map(chr, points))
     lower = re.sub(f"[{_IRREGULAR}]", "-", everything).lower()
     code = np.array([int.from_bytes(c.encode("utf-8", "surrogatepass"), "big") for c in lower], np.uint32)
     kind = np.zeros(len(everything), np.uint8)
-    for value, pattern in enumerate((WORD_CHARACTER, r"\d", "['’]", "[-‐‑]", "[.,]"), _LETTER):
+    for value, pattern in enumerate((WORD_CHARACTER, r"\d", "['’]", "[-‐‑]", "[.,]", UNSEEN), _LETTER):
         for match in re.finditer(f"(?:{pattern})+", everything):
             kind[match.start() : match.end()] = value
+    for match in re.finditer(f"{UNSPACED}+", everything):
+        some = kind[match.start() : match.end()]
+        some[some == _LETTER] |= _UNSPACED
     combining = np.fromiter(map(unicodedata.combining, everything), np.uint8, len(everything))
     composed, second = set(), set()
     lowered = {}
@@ -82,6 +88,12 @@ def _hard_ones(block: Block) -> np.ndarray:
         return np.zeros(0, np.int64)
     _, kind, _, combining, composed = characters()
     return np.flatnonzero(_hard(np.flatnonzero(block.data >= 0xC0), *block, kind, combining, composed))
+
+
+def letters(block: Block) -> np.ndarray:
+    """Letters in a sample of a block, and those of them in scripts that put no space between words: int64 [2]."""
+    span = (block.begins[0], block.ends[-1]) if len(block.begins) else (0, 0)
+    return _letters(block.data, *span, characters()[1])
 
 
 class Vocabulary:
@@ -169,6 +181,22 @@ def _character(data, i):
 
 
 @njit(cache=True, nogil=True)
+def _letters(data, begin, end, kind):
+    """Of up to 32 stretches of 256 bytes each, evenly spread."""
+    found = np.zeros(2, np.int64)
+    for start in range(begin, end, max(256, (end - begin) // 16)):
+        i, stop = np.uintp(start), np.uintp(min(start + 256, end))
+        while i < stop and data[i] & 0xC0 == 0x80:
+            i += np.uintp(1)
+        while i < stop:
+            c, width = _character(data, i)
+            found[0] += kind[c] & 15 == _LETTER and c != _UNDERSCORE
+            found[1] += kind[c] & _UNSPACED > 0
+            i += width
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _hard(places, data, begins, ends, kind, combining, composed):
     """Which documents hold what NFC changes, before or after lower-casing and the removal of marks inside words.
 
@@ -252,6 +280,9 @@ def tokenise(data, eights, begins, ends, at, plain, kind, code, pieces, stops, h
                 if now != _LETTER and now != _DIGIT:
                     i += width
                     continue
+            elif data[i] == _UNDERSCORE:
+                i += one
+                continue
             if found == room or used >= room:
                 break
             piece, filled, h, first, c = np.uint64(0), np.uintp(0), np.uint64(0), used, np.uint32(0)
@@ -281,25 +312,44 @@ def tokenise(data, eights, begins, ends, at, plain, kind, code, pieces, stops, h
                 if i == end:
                     break
                 if not plain[data[i]]:
-                    before = kind[c] & 15
+                    last, before = c, kind[c] & 15
                     c, width = _character(data, i)
                     now = kind[c] & 15
                     if now != _LETTER and now != _DIGIT:
-                        if now == _OTHER or i + width == end:
+                        if now == _OTHER or last == _UNDERSCORE:
                             break
-                        c, _ = _character(data, i + width)
+                        j = i + width
+                        if now == _UNSEEN:
+                            while j < end:
+                                c, width = _character(data, j)
+                                if kind[c] & 15 != _UNSEEN:
+                                    break
+                                j += width
+                        if j == end:
+                            break
+                        c, _ = _character(data, j)
                         after = kind[c] & 15
-                        if after != _LETTER and after != _DIGIT:
+                        if (after != _LETTER and after != _DIGIT) or c == _UNDERSCORE:
                             break
                         digits = before == _DIGIT and after == _DIGIT
-                        if now != _APOSTROPHE and (now == _DECIMAL) != digits:
+                        if now != _APOSTROPHE and now != _UNSEEN and (now == _DECIMAL) != digits:
                             break
-                        i += width
+                        i = j
                 if filled == eight:
                     pieces[used] = piece
                     used += used - first < longest
                     h = _mixed(h, piece)
                     piece, filled = np.uint64(0), np.uintp(0)
+            if data[i - one] == _UNDERSCORE:
+                while True:  # the last letter stands in this piece, or in one before it
+                    while filled > 0 and piece >> (filled - one << np.uintp(3)) == _UNDERSCORE:
+                        filled -= one
+                        piece ^= np.uint64(_UNDERSCORE) << (filled << np.uintp(3))
+                    if filled > 0:
+                        break
+                    used -= 1
+                    piece, filled = pieces[used], eight
+                h = _hashed(pieces, first, used)
             pieces[used] = piece
             used += used - first < longest
             hashes[found] = _mixed(h, piece)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from taskgram_utils.counting.index import Index
 from taskgram_utils.errors import InputError, require, require_columns
-from taskgram_utils.ngrams import Word, word_spans, words
+from taskgram_utils.ngrams import Word, unspaced, word_spans, words
 
 KEYS = ["example_id", "n", "sy", "start"]
 ZEROS = ("backoff", "drop")
@@ -23,7 +23,9 @@ def infinigram_logp(
     own are context and not target. ``logp`` is the natural log, summed over the words of s^y; ``tokens`` and ``pairs``
     count them, ``zeros`` those that never follow the longest suffix found. ``zeros="backoff"`` gives these the
     probability of :meth:`Index.infinigram`; "drop" sets it to one, as the paper does, and a point all of whose tokens
-    are dropped has a null logp. ``whole`` adds a row for each whole y (n null, sy = y, start 0).
+    are dropped has a null logp. ``exact`` is false where the index's counts are not those of words: all of an index of
+    pieces, and of text or an s^y whose script puts no space between words. ``whole`` adds a row for each whole y (n
+    null, sy = y, start 0).
 
     Raises InputError for a missing column, an example that is not there, or an s^y that is not at ``start`` in its y.
     """
@@ -65,7 +67,9 @@ def infinigram_logp(
     # A y without words, or a point of which nothing is left, has no probability: never a silent 1.
     logp[(tokens == 0) | ((zeros == "drop") & (zero == tokens))] = np.nan
     rows = rows.astype({"n": "Int64", "start": "int64"}).assign(lm="infinigram", logp=logp)
-    return rows.assign(tokens=tokens, pairs=tokens, zeros=zero).reset_index(drop=True)
+    spaced = index.exact and not index.unspaced
+    exact = np.array([spaced and not unspaced(sy) for sy in rows["sy"]], bool)
+    return rows.assign(tokens=tokens, pairs=tokens, zeros=zero, exact=exact).reset_index(drop=True)
 
 
 def _locate(spans: list[Word], sy: str, start: int, example: object) -> np.ndarray:

@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.folders import listed
 from taskgram_utils.language_models.hooks import only_at, replaced_input
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -284,7 +285,7 @@ def identity(path_or_name: str | Path, step: int | None) -> tuple[str, int | Non
 def files_state(folder: Path) -> list[tuple[str, int, int]]:
     """Names, sizes and times of a model's files, which change when the model does."""
     kinds = (".safetensors", ".bin", ".json", ".model", ".txt")
-    found = sorted(p for p in folder.rglob("*") if p.suffix in kinds and p.is_file())
+    found = [p for p in listed(folder) if p.suffix in kinds and p.is_file()]
     return [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from taskgram_utils.errors import require, require_columns
+from taskgram_utils.errors import exactness, require, require_columns
 
 _GROUP = ["task", "group", "n"]
 _POINT = ["task", "group", "example_id", "n", "sy", "start"]
-_COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "lm", "logp", "pairs", "zeros", "zero_rule"]
+_COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "lm", "logp", "pairs", "zeros", "zero_rule",
+            "exact"]  # fmt: skip
 
 
 def taskgram_logp(
@@ -24,6 +25,8 @@ def taskgram_logp(
 
     An s^x that occurs nowhere is left out. ``pairs`` counts a point's remaining s^x, ``zeros`` those whose joint count
     was 0 (also where these are dropped). Where a task, group and n has no pair at all in the corpus, log P is null.
+    ``exact`` is false where the count of one of a point's pairs or of its s^x is not exact, by that column of
+    ``counts``, and null where nothing is known; p0 is not looked at.
 
     Raises InputError where a count is missing, given twice with different values, larger for the pair than for its
     s^x (exact document counts), no number of documents, or of another source than the others.
@@ -53,7 +56,7 @@ def placebo_outputs(taskgrams: pd.DataFrame, counts: pd.DataFrame, seed: int = 0
     The pairs (sx, placebo) must then be counted; ``counts`` needs the single counts of all s^y.
     """
     pairs = _distinct(taskgrams)
-    singles = _singles(counts, pairs["sy"])
+    singles = _singles(counts, pairs["sy"])["count"]
     rng = np.random.default_rng(seed)
     chosen = []
     for _, rows in pairs.groupby(_GROUP, dropna=False, sort=False):
@@ -91,8 +94,9 @@ def placebo_reference(
     require_columns(placebo, ["placebo"], "placebo")
     counted = _counted(placebo, counts)
     counted = counted[counted["placebo"].notna()].drop(columns="pair_count")
-    found = _pair_counts(placebo_counts).rename(columns={"sy": "placebo"})
+    found = _pair_counts(placebo_counts).rename(columns={"sy": "placebo", "exact": "exact_placebo"})
     counted = counted.merge(found, on=["sx", "placebo"], how="left")
+    counted["exact"] &= counted["exact_placebo"]
     _present(counted, "pair_count", "placebo counts", ["sx", "placebo"])
     return _logp(counted, form, zeros, kappa, lm="placebo")
 
@@ -110,18 +114,19 @@ def _distinct(taskgrams: pd.DataFrame) -> pd.DataFrame:
 
 def _counted(taskgrams: pd.DataFrame, counts: pd.DataFrame, half: int | None = None) -> pd.DataFrame:
     """The distinct pairs with their joint count, the count of s^x, and p0 of their task, group and n."""
-    pairs = _distinct(taskgrams)
-    pairs["sx_count"] = pairs["sx"].map(_singles(counts, pairs["sx"], half))
+    pairs = _distinct(taskgrams).drop(columns="exact", errors="ignore")
+    singles = _singles(counts, pairs["sx"], half)
+    pairs["sx_count"] = pairs["sx"].map(singles["count"])
     pairs = pairs.merge(_pair_counts(counts, half), on=["sx", "sy"], how="left")
     _present(pairs, "pair_count", "counts", ["sx", "sy"])
+    pairs["exact"] &= pairs["sx"].map(singles["exact"]).astype("boolean")
     units = set(counts["unit"].dropna()) if "unit" in counts else set()
     single = sorted(set(counts["unit"][counts["sy"].isna()].dropna()) - {"documents"}) if units else []
     require(not single, f"counts: single n-grams in {', '.join(single)}, pairs in documents; count all in documents")
     sources = list(dict.fromkeys(counts["source"].dropna())) if "source" in counts else []
     require(len(sources) < 2, f"counts: of {len(sources)} sources ({'; '.join(sources[:2])}); keep the rows of one")
-    exact = "exact" not in counts or counts["exact"].fillna(True).astype(bool).all()
-    if units == {"documents"} and exact:
-        wrong = pairs[pairs["pair_count"] > pairs["sx_count"]]
+    if units == {"documents"}:
+        wrong = pairs[pairs["exact"].fillna(True) & (pairs["pair_count"] > pairs["sx_count"])]
         if len(wrong):
             row = wrong.iloc[0]
             message = f"({row.sx!r}, {row.sy!r}) is in {row.pair_count:g} documents, {row.sx!r} in {row.sx_count:g}"
@@ -147,7 +152,9 @@ def _logp(pairs: pd.DataFrame, form: str, zeros: str, kappa: float, lm: str = "t
     rule = zeros if zeros == "drop" or kappa == 1 else f"keep, kappa={kappa:g}"
     if form == "per_output":
         groups = pairs.groupby(_POINT, dropna=False, sort=False)
-        table = groups.agg(logp=("logp", "mean"), pairs=("zeros", "size"), zeros=("zeros", "sum")).reset_index()
+        table = groups.agg(
+            logp=("logp", "mean"), pairs=("zeros", "size"), zeros=("zeros", "sum"), exact=("exact", "min")
+        ).reset_index()
         # Sums in another order must not part points that are tied.
         table["logp"] = table["logp"].round(12)
         table["sx"] = pd.Series(None, index=table.index, dtype="str")
@@ -163,19 +170,19 @@ def _of_half(counts: pd.DataFrame, half: int | None) -> pd.DataFrame:
     number = pd.to_numeric(counts["count"], errors="coerce")
     whole = (number >= 0) & (number < np.inf)
     require(whole.all(), f"counts: {next(iter(counts['count'][~whole]), '')!r} is no count")
-    counts = counts.assign(count=number)
+    counts = counts.assign(count=number, exact=exactness(counts, "counts"))
     if "half" not in counts:
         return counts
     return counts[counts["half"].isna() if half is None else counts["half"] == half]
 
 
-def _singles(counts: pd.DataFrame, ngrams: pd.Series, half: int | None = None) -> pd.Series:
-    """Counts of single n-grams, indexed by n-gram; InputError where one of ``ngrams`` has none."""
+def _singles(counts: pd.DataFrame, ngrams: pd.Series, half: int | None = None) -> pd.DataFrame:
+    """``count`` and ``exact`` of single n-grams, indexed by n-gram; InputError where one of ``ngrams`` has none."""
     table = _of_half(counts, half)
     table = _unique(table[table["sy"].isna()], ["sx"], "single counts")
-    singles = table.set_index("sx")["count"]
+    singles = table.set_index("sx")[["count", "exact"]]
     wanted = pd.DataFrame({"ngram": pd.Series(ngrams.unique())})
-    _present(wanted.assign(count=wanted["ngram"].map(singles)), "count", "single counts", ["ngram"])
+    _present(wanted.assign(count=wanted["ngram"].map(singles["count"])), "count", "single counts", ["ngram"])
     return singles
 
 
@@ -185,7 +192,7 @@ def _pair_counts(counts: pd.DataFrame, half: int | None = None) -> pd.DataFrame:
     other = ", ".join(sorted(set(table["unit"].dropna()) - {"documents"})) if "unit" in table else ""
     # Occurrences near each other are counted once for each: more than documents, or fewer, and no share of C(s^x).
     require(not other, f"pair counts: pairs in {other} are no number of documents; count all in documents")
-    return table[["sx", "sy", "count"]].rename(columns={"count": "pair_count"})
+    return table[["sx", "sy", "count", "exact"]].rename(columns={"count": "pair_count"})
 
 
 def _unique(table: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from taskgram_utils.errors import require
+from taskgram_utils.folders import listed
 from taskgram_utils.miniature.words import QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import normalize
@@ -175,7 +176,7 @@ def _subject(cloze: str) -> str | None:
 def _pararel(source: str | Path) -> Iterator[tuple[str, Iterable]]:
     what = "ParaRel's folders trex_lms_vocab and graphs_json"
     require(str(source) != HUB, f"ParaRel is read from files; put {what} in a folder and name it as the source")
-    facts = sorted(folder(source, what).rglob("trex_lms_vocab/*.jsonl"))
+    facts = listed(folder(source, what), "trex_lms_vocab/*.jsonl")
     require(facts, f"{source}: no trex_lms_vocab/P….jsonl; it should hold {what}")
     yield "test", itertools.chain.from_iterable(map(_relation, facts))
 
@@ -183,7 +184,7 @@ def _pararel(source: str | Path) -> Iterator[tuple[str, Iterable]]:
 def _relation(path: Path) -> Iterator[tuple[str, dict]]:
     """The facts of one relation as rows of context, continuation and subject; none where it has no pattern that
     ends in [Y]."""
-    patterns = sorted(path.parents[1].rglob(f"graphs_json/{path.name}"))
+    patterns = listed(path.parents[1], f"graphs_json/{path.name}")
     said = [row["pattern"].strip() for file in patterns[:1] for _, row in json_lines(file, ("pattern",))]
     fitting = [p for p in said if re.fullmatch(r"[^\[]*\[X\][^\[]* \[Y\] ?\.?", p)]
     if not fitting:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.folders import listed
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import words
 from taskgram_utils.tasks.base import Task, exact_match, table, test_size
@@ -73,7 +74,7 @@ def read(source: str | Path, languages: Sequence[str] = tuple(LANGUAGES), direct
 def _aligned(root: Path, part: str, code: str) -> dict[str, Path]:
     """The two files of a part, by language."""
     for mine in (_ENDINGS[code], code):
-        for path in sorted(root.rglob(f"{part}.{mine}")):
+        for path in listed(root, f"{part}.{mine}"):
             for english in ("eng", "en"):
                 other = path.with_suffix(f".{english}")
                 if other.is_file():

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.errors import require
+from taskgram_utils.folders import listed
 from taskgram_utils.miniature.draws import below, key, shuffled
 from taskgram_utils.miniature.words import COUNTRY_QUESTION, QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
@@ -103,7 +104,7 @@ def _mmlu(source: str | Path, split: str) -> Iterator[tuple[str, int, str, str, 
             seen[row["subject"]] = seen.get(row["subject"], 0) + 1
             yield row["subject"], seen[row["subject"]], where, row["question"], row["choices"], int(row["answer"])
         return
-    paths = sorted((folder(source, "MMLU's folders dev and test") / split).glob(f"*_{split}.csv"))
+    paths = listed(folder(source, "MMLU's folders dev and test") / split, f"*_{split}.csv")
     require(paths, f"{source}: no {split}/SUBJECT_{split}.csv; put MMLU's files there")
     for path in paths:
         subject = path.stem.removesuffix(f"_{split}")

@@ -1,5 +1,7 @@
 """The count table, and the halves of a corpus."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from taskgram_utils.counting.base import COLUMNS, as_pairs, count_table, half_of
 from taskgram_utils.counting.index import build_index
 from taskgram_utils.counting.scan import ScanCounter
-from taskgram_utils.errors import InputError
+from taskgram_utils.errors import InputError, InputWarning
 
 DOCUMENTS = ["The cat sat.", "A cat, a cat!", "Don't sit, cat; the dog sat", "..."]
 
@@ -45,6 +47,32 @@ def test_halves_add_up(counter):
     assert table.loc[table["half"].isna(), "count"].tolist() == [2, 3, 1]
     parts = [table.loc[table["half"] == h, "count"].to_numpy() for h in (0, 1)]
     assert (parts[0] + parts[1]).tolist() == [2, 3, 1]
+
+
+def test_an_ngram_of_a_script_without_spaces_has_no_exact_count(counter):
+    with pytest.warns(InputWarning, match="2 of 5 n-grams, the first '東京', are mostly of a script that puts no"):
+        table = count_table(counter, [("東京", "cat"), ("cat", "sat"), ("dog", "ไทย")], ["cat", "dog", "東京"])
+    assert table["exact"].tolist() == [False, True, False, True, True, False]
+    with pytest.warns(InputWarning):
+        halves = count_table(counter, [("東京", "cat")], ["cat"], halves=True)
+    assert halves["exact"].tolist() == [False, True] * 3
+
+
+def test_a_corpus_of_a_script_without_spaces_has_no_exact_count(tmp_path):
+    text = ["東京タワーは東京にある。", "Tokyo 東京 is a city"] * 100
+    for counter in (ScanCounter(text), build_index(text, tmp_path / "i")):
+        with pytest.warns(InputWarning, match="the text is mostly of a script that puts no space") as told:
+            table = count_table(counter, [("tokyo", "city")], ["tokyo"])
+        assert table["exact"].tolist() == [False, False] and table["count"].tolist() == [100, 100]
+        assert len(told) == 1
+
+
+def test_what_has_spaces_or_little_without_is_exact_and_no_warning(tmp_path):
+    text = ["서울은 대한민국의 수도이다", "The capital of Japan is Tokyo (東京).", "हिन्दी में", "Ада Ловарн"] * 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        for counter in (ScanCounter(text), build_index(text, tmp_path / "i")):
+            assert count_table(counter, [("서울은", "수도이다")], ["tokyo", "ада"])["exact"].all()
 
 
 def test_units_stand_in_each_row():

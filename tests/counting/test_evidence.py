@@ -11,10 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from taskgram_utils.counting.evidence import disagreement, engine_windowed, marked, searched, timed
+from taskgram_utils.counting.evidence import disagreement, engine_windowed, marked, places, searched, timed
 from taskgram_utils.counting.index import build_index
 from taskgram_utils.counting.scan import scan
 from taskgram_utils.errors import InputError
+
+
+def test_what_is_not_seen_and_underscores_at_an_edge_are_no_part_of_a_place():
+    text = "A _co\xadop_ of می\u200cخواهم, __init__"
+    found = [text[a:b] for a, b in places(text, ["coop of", "میخواهم", "init"])]
+    assert found == ["co\xadop_ of", "می\u200cخواهم", "init"]
 
 
 def test_occurrences_are_marked_and_all_else_is_escaped():

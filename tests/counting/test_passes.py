@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,9 @@ from hypothesis import strategies as st
 from taskgram_utils.cli import main
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import passes
+from taskgram_utils.counting.base import count_table
 from taskgram_utils.counting.scan import ScanCounter, scan
-from taskgram_utils.errors import InputError
+from taskgram_utils.errors import InputError, InputWarning
 
 ASKED = ["a", "b", "a b", "c", "é", "d d"]
 PAIRS = [("a", "b"), ("c", "a"), ("é", "a b"), ("d d", "d")]
@@ -107,6 +109,35 @@ def test_what_was_skipped_is_told_in_order_and_by_its_line(tmp_path, small):
     corpus = Corpus(path, skip_bad=True)
     assert scan(corpus, ["a"], progress=False).found.ngrams.tolist() == [294]
     assert corpus.skipped == [f"{path}, line {k + 1}" for k in range(0, 300, 50)]
+
+
+@pytest.mark.parametrize(("english", "expected"), [(100, True), (600, False)])
+def test_shards_and_long_files_say_together_whether_spaces_part_words(tmp_path, small, english, expected):
+    (tmp_path / "corpus").mkdir()
+    for k in range(3):  # of 20 letters and 11
+        text = "the cat sat on the mat and\n" * english + "東京タワーは東京にある。\n" * 300
+        (tmp_path / "corpus" / f"{k}.txt").write_text(text)
+    found = scan(tmp_path / "corpus", ["cat"], progress=False)
+    assert found.unspaced is expected and found.documents == 3
+    assert count_table(found, ngrams=["cat"])["exact"].tolist() == [not expected]
+    assert scan([text], ["cat"], progress=False).unspaced is expected
+
+
+@pytest.mark.parametrize("halves", [False, True])
+def test_shards_say_how_many_documents_there_are_and_where_the_unit_cut_nothing(tmp_path, small, halves):
+    (tmp_path / "corpus").mkdir()
+    for k in range(8):
+        (tmp_path / f"corpus/{k}.txt").write_text("some words\n\n" * (40 if k % 4 else 1))
+    corpus = Corpus(tmp_path / "corpus", "paragraph")
+    assert len(corpus.shards(500)) > 2
+    with pytest.warns(InputWarning, match="2 of 8 files, the first .*0.txt: --document paragraph cut nothing") as told:
+        found = scan(corpus, ["some"], halves=halves, progress=False, keep=tmp_path / "kept")
+    assert found.documents == corpus.seen.documents == 242 and corpus.said() == "242 documents (paragraph)"
+    assert [Path(place).name for place in corpus.seen.uncut] == ["0.txt", "4.txt"] and len(told) == 1
+    once = corpus.seen.uncut
+    with pytest.warns(InputWarning):  # from what was kept
+        scan(corpus, ["some"], halves=halves, progress=False, keep=tmp_path / "kept")
+    assert corpus.seen.uncut == once
 
 
 def test_a_corpus_without_text_is_refused_however_many_shards_it_has(tmp_path, small):
@@ -294,4 +325,4 @@ def test_texts_in_memory_are_not_sent_to_a_cluster():
 def test_a_file_in_the_place_of_what_is_kept_is_named(tmp_path):
     with pytest.raises(InputError, match=r"scan-0\.found: cannot be written"):
         (tmp_path / "kept").write_text("")
-        passes._keep(tmp_path / "kept", "scan", 0, passes.Found(np.zeros((1, 2)), np.zeros((1, 2)), 1, 1, ()))
+        passes._keep(tmp_path / "kept", "scan", 0, passes.Found(np.zeros((1, 2)), np.zeros((1, 2)), 1, 1, 1, 0))

@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from taskgram_utils.counting.tokens import BLOCK, UNKNOWN, Vocabulary
 from taskgram_utils.ngrams import words
 from taskgram_utils.reading import lists
 
-ALPHABET = st.sampled_from("abAB'’-‐‑.,12१²_ \n\0éE\u0301İΣσΟñ的ｱ\u093f\ud800")
+ALPHABET = st.sampled_from("abAB'’-‐‑.,12१²__ \n\0éE\u0301İΣσΟñ的ｱ\u093f\ud800\xad\u200c\u2060")
 
 
 def decoded(vocabulary, ids, counts):
@@ -21,7 +22,7 @@ def decoded(vocabulary, ids, counts):
 
 @given(st.lists(st.text(ALPHABET, max_size=20), max_size=6))
 @example(["ΟΣ.Α ΟΣ", "İstanbul", "co-op don’t 1,000 48/2=24 48-24 a-1 1-a", "-a", "a-", "1.", ".5", "e\u0301", "हिन्दी"])
-@example(["a'", "b", "1.", "5"])
+@example(["a'", "b", "1.", "5", "a_", "_b", "a\xad", "b", "_", "\xad"])
 def test_words_of_texts(texts):
     vocabulary = Vocabulary()
     ids, counts = vocabulary.encode(texts, grow=True)
@@ -38,6 +39,18 @@ def test_every_character_between_words_between_digits_and_alone():
         listed = vocabulary.words()
         assert [listed[i] for i in ids] == words("".join(block))
         assert counts.sum() == len(ids)
+
+
+def test_long_random_texts_of_few_characters_are_read_alike():
+    rng = np.random.default_rng(7)
+    for letters in ("ab_", "a_\xadb", "aé_'\u200d1", "x_-,1\xad\u2060\ufeffü \n"):
+        # Runs, so that words and their underscores reach over many pieces of 8 bytes.
+        texts = ["".join(rng.choice(list(letters)) * int(rng.integers(1, 19)) for _ in range(60)) for _ in range(300)]
+        vocabulary = Vocabulary()
+        ids, counts = vocabulary.encode(texts, grow=True)
+        assert list(decoded(vocabulary, ids, counts)) == [words(t) for t in texts]
+        assert Vocabulary(vocabulary.words()).words() == vocabulary.words()  # each a word, and found again
+        assert (vocabulary.encode(texts)[0] == ids).all()
 
 
 def test_numbers_are_given_once_in_order_and_only_where_asked():

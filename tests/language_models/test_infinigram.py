@@ -3,6 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from taskgram_utils.counting.index import build_index
 from taskgram_utils.errors import InputError
@@ -85,6 +88,19 @@ def test_rows_are_distinct_points_and_whole_answers(index, examples):
     assert found["logp"].iloc[3] == pytest.approx(infinigram_logp(words, examples, index)["logp"].sum())
     alone = infinigram_logp(None, examples, index, whole=True)
     pd.testing.assert_frame_equal(alone, found.iloc[2:].reset_index(drop=True), check_like=True)
+
+
+def test_points_are_exact_where_the_index_counts_words(index, examples, tmp_path):
+    asked = points(("e1", 1, "ada", "in", 6), ("e2", 1, "bob", "was", 5), ("e2", 1, "bob", "東京", 9))
+    found = infinigram_logp(asked, examples.assign(y=[" born in the Oslo, in Bergen", " Bob was 東京"]), index)
+    assert found["exact"].tolist() == [True, True, False]
+    listed = dict.fromkeys(["[UNK]", *" ".join(TEXTS).split()])
+    pieces = Tokenizer(WordLevel({word: k for k, word in enumerate(listed)}, "[UNK]"))
+    pieces.pre_tokenizer = Whitespace()
+    pieces.save(str(tmp_path / "tokenizer.json"))
+    for other in (build_index(TEXTS, tmp_path / "pieces", tmp_path / "tokenizer.json", progress=False),
+                  build_index([*TEXTS, "東京タワーは東京にある" * 9], tmp_path / "text", progress=False)):  # fmt: skip
+        assert infinigram_logp(asked[:2], examples, other)["exact"].tolist() == [False, False]
 
 
 def test_an_empty_request_is_an_empty_table(index, examples):

@@ -53,6 +53,33 @@ def test_pooled_smoothing_is_that_of_the_method():
         np.testing.assert_allclose(rows.logp, truth)
 
 
+@pytest.mark.parametrize("form", ["per_output", "per_pair"])
+@pytest.mark.parametrize("zeros", ["keep", "drop"])
+def test_a_point_is_exact_where_all_counts_behind_it_are(form, zeros):
+    rough = COUNTS.assign(exact=np.random.default_rng(1).random(len(COUNTS)) > 0.15)
+    said = {(r.sx, r.sy if isinstance(r.sy, str) else None): r.exact for r in rough.itertuples()}
+    table = taskgram_logp(TABLE, rough, form=form, zeros=zeros)
+    assert 0.1 < table.exact.mean() < 0.9
+    for row in table.itertuples():
+        own = TABLE[(TABLE.example_id == row.example_id) & (TABLE.sy == row.sy)]
+        inputs = [row.sx] if form == "per_pair" else own.sx.unique()
+        assert row.exact == all(said[sx, row.sy] and said[sx, None] for sx in inputs)
+    pd.testing.assert_frame_equal(table.drop(columns="exact"),
+                                  taskgram_logp(TABLE, COUNTS, form=form, zeros=zeros).drop(columns="exact"))
+
+
+def test_exactness_in_halves_in_text_and_where_nothing_is_known():
+    halved = counts(TABLE, halves=True)
+    rough = halved.assign(exact=halved.half.fillna(0) == 0)
+    table = taskgram_halves(TABLE, rough)
+    assert (table.exact == (table.half == 0)).all()
+    assert taskgram_logp(TABLE, COUNTS.assign(exact="True")).exact.all()  # as a table of texts has it
+    for unknown in (COUNTS.drop(columns="exact"), COUNTS.assign(exact=np.nan)):
+        assert taskgram_logp(TABLE, unknown).exact.isna().all()
+    with pytest.raises(InputError, match="counts: exact 'maybe' is neither True nor False"):
+        taskgram_logp(TABLE, COUNTS.assign(exact="maybe"))
+
+
 def test_per_output_is_the_mean_over_inputs_and_drop_leaves_zeros_out():
     base = COUNTS.copy()
     zero = base.sy.notna() & ((base.sx == "a") | (base.sy == "h"))
