@@ -8,10 +8,15 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from taskgram_utils import run as run_module
 from taskgram_utils.errors import InputError
@@ -422,8 +427,17 @@ def test_standard_output_is_csv(table, capsys, tmp_path):
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("t.xlsx", b"", "a table ends in .parquet, .csv, .jsonl"),
     ("t.parquet", b"no parquet", "cannot be read as parquet"),
-    ("t.csv", b"", "cannot be read as csv"), ("t.csv", b'a,b\n1,2\n1,2,3\n"', "cannot be read as csv"),
-    ("t.csv", "a\ncaf\u00e9".encode("latin-1"), "cannot be read as csv"),
+    ("t.csv", b"", "cannot be read as csv"), ("t.csv", b'a,b\n1,2\n1,2,3\n"', "row 2: more fields than"),
+    ("t.csv", b"a,b,c\n1,2,3\n\n1,2\n", "fewer fields than its header .2, not 3."),
+    ("t.csv", b"a,a\n1,2\n", "two columns a"),
+    ("t.csv", "a\ncaf\u00e9".encode("latin-1"), "no UTF-8 text .byte 5."),
+    ("t.csv", "a\ncaf\u00e9".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+    ("t.jsonl", '{"a": 1}'.encode("utf-16-le"), "is UTF-16 text"),
+    ("t.jsonl", b'{"a": 1}\n[1]', "line 2: .*no object"),
+    ("t.csv", b"answers,n\n['a' 'b'],1", "is no list, such as"),
+    ("t.jsonl", b'{"answers": ["a", null]}', "no list of texts"),
+    ("t.tsv", b"a\tb", "a table ends in .parquet, .csv, .jsonl"),
+    ("t.csv", b'a,b\n1,"2\n3,4\n', "a quote is opened and not closed"),
     ("t.jsonl", b'{"a": 1', "cannot be read as json"),
     ("t.csv", b"answers\n[1", "cannot be read as csv"),
 ])  # fmt: skip
@@ -458,3 +472,89 @@ def test_a_carriage_return_in_a_text_ends_no_row(tmp_path):
     write_table(table, tmp_path / "t.csv")
     back = read_table(tmp_path / "t.csv")
     assert back["y"].tolist() == table["y"].tolist() and back["n"].tolist()[0] == 1 and pd.isna(back["n"][1])
+
+
+# What is text stays text: what reads as a number, a null or a truth value, and what CSV has to put in quotes.
+TEXT = st.one_of(
+    st.sampled_from(["", "NA", "null", "None", "nan", "007", "2024.0", "1e5", "true", " a ", "[x", '"', "a,b", "\r"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
+)
+ROW = st.fixed_dictionaries({
+    **{name: st.none() | TEXT for name in ("example_id", "group", "x", "y", "sy", "output", "lm", "world")},
+    "answers": st.none() | st.lists(TEXT, max_size=3), "n": st.none() | st.integers(-(2**63), 2**63 - 1),
+    "step": st.integers(0, 10), "exact": st.booleans(),
+})  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ROW, min_size=1, max_size=4), st.sampled_from([".parquet", ".csv", ".jsonl"]))
+def test_any_table_comes_back_from_any_file(rows, suffix):
+    frame = pd.DataFrame(rows).assign(n=pd.array([row["n"] for row in rows], dtype="Int64"))
+    with TemporaryDirectory() as folder:
+        write_table(frame, Path(folder) / f"t{suffix}")
+        back = read_table(Path(folder) / f"t{suffix}")
+    assert plain(back) == rows
+
+
+IDS = ["example_id", "x", "y", "answers", "n"]
+
+
+@pytest.mark.parametrize(("name", "content", "rows"), [
+    ("pandas.csv", b'example_id,x,y,answers,n\n007,,NA,"[\'a\', ""b\'s"", 7]",1.0\n8, b,None,,\n',
+     [["007", None, "NA", ["a", "b's", "7"], 1], ["8", " b", "None", None, None]]),
+    ("excel.csv", b'\xef\xbb\xbfexample_id,x,y,answers,n\r\n1E5,"a\r\nb",TRUE,"[""a"", 2.50]", 4\r\n',
+     [["1E5", "a\r\nb", "TRUE", ["a", "2.50"], 4]]),
+    ("r.csv", b'"example_id","x","y","answers","n"\n"1","","NA","Paris",NA\n"2",NA,"no","",3\n',
+     [["1", "", "NA", ["Paris"], None], ["2", "NA", "no", None, 3]]),
+    ("web.jsonl", b'\xef\xbb\xbf{"example_id": 2024, "x": "", "y": 1.50, "answers": [7, "a"], '
+     b'"n": 9007199254740993}\r\n\n'
+     b'{"example_id": null, "x": null, "y": true, "answers": "Paris"}\n'
+     b'{"example_id": 9007199254740993, "x": "NA", "y": NaN, "answers": null, "n": null}\n',
+     [["2024", "", "1.50", ["7", "a"], 2**53 + 1], [None, None, "true", ["Paris"], None],
+      ["9007199254740993", "NA", None, None, None]]),
+])  # fmt: skip
+def test_tables_of_other_programs_are_read_as_written(tmp_path, name, content, rows):
+    (tmp_path / name).write_bytes(content)
+    assert plain(read_table(tmp_path / name)) == [dict(zip(IDS, row, strict=True)) for row in rows]
+
+
+WHOLE = [7, 2**53 + 1]
+
+
+@pytest.mark.parametrize(("values", "texts"), [
+    (pa.array(WHOLE), ["7", str(2**53 + 1)]), (pa.array([7, None]), ["7", None]),
+    (pa.array([7.0, None]), ["7", None]), (pa.array([7.0, float("nan")]), ["7", None]),
+    (pa.array([7.5, 8.0]), ["7.5", "8"]), (pa.array([True, None]), ["true", None]),
+    (pa.array([None, None]), [None, None]),
+    (pa.array(["a", None], pa.large_string()), ["a", None]), (pa.array(["", "NA"], pa.string_view()), ["", "NA"]),
+    (pa.array(["a", None]).dictionary_encode(), ["a", None]), (pa.array([3, None]).dictionary_encode(), ["3", None]),
+])  # fmt: skip
+def test_ids_of_every_parquet_type_are_text(tmp_path, values, texts):
+    names = ("example_id", "group", "y")
+    pq.write_table(pa.table({**dict.fromkeys(names, values), "n": pa.array([1, None])}), tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet")
+    assert plain(table) == [dict.fromkeys(names, t) | {"n": n} for t, n in zip(texts, [1, None], strict=True)]
+    assert all(table[name].dtype == "str" for name in names) and table["n"].dtype == "Int64"
+
+
+def test_parquet_as_pandas_writes_it(tmp_path):
+    frame = pd.DataFrame({"example_id": ["9", "7"], "group": pd.Categorical(["a", None]), "answers": [["1"], None]})
+    frame.attrs["said"] = ["a line"]
+    frame.set_index("example_id").to_parquet(tmp_path / "t.parquet")
+    rows = [{"group": "a", "answers": ["1"], "example_id": "9"},
+            {"group": None, "answers": None, "example_id": "7"}]  # fmt: skip
+    table = read_table(tmp_path / "t.parquet")
+    assert plain(table) == rows and table.attrs == {"said": ["a line"]}
+    frame.iloc[[1]].to_parquet(tmp_path / "t.parquet")  # an index of its own, which is no column
+    assert list(read_table(tmp_path / "t.parquet").columns) == list(frame.columns)
+
+
+def test_an_id_that_has_lost_digits_is_refused(tmp_path):
+    pd.DataFrame({"example_id": [2.0**53, np.nan]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t\.parquet: .*example_id 9007199254740992 is a float and may have lost"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_small_numbers_keep_their_digits(tmp_path):
+    write_table(pd.DataFrame({"p": [1.23456789e-20, 0.1]}), tmp_path / "t.jsonl")
+    assert read_table(tmp_path / "t.jsonl")["p"].tolist() == [1.23456789e-20, 0.1]
