@@ -171,7 +171,7 @@ class Run:
 def open_run_file(name_or_path: str, recipes: dict[str, Recipe], overrides: dict[str, Any] | None = None) -> Run:
     """Open a run by name (``notebooks/runs/<name>.yaml``) or by the path of a run file, with parameters replaced.
 
-    Raises InputError for an unknown run, an unknown parameter or a value of another type than the run file's.
+    Raises InputError for an unknown run or parameter, and for what is no YAML 1.2.
     """
     root = project_root()
     path = Path(name_or_path)
@@ -179,30 +179,47 @@ def open_run_file(name_or_path: str, recipes: dict[str, Recipe], overrides: dict
         path = root / "notebooks" / "runs" / f"{name_or_path}.yaml"
     known = ", ".join(sorted(p.stem for p in (root / "notebooks" / "runs").glob("*.yaml")))
     require(path.exists(), f"run {name_or_path}: no such run file (there are: {known})")
-    try:
-        parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML run file ({' '.join(str(error).split())})") from error
+    parameters = read_yaml(read_text(path), str(path))
     require(isinstance(parameters, dict), f"{path}: a run file maps parameters to values")
-    for parameter, value in (overrides or {}).items():
+    for parameter in overrides or {}:
         require(parameter in parameters, f"parameter {parameter}: run {path.stem} has none of that name")
-        require(
-            same_type(parameters[parameter], value),
-            f"parameter {parameter}: {value!r} is no {type(parameters[parameter]).__name__} "
-            f"like {parameters[parameter]!r}",
-        )
-        parameters[parameter] = value
+    parameters |= overrides or {}
     # A run file passed by its path is named after it: a copy must not write where its original does.
     own = path.parent != root / "notebooks" / "runs" and "name" not in (overrides or {})
     name = path.stem if own else str(parameters.get("name", path.stem))
     return Run(name, parameters, root / "build" / "run" / name, recipes)
 
 
-def same_type(old: Any, new: Any) -> bool:
-    """Whether ``new`` may stand for ``old``: same type; an integer may stand for a float; anything for null."""
-    if old is None or (isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool)):
-        return True
-    return type(old) is type(new)
+class _Yaml(yaml.SafeLoader):
+    """YAML 1.2, core schema: 0500 is 500; 1:30, yes, off and dates are text; no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        for place, (key, _) in enumerate(node.value):
+            if any(key.value == other.value for other, _ in node.value[:place]):
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+_Yaml.yaml_implicit_resolvers = {}  # none of YAML 1.1
+_Yaml.add_constructor("tag:yaml.org,2002:int", _Yaml.construct_yaml_int)
+for _kind, _form in {
+    "null": r"~|null|Null|NULL|", "bool": "true|True|TRUE|false|False|FALSE",
+    "int": "[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+}.items():  # fmt: skip
+    _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_form})$(?!\n)"), None)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """What a YAML 1.2 text holds; InputError says ``where`` it is none, or has a key twice."""
+    try:
+        return yaml.load(text, _Yaml)
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise InputError(f"{where}: no YAML ({' '.join(str(error).split())})") from error
 
 
 def read_table(path: Path | str) -> pd.DataFrame:

@@ -457,8 +457,8 @@ BAD = {
     "parameters of no run": ("doctor -p draws 5", "-p: name the run"),
     "an unknown run": ("doctor none", "run none: no such run file"),
     "an unknown size in a run": ("run tiny -p models [77k]", "model 77k: neither a size of the suite (25k"),
-    "no word in an n-gram": ("book tiny -p orders [0]", "orders: 0 is no number of words"),
-    "a world below nothing": ("run tiny -p documents -5", "documents -5: a world needs at least 1,000"),
+    "no word in an n-gram": ("book tiny -p orders [0]", "orders: [0] is not a list of numbers of words"),
+    "a world below nothing": ("run tiny -p documents -5", "documents: -5 is not a whole number of 1,000 or more"),
     "an unknown parameter": ("run tiny -p colour red", "colour"),
 }  # fmt: skip
 
