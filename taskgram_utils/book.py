@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -439,7 +440,9 @@ def this_run(page: Page, papermill: dict) -> str:
     started = datetime.fromisoformat(papermill["start_time"]).strftime("%Y-%m-%d %H:%M UTC")
     rows = "\n".join(f"| `{name}` | `{value!r}` |" for name, value in page.values.items())
     changed = papermill["parameters"] | ({"task": page.chapter.task} if page.chapter.task else {})
-    given = "".join(f" -p {n} {json.dumps(v)}" for n, v in changed.items() if n != "run")
+    texts = {n: v for n, v in changed.items() if isinstance(v, str) and n != "run"}
+    given = "".join(f" -p {n} {v!r}" for n, v in changed.items() if not isinstance(v, str))
+    given += "".join(f" -r {n} {shlex.quote(v)}" for n, v in texts.items())
     again = f"papermill notebooks/{page.chapter.source.name} out.ipynb -p run {page.values['run']}{given}"
     return f"""::::{{admonition}} This run
 :class: note this-run

@@ -114,7 +114,7 @@ def test_every_notebook_checks_what_it_declares_before_all_else(path):
         with pytest.raises(InputError, match=f"^parameter {name}: "):
             exec(check, names | {name: [name]})
     names["In"].append("# Parameters\ntsak = 1\n")
-    with pytest.raises(InputError, match="^parameter tsak: this notebook has none of that name"):
+    with pytest.raises(InputError, match=r"^parameter tsak: this notebook has none of that name"):
         exec(check, names)
 
 
