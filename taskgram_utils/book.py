@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from taskgram_utils import pipeline, run_data, scale
 from taskgram_utils.cluster import THREAD_VARIABLES
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.folders import listed
-from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, same_type, write_text
+from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, read_yaml, write_text
+from taskgram_utils.run_checks import require_values, value_of
 from taskgram_utils.run_data import of_world
 from taskgram_utils.tasks import base as tasks
 
@@ -165,8 +167,9 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
             if name in known[place.name]:
                 used[place.name][name] = _typed(label, value, known[place.name][name][0])
         if not where and name in file:
-            overrides[name] = _typed(label, value, file[name])
+            overrides[name] = value_of(name, value) if isinstance(value, str) else value
     opened = open_run_file(named, pipeline.RECIPES, overrides)
+    require_values(overrides)
     absent = {c.task for c in book if c.task} - set(opened.parameters.get("tasks", [c.task for c in book]))
     require(
         not absent,
@@ -187,12 +190,10 @@ def _nearest(name: str, names: set[str], most: int = 20) -> str:
 def _typed(label: str, value: Any, default: Any) -> Any:
     """``value`` in the type of ``default``, or InputError; text is read as YAML unless text is wanted."""
     if isinstance(value, str) and not isinstance(default, str):
-        try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise InputError(f"-p {label}: cannot read {value!r}") from error
-    wanted = type(default).__name__
-    require(same_type(default, value), f"-p {label}: wanted {wanted} like {default!r}, got {value!r}")
+        value = read_yaml(value, f"-p {label}")
+    whole_for_float = isinstance(default, float) and type(value) is int
+    good = default is None or whole_for_float or type(value) is type(default)
+    require(good, f"-p {label}: wanted {type(default).__name__} like {default!r}, got {value!r}")
     return value
 
 
@@ -440,7 +441,9 @@ def this_run(page: Page, papermill: dict) -> str:
     started = datetime.fromisoformat(papermill["start_time"]).strftime("%Y-%m-%d %H:%M UTC")
     rows = "\n".join(f"| `{name}` | `{value!r}` |" for name, value in page.values.items())
     changed = papermill["parameters"] | ({"task": page.chapter.task} if page.chapter.task else {})
-    given = "".join(f" -p {n} {json.dumps(v)}" for n, v in changed.items() if n != "run")
+    texts = {n: v for n, v in changed.items() if isinstance(v, str) and n != "run"}
+    given = "".join(f" -p {n} {v!r}" for n, v in changed.items() if not isinstance(v, str))
+    given += "".join(f" -r {n} {shlex.quote(v)}" for n, v in texts.items())
     again = f"papermill notebooks/{page.chapter.source.name} out.ipynb -p run {page.values['run']}{given}"
     return f"""::::{{admonition}} This run
 :class: note this-run

@@ -649,7 +649,9 @@ def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents
 
 parameter_option = click.option(
     "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
-    help="Set a parameter of the run, of every chapter that has it, or of one (chapter.name).",
+    help="Set a parameter of the run, of every chapter that has it, or of one (chapter.name). VALUE is YAML 1.2, as "
+    "in a run file: 500, null, '[0, 64]'. (papermill's own -p knows numbers, True, False, None and text; its -r "
+    "text alone.)",
 )  # fmt: skip
 
 

@@ -11,10 +11,9 @@ import pandas as pd
 
 from taskgram_utils import needs, pipeline, run_data
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.miniature.world import LEAST
 from taskgram_utils.packaged import MODELS, PREFIX
 from taskgram_utils.packaged import found as packaged_file
-from taskgram_utils.run import Run, project_root, versions
+from taskgram_utils.run import Run, open_run_file, project_root, versions
 from taskgram_utils.run_checks import wrong
 from taskgram_utils.tasks.files import HUB
 
@@ -49,7 +48,7 @@ def runs() -> pd.DataFrame:
     """Every run file: run, state (``ready`` or ``lacks something``), detail."""
     rows = []
     for path in sorted((project_root() / "notebooks" / "runs").glob("*.yaml")):
-        run = pipeline.open_run(path.stem)
+        run = open_run_file(path.stem, pipeline.RECIPES)
         found = lacking(run)
         rows.append((path.stem, "lacks something" if found else "ready", "; ".join(found) or describe(run)))
     return pd.DataFrame(rows, columns=["run", "state", "detail"])
@@ -67,14 +66,10 @@ def describe(run: Run) -> str:
 
 def lacking(run: Run) -> list[str]:
     """What keeps a run from working here, and what to do about it; empty where nothing does."""
-    found = [] if pipeline.of_world(run) else wrong(run)
+    found = wrong(run)
     if found:
         return found
-    if pipeline.of_world(run):
-        if run["documents"] < LEAST:
-            found.append(f"documents {run['documents']}: a world needs at least {LEAST:,}")
-        found += [f"orders: {n!r} is no number of words" for n in run["orders"] if not isinstance(n, int) or n < 1]
-    else:
+    if not pipeline.of_world(run):
         found += _lacking_text(run)
     try:
         pipeline.check_models(run)

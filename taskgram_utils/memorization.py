@@ -34,7 +34,7 @@ COLUMNS = [
     "coverage_examples", "zero_share", "reliability", "reason", "ties", "spread", "outputs", "resampled", "exact",
 ]  # fmt: skip
 _KEYS = ["example_id", "n", "sy", "start"]
-_NOT_CONTROLS = {"exact", "n", "start", "end", "option", "seed", "step", "world", "parameters", "half"}
+_NOT_CONTROLS = {"example_id", "exact", "n", "start", "end", "option", "seed", "step", "world", "parameters", "half"}
 _NUMBERS = {"estimate", "low", "high", "p", "p_holm", "coverage_pairs", "coverage_points", "coverage_examples",
             "zero_share", "reliability", "ties", "spread", "parameters", "exact"}  # fmt: skip
 

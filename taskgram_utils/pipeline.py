@@ -19,6 +19,7 @@ from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputWarning, require
 from taskgram_utils.real_tables import make_real, real_needs, real_tables
 from taskgram_utils.run import Recipe, Run, open_run_file, project_root
+from taskgram_utils.run_checks import require_values
 from taskgram_utils.run_data import (
     CALIBRATE,
     answer_tokens,
@@ -70,12 +71,16 @@ OVERRIDES = "TASKGRAM_PARAMETERS"
 def open_run(name_or_path: str, **overrides: Any) -> Run:
     """Open a run: by name (``notebooks/runs/<name>.yaml``) or run file, with parameters of the run file replaced.
 
+    Raises InputError for an unknown run or parameter, and for a value that a parameter cannot have.
+
     >>> run = open_run("miniature")          # doctest: +SKIP
     >>> counts = run.table("counts")         # doctest: +SKIP
     """
     if OVERRIDES in os.environ:  # a page may write nothing to standard error, and ask_models has said it
         warnings.simplefilter("ignore", InputWarning)
-    return open_run_file(name_or_path, RECIPES, {**json.loads(os.environ.get(OVERRIDES, "{}")), **overrides})
+    run = open_run_file(name_or_path, RECIPES, {**json.loads(os.environ.get(OVERRIDES, "{}")), **overrides})
+    require_values(run.parameters)
+    return run
 
 
 def check_task(run: Run, name: str) -> str:

@@ -10,12 +10,15 @@ import ast
 import csv
 import hashlib
 import inspect
+import io
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +27,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as pq
 import yaml
 from filelock import FileLock
 
@@ -32,7 +39,6 @@ from taskgram_utils.errors import InputError, require
 PACKAGE = Path(__file__).resolve().parent
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 _TEXTS = ("example_id", "task", "split", "group", "instruction", "x", "y", "sx", "sy", "lm", "model", "world", "output")
-_NAMES = ("example_id", "task", "split", "group", "lm", "model", "world")  # a number may stand for its text
 _LISTS = ("answers", "options")
 
 
@@ -165,7 +171,7 @@ class Run:
 def open_run_file(name_or_path: str, recipes: dict[str, Recipe], overrides: dict[str, Any] | None = None) -> Run:
     """Open a run by name (``notebooks/runs/<name>.yaml``) or by the path of a run file, with parameters replaced.
 
-    Raises InputError for an unknown run, an unknown parameter or a value of another type than the run file's.
+    Raises InputError for an unknown run or parameter, and for what is no YAML 1.2.
     """
     root = project_root()
     path = Path(name_or_path)
@@ -173,59 +179,197 @@ def open_run_file(name_or_path: str, recipes: dict[str, Recipe], overrides: dict
         path = root / "notebooks" / "runs" / f"{name_or_path}.yaml"
     known = ", ".join(sorted(p.stem for p in (root / "notebooks" / "runs").glob("*.yaml")))
     require(path.exists(), f"run {name_or_path}: no such run file (there are: {known})")
-    try:
-        parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML run file ({' '.join(str(error).split())})") from error
+    parameters = read_yaml(read_text(path), str(path))
     require(isinstance(parameters, dict), f"{path}: a run file maps parameters to values")
-    for parameter, value in (overrides or {}).items():
+    for parameter in overrides or {}:
         require(parameter in parameters, f"parameter {parameter}: run {path.stem} has none of that name")
-        require(
-            same_type(parameters[parameter], value),
-            f"parameter {parameter}: {value!r} is no {type(parameters[parameter]).__name__} "
-            f"like {parameters[parameter]!r}",
-        )
-        parameters[parameter] = value
+    parameters |= overrides or {}
     # A run file passed by its path is named after it: a copy must not write where its original does.
     own = path.parent != root / "notebooks" / "runs" and "name" not in (overrides or {})
     name = path.stem if own else str(parameters.get("name", path.stem))
     return Run(name, parameters, root / "build" / "run" / name, recipes)
 
 
-def same_type(old: Any, new: Any) -> bool:
-    """Whether ``new`` may stand for ``old``: same type; an integer may stand for a float; anything for null."""
-    if old is None or (isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool)):
-        return True
-    return type(old) is type(new)
+class _Yaml(yaml.SafeLoader):
+    """YAML 1.2, core schema: 0500 is 500; 1:30, yes, off and dates are text; no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        for place, (key, _) in enumerate(node.value):
+            if any(key.value == other.value for other, _ in node.value[:place]):
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+_Yaml.yaml_implicit_resolvers = {}  # none of YAML 1.1
+_Yaml.add_constructor("tag:yaml.org,2002:int", _Yaml.construct_yaml_int)
+for _kind, _form in {
+    "null": r"~|null|Null|NULL|", "bool": "true|True|TRUE|false|False|FALSE",
+    "int": "[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
+    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+}.items():  # fmt: skip
+    _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_form})$(?!\n)"), None)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """What a YAML 1.2 text holds; InputError says ``where`` it is none, or has a key twice."""
+    try:
+        return yaml.load(text, _Yaml)
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise InputError(f"{where}: no YAML ({' '.join(str(error).split())})") from error
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a table by the ending of its name: parquet, CSV (a list is a JSON list in its cell) or JSONL."""
+    """Read a table by the ending of its name: parquet, CSV or JSON lines, UTF-8.
+
+    Ids, labels and texts are text as they are written, whatever a file has them as: 007 of a CSV table, 2024 of JSON
+    lines, 7 of whole numbers in parquet (of floats too, where all are whole), true of a truth value. ``answers`` and
+    ``options`` are lists of texts; a text there is a list as JSON or Python writes it, or a list of one. What has no
+    value is missing: a null, a key that JSON lines leave out, an empty cell of a CSV table without quotes; an empty
+    text is "" in quotes. Whole numbers with a missing one among them are Int64. Raises InputError.
+    """
     path = Path(path)
     require(path.exists(), f"{path}: no such file")
     require(path.suffix in SUFFIXES, f"{path}: a table ends in {', '.join(SUFFIXES)}")
+    read = {".parquet": _parquet_columns, ".csv": _csv_columns, ".jsonl": _json_columns}[path.suffix]
     try:
+        columns = read(path)
+        names = [name for name, _ in columns]
+        twice = next((name for name in names if names.count(name) > 1), "")
+        require(not twice, f"{path}: has two columns {twice}")
+        frame = pd.DataFrame({name: _column(name, column) for name, column in columns})
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        text = dict.fromkeys(_TEXTS, str)
-        if path.suffix == ".csv":
-            table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""])
-            whole = isinstance(table.index, pd.RangeIndex)  # else pandas has made the surplus fields an index
-            require(whole, f"{path}: its rows have more fields than its header; quote what holds a comma")
-            for column in table.columns.intersection(_LISTS):
-                table[column] = [v if pd.isna(v) else _listed(str(v)) for v in table[column]]
-            return table
-        table = pd.read_json(
-            path, lines=True, dtype=dict.fromkeys(_TEXTS, object), convert_dates=False, precise_float=True
-        )
-        for column in table.columns.intersection(_NAMES):
-            table[column] = [v if isinstance(v, (str, list, dict)) or pd.isna(v) else str(v) for v in table[column]]
-        return table.astype({c: "str" for c in table.columns.intersection(_TEXTS) if _all_texts(table[c])})
+            frame.attrs = (pq.read_schema(path).pandas_metadata or {}).get("attributes", {})
+        return frame
     except InputError:
         raise
-    except (ValueError, OSError, TypeError, AttributeError) as error:
+    except (ValueError, OSError, TypeError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]} ({reason})") from error
+
+
+def _parquet_columns(path: Path) -> list[tuple[str, pa.ChunkedArray]]:
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    named = zip(table.column_names, table.columns, strict=True)
+    return [(name, column) for name, column in named if not name.startswith("__index_level_")]
+
+
+def _csv_columns(path: Path) -> list[tuple[str, pa.ChunkedArray]]:
+    text = read_text(path)
+    names = next(csv.reader(io.StringIO(text, newline="")), [])
+    require(names, f"{path}: cannot be read as csv (nothing in it)")
+    options = arrow_csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )  # fmt: skip
+    data = f"{text}\n{','.join('.' for _ in names)}\n".encode()  # a last row, which an open quote would swallow
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(data), arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1),
+            arrow_csv.ParseOptions(newlines_in_values=True), options,
+        )  # fmt: skip
+    except pa.ArrowInvalid as error:
+        found = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error))
+        if not found:
+            raise
+        row, wanted, got = map(int, found.groups())
+        many = f"{'more' if got > wanted else 'fewer'} fields than its header ({got}, not {wanted})"
+        raise InputError(f"{path}, row {row - 1}: {many}; quote what holds a comma") from error
+    whole = table.num_rows and table[0][-1].as_py() == "."
+    require(whole, f"{path}: cannot be read as csv (a quote is opened and not closed)")
+    table = table.slice(0, table.num_rows - 1)
+    return [(name, column if name in (*_TEXTS, *_LISTS) else _numbers(column))
+            for name, column in zip(table.column_names, table.columns, strict=True)]  # fmt: skip
+
+
+def _json_columns(path: Path) -> list[tuple[str, pa.Array | list]]:
+    rows, written = [], []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+                written.append(json.loads(line, parse_int=str, parse_float=str))
+            except ValueError as error:
+                raise InputError(f"{path}, line {number}: cannot be read as jsonl ({error})") from error
+            require(isinstance(rows[-1], dict), f"{path}, line {number}: cannot be read as jsonl (no object)")
+    columns = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        text = name in (*_TEXTS, *_LISTS)
+        values = [row.get(name) for row in (written if text else rows)]
+        if text:  # a truth value as it is written, and NaN, which is no value
+            values = [json.dumps(v) if v is True or v is False else None if v != v else v for v in values]
+        nested = any(isinstance(v, list | dict) for v in values)
+        try:
+            columns.append((name, values if nested else pa.array(values)))
+        except pa.ArrowException:  # values of several kinds
+            columns.append((name, values))
+    return columns
+
+
+_ABSENT = pa.array(["", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL", "None"])  # among numbers
+
+
+def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of a CSV table as whole numbers, numbers or truth values, if all that stands in it is."""
+    bare = pc.utf8_trim_whitespace(column)
+    known = pc.if_else(pc.is_in(bare, _ABSENT), None, bare)
+    if known.null_count == len(known):
+        return column
+    for kind in (pa.int64(), pa.float64(), pa.bool_()):
+        with suppress(pa.ArrowInvalid):
+            return known.cast(kind)
+    return column
+
+
+def _column(name: str, column: pa.Array | pa.ChunkedArray | list) -> pd.Series | pd.api.extensions.ExtensionArray:
+    """The values of a column by the rule of :func:`read_table`."""
+    if name in _LISTS:
+        values = column if isinstance(column, list) else column.to_pylist()
+        return pd.Series([_listed(v) for v in values], dtype=object)
+    if isinstance(column, list):
+        return pd.Series(column, dtype=object)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_nested(column.type):
+        return pd.Series(column.to_pylist(), dtype=object)
+    if name in _TEXTS:
+        return _text(name, column).to_pandas()
+    if pa.types.is_integer(column.type) and column.null_count:
+        return pd.array(column.to_pylist(), dtype="Int64")
+    return column.to_pandas()
+
+
+def _text(name: str, column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+        if pc.all(pc.equal(column, pc.floor(column))).as_py():
+            largest = pc.max(pc.abs(column)).as_py() or 0
+            if largest >= 2**53:
+                raise ValueError(f"{name} {largest:.17g} is a float and may have lost digits; write it as text")
+            column = column.cast(pa.int64())
+    return column.cast(pa.string())
+
+
+def _listed(value: Any) -> list[str] | None:
+    """A list of texts, also from the text that stands for one in a cell."""
+    if value is None or value == "":
+        return None
+    listed = value if isinstance(value, list) else [value]
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            listed = json.loads(value, parse_int=str, parse_float=str)
+        except ValueError as error:
+            with suppress(ValueError, SyntaxError):
+                listed = ast.literal_eval(value)
+            if repr(listed) != value:  # ['a' 'b'], as numpy writes a list, is ['ab'] to Python
+                raise ValueError(f'{value:.60} is no list, such as ["a", "b"]') from error
+    if not all(isinstance(v, str | int | float) for v in listed):
+        raise ValueError(f"{value!r:.80} is no list of texts")
+    return [v if isinstance(v, str) else json.dumps(v) for v in listed]
 
 
 def write_table(frame: pd.DataFrame, path: Path | str) -> int:
@@ -240,10 +384,9 @@ def write_table(frame: pd.DataFrame, path: Path | str) -> int:
     try:
         if path.suffix == ".parquet":
             frame.to_parquet(fresh, index=False)
-        elif path.suffix == ".csv":
-            _csv(frame, fresh)
         else:
-            frame.to_json(fresh, orient="records", lines=True, force_ascii=False, double_precision=12)
+            text = _csv(frame) if path.suffix == ".csv" else _json_lines(frame)
+            fresh.write_text(text, encoding="utf-8", newline="\n")
         os.replace(fresh, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
@@ -252,30 +395,48 @@ def write_table(frame: pd.DataFrame, path: Path | str) -> int:
     return len(frame)
 
 
-def _all_texts(column: pd.Series) -> bool:
-    return all(isinstance(v, str) or v is None or v is pd.NA or v != v for v in column)
+def _csv(frame: pd.DataFrame) -> str:
+    """The frame as CSV: what is missing is an empty cell, an empty text is "" in quotes, a list is JSON."""
+    missing = '""' if frame.shape[1] == 1 else ""  # else its line would be empty
+    columns = []
+    for name in frame:
+        number = "{:.10g}".format if isinstance(frame[name].dtype, np.dtype) and frame[name].dtype.kind == "f" else str
+        columns.append([missing if v is None else _cell(v if isinstance(v, str) else
+                        _json(v) if isinstance(v, list) else number(v)) for v in _values(frame[name])])  # fmt: skip
+    rows = [[_cell(str(name)) for name in frame], *zip(*columns, strict=True)]
+    return "".join(",".join(row) + "\n" for row in rows)
 
 
-def _csv(frame: pd.DataFrame, file: Path | None = None) -> str | None:
-    """The frame as CSV, in a file or as text: its lists as JSON, all its texts in quotes where one holds a carriage
-    return, which would end the row."""
-    flat = _flat(frame)
-    texts = (flat[c] for c in flat if not pd.api.types.is_numeric_dtype(flat[c]))
-    returns = any(isinstance(v, str) and "\r" in v for column in texts for v in column)
-    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-    return flat.to_csv(file, index=False, float_format="%.10g", quoting=quoting, lineterminator="\n")
+def _cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if not text or re.search('[,"\r\n]', text) else text
 
 
-def _flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its lists as JSON, for CSV."""
-    lists = {c: [v if np.ndim(v) == 0 else json.dumps(list(v), ensure_ascii=False) for v in frame[c]]
-             for c in frame.columns.intersection(_LISTS)}  # fmt: skip
-    return frame.assign(**lists)
+def _json_lines(frame: pd.DataFrame) -> str:
+    columns = [_values(frame[name]) for name in frame]
+    return "".join(_json(dict(zip(frame, row, strict=True))) + "\n" for row in zip(*columns, strict=True))
 
 
-def _listed(cell: str) -> list:
-    """The list in a cell of a CSV table; a plain text is a list of one."""
-    return json.loads(cell) if cell.startswith("[") else [cell]
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=lambda v: v.tolist() if isinstance(v, np.generic) else str(v))
+
+
+def _values(column: pd.Series) -> list:
+    """The values of a column as Python's own, None where one is missing."""
+    values = [v.tolist() if isinstance(v, np.ndarray) else v for v in column.tolist()]
+    return [None if not isinstance(v, list | dict) and pd.isna(v) else v for v in values]
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, a byte order mark left out; InputError says what it is where it is no UTF-8."""
+    try:
+        data = path.read_bytes()
+        wide = data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:2]
+        require(not wide, f"{path}: is UTF-16 text; save it as UTF-8")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: no UTF-8 text (byte {error.start:,})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,59 +1,133 @@
-"""What a run file of real text may say: every value looked at before anything is read, fetched or made."""
+"""What a run may say: every value of a run file, or given in its place, looked at before anything is read or made."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from taskgram_utils import run_data
-from taskgram_utils.errors import InputError
+from taskgram_utils.errors import InputError, require
 from taskgram_utils.language_models.infinigram import ZEROS as INFINIGRAM_ZEROS
+from taskgram_utils.miniature.world import LEAST
 from taskgram_utils.mining import STOPWORDS
-from taskgram_utils.run import Run
+from taskgram_utils.run import Run, read_yaml
 from taskgram_utils.tasks.base import task
 
-_CHOICES = {
-    "backend": ("scan", "index", "api"), "stopwords": STOPWORDS, "form": ("per_output", "per_pair"),
-    "zeros": ("keep", "drop"), "infinigram_zeros": INFINIGRAM_ZEROS, "device": (None, "cpu", "cuda", "auto"),
-    "pickled": (True, False),
+Kind = tuple[Callable[[Any], bool], str]
+"""Whether a value is of this kind, and what is: the end of "... is not"."""
+
+
+def one_of(*values: Any) -> Kind:
+    """One of some values, and no other that Python holds to be equal: neither 1 nor 1.0 is true."""
+    named = ", ".join({None: "null", True: "true", False: "false"}.get(v, repr(v)) for v in values)
+    return lambda value: any(type(v) is type(value) and v == value for v in values), f"one of {named}"
+
+
+def whole(least: int) -> Kind:
+    """A whole number that is not too small."""
+    return lambda value: _whole(value) and value >= least, f"a whole number of {least:,} or more"
+
+
+def number(above: float, below: float = float("inf")) -> Kind:
+    """A number between two others, both excluded."""
+    span = f"a number above {above:g}" + (" and finite" if below == float("inf") else f" and below {below:g}")
+    return lambda value: isinstance(value, int | float) and type(value) is not bool and above < value < below, span
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+TEXT: Kind = (_text, "text")
+
+
+def _list_of(good: Callable[[Any], bool], what: str, least: int = 1) -> Kind:
+    return lambda value: isinstance(value, list) and len(value) >= least and all(map(good, value)), f"a list of {what}"
+
+
+def _whole(value: Any, least: float = -float("inf")) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _any_step(value: Any) -> bool:
+    if isinstance(value, str) and value not in ("all", "last"):
+        return all(part.strip().isdecimal() for part in value.split(","))
+    return value in ("all", "last") or _whole(value, 0) or _list_of(lambda v: _whole(v, 0), "")[0](value)
+
+
+_BOTH: dict[str, Kind] = {
+    "name": TEXT, "weights": TEXT, "models": _list_of(_text, "models, with something in it"),
+    "steps": (_any_step, "all, last or a list of whole numbers"),
+    "dtype": one_of(None, "float32", "bfloat16", "float16"), "device": one_of(None, "cpu", "cuda", "auto"),
+    "pickled": one_of(True, False), "scheduler": (lambda v: v is None or _text(v), "null or an address"),
+    "step_answers": whole(0), "tasks": _list_of(_text, "tasks, with something in it"),
+    "orders": _list_of(lambda n: _whole(n, 1), "numbers of words, with something in it"),
+    "stopwords": one_of(*STOPWORDS), "whole_answer": _list_of(_text, "tasks", 0),
+    "shuffled_share": number(0, 1), "form": one_of("per_output", "per_pair"), "zeros": one_of("keep", "drop"),
+    "kappa": number(0), "infinigram_zeros": one_of(*INFINIGRAM_ZEROS), "draws": whole(1), "seed": whole(0),
+    "jobs": whole(1),
+    "embedding": (lambda v: _text(v) or isinstance(v, dict), "a name, or a mapping from tasks to names"),
+    "gamma": (lambda v: v in (None, run_data.CALIBRATE) or isinstance(v, dict) or number(0, 1)[0](v),
+              "null, calibrate, a number above 0 and below 1, or a mapping from tasks"),
 }  # fmt: skip
-_WHOLE = {"draws": 1, "asked": 1, "calibrated_on": 2, "fewest": 3, "seed": 0, "epochs": 1, "jobs": 1}
-_TEXTS = ("data", "corpus", "document", "control", "text_field", "tokenizer", "weights", "bertscore")
-_OTHERS = ("name", "tasks", "source", "orders", "whole_answer", "embedding", "gamma", "shuffled_share", "models",
-           "steps", "dtype", "scheduler", "kappa", "step_answers")  # fmt: skip
+_WORLD = {"documents": whole(LEAST), "world": whole(0), "prompt_rounds": whole(1), "prompt_seeds": whole(1),
+          "prompt_examples": whole(1)}  # fmt: skip
+_REAL = {
+    "data": TEXT, "corpus": TEXT, "document": TEXT, "control": TEXT, "text_field": TEXT, "tokenizer": TEXT,
+    "bertscore": TEXT, "backend": one_of("scan", "index", "api"), "asked": whole(1), "calibrated_on": whole(2),
+    "fewest": whole(3), "epochs": whole(1),
+    "source": (lambda v: isinstance(v, dict), "a mapping from tasks to their data sets"),
+}  # fmt: skip
+_KINDS = {**_BOTH, **_WORLD, **_REAL}
+
+
+def value_of(name: str, text: str) -> Any:
+    """What a run parameter is when ``text`` is given for it: itself where it has to be text, else what YAML reads."""
+    return text if _KINDS.get(name) is TEXT else read_yaml(text, f"parameter {name}")
+
+
+def wrong_values(parameters: Mapping[str, Any]) -> list[str]:
+    """A line for each value that a run parameter cannot have."""
+    kinds = ((name, value, *_KINDS[name]) for name, value in parameters.items() if name in _KINDS)
+    return [f"{name}: {value!r} is not {wanted}" for name, value, good, wanted in kinds if not good(value)]
+
+
+def require_values(parameters: Mapping[str, Any]) -> None:
+    """InputError with a line for each value that a run parameter cannot have."""
+    require(not (lines := wrong_values(parameters)), "parameter " + "; parameter ".join(lines))
+
+
+def require_parameters(notebook: Mapping[str, Any], **kinds: Kind) -> None:
+    """Check what a notebook (its ``globals()``) is run with, before all else: InputError in one line for a parameter
+    that papermill was given and the notebook does not declare, and for a value of another kind than it says."""
+    given = [cell for cell in notebook.get("In", ()) if cell.startswith("# Parameters\n")][-1:]
+    names = [target.id for cell in given for line in ast.parse(cell).body for target in getattr(line, "targets", ())]
+    known = ", ".join(kinds)
+    lines = [f"{name}: this notebook has none of that name; it has {known}" for name in names if name not in kinds]
+    for name, (good, wanted) in kinds.items():
+        if not good(notebook[name]):
+            hint = "; papermill -r takes it as text" if good(str(notebook[name])) else ""
+            lines.append(f"{name}: {notebook[name]!r} is not {wanted}{hint}")
+    require(not lines, "parameter " + "; parameter ".join(lines))
 
 
 def wrong(run: Run) -> list[str]:
-    """A line for each value of a run of real text that cannot be, for each parameter that it lacks, and for each that
-    no run of real text has; empty where all is well."""
-    said, known = run.parameters, {*_CHOICES, *_WHOLE, *_TEXTS, *_OTHERS}
-    found = [f"{name}: no parameter of a run of real text" for name in said if name not in known]
-    absent = sorted(known - set(said))
-    if absent:
-        return [*found, f"the run file lacks {', '.join(absent)}"]
+    """A line for each value of a run that cannot be, for each parameter that it lacks, and for each that no such run
+    has; empty where all is well."""
+    of_world, said = run_data.of_world(run), run.parameters
+    known = {**_BOTH, **(_WORLD if of_world else _REAL)}
+    what = "a run of the miniature world" if of_world else "a run of real text"
+    found = [f"{name}: no parameter of {what}" for name in said if name not in known]
+    absent = sorted(known.keys() - set(said))
+    found += [f"the run file lacks {', '.join(absent)}"] if absent else []
+    found = [*found, *wrong_values(said)] or _lines(lambda: run_data.tasks_of(run))
+    return found if found or of_world else _wrong_text(run)
 
-    def check(name: str, good: bool, wanted: str) -> None:
-        if not good:
-            found.append(f"{name}: {said[name]!r} is not {wanted}")
 
-    for name, values in _CHOICES.items():
-        check(name, said[name] in values, "one of " + ", ".join("null" if v is None else str(v) for v in values))
-    for name, least in _WHOLE.items():
-        check(name, _whole(said[name]) and said[name] >= least, f"a whole number of {least} or more")
-    for name in _TEXTS:
-        check(name, isinstance(said[name], str), "text")
-    for name in ("tasks", "models", "orders"):
-        check(name, isinstance(said[name], list) and len(said[name]) > 0, "a list with something in it")
-    names = isinstance(said["whole_answer"], list) and all(isinstance(n, str) for n in said["whole_answer"])
-    check("whole_answer", names, "a list of tasks")
-    check("shuffled_share", _number(said["shuffled_share"]) and 0 < said["shuffled_share"] < 1, "between 0 and 1")
-    check("kappa", _number(said["kappa"]) and 0 < said["kappa"] < float("inf"), "above 0 and finite")
-    if found:
-        return found
-    found += [f"orders: {n!r} is no number of words" for n in said["orders"] if not _whole(n) or n < 1]
-    found += _lines(lambda: run_data.tasks_of(run))
-    if found:
-        return found
+def _wrong_text(run: Run) -> list[str]:
+    """Of a run of real text, what cannot be together."""
+    said, found = run.parameters, []
     for name in said["tasks"]:
         found += _lines(lambda name=name: run_data.embedding_named(run, name))
         found += _lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
@@ -69,14 +143,6 @@ def wrong(run: Run) -> list[str]:
     if said["tokenizer"] and not run_data.tokenizer_file(run).is_file():
         found.append(f"tokenizer: {run_data.tokenizer_file(run)}: no such file")
     return found
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _lines(check: Callable[[], Any]) -> list[str]:

@@ -112,8 +112,8 @@ def test_a_run_without_a_task_of_the_book_is_refused(project):
         ("n", "2.5", "wanted int"),
         ("n", "true", "wanted int"),
         ("gamma", "[1]", "wanted float"),
-        ("kappa", "high", "wanted float"),
-        ("n", "[", "cannot read"),
+        ("kappa", "high", "parameter kappa: 'high' is not a number above 0"),
+        ("n", "[", "-p n: no YAML"),
         ("run", "other", "come from the run"),
     ],
 )

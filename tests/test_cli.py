@@ -196,6 +196,32 @@ def test_controls_give_raw_partial_and_joint_estimates(chain, tmp_path):
     assert table[table["task"] == "translation"]["measure"].tolist() == measures
 
 
+def test_ids_are_one_whatever_type_a_table_has_them_in(chain, tmp_path):
+    numbers = {key: 2024 + i for i, key in enumerate(read_table(chain / "examples.jsonl")["example_id"])}
+    for name in ("examples.jsonl", "taskgrams.csv", "reference.csv", "logp.parquet"):
+        table = read_table(chain / name)
+        table["example_id"] = table["example_id"].map(numbers).astype(int)
+        table.to_parquet(tmp_path / Path(name).with_suffix(".parquet"))
+    scores = pd.read_parquet(tmp_path / "logp.parquet")
+    points = scores[scores["n"].notna()][["task", "example_id", "n", "sy", "start"]].drop_duplicates()
+    points.assign(length=points["sy"].str.len()).to_parquet(tmp_path / "controls.parquet")
+    small = pd.read_parquet(tmp_path / "examples.parquet").iloc[:3]
+    small.to_json(tmp_path / "small.jsonl", orient="records", lines=True)
+    grams = pd.read_parquet(tmp_path / "taskgrams.parquet")
+    grams[grams["example_id"].isin(small["example_id"])].to_parquet(tmp_path / "small.parquet")
+    done("score", tmp_path / "small.jsonl", "--model", chain / "suite/25k", "--taskgrams", tmp_path / "small.parquet",
+         "--device", "cpu", "--out", tmp_path / "own.csv")  # fmt: skip
+    assert set(read_table(tmp_path / "own.csv")["example_id"]) == {"2024", "2025", "2026"}
+    done("mem", "--reference", tmp_path / "reference.parquet", "--model", tmp_path / "logp.parquet", "--controls",
+         tmp_path / "controls.parquet", "--examples", tmp_path / "examples.parquet", "--draws", 50, "--taskgrams",
+         tmp_path / "taskgrams.parquet", "--out", tmp_path / "mem.parquet")  # fmt: skip
+    found, same = read_table(tmp_path / "mem.parquet"), read_table(chain / "mem.parquet")
+    assert set(found["measure"]) == {"spearman", "spearman|length"}
+    plain = found[found["measure"] == "spearman"].reset_index(drop=True)
+    columns = ["task", "group", "n", "estimate", "points", "coverage_pairs", "coverage_examples"]
+    pd.testing.assert_frame_equal(plain[columns], same[columns])
+
+
 def test_zeros_dropped_leaves_only_pairs_that_were_seen(chain):
     done("lm", chain / "taskgrams.csv", "--counts", chain / "counts.jsonl", "--zeros", "drop", "--form", "per_pair",
          "--out", chain / "drop.parquet")  # fmt: skip
@@ -410,8 +436,8 @@ def test_two_books_are_not_made_at_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("row", "message"), [
-    ('[1]', "cannot be read as jsonl"), ('{"sx": 1e5}', "row 2: sx 100000.0 is not text"),
-    ('{"sx": {"a": 1}}', "row 2: sx {'a': 1} is not text"), ('{"sx": null}', "row 2: sx is empty"),
+    ('[1]', "cannot be read as jsonl"), ('{"sx": ["a"]}', "row 2: sx ['a'] is not text"),
+    ('{"sx": {"a": "b"}}', "row 2: sx {'a': 'b'} is not text"), ('{"sx": null}', "row 2: sx is empty"),
 ])  # fmt: skip
 def test_json_lines_that_hold_no_ngram(tmp_path, row, message):
     (tmp_path / "n.jsonl").write_text('{"sx": "007"}\n' + row + "\n")
@@ -572,8 +598,8 @@ BAD = {
     "parameters of no run": ("doctor -p draws 5", "-p: name the run"),
     "an unknown run": ("doctor none", "run none: no such run file"),
     "an unknown size in a run": ("run tiny -p models [77k]", "model 77k: neither a size of the suite (25k"),
-    "no word in an n-gram": ("book tiny -p orders [0]", "orders: 0 is no number of words"),
-    "a world below nothing": ("run tiny -p documents -5", "documents -5: a world needs at least 1,000"),
+    "no word in an n-gram": ("book tiny -p orders [0]", "orders: [0] is not a list of numbers of words"),
+    "a world below nothing": ("run tiny -p documents -5", "documents: -5 is not a whole number of 1,000 or more"),
     "an unknown parameter": ("run tiny -p colour red", "colour"),
 }  # fmt: skip
 

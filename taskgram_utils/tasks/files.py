@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.run import read_text
 
 HUB = "hub"
 """The source that stands for the data set the paper used."""
@@ -29,7 +30,7 @@ def found(path: Path, what: str) -> Path:
 
 def text_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 text. Only a line break ends a line, as in files that are aligned line by line."""
-    text = _text(path)
+    text = read_text(path)
     return text.removesuffix("\n").replace("\r\n", "\n").split("\n") if text else []
 
 
@@ -49,14 +50,14 @@ def json_lines(path: Path, needs: Sequence[str]) -> Iterator[tuple[str, dict]]:
 def json_file(path: Path) -> object:
     """What a JSON file holds."""
     try:
-        return json.loads(_text(path))
+        return json.loads(read_text(path))
     except ValueError as error:
         raise InputError(f"{path}: no JSON ({error})") from error
 
 
 def csv_rows(path: Path, columns: int, what: str) -> Iterator[tuple[str, list[str]]]:
     """Where a row stands and the row, of CSV without a header whose rows all have so many ``columns``."""
-    for number, row in enumerate(csv.reader(io.StringIO(_text(path), newline="")), 1):
+    for number, row in enumerate(csv.reader(io.StringIO(read_text(path), newline="")), 1):
         where = f"{path}, row {number}"
         require(len(row) == columns, f"{where}: {len(row)} columns, not {columns} ({what})")
         yield where, row
@@ -87,12 +88,3 @@ def checked(row: object, where: str, needs: Sequence[str]) -> dict:
     missing = [key for key in needs if row.get(key) is None]
     require(not missing, f"{where}: no {', '.join(missing)} (it has: {', '.join(map(str, row))})")
     return row
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: no UTF-8 text (byte {error.start:,})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
