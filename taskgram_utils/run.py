@@ -33,7 +33,7 @@ PACKAGE = Path(__file__).resolve().parent
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 _TEXTS = ("example_id", "task", "split", "group", "instruction", "x", "y", "sx", "sy", "lm", "model", "world", "output")
 _NAMES = ("example_id", "task", "split", "group", "lm", "model", "world")  # a number may stand for its text
-_LISTS = ("answers", "options")
+_LISTS = ("answers", "options", "stop")
 
 
 def project_root() -> Path:

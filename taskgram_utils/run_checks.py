@@ -21,13 +21,14 @@ _WHOLE = {"draws": 1, "asked": 1, "calibrated_on": 2, "fewest": 3, "seed": 0, "e
 _TEXTS = ("data", "corpus", "document", "control", "text_field", "tokenizer", "weights", "bertscore")
 _OTHERS = ("name", "tasks", "source", "orders", "whole_answer", "embedding", "gamma", "shuffled_share", "models",
            "steps", "dtype", "scheduler", "kappa", "step_answers")  # fmt: skip
+_OPTIONAL = {"stop"}  # which run files of one's own from before it was there do not name
 
 
 def wrong(run: Run) -> list[str]:
     """A line for each value of a run of real text that cannot be, for each parameter that it lacks, and for each that
     no run of real text has; empty where all is well."""
     said, known = run.parameters, {*_CHOICES, *_WHOLE, *_TEXTS, *_OTHERS}
-    found = [f"{name}: no parameter of a run of real text" for name in said if name not in known]
+    found = [f"{name}: no parameter of a run of real text" for name in said if name not in known | _OPTIONAL]
     absent = sorted(known - set(said))
     if absent:
         return [*found, f"the run file lacks {', '.join(absent)}"]
@@ -57,8 +58,9 @@ def wrong(run: Run) -> list[str]:
     for name in said["tasks"]:
         found += _lines(lambda name=name: run_data.embedding_named(run, name))
         found += _lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
-    for parameter in ("gamma", "embedding"):
-        named = said[parameter] if isinstance(said[parameter], Mapping) else {}
+        found += _lines(lambda name=name: run_data.stop_of(run, name))
+    for parameter in ("gamma", "embedding", "stop"):
+        named = said[parameter] if isinstance(said.get(parameter), Mapping) else {}
         found += _lines(lambda named=named: [task(n) for n in named])
     if said["backend"] != "scan" and said["control"]:
         found.append(f"control: {said['control']} can be counted in a text alone (backend: scan); set it to ''")
