@@ -104,6 +104,7 @@ def generate_all(
 ) -> pd.DataFrame:  # fmt: skip
     """:func:`~taskgram_utils.language_models.neural.generate` of every model, one table: see :func:`score_all`."""
     neural.prompts(examples)
+    neural.stops_of(examples, options.get("stop"))
     options = {"max_tokens": max_tokens, **options}
     return _all(partial(_generate, options), {"generate": options}, examples, models, loading, scheduler, keep)
 

@@ -158,7 +158,7 @@ def generate(
     require(whole, f"generate: max_tokens must be 1 or more, got {max_tokens}")
     _check_budget(budget)
     require(not model.network._is_stateful, f"{model.name}: generating with a recurrent state is not supported")
-    texts, keys, stops = prompts(examples), list(examples["example_id"]), _stops(examples, stop)
+    texts, keys, stops = prompts(examples), list(examples["example_id"]), stops_of(examples, stop)
     with tqdm(total=len(texts), desc=f"generate {_named(model)}", unit="text", disable=None) as bar:
         answers, reasons = answers_of(model, texts, max_tokens, stops, budget, bar.update)
     lines = [_report(model, keys[k], f"{reason}; no answer") for k, reason in reasons.items()]
@@ -168,8 +168,8 @@ def generate(
     return _finish(table, examples, "model", model, [keys[k] for k in reasons], lines)
 
 
-def _stops(examples: pd.DataFrame, stop: Sequence[str] | None) -> list[Sequence[str]]:
-    """The texts that end each example's answer."""
+def stops_of(examples: pd.DataFrame, stop: Sequence[str] | None) -> list[Sequence[str]]:
+    """The texts that end each example's answer; InputError for what is no list of texts."""
     lists = (list, tuple, np.ndarray)
     given = examples.get("stop") if stop is None else [stop] * len(examples)
     given = [None] * len(examples) if given is None else given
@@ -177,7 +177,7 @@ def _stops(examples: pd.DataFrame, stop: Sequence[str] | None) -> list[Sequence[
     for key, own in zip(examples["example_id"], given, strict=True):
         good = isinstance(own, lists) and all(isinstance(text, str) and text for text in own)
         said = "a list of texts, none of them empty (an empty list: only the end of text)"
-        require(good, f"generate: stop of example {key} must be {said}, not {own!r:.80}")
+        require(good, f"generate: stop must be {said}; that of example {key} is {own!r:.80}")
     return given
 
 
