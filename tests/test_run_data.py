@@ -302,7 +302,8 @@ def test_a_good_run_file_lacks_nothing(data, suite, tmp_path):
 
 @EMBEDDING
 def test_a_run_file_sets_where_answers_end(data, suite, tmp_path):
-    asked = {"models": ["25k"], "tasks": ["factual_qa"], "orders": [1]}
+    facts = {"factual_qa": {"dataset": "wikidata", "source": "wikidata.jsonl"}}
+    asked = {"models": ["25k"], "tasks": ["factual_qa"], "orders": [1], "source": facts}
     tables = {}
     for name, stop in (("own", {}), ("set", {"factual_qa": ["a", "."]}), ("none", {"factual_qa": []})):
         run = run_of(data, tmp_path, **asked, stop=stop)
