@@ -130,7 +130,8 @@ def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
     answers["output"] = best["sy"].where(best["whole"])
     answers["metric"] = "accuracy"
     text = asked["sy"].map(lambda sy: " ".join(str(sy).split()))
-    of_gold = text.where(asked["option"] == asked["example_id"].map(dict(zip(best["example_id"], number, strict=True))))
+    golds = dict(zip(best["example_id"], number, strict=True))
+    of_gold = text.where(asked["option"] == asked["example_id"].map(golds))
     right = asked.assign(right=of_gold).groupby(keys, dropna=False)["right"].transform("first")
     answers["score"] = (text == right)[best.index].astype(float).where(best["whole"])
     answers.attrs = {"failed": list(best["example_id"][~best["whole"]])}
@@ -162,9 +163,9 @@ def generate(
     with tqdm(total=len(texts), desc=f"generate {_named(model)}", unit="text", disable=None) as bar:
         answers, reasons = answers_of(model, texts, max_tokens, stops, budget, bar.update)
     lines = [_report(model, keys[k], f"{reason}; no answer") for k, reason in reasons.items()]
-    outputs, at_bound = zip(*(answer or (None, None) for answer in answers), strict=True) if answers else ((), ())
-    table = pd.DataFrame({"example_id": keys, "output": pd.array(outputs, dtype="str"),
-                          "at_bound": pd.array(at_bound, dtype="boolean")})  # fmt: skip
+    table = pd.DataFrame({
+        "example_id": keys, "output": pd.array([a and a[0] for a in answers], dtype="str"),
+        "at_bound": pd.array([a and a[1] for a in answers], dtype="boolean")})  # fmt: skip
     return _finish(table, examples, "model", model, [keys[k] for k in reasons], lines)
 
 

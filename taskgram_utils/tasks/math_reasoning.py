@@ -51,9 +51,9 @@ INSTRUCTION = "Solve the following math word problem step by step.\nQuestion: {x
 def read(source: str | Path = HUB) -> pd.DataFrame:
     """GSM8K: ``train`` (to mine) and ``test``, from the hub (openai/gsm8k) or a folder with train.jsonl and test.jsonl.
 
-    y is the worked solution without the calculator's marks <<…>>, the #### line, whose number is the answer, and blank
-    lines, which would end an answer. Raises InputError for a row without question or answer, or a solution without a
-    final number.
+    y is the worked solution without the calculator's marks <<…>>, the #### line, whose number is the
+    answer, and blank lines, which would end an answer. Raises InputError for a row without question or
+    answer, or a solution without a final number.
     """
     rows = []
     for split in ("train", "test"):
@@ -84,36 +84,34 @@ def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["example_id", "sx", "sy"])
 
 
-_CURRENCY, _NARROW = "$€£¥₹", "\u00a0\u2007\u2009\u202f"
+_MONEY, _NARROW = "$€£¥₹", "\u00a0\u2007\u2009\u202f"
 _NUMBER = re.compile(
-    rf"(?:(?<![\w%)\]])([-−]))?[{_CURRENCY}]?(?:"
-    rf"(?<!\d)(?<!\d[,{_NARROW}])\d{{1,3}}(?:(?:,\d{{3}})+(?!,?\d)|(?:[{_NARROW}]\d{{3}})+(?!\d))(?:\.\d+)?|"
-    rf"(?:(?<=[{_CURRENCY}])|(?<=[{_CURRENCY}] ))\d{{1,3}}(?: \d{{3}})+(?!\d)(?:\.\d+)?|"
+    rf"(?:(?<![\w%)\]])([-−]))?[{_MONEY}]?(?:(?<!\d)(?<!\d[,{_NARROW}])"
+    rf"\d{{1,3}}(?:(?:,\d{{3}})+(?!,?\d)|(?:[{_NARROW}]\d{{3}})+(?!\d))(?:\.\d+)?|"
+    rf"(?:(?<=[{_MONEY}])|(?<=[{_MONEY}] ))\d{{1,3}}(?: \d{{3}})+(?!\d)(?:\.\d+)?|"
     r"\d+(?:\.\d+)?|(?<![\w.])\.\d+)"
 )
 
 
 def final_number(text: str) -> str:
-    """The last number of a worked solution in digits, sign and point alone; empty where there is none.
+    """The number that a worked solution ends in, in digits, sign and point alone; empty where there is none.
 
-    Where a line says it after ``####``, that is the number, and nothing that follows counts. A comma or a narrow or
-    no-break space joins groups of three digits, a plain space only after a currency sign (``$118 000``); other commas
-    separate numbers (``1,2,3`` ends in 3). A point is a decimal point (``1.000`` is 1, ``.5`` is 0.5). ``-`` and ``−``
-    are a minus unless a word, a digit, % or a closing bracket stands before them (``10-20`` ends in 20). Currency and
-    percent signs and a full stop at the end are no part of a number.
+    It is the first that stands right after ``####``, whatever follows, else the last. A comma, or a
+    narrow or no-break space, joins groups of three digits, a plain space only after a currency sign
+    (``$118 000``); other commas separate numbers (``1,2,3`` ends in 3). A point is a decimal point
+    (``1.000`` is 1, ``.5`` is 0.5). ``-`` and ``−`` are a minus unless a letter, a digit, % or a closing
+    bracket stands before them (``10-20`` ends in 20). Currency and percent signs and a full stop at the
+    end are no part of a number.
     """
-    solution, mark, rest = text.partition("####")
-    said = _numbers(rest.partition("\n")[0])[:1] if mark else []
-    return (said or _numbers(solution) or [""])[-1]
-
-
-def _numbers(text: str) -> list[str]:
-    found = (("-" if m[1] else "") + re.sub(r"[^\d.]", "", m[0]) for m in _NUMBER.finditer(text))
-    return [format(Decimal(number), "f") for number in found]
+    marked = (_NUMBER.match(rest.lstrip(" \t")) for rest in text.split("####")[1:])
+    found = next(filter(None, marked), None) or next(reversed([*_NUMBER.finditer(text)]), None)
+    if found is None:
+        return ""
+    return format(Decimal(("-" if found[1] else "") + re.sub(r"[^\d.]", "", found[0])), "f")
 
 
 def accuracy(output: str, answers: list[str]) -> float:
-    """1 where the final number has the value of an answer's, as :func:`final_number` reads either: ``5`` is ``5.0``."""
+    """1 where the final number has the value of an answer's, else 0: ``$29.00`` is 29."""
     found = final_number(output)
     return float(found != "" and Decimal(found) in {Decimal(n) for n in map(final_number, answers) if n})
 
