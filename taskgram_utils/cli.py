@@ -268,8 +268,11 @@ def examples(task, source, dataset, subjects, languages, direction, split, out):
         require(split in there, f"--split {split}: {task} has {', '.join(there)}")
         table = table[table["split"] == split]
     write_table(table.dropna(axis=1, how="all"), out)
-    ends = f"an answer ends at {' or '.join(map(repr, kind.stop))}, at {kind.real_tokens} tokens at most"
-    click.echo(f"taskgram: {task}: {ends if kind.real_tokens else 'an answer is one of the options'}", err=True)
+    ends = "an answer is one of the options"
+    if kind.real_tokens:
+        ends = f"an answer ends at {' or '.join(map(repr, kind.stop))}"
+        ends += f", at {kind.real_tokens} tokens at most"
+    click.echo(f"taskgram: {task}: {ends}", err=True)
 
 
 @main.command(
@@ -404,8 +407,9 @@ def score(examples, models, step, taskgrams, options, prior, long, budget, dtype
 @click.argument("examples")
 @_model_options
 @click.option("--max-tokens", type=click.IntRange(min=1), required=True, help="Tokens of an answer, at most.")
-@click.option("--stop", multiple=True, help="Text that ends an answer, and is no part of it (\\n: a line "
-              "break, \\t: a tab, \\\\: a backslash; '': only the end of text ends it); may be repeated.  "
+@click.option("--stop", multiple=True,
+              help="Text that ends an answer, and is no part of it (\\n: a line break, \\t: a tab, "
+              "\\\\: a backslash; '': only the end of text ends it); may be repeated.  "
               "[default: the column stop of EXAMPLES, else \\n]")
 @out_option
 def generate(examples, models, step, max_tokens, stop, budget, dtype, device, pickled, scheduler, out):
@@ -432,7 +436,7 @@ def generate(examples, models, step, max_tokens, stop, budget, dtype, device, pi
 
 
 def _unescaped(text: str) -> str:
-    """A text as it was typed, its \\n, \\t, \\r and \\\\ as what they stand for; any other backslash is itself."""
+    """A typed text with \\n, \\t, \\r and \\\\ as what they stand for; any other backslash is itself."""
     meant = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
     return re.sub(r"\\([ntr\\])", lambda found: meant[found[1]], text)
 

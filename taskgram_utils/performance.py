@@ -21,8 +21,9 @@ def performance(
 
     Intervals are Wilson's where scores are 0 or 1, else percentiles of the bootstrap by example. Greedy translations
     also get corpus BLEU (sacrebleu, its signature in ``note``; 0 to 100), with a bootstrap interval. ``unscored``
-    counts examples without a score, ``empty`` answers that are blank, ``at_bound`` generated ones that the
-    bound of tokens cut off; null where ``answers`` does not say. ``parameters`` adds the models' sizes.
+    counts examples without a score, ``empty`` answers that are blank, ``at_bound`` generated ones
+    that the bound of tokens cut off; null where ``answers`` does not say. ``parameters`` adds the
+    models' sizes by name.
     """
     require_columns(answers, ["example_id", "model", "metric", "score"], "answers")
     keys = [c for c in ("task", "group", "metric", *MODEL) if c in answers or c == "group"]
@@ -54,7 +55,7 @@ def _endings(answers: pd.DataFrame) -> dict[str, object]:
 
 
 def endings(table: pd.DataFrame) -> str:
-    """A sentence on how many generated answers of a :func:`performance` table are empty or cut off."""
+    """A sentence on how many generated answers of :func:`performance` are empty or cut off."""
     if not {"empty", "at_bound"} <= set(table):
         return "How many answers are empty or cut off at the bound of tokens was not recorded."
     keys = [c for c in ("task", "group", *MODEL) if c in table]
@@ -65,7 +66,8 @@ def endings(table: pd.DataFrame) -> str:
     for column, what in (("empty", "empty"), ("at_bound", "cut off at the bound of tokens")):
         share = (written[column] / many).astype(float)
         most = written.loc[share.idxmax()]
-        where = f" (most of {most['model']} in {most['group']}: {share.max():.0%})" if share.max() else ""
+        where = f" (most of {most['model']} in {most['group']}: {share.max():.0%})"
+        where = where if share.max() else ""
         parts.append(f"{int(written[column].sum()):,} are {what}{where}")
     return f"Of {many.sum():,} generated answers {' and '.join(parts)}."
 

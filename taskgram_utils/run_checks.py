@@ -28,7 +28,8 @@ def wrong(run: Run) -> list[str]:
     """A line for each value of a run of real text that cannot be, for each parameter that it lacks, and for each that
     no run of real text has; empty where all is well."""
     said, known = run.parameters, {*_CHOICES, *_WHOLE, *_TEXTS, *_OTHERS}
-    found = [f"{name}: no parameter of a run of real text" for name in said if name not in known | _OPTIONAL]
+    strange = [name for name in said if name not in known | _OPTIONAL]
+    found = [f"{name}: no parameter of a run of real text" for name in strange]
     absent = sorted(known - set(said))
     if absent:
         return [*found, f"the run file lacks {', '.join(absent)}"]

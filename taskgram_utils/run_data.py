@@ -157,13 +157,14 @@ def answer_tokens(run: Run, kind: Task) -> int:
 
 
 def stop_of(run: Run, name: str) -> list[str] | None:
-    """The texts that end the generated answers of a task in a run; None where its ``stop``, a mapping from tasks to
-    lists, leaves them to the examples."""
+    """The texts that end the generated answers of a task in a run; None where its ``stop``, a mapping
+    from tasks to lists, leaves them to the examples."""
     asked = run.parameters.get("stop") or {}
     named = asked.get(name) if isinstance(asked, Mapping) else asked
     listed = isinstance(named, list) and all(isinstance(text, str) and text for text in named)
     good = isinstance(asked, Mapping) and (named is None or listed)
-    require(good, f"run {run.name}: stop of {name}: {named!r} is no list of texts (stop maps tasks to lists)")
+    said = f"stop of {name}: {named!r} is no list of texts (stop maps tasks to lists)"
+    require(good, f"run {run.name}: {said}")
     return named
 
 

@@ -28,8 +28,8 @@ def answers_of(
     budget: int | None,
     done: Callable[[int], object],
 ) -> tuple[list[tuple[str, bool] | None], dict[int, str]]:
-    """The continuations of ``texts``, each cut off before the first of its own ``stops``, and whether
-    the bound of tokens (or the context) cut it off; and why some (by number) have none."""
+    """The continuations of ``texts``, each cut off before the first of its own ``stops``, and
+    whether the bound of tokens (or the context) cut it off; why some (by number) have none."""
     known = [i for i, text in enumerate(texts) if text is not None]
     reasons = {i: "x is no text" for i, text in enumerate(texts) if text is None}
     encoded = dict(zip(known, encode(model, [texts[i] for i in known]), strict=True))
@@ -45,7 +45,8 @@ def answers_of(
     for some in _together(model, {i: len(ids[i]) for i in live}) if live else ():
         cut += [[some[k] for k in batch] for batch in batches([(len(ids[i]) + room[i], 0) for i in some], budget)]
     asked = {i: (ids[i], room[i], stops[i]) for i in live}
-    for batch, written in within_memory(cut, lambda some: _continue(model, [asked[i] for i in some])):
+    made = within_memory(cut, lambda some: _continue(model, [asked[i] for i in some]))
+    for batch, written in made:
         if written is None:
             reasons[batch[0]] = "no memory for it alone"
             continue
@@ -77,7 +78,7 @@ def _kind(model: LanguageModel) -> str:
         asked = (whole, 3, ()), (short, 2, ()), (whole, 2, ())
         first, other, same = (_continue(model, [one])[0] for one in asked)
         if model.length_edge is None and _tried(model, [asked[0], asked[2]]) == [first, same]:
-            numbered = model.takes_positions and _tried(model, [asked[0], asked[1]]) == [first, other]
+            numbered = model.takes_positions and _tried(model, list(asked[:2])) == [first, other]
             kind = "any" if numbered else "same length"
         _KINDS[model.network] = kind
     return _KINDS[model.network]
@@ -120,7 +121,9 @@ def _continue(model: LanguageModel, asked: list[_Asked]) -> list[tuple[str, bool
         keep = [
             k
             for k, (row, tail) in enumerate(zip(live, tails, strict=True))
-            if written[row][-1] not in ends and len(written[row]) < room[row] and not any(s in tail for s in stops[row])
+            if written[row][-1] not in ends
+            and len(written[row]) < room[row]
+            and not any(s in tail for s in stops[row])
         ]
         if not keep:
             break

@@ -104,8 +104,9 @@ def score(
 def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
     """The most probable option of each example and model in ``logp`` (of ``score(..., options=True)``): ``answers``.
 
-    ``output`` is the option's text; ``score`` is 1 where it is that of the ``gold`` one (white space
-    aside), 0 where not, null where an option could not be scored. Of equal options the first is taken.
+    ``output`` is the option's text; ``score`` is 1 where it is that of the ``gold`` one (white
+    space aside), 0 where not, null where an option could not be scored. Of options that are
+    equally probable the first is taken.
     """
     require_columns(logp, ["example_id", "option", "sy", "lm", "logp"], "logp")
     require_columns(examples, ["example_id", "gold"], "examples")
@@ -147,13 +148,13 @@ def generate(
 ) -> pd.DataFrame:
     """Greedy answers: up to ``max_tokens`` tokens after instruction and x, to a ``stop`` string or the end of text.
 
-    ``stop`` ends the answers to all examples; None: each has its own, a list in the column ``stop``,
-    and where there is none the line's end. Returns the ``answers`` table with ``output`` as written:
-    cut off before the first stop string, even one that it begins with, and else nothing trimmed.
-    ``at_bound``: whether ``max_tokens`` or the context cut it off. A prompt that fills the context, or
-    is no text, gets null and a line on standard error; its id is in ``frame.attrs["failed"]``. Raises
-    :class:`~taskgram_utils.errors.InputError` for a model with a recurrent state or without a cache,
-    and for stops that are no lists of texts.
+    ``stop`` ends the answers to all examples; None: each has its own, a list in the column
+    ``stop``, and where there is none the line's end. Returns the ``answers`` table with ``output``
+    as written: cut off before the first stop string, even one that it begins with, and else nothing
+    trimmed. ``at_bound``: whether ``max_tokens`` or the context cut it off. A prompt that fills the
+    context, or is no text, gets null and a line on standard error; its id is in
+    ``frame.attrs["failed"]``. Raises :class:`~taskgram_utils.errors.InputError` for a model with a
+    recurrent state or without a cache, and for stops that are no lists of texts.
     """
     whole = isinstance(max_tokens, (int, np.integer)) and max_tokens >= 1
     require(whole, f"generate: max_tokens must be 1 or more, got {max_tokens}")

@@ -14,7 +14,8 @@ from taskgram_utils.errors import require, require_columns
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import normalize
 
-COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options", "gold", "stop")
+COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options", "gold",
+           "stop")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Task:
     data set, from the hub or from files of one's own; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
     words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own;
     ``orders`` are the n it is shown at; ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
-    ``max_tokens`` bounds a generated answer, 0 where options are chosen instead; ``stop``: the texts that
-    end it, unless an example has its own.
+    ``max_tokens`` bounds a generated answer, 0 where options are chosen instead; ``stop``: the texts
+    that end it, unless an example has its own.
 
-    Of the real data set: ``real_metrics`` where they are others, ``real_tokens`` the bound of an answer,
-    which no gold answer should reach, ``worked`` whether y is a worked solution, which BERTScore can be
-    asked of, and ``languages(group)`` the languages of x and y by code.
+    Of the real data set: ``real_metrics`` where they are others, ``real_tokens`` the bound of an
+    answer, which no gold answer should reach, ``worked`` whether y is a worked solution, which
+    BERTScore can be asked of, and ``languages(group)`` the languages of x and y by code.
     """
 
     name: str
@@ -93,7 +94,7 @@ def check_examples(
 
 
 def table(task_name: str, rows: list[dict]) -> pd.DataFrame:
-    """An examples table from rows; fills task, and options, gold and the task's stop where rows have none."""
+    """An examples table from rows; fills task, and where they have none options, gold and stop."""
     frame, known = pd.DataFrame(rows), registry().get(task_name)
     frame["task"] = task_name
     for column in ("options", "gold"):
@@ -106,7 +107,7 @@ def table(task_name: str, rows: list[dict]) -> pd.DataFrame:
 
 
 def exact_match(output: str, answers: list[str]) -> float:
-    """1 where the normalised output is one of the normalised answers, else 0: see :func:`matches`."""
+    """1 where the normalised output is one of the normalised answers, else 0 (:func:`matches`)."""
     return matches(output, answers, normalize)
 
 

@@ -212,7 +212,7 @@ def normalized_answer(text: str) -> str:
 def alias_match(output: str, answers: list[str]) -> float:
     """1 where the output is one of the aliases by :func:`normalized_answer`, else 0.
 
-    An alias of articles and signs alone is compared as :func:`~taskgram_utils.tasks.base.matches` says.
+    Of articles and signs alone: see :func:`~taskgram_utils.tasks.base.matches`.
     """
     return matches(output, answers, normalized_answer)
 

@@ -51,9 +51,9 @@ INSTRUCTION = "Solve the following math word problem step by step.\nQuestion: {x
 def read(source: str | Path = HUB) -> pd.DataFrame:
     """GSM8K: ``train`` (to mine) and ``test``, from the hub (openai/gsm8k) or a folder with train.jsonl and test.jsonl.
 
-    y is the worked solution without the calculator's marks <<…>>, the #### line, whose number is the
-    answer, and blank lines, which would end an answer. Raises InputError for a row without question or
-    answer, or a solution without a final number.
+    y is the worked solution without the calculator's marks <<…>>, the #### line, whose number is
+    the answer, and blank lines, which would end an answer. Raises InputError for a row without
+    question or answer, or a solution without a final number.
     """
     rows = []
     for split in ("train", "test"):
@@ -94,14 +94,14 @@ _NUMBER = re.compile(
 
 
 def final_number(text: str) -> str:
-    """The number that a worked solution ends in, in digits, sign and point alone; empty where there is none.
+    """The number that a solution ends in, of digits, sign and point alone; empty where it has none.
 
     It is the first that stands right after ``####``, whatever follows, else the last. A comma, or a
     narrow or no-break space, joins groups of three digits, a plain space only after a currency sign
     (``$118 000``); other commas separate numbers (``1,2,3`` ends in 3). A point is a decimal point
-    (``1.000`` is 1, ``.5`` is 0.5). ``-`` and ``−`` are a minus unless a letter, a digit, % or a closing
-    bracket stands before them (``10-20`` ends in 20). Currency and percent signs and a full stop at the
-    end are no part of a number.
+    (``1.000`` is 1, ``.5`` is 0.5). ``-`` and ``−`` are a minus unless a letter, a digit, % or a
+    closing bracket stands before them (``10-20`` ends in 20). Currency and percent signs and a full
+    stop at the end are no part of a number.
     """
     marked = (_NUMBER.match(rest.lstrip(" \t")) for rest in text.split("####")[1:])
     found = next(filter(None, marked), None) or next(reversed([*_NUMBER.finditer(text)]), None)
@@ -113,7 +113,8 @@ def final_number(text: str) -> str:
 def accuracy(output: str, answers: list[str]) -> float:
     """1 where the final number has the value of an answer's, else 0: ``$29.00`` is 29."""
     found = final_number(output)
-    return float(found != "" and Decimal(found) in {Decimal(n) for n in map(final_number, answers) if n})
+    right = {Decimal(n) for n in map(final_number, answers) if n}
+    return float(found != "" and Decimal(found) in right)
 
 
 # No gold solution of GSM8K's test split has more than 235 tokens of Pythia's, or 294 of SmolLM2's.
