@@ -18,7 +18,7 @@ def precision(
     """float64 [outputs]: BERTScore precision of each output against its reference, without rescaling.
 
     ``model``: a name that bert-score knows, whose layer it then takes, or the folder of an encoder, whose last layer is
-    taken. An output without a word has precision 0, one that is missing (None) NaN.
+    taken. An empty output has precision 0, as in the library, one that is missing (None) NaN.
 
     Raises :class:`~taskgram_utils.errors.InputError` where the library or the model cannot be had, and where outputs
     and references are not as many.

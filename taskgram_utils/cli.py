@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import warnings
@@ -299,6 +300,11 @@ def examples(task, source, dataset, subjects, languages, direction, split, out):
         require(split in there, f"--split {split}: {task} has {', '.join(there)}")
         table = table[table["split"] == split]
     write_table(table.dropna(axis=1, how="all"), out)
+    ends = "an answer is one of the options"
+    if kind.real_tokens:
+        ends = f"an answer ends at {' or '.join(map(repr, kind.stop))}"
+        ends += f", at {kind.real_tokens} tokens at most"
+    click.echo(f"taskgram: {task}: {ends}", err=True)
 
 
 @main.command(
@@ -441,9 +447,10 @@ def score(examples, models, step, taskgrams, options, prior, long, budget, dtype
 @click.argument("examples")
 @_model_options
 @click.option("--max-tokens", type=click.IntRange(min=1), required=True, help="Tokens of an answer, at most.")
-@click.option("--stop", multiple=True, default=["\\n"], show_default=True,
-              help="Text that ends an answer, and is no part of it (\\n: a line break; '': only the end of "
-              "text ends it); may be repeated.")
+@click.option("--stop", multiple=True,
+              help="Text that ends an answer, and is no part of it (\\n: a line break, \\t: a tab, "
+              "\\\\: a backslash; '': only the end of text ends it); may be repeated.  "
+              "[default: the column stop of EXAMPLES, else \\n]")
 @out_option
 def generate(examples, models, step, max_tokens, stop, budget, dtype, device, pickled, scheduler, out):
     """Greedy answers of language models to EXAMPLES: what they write after instruction and x.
@@ -455,13 +462,23 @@ def generate(examples, models, step, max_tokens, stop, budget, dtype, device, pi
 
     _checked(out)
     table = check_examples(read_table(examples), examples, texts=False, outputs=False)
-    ends = [text.replace("\\n", "\n") for text in stop if text]
+    ends = [_unescaped(text) for text in stop if text] if stop else None
     keep = _kept(out)
     answers = jobs.generate_all(
         table, jobs.specs(models, step), max_tokens, jobs.Loading(dtype, device, pickled), scheduler, keep,
         stop=ends, budget=budget,
     )  # fmt: skip
+    empty, bound = (answers["output"].str.strip() == "").sum(), answers["at_bound"].sum()
+    if empty or bound:
+        cut = f"{bound} cut off at {max_tokens} tokens or the end of the context"
+        _complain(f"of {len(answers)} answers {empty} are empty, {cut}")
     _finished(answers, "output", len(table), out, keep)
+
+
+def _unescaped(text: str) -> str:
+    """A typed text with \\n, \\t, \\r and \\\\ as what they stand for; any other backslash is itself."""
+    meant = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
+    return re.sub(r"\\([ntr\\])", lambda found: meant[found[1]], text)
 
 
 def _kept(out: str) -> Path | None:

@@ -21,7 +21,9 @@ def performance(
 
     Intervals are Wilson's where scores are 0 or 1, else percentiles of the bootstrap by example. Greedy translations
     also get corpus BLEU (sacrebleu, its signature in ``note``; 0 to 100), with a bootstrap interval. ``unscored``
-    counts examples without a score. ``parameters`` adds the models' sizes by name.
+    counts examples without a score, ``empty`` answers that are blank, ``at_bound`` generated ones
+    that the bound of tokens cut off; null where ``answers`` does not say. ``parameters`` adds the
+    models' sizes by name.
     """
     require_columns(answers, ["example_id", "model", "metric", "score"], "answers")
     keys = [c for c in ("task", "group", "metric", *MODEL) if c in answers or c == "group"]
@@ -30,17 +32,44 @@ def performance(
         answers = answers.assign(group=answers["example_id"].map(groups))
     rows = []
     for key, part in answers.groupby(keys, dropna=False, sort=False):
-        row = dict(zip(keys, key, strict=True))
+        row, ends = dict(zip(keys, key, strict=True)), _endings(part)
         scored = part["score"].dropna().to_numpy(float)
         low, high = mean_interval(scored, draws)
         mean = scored.mean() if len(scored) else np.nan
         rows.append({**row, "score": mean, "low": low, "high": high, "examples": len(scored),
-                     "unscored": len(part) - len(scored), "note": None})  # fmt: skip
+                     "unscored": len(part) - len(scored), **ends, "note": None})  # fmt: skip
         if row.get("task") == "translation" and row["metric"] == "exact_match":
             gold = examples.set_index("example_id")["answers"].loc[part["example_id"]].map(lambda a: a[0])
-            rows.append({**row, "metric": "bleu", **_bleu(part["output"].fillna("").tolist(), gold.tolist(), draws)})
-    table = pd.DataFrame(rows)
+            found = _bleu(part["output"].fillna("").tolist(), gold.tolist(), draws)
+            rows.append({**row, "metric": "bleu", **found, **ends})
+    table = pd.DataFrame(rows).astype({c: "Int64" for c in ("empty", "at_bound") if rows})
     return table.assign(parameters=table["model"].map(parameters)) if parameters else table
+
+
+def _endings(answers: pd.DataFrame) -> dict[str, object]:
+    """How many answers are empty, and how many were cut off at the bound of tokens."""
+    said = answers["output"].dropna() if "output" in answers else []
+    bound = answers["at_bound"].dropna() if "at_bound" in answers else []
+    return {"empty": sum(not text.strip() for text in said) if len(said) else pd.NA,
+            "at_bound": int(sum(bound)) if len(bound) else pd.NA}  # fmt: skip
+
+
+def endings(table: pd.DataFrame) -> str:
+    """A sentence on how many generated answers of :func:`performance` are empty or cut off."""
+    if not {"empty", "at_bound"} <= set(table):
+        return "How many answers are empty or cut off at the bound of tokens was not recorded."
+    keys = [c for c in ("task", "group", *MODEL) if c in table]
+    written = table[table["at_bound"].notna()].drop_duplicates(keys)
+    if written.empty:
+        return "No answer was generated."
+    parts, many = [], written["examples"] + written["unscored"]
+    for column, what in (("empty", "empty"), ("at_bound", "cut off at the bound of tokens")):
+        share = (written[column] / many).astype(float)
+        most = written.loc[share.idxmax()]
+        where = f" (most of {most['model']} in {most['group']}: {share.max():.0%})"
+        where = where if share.max() else ""
+        parts.append(f"{int(written[column].sum()):,} are {what}{where}")
+    return f"Of {many.sum():,} generated answers {' and '.join(parts)}."
 
 
 def example_frequency(taskgrams: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:

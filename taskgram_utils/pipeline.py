@@ -34,6 +34,7 @@ from taskgram_utils.run_data import (
     open_world,
     read_examples,
     sources_state,
+    stop_of,
     tasks_of,
     text_state,
     tokenizer_file,
@@ -495,7 +496,7 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
         if not final:
             asked = asked.groupby("group", group_keys=False).sample(frac=1, random_state=0)
             asked = asked.groupby("group").head(run["step_answers"])
-        answers = _named(run, generate(asked, loaded, longest))
+        answers = _named(run, generate(asked, loaded, longest, stop_of(run, one.name)))
         gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
         for metric, function in metrics(run, one).items():
             pairs = zip(answers["output"], gold, strict=True)
@@ -679,7 +680,8 @@ def make_prompt_accuracy(run: Run, model: str, step: str) -> pd.DataFrame:
         asked, judged, kind = prompt_examples(run, name), framed_prompts(run, name), task(name)
         metric, correct = next(iter(kind.metrics.values())), {}
         for frame in judged["frame"].unique():
-            outputs = generate(asked.assign(instruction=frame), loaded, kind.max_tokens)["output"]
+            given = asked.assign(instruction=frame)
+            outputs = generate(given, loaded, kind.max_tokens, stop_of(run, name))["output"]
             correct[frame] = [float(metric(o, list(g))) for o, g in zip(outputs, asked["answers"], strict=True)]
         judged["correct"] = judged["frame"].map(correct)
         judged["accuracy"], judged["examples"] = judged["correct"].map(lambda c: sum(c) / len(c)), len(asked)
@@ -800,7 +802,7 @@ RECIPES: dict[str, Recipe] = {
     "prior": Recipe(_together("prior", last=True), _per_model("prior", last=True), _MODELS),
     "prior/*": Recipe(make_prior, _scored, _LOADED, ("language_models.neural",), inputs=weights_state),
     "answers": Recipe(_together("answers"), _per_model("answers"), _MODELS),
-    "answers/*": Recipe(make_answer, _answered, (*_LOADED, "tasks", "step_answers", "bertscore"),
+    "answers/*": Recipe(make_answer, _answered, (*_LOADED, "tasks", "step_answers", "bertscore", "stop"),
                         ("language_models.neural",), inputs=weights_state),
     "performance": Recipe(make_performance, ("answers", "examples"), ("draws", "models"), ("performance",)),
     "frequency": Recipe(make_frequency, ("taskgrams", "counts"), (), ("performance",)),
@@ -820,7 +822,7 @@ RECIPES: dict[str, Recipe] = {
                       ("prompting", "counting.scan", "miniature.clauses")),
     "prompt_accuracy": Recipe(_together("prompt_accuracy", last=True), _per_model("prompt_accuracy", last=True),
                               _MODELS),
-    "prompt_accuracy/*": Recipe(make_prompt_accuracy, _prompted, ("tasks", "prompt_examples", "dtype"),
+    "prompt_accuracy/*": Recipe(make_prompt_accuracy, _prompted, ("tasks", "prompt_examples", "dtype", "stop"),
                                 ("language_models.neural", "miniature.world"), inputs=weights_state),
     "prompt_scores": Recipe(_together("prompt_scores", last=True), _per_model("prompt_scores", last=True), _MODELS),
     "prompt_scores/*": Recipe(make_prompt_scores, lambda run, *parts: (*_prompted(run, *parts), "taskgrams"),

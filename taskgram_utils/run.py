@@ -39,7 +39,7 @@ from taskgram_utils.errors import InputError, require
 PACKAGE = Path(__file__).resolve().parent
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 _TEXTS = ("example_id", "task", "split", "group", "instruction", "x", "y", "sx", "sy", "lm", "model", "world", "output")
-_LISTS = ("answers", "options")
+_LISTS = ("answers", "options", "stop")
 
 
 def project_root() -> Path:

@@ -70,6 +70,7 @@ _BOTH: dict[str, Kind] = {
     "embedding": (lambda v: _text(v) or isinstance(v, dict), "a name, or a mapping from tasks to names"),
     "gamma": (lambda v: v in (None, run_data.CALIBRATE) or isinstance(v, dict) or number(0, 1)[0](v),
               "null, calibrate, a number above 0 and below 1, or a mapping from tasks"),
+    "stop": (lambda v: v is None or isinstance(v, dict), "a mapping from tasks to lists of texts"),
 }  # fmt: skip
 _WORLD = {"documents": whole(LEAST), "world": whole(0), "prompt_rounds": whole(1), "prompt_seeds": whole(1),
           "prompt_examples": whole(1)}  # fmt: skip
@@ -119,7 +120,7 @@ def wrong(run: Run) -> list[str]:
     known = {**_BOTH, **(_WORLD if of_world else _REAL)}
     what = "a run of the miniature world" if of_world else "a run of real text"
     found = [f"{name}: no parameter of {what}" for name in said if name not in known]
-    absent = sorted(known.keys() - set(said))
+    absent = sorted(known.keys() - set(said) - {"stop"})  # which run files from before it do not name
     found += [f"the run file lacks {', '.join(absent)}"] if absent else []
     found = [*found, *wrong_values(said)] or _lines(lambda: run_data.tasks_of(run))
     return found if found or of_world else _wrong_text(run)
@@ -131,8 +132,9 @@ def _wrong_text(run: Run) -> list[str]:
     for name in said["tasks"]:
         found += _lines(lambda name=name: run_data.embedding_named(run, name))
         found += _lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
-    for parameter in ("gamma", "embedding"):
-        named = said[parameter] if isinstance(said[parameter], Mapping) else {}
+        found += _lines(lambda name=name: run_data.stop_of(run, name))
+    for parameter in ("gamma", "embedding", "stop"):
+        named = said[parameter] if isinstance(said.get(parameter), Mapping) else {}
         found += _lines(lambda named=named: [task(n) for n in named])
     if said["backend"] != "scan" and said["control"]:
         found.append(f"control: {said['control']} can be counted in a text alone (backend: scan); set it to ''")

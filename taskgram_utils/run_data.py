@@ -157,6 +157,18 @@ def answer_tokens(run: Run, kind: Task) -> int:
     return kind.max_tokens if of_world(run) else kind.real_tokens
 
 
+def stop_of(run: Run, name: str) -> list[str] | None:
+    """The texts that end the generated answers of a task in a run; None where its ``stop``, a mapping
+    from tasks to lists, leaves them to the examples."""
+    asked = run.parameters.get("stop") or {}
+    named = asked.get(name) if isinstance(asked, Mapping) else asked
+    listed = isinstance(named, list) and all(isinstance(text, str) and text for text in named)
+    good = isinstance(asked, Mapping) and (named is None or listed)
+    said = f"stop of {name}: {named!r} is no list of texts (stop maps tasks to lists)"
+    require(good, f"run {run.name}: {said}")
+    return named
+
+
 def gamma_of(run: Run, name: str, n: int) -> float | str | None:
     """The threshold of a task and n in a run: a number, ``calibrate``, or None where the run does not mine this n.
 

@@ -16,7 +16,7 @@ from filelock import FileLock
 from scipy.stats import spearmanr
 
 from taskgram_utils import __version__
-from taskgram_utils.cli import main
+from taskgram_utils.cli import _unescaped, main
 from taskgram_utils.embedding import train_embedding
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import normalize, words
@@ -694,6 +694,14 @@ def test_every_command_has_help_with_an_example(name):
     shown = done(name, "--help").stdout
     assert f"Example: taskgram {name}" in " ".join(shown.split())
     assert main.commands[name].help.strip()
+
+
+@pytest.mark.parametrize(("typed", "meant"), [
+    (r"\n\n", "\n\n"), (r"\t", "\t"), (r"\\n", r"\n"), (r"a\\", "a\\"), (r"\d\r", "\\d\r"), ("é\n", "é\n"),
+    (r"\\\n", "\\\n"),
+])  # fmt: skip
+def test_what_a_typed_backslash_stands_for(typed, meant):
+    assert _unescaped(typed) == meant
 
 
 def test_an_index_does_not_become_a_part_of_its_corpus(tmp_path):

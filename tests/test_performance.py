@@ -7,7 +7,7 @@ import sacrebleu
 from scipy import stats
 
 from taskgram_utils.errors import InputError
-from taskgram_utils.performance import binned_performance, example_frequency, mean_interval, performance
+from taskgram_utils.performance import binned_performance, endings, example_frequency, mean_interval, performance
 
 
 def test_performance_gives_wilson_intervals_and_the_library_bleu():
@@ -31,6 +31,34 @@ def test_missing_scores_are_counted_not_averaged():
                             "output": ["x", "y", None], "score": [1.0, 0.0, None]})  # fmt: skip
     row = performance(answers, examples).iloc[0]
     assert (row.score, row.examples, row.unscored) == (0.5, 2, 1)
+    assert row["empty"] == 0 and pd.isna(row.at_bound)
+    assert endings(performance(answers, examples)) == "No answer was generated."
+
+
+def test_empty_answers_and_those_cut_at_the_bound_are_counted_and_said():
+    many = 8
+    examples = pd.DataFrame({"example_id": [*map(str, range(many))], "group": "g", "answers": [["x"]] * many})
+    one = pd.DataFrame({
+        "example_id": examples["example_id"], "task": "translation", "model": "m",
+        "output": ["x", "", " \n", None, "x", "y", "z", "w"],
+        "at_bound": pd.array([False, False, False, None, True, True, True, False], "boolean")})  # fmt: skip
+    chosen = pd.DataFrame({"example_id": ["0"], "task": "choice", "group": "g", "model": "m", "metric": "accuracy",
+                           "output": " x", "score": 1.0})  # fmt: skip
+    parts = [one.assign(metric=metric, group="g", model=model, score=1.0)
+             for metric in ("exact_match", "chrf") for model in ("m", "n")]  # fmt: skip
+    parts[1] = parts[1].assign(output="x", at_bound=False)
+    parts[3] = parts[3].assign(output="x", at_bound=False)
+    table = performance(pd.concat([*parts, chosen], ignore_index=True), examples, draws=20)
+    assert len(table) == 7  # three metrics of two models, and the choice
+    found = table[table["task"] == "translation"].groupby("model")[["empty", "at_bound"]].agg(lambda c: set(c))
+    assert found.to_numpy().tolist() == [[{2}, {3}], [{0}, {0}]]
+    assert table[table["task"] == "choice"][["empty", "at_bound"]].isna().to_numpy().tolist() == [[False, True]]
+    said = endings(table)
+    assert said == ("Of 16 generated answers 2 are empty (most of m in g: 25%) and 3 are cut off at the bound "
+                    "of tokens (most of m in g: 38%).")  # fmt: skip
+    assert endings(table[table["model"] == "n"]) == (
+        "Of 8 generated answers 0 are empty and 0 are cut off at the bound of tokens.")
+    assert "was not recorded" in endings(table.drop(columns=["empty", "at_bound"]))
 
 
 def test_mean_interval_of_graded_scores_holds_the_mean():

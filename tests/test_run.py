@@ -385,6 +385,7 @@ def table():
         "x": ["Don't, “now”", "हिन्दी", "None"], "y": [" 42", "  two  ", " line\u2028break"],
         "sx": ["nan", "12", "true"], "sy": [None, "0012", "n/a"], "world": ["0", "1", "01"],
         "answers": [["42", "forty, two"], ["a \"b\""], None], "options": [None, [" a", " b"], [" c", " d"]],
+        "stop": [["\n\n", "Question:"], None, []],
         "n": pd.array([1, 2, None], "Int64"), "count": [2**53 - 1, 0, 3], "logp": [-1 / 3, -700.25, np.nan],
         "exact": [True, False, True], "date": [20240101, 3, 4],
     })  # fmt: skip

@@ -240,7 +240,7 @@ def test_a_new_task_is_one_file_as_the_page_on_rerunning_shows(data, tmp_path, m
     examples = base.check_examples(run_data.read_examples(run))
     assert examples[["task", "group", "y"]].to_numpy().tolist() == [["rivers", "rivers", " the Adriatic"]]
     assert list(run_data.metrics(run, base.task("rivers"))) == ["exact_match"]
-    assert run_data.answer_tokens(run, base.task("rivers")) == 8
+    assert run_data.answer_tokens(run, base.task("rivers")) == 8 and examples["stop"].tolist() == [["\n"]]
 
 
 @EMBEDDING
@@ -281,6 +281,10 @@ def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path
     ({"tasks": ["rivers"]}, "task rivers: not one"),
     ({"control": "chapter"}, "--document chapter: not one of"),
     ({"device": "gpu9"}, "device: 'gpu9' is not one of null"),
+    ({"stop": {"factual_qa": "."}}, "stop of factual_qa: '.' is no list of texts"),
+    ({"stop": {"factual_qa": ["", "."]}}, "stop of factual_qa: ['', '.'] is no list of texts"),
+    ({"stop": ["."]}, "stop of factual_qa: ['.'] is no list of texts (stop maps tasks to lists)"),
+    ({"stop": {"factualqa": ["."]}}, "task factualqa: "),
 ])
 def test_what_a_run_file_cannot_say_is_said_before_anything_is_made(data, suite, tmp_path, change, said):
     found = doctor.lacking(run_of(data, tmp_path / "a" / "b" / "c", **change))
@@ -292,6 +296,23 @@ def test_a_good_run_file_lacks_nothing(data, suite, tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     good = run_of(data, tmp_path / "a" / "b" / "c", embedding=str(data / "corpus"))
     assert [line for line in doctor.lacking(good) if "embedding" not in line] == []
+    del good.parameters["stop"]  # as in a run file from before there was one
+    assert [line for line in doctor.lacking(good) if "embedding" not in line] == []
+
+
+@EMBEDDING
+def test_a_run_file_sets_where_answers_end(data, suite, tmp_path):
+    facts = {"factual_qa": {"dataset": "wikidata", "source": "wikidata.jsonl"}}
+    asked = {"models": ["25k"], "tasks": ["factual_qa"], "orders": [1], "source": facts}
+    tables = {}
+    for name, stop in (("own", {}), ("set", {"factual_qa": ["a", "."]}), ("none", {"factual_qa": []})):
+        run = run_of(data, tmp_path, **asked, stop=stop)
+        tables[name] = run.table("answers").set_index("example_id")["output"]
+        assert run.table("performance")["at_bound"].notna().all()
+    assert not tables["own"].equals(tables["set"]) and not tables["own"].equals(tables["none"])
+    for key, text in tables["none"].items():
+        assert tables["own"][key] == text.split("\n")[0]
+        assert tables["set"][key] == text.split("a")[0].split(".")[0]
 
 
 def test_a_change_anywhere_in_the_text_makes_its_counts_stale(data, tmp_path):

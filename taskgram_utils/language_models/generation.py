@@ -16,6 +16,7 @@ from taskgram_utils.language_models.packing import encode
 
 _KINDS: WeakKeyDictionary = WeakKeyDictionary()  # of networks that were tried
 _BEFORE = 4  # tokens before an answer that are decoded along with it
+_Asked = tuple[list[int], int, Sequence[str]]
 _WIDER = 4  # a step of an answer reads one token a text: so many times the tokens of a scored batch are one
 
 
@@ -23,11 +24,12 @@ def answers_of(
     model: LanguageModel,
     texts: Sequence[str | None],
     max_tokens: int,
-    stop: Sequence[str],
+    stops: Sequence[Sequence[str]],
     budget: int | None,
     done: Callable[[int], object],
-) -> tuple[list[str | None], dict[int, str]]:
-    """The continuations of ``texts``, cut off before a ``stop`` string; and why some (by number) have none."""
+) -> tuple[list[tuple[str, bool] | None], dict[int, str]]:
+    """The continuations of ``texts``, each cut off before the first of its own ``stops``, and
+    whether the bound of tokens (or the context) cut it off; why some (by number) have none."""
     known = [i for i, text in enumerate(texts) if text is not None]
     reasons = {i: "x is no text" for i, text in enumerate(texts) if text is None}
     encoded = dict(zip(known, encode(model, [texts[i] for i in known]), strict=True))
@@ -37,17 +39,19 @@ def answers_of(
         reasons[i] = f"prompt of {len(ids.pop(i))} tokens, longer than the context of {model.context}"
     if budget is None:
         budget = int(_WIDER * token_budget(model) / max(1, cache_bytes(model) / token_bytes(model)))
-    outputs: list[str | None] = [None] * len(texts)
+    outputs: list[tuple[str, bool] | None] = [None] * len(texts)
     live = list(ids)
     cut = []
     for some in _together(model, {i: len(ids[i]) for i in live}) if live else ():
         cut += [[some[k] for k in batch] for batch in batches([(len(ids[i]) + room[i], 0) for i in some], budget)]
-    for batch, written in within_memory(cut, lambda some: _continue(model, [(ids[i], room[i]) for i in some], stop)):
+    asked = {i: (ids[i], room[i], stops[i]) for i in live}
+    made = within_memory(cut, lambda some: _continue(model, [asked[i] for i in some]))
+    for batch, written in made:
         if written is None:
             reasons[batch[0]] = "no memory for it alone"
             continue
-        for i, text in zip(batch, written, strict=True):
-            outputs[i] = text[: min((text.find(s) for s in stop if s in text), default=len(text))]
+        for i, answer in zip(batch, written, strict=True):
+            outputs[i] = answer
         done(len(batch))
     return outputs, dict(sorted(reasons.items()))
 
@@ -71,33 +75,35 @@ def _kind(model: LanguageModel) -> str:
     if model.network not in _KINDS:
         whole = model.trial_ids(8)
         short, kind = whole[: max(1, len(whole) // 2)], "alone"
-        first, other, same = (_continue(model, [asked], ())[0] for asked in ((whole, 3), (short, 2), (whole, 2)))
-        if model.length_edge is None and _tried(model, [(whole, 3), (whole, 2)]) == [first, same]:
-            numbered = model.takes_positions and _tried(model, [(whole, 3), (short, 2)]) == [first, other]
+        asked = (whole, 3, ()), (short, 2, ()), (whole, 2, ())
+        first, other, same = (_continue(model, [one])[0] for one in asked)
+        if model.length_edge is None and _tried(model, [asked[0], asked[2]]) == [first, same]:
+            numbered = model.takes_positions and _tried(model, list(asked[:2])) == [first, other]
             kind = "any" if numbered else "same length"
         _KINDS[model.network] = kind
     return _KINDS[model.network]
 
 
-def _tried(model: LanguageModel, asked: list[tuple[list[int], int]]) -> list[str] | None:
+def _tried(model: LanguageModel, asked: list[_Asked]) -> list[tuple[str, bool]] | None:
     try:
-        return _continue(model, asked, ())
+        return _continue(model, asked)
     except InputError:
         return None
 
 
 @torch.inference_mode()
-def _continue(model: LanguageModel, asked: list[tuple[list[int], int]], stop: Sequence[str]) -> list[str]:
-    """Greedy continuations of (prompt, tokens at most), padded on the left, with a key-value cache; a finished text
-    leaves the batch.
+def _continue(model: LanguageModel, asked: list[_Asked]) -> list[tuple[str, bool]]:
+    """Greedy continuations of (prompt, tokens at most, stops), padded on the left, with a key-value
+    cache, and whether their length cut them off; a finished text leaves the batch.
 
     ``network.generate`` carries finished texts along, which costs time where answers differ in length.
     """
-    prompts, room = zip(*asked, strict=True)
+    prompts, room, stops = zip(*asked, strict=True)
     network, device, width = model.network, model.network.device, max(map(len, prompts))
     head = network.get_output_embeddings()
     ends = {model.tokenizer.eos_token_id, *np.atleast_1d(network.generation_config.eos_token_id).tolist()}
-    reach = max((len(s.encode()) for s in stop), default=0) + 4  # a stop string has no more tokens than bytes
+    # A stop string has no more tokens than bytes.
+    reach = max((len(s.encode()) for own in stops for s in own), default=0) + 4
     ids = torch.tensor([[model.start] * (width - len(p)) + p for p in prompts], device=device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -115,7 +121,9 @@ def _continue(model: LanguageModel, asked: list[tuple[list[int], int]], stop: Se
         keep = [
             k
             for k, (row, tail) in enumerate(zip(live, tails, strict=True))
-            if written[row][-1] not in ends and len(written[row]) < room[row] and not any(s in tail for s in stop)
+            if written[row][-1] not in ends
+            and len(written[row]) < room[row]
+            and not any(s in tail for s in stops[row])
         ]
         if not keep:
             break
@@ -126,7 +134,12 @@ def _continue(model: LanguageModel, asked: list[tuple[list[int], int]], stop: Se
             tokens, positions, mask = tokens[kept], positions[kept], mask[kept]
         ids, positions = tokens[:, None], positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-    return _texts(model, prompts, [ids[:-1] if ids[-1] in ends else ids for ids in written])
+    texts = _texts(model, prompts, [ids[:-1] if ids[-1] in ends else ids for ids in written])
+    out = []
+    for text, ids, most, own in zip(texts, written, room, stops, strict=True):
+        at = min((text.find(s) for s in own if s in text), default=None)
+        out.append((text[:at], at is None and len(ids) == most and ids[-1] not in ends))
+    return out
 
 
 def _select(model: LanguageModel, cache, rows: torch.Tensor) -> None:

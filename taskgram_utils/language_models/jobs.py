@@ -24,7 +24,7 @@ from taskgram_utils.language_models import neural
 from taskgram_utils.language_models.loading import LanguageModel, files_state, identity, load, nearest, steps_of
 from taskgram_utils.run import read_table, write_table
 
-_READ = ("example_id", "task", "group", "instruction", "x", "y", "options", "n", "sy", "start", "end")
+_READ = ("example_id", "task", "group", "instruction", "x", "y", "options", "stop", "n", "sy", "start", "end")
 CHUNK = 2000  # examples after which what was computed is kept
 
 
@@ -104,6 +104,7 @@ def generate_all(
 ) -> pd.DataFrame:  # fmt: skip
     """:func:`~taskgram_utils.language_models.neural.generate` of every model, one table: see :func:`score_all`."""
     neural.prompts(examples)
+    neural.stops_of(examples, options.get("stop"))
     options = {"max_tokens": max_tokens, **options}
     return _all(partial(_generate, options), {"generate": options}, examples, models, loading, scheduler, keep)
 

@@ -104,8 +104,9 @@ def score(
 def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
     """The most probable option of each example and model in ``logp`` (of ``score(..., options=True)``): ``answers``.
 
-    ``output`` is the option's text; ``score`` is 1 where it is the ``gold`` one, 0 where not, null where an option
-    could not be scored. Of equal options the first is taken.
+    ``output`` is the option's text; ``score`` is 1 where it is that of the ``gold`` one (white
+    space aside), 0 where not, null where an option could not be scored. Of options that are
+    equally probable the first is taken.
     """
     require_columns(logp, ["example_id", "option", "sy", "lm", "logp"], "logp")
     require_columns(examples, ["example_id", "gold"], "examples")
@@ -126,11 +127,14 @@ def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
     most = asked.groupby(keys, dropna=False)["option"].transform("max")[best.index].astype(int)
     wrong = best["example_id"][~((number % 1 == 0) & (number >= 0) & (number <= most))]
     require(wrong.empty, f"examples: gold of example {next(iter(wrong), '')} is the number of none of its options")
-    gold = number
     answers = best[keys].rename(columns={"lm": "model"})
     answers["output"] = best["sy"].where(best["whole"])
     answers["metric"] = "accuracy"
-    answers["score"] = (best["option"].astype(int) == gold.astype(int)).astype(float).where(best["whole"])
+    text = asked["sy"].map(lambda sy: " ".join(str(sy).split()))
+    golds = dict(zip(best["example_id"], number, strict=True))
+    of_gold = text.where(asked["option"] == asked["example_id"].map(golds))
+    right = asked.assign(right=of_gold).groupby(keys, dropna=False)["right"].transform("first")
+    answers["score"] = (text == right)[best.index].astype(float).where(best["whole"])
     answers.attrs = {"failed": list(best["example_id"][~best["whole"]])}
     return answers.reset_index(drop=True)
 
@@ -139,27 +143,44 @@ def generate(
     examples: pd.DataFrame,
     model: LanguageModel,
     max_tokens: int,
-    stop: Sequence[str] = ("\n",),
+    stop: Sequence[str] | None = None,
     budget: int | None = None,
 ) -> pd.DataFrame:
     """Greedy answers: up to ``max_tokens`` tokens after instruction and x, to a ``stop`` string or the end of text.
 
-    Returns the ``answers`` table with ``output`` as written (nothing trimmed, the stop string cut off). A prompt that
-    fills the context, or is no text, gets null and a line on standard error; its id is in ``frame.attrs["failed"]``.
-    Raises :class:`~taskgram_utils.errors.InputError` for a model with a recurrent state or without a cache.
+    ``stop`` ends the answers to all examples; None: each has its own, a list in the column
+    ``stop``, and where there is none the line's end. Returns the ``answers`` table with ``output``
+    as written: cut off before the first stop string, even one that it begins with, and else nothing
+    trimmed. ``at_bound``: whether ``max_tokens`` or the context cut it off. A prompt that fills the
+    context, or is no text, gets null and a line on standard error; its id is in
+    ``frame.attrs["failed"]``. Raises :class:`~taskgram_utils.errors.InputError` for a model with a
+    recurrent state or without a cache, and for stops that are no lists of texts.
     """
     whole = isinstance(max_tokens, (int, np.integer)) and max_tokens >= 1
     require(whole, f"generate: max_tokens must be 1 or more, got {max_tokens}")
     _check_budget(budget)
-    ends = not isinstance(stop, str) and all(isinstance(text, str) and text for text in stop)
-    require(ends, "generate: stop must be a list of texts, none of them empty (an empty list: only the end of text)")
     require(not model.network._is_stateful, f"{model.name}: generating with a recurrent state is not supported")
-    texts, keys = prompts(examples), list(examples["example_id"])
+    texts, keys, stops = prompts(examples), list(examples["example_id"]), stops_of(examples, stop)
     with tqdm(total=len(texts), desc=f"generate {_named(model)}", unit="text", disable=None) as bar:
-        outputs, reasons = answers_of(model, texts, max_tokens, stop, budget, bar.update)
+        answers, reasons = answers_of(model, texts, max_tokens, stops, budget, bar.update)
     lines = [_report(model, keys[k], f"{reason}; no answer") for k, reason in reasons.items()]
-    table = pd.DataFrame({"example_id": keys, "output": pd.array(outputs, dtype="str")})
+    table = pd.DataFrame({
+        "example_id": keys, "output": pd.array([a and a[0] for a in answers], dtype="str"),
+        "at_bound": pd.array([a and a[1] for a in answers], dtype="boolean")})  # fmt: skip
     return _finish(table, examples, "model", model, [keys[k] for k in reasons], lines)
+
+
+def stops_of(examples: pd.DataFrame, stop: Sequence[str] | None) -> list[Sequence[str]]:
+    """The texts that end each example's answer; InputError for what is no list of texts."""
+    lists = (list, tuple, np.ndarray)
+    given = examples.get("stop") if stop is None else [stop] * len(examples)
+    given = [None] * len(examples) if given is None else given
+    given = [own if isinstance(own, lists) or not pd.isna(own) else ["\n"] for own in given]
+    for key, own in zip(examples["example_id"], given, strict=True):
+        good = isinstance(own, lists) and all(isinstance(text, str) and text for text in own)
+        said = "a list of texts, none of them empty (an empty list: only the end of text)"
+        require(good, f"generate: stop must be {said}; that of example {key} is {own!r:.80}")
+    return given
 
 
 def _check_budget(budget: int | None) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -13,7 +14,8 @@ from taskgram_utils.errors import require, require_columns
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import normalize
 
-COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options", "gold")
+COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options", "gold",
+           "stop")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,12 @@ class Task:
     data set, from the hub or from files of one's own; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
     words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own;
     ``orders`` are the n it is shown at; ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
-    ``max_tokens`` bounds a generated answer, 0 where options are chosen instead.
+    ``max_tokens`` bounds a generated answer, 0 where options are chosen instead; ``stop``: the texts
+    that end it, unless an example has its own.
 
-    Of the real data set: ``real_metrics`` where they are others, ``real_tokens`` the bound of an answer,
-    ``worked`` whether y is a worked solution, which BERTScore can be asked of, and ``languages(group)`` the languages
-    of x and y by code.
+    Of the real data set: ``real_metrics`` where they are others, ``real_tokens`` the bound of an
+    answer, which no gold answer should reach, ``worked`` whether y is a worked solution, which
+    BERTScore can be asked of, and ``languages(group)`` the languages of x and y by code.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Task:
     orders: tuple[int, ...] = (1, 2)
     whole_answer: bool = False
     max_tokens: int = 0
+    stop: tuple[str, ...] = ("\n",)
     read: Callable[..., pd.DataFrame] | None = field(default=None, repr=False)
     real_metrics: dict[str, Callable[[str, list[str]], float]] = field(default_factory=dict, repr=False)
     real_tokens: int = 0
@@ -73,7 +77,7 @@ def check_examples(
     require(len(examples), f"{name}: holds no example")
     out = examples.copy()
     defaults = {"y": None, "task": "task", "split": "test", "group": None, "instruction": "", "answers": None,
-                "options": None, "gold": None}  # fmt: skip
+                "options": None, "gold": None, "stop": None}  # fmt: skip
     for column, value in defaults.items():
         if column not in out:
             out[column] = value
@@ -90,19 +94,36 @@ def check_examples(
 
 
 def table(task_name: str, rows: list[dict]) -> pd.DataFrame:
-    """An examples table from rows; fills task, and options and gold where a row has none."""
-    frame = pd.DataFrame(rows)
+    """An examples table from rows; fills task, and where they have none options, gold and stop."""
+    frame, known = pd.DataFrame(rows), registry().get(task_name)
     frame["task"] = task_name
     for column in ("options", "gold"):
         if column not in frame:
             frame[column] = None
+    if "stop" not in frame:
+        frame["stop"] = [list(known.stop if known else Task.stop) for _ in rows]
     frame["gold"] = frame["gold"].astype("Int64")
     return frame[list(COLUMNS)]
 
 
 def exact_match(output: str, answers: list[str]) -> float:
-    """1 where the normalised output is one of the normalised answers, else 0."""
-    return float(normalize(output) in {normalize(a) for a in answers})
+    """1 where the normalised output is one of the normalised answers, else 0 (:func:`matches`)."""
+    return matches(output, answers, normalize)
+
+
+def matches(output: str, answers: Iterable[str], form: Callable[[str], str]) -> float:
+    """1 where the output is one of the answers by ``form``, else 0.
+
+    An answer of which ``form`` leaves nothing is compared as it is written, but for case and the
+    punctuation around it. An empty output is never right.
+    """
+    said, written = form(output), _written(output)
+    return float(any(form(a) == said if form(a) else _written(a) == written != "" for a in answers))
+
+
+def _written(text: str) -> str:
+    text = " ".join(text.casefold().split())
+    return text.strip(string.punctuation + " ") or text
 
 
 def test_size(world: World, most: int) -> int:

@@ -16,7 +16,7 @@ from taskgram_utils.folders import listed
 from taskgram_utils.miniature.words import QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import normalize
-from taskgram_utils.tasks.base import Task, exact_match, table, test_size
+from taskgram_utils.tasks.base import Task, exact_match, matches, table, test_size
 from taskgram_utils.tasks.files import HUB, checked, folder, found, hub_rows, json_file, json_lines
 
 
@@ -211,8 +211,11 @@ def normalized_answer(text: str) -> str:
 
 
 def alias_match(output: str, answers: list[str]) -> float:
-    """1 where the output is one of the aliases by :func:`normalized_answer`, else 0."""
-    return float(normalized_answer(output) in {normalized_answer(a) for a in answers})
+    """1 where the output is one of the aliases by :func:`normalized_answer`, else 0.
+
+    Of articles and signs alone: see :func:`~taskgram_utils.tasks.base.matches`.
+    """
+    return matches(output, answers, normalized_answer)
 
 
 def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
@@ -225,4 +228,4 @@ def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
 
 
 TASK = Task("factual_qa", "Factual QA", miniature, truth, {"exact_match": exact_match}, whole_answer=True,
-            max_tokens=16, read=read, real_metrics={"exact_match": alias_match}, real_tokens=16)  # fmt: skip
+            max_tokens=16, read=read, real_metrics={"exact_match": alias_match}, real_tokens=24)  # fmt: skip

@@ -104,4 +104,4 @@ def languages(group: str) -> tuple[str, str]:
 
 
 TASK = Task("translation", "Translation", miniature, truth, {"exact_match": exact_match, "chrf": chrf}, max_tokens=64,
-            read=read, real_tokens=128, languages=languages)
+            read=read, real_tokens=320, languages=languages)

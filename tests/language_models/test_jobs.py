@@ -208,6 +208,30 @@ def test_the_commands(suite, tmp_path):
     assert pd.read_csv(tmp_path / "s.csv")["logp"].isna().sum() == 4
 
 
+def test_the_command_answers_as_far_as_each_stop(suite, tmp_path):
+    own, small = [[" "], ["\n", "o"]] * 12 + [None], neural.load(suite / "small")
+    whole = neural.generate(EXAMPLES, small, 9, stop=[])["output"]
+
+    def answers(stop, *options):
+        EXAMPLES.assign(stop=stop).to_json(tmp_path / "e.jsonl", orient="records", lines=True)
+        asked = ["generate", f"{tmp_path}/e.jsonl", "--model", f"{suite}/small", "--max-tokens", "9", *options]
+        return CliRunner().invoke(main, [*asked, "--out", f"{tmp_path}/b.csv"])
+
+    for options, ends in (((), [*own[:24], ["\n"]]), (("--stop", "\\t", "--stop", "e"), [["\t", "e"]] * 25),
+                          (("--stop", ""), [[]] * 25)):  # fmt: skip
+        run = answers(own, *options)
+        assert run.exit_code == 0, run.stderr
+        table = pd.read_csv(tmp_path / "b.csv", keep_default_na=False)
+        for output, text, cuts in zip(table["output"], whole, ends, strict=True):
+            assert output == text[: min((text.find(s) for s in cuts if s in text), default=None)]
+        empty = (table["output"].str.strip() == "").sum()
+        assert f"of 25 answers {empty} are empty, {table['at_bound'].sum()} cut off at 9 tokens" in run.stderr
+        assert table["at_bound"].any()
+    run = answers("x")
+    assert run.exit_code == 2 and "stop must be a list of texts" in run.stderr
+    assert run.stderr.endswith("that of example e0 is 'x'\n")
+
+
 def test_two_commands_at_work_on_one_table(suite, tmp_path):
     EXAMPLES.to_json(tmp_path / "examples.jsonl", orient="records", lines=True)
     asked = ["score", f"{tmp_path}/examples.jsonl", "--model", f"{suite}/small", "--out", f"{tmp_path}/out.csv"]

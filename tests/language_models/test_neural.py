@@ -33,7 +33,10 @@ from transformers import (
 
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models import forward, neural, packing
+from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import word_spans
+from taskgram_utils.run import PACKAGE
+from taskgram_utils.tasks import math_reasoning
 
 PYTHIA = Path(__file__).resolve().parents[2] / "../shared/data/tokenizers/20B_tokenizer.json"
 TEXT = """The capital of France is Paris.
@@ -360,6 +363,19 @@ def test_choose_takes_the_most_probable_option(model):
         neural.choose(neural.score(examples, model), examples)
 
 
+@pytest.mark.parametrize(("options", "gold", "right"), [
+    ([" Tokyo.", " Paris.", " Paris."], 2, 1), ([" Paris.", " Tokyo.", " Paris. "], 2, 1),
+    ([" Paris.", " Tokyo.", " paris."], 2, 0), ([" Paris.", " Tokyo.", " Paris."], 1, 0),
+])  # fmt: skip
+def test_an_option_of_the_gold_ones_text_is_right(model, options, gold, right):
+    examples = EXAMPLES[:1].assign(options=[options], gold=gold)
+    logp = neural.score(examples, model, options=True)
+    answers = neural.choose(logp, examples)
+    assert answers["output"][0].strip() == "Paris." and list(answers["score"]) == [right]
+    steps = pd.concat([logp.assign(step=pd.array([s] * len(logp), "Int64")) for s in (None, 1)])
+    assert list(neural.choose(steps, examples)["score"]) == [right, right]
+
+
 def test_a_text_longer_than_the_context_is_null_and_said_and_the_others_complete(model, capsys):
     long = EXAMPLES[:2].assign(example_id=["too long", "fits"], y=[" Paris" * 70, " Paris" * 3])
     long["x"] = ["The", "The"]
@@ -388,8 +404,8 @@ def test_the_last_token_needs_no_room(model):
 
 
 @torch.no_grad()
-def greedy(model, prompt, limit, stop):
-    """The answer without batch, padding or cache."""
+def greedy(model, prompt, limit, stop, bound=False):
+    """The answer without batch, padding or cache; ``bound``: whether neither a stop nor the end of text ended it."""
     ids = model.tokenizer(prompt, add_special_tokens=False)["input_ids"]
     lead = model.tokenizer.bos_token_id
     ids = [lead, *ids] if lead is not None else ids or [0]
@@ -397,9 +413,12 @@ def greedy(model, prompt, limit, stop):
     while len(ids) - first < limit and len(ids) <= (model.context or 10**9) and not any(s in text for s in stop):
         token = model.network(torch.tensor([ids])).logits[0, -1].argmax().item()
         if token == 0:
+            limit = 0
             break
         ids.append(token)
         text = model.tokenizer.decode(ids[first:])
+    if bound:
+        return limit > 0 and not any(s in text for s in stop)
     for s in stop:
         text = text.split(s)[0]
     return text
@@ -415,15 +434,42 @@ def test_greedy_answers_equal_unbatched_ones(model, stop):
     for budget in (1, 150, 10_000):
         answers = neural.generate(examples, model, 40, stop=stop, budget=budget)
         assert list(answers["output"]) == expected
-    assert list(answers.columns) == ["example_id", "output", "model", "step"]
+    assert list(answers.columns) == ["example_id", "output", "at_bound", "model", "step"]
+    assert list(answers["at_bound"]) == [greedy(model, p, 40, stop, bound=True) for p in prompts]
+
+
+def test_each_example_has_its_own_stops():
+    """Of a shipped model: each text as far as its own stop, which it may begin with."""
+    shipped = neural.load(PACKAGE / "miniature" / "weights" / "main" / "25k")
+    some = math_reasoning.miniature(World(2_000)).head(6)
+    whole = neural.generate(some, shipped, 60, stop=())["output"]
+    first, full = whole[0][:2], whole[4]
+    assert all("." in text and "\n" not in text for text in whole) and len(whole[5].split()) > 10
+    stops = [[first, "."], ["."], None, np.array([" =", "."]), [], ["zebra", "."]]
+    for budget in (1, 10_000):
+        answers = neural.generate(some.assign(stop=stops), shipped, 60, budget=budget)
+        expected = ["", whole[1].split(".")[0], whole[2], whole[3].split(" =")[0], full, whole[5].split(".")[0]]
+        assert list(answers["output"]) == expected and not answers["at_bound"].any()
+        few = neural.generate(some.assign(stop=stops), shipped, 5, budget=budget)
+        assert list(few["at_bound"]) == [False, *(len(text) > len(cut) for text, cut in
+                                                  zip(expected[1:], few["output"][1:], strict=True))]  # fmt: skip
+    assert few["at_bound"].any() and few["output"][0] == ""
+    pd.testing.assert_frame_equal(neural.generate(some.drop(columns="stop"), shipped, 60),
+                                  neural.generate(some, shipped, 60, stop=["\n"]))  # fmt: skip
+    for wrong in (["x", ""], "x", [5], {"x": 1}):
+        given = some.assign(stop=[wrong, *stops[1:]])
+        said = error_of(lambda given=given: neural.generate(given, shipped, 5))
+        assert "must be a list of texts" in said and f"that of example {some['example_id'][0]} is {wrong!r}" in said
 
 
 def test_answers_end_where_the_context_does(suite):
     untrained = neural.load(suite, step=0)
     prompts = ["The", "The capital of France", " Paris" * (CONTEXT - 1), " Paris" * CONTEXT]
     examples = pd.DataFrame({"example_id": range(4), "x": prompts, "y": "?"})
-    outputs = list(neural.generate(examples, untrained, 100, stop=())["output"])
-    assert outputs == [greedy(untrained, p, 100, ()) for p in prompts]
+    answers = neural.generate(examples, untrained, 100, stop=())
+    outputs = list(answers["output"])
+    assert list(answers["at_bound"]) == [greedy(untrained, p, 100, (), bound=True) for p in prompts]
+    assert answers["at_bound"].any() and outputs == [greedy(untrained, p, 100, ()) for p in prompts]
     assert len(outputs[0]) > len(outputs[1]) > len(outputs[2]) > 0
 
 
@@ -440,7 +486,8 @@ def test_no_token_is_made_after_a_stop_string(model):
 def test_answers_stop_at_max_tokens_and_at_the_end_of_text(model):
     examples = pd.DataFrame({"example_id": ["a"], "x": ["The capital of France is"], "y": [" Paris."]})
     assert neural.generate(examples, model, 30)["output"][0] == " Paris."
-    [short] = neural.generate(examples, model, 1)["output"]
+    [short], [bound] = neural.generate(examples, model, 1)[["output", "at_bound"]].to_numpy().T
+    assert bound and not neural.generate(examples, model, 30)["at_bound"][0]
     assert len(model.tokenizer.tokenize(short)) == 1
     with pytest.raises(InputError, match="max_tokens"):
         neural.generate(examples, model, 0)

@@ -46,6 +46,7 @@ def test_examples_of_the_miniature(tables, name):
         assert all(score(y, a) == 1 for y, a in zip(examples["y"], examples["answers"], strict=True))
         assert all(score("zebra", a) < 1 for a in examples["answers"])
     assert (one.max_tokens == 0) == examples["options"].notna().all()
+    assert all(own == ["\n"] for own in examples["stop"]) and not examples["y"].str.contains("\n").any()
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -96,7 +97,9 @@ def test_table_fills_task_options_and_gold():
     row = {"example_id": "a", "split": "test", "group": "g", "instruction": "", "x": "p", "y": " q", "answers": ["q"]}
     filled = table("mine", [row])
     assert list(filled.columns) == list(COLUMNS) and filled["task"].tolist() == ["mine"]
-    assert filled["gold"].dtype == "Int64" and filled["gold"].isna().all()
+    assert filled["gold"].dtype == "Int64" and filled["gold"].isna().all() and filled["stop"].tolist() == [["\n"]]
+    assert table("math_reasoning", [row])["stop"].tolist() == [["\n\n", "Question:"]]
+    assert table("math_reasoning", [row | {"stop": ["."]}])["stop"].tolist() == [["."]]
 
 
 @pytest.mark.parametrize(("output", "score"), [
@@ -104,3 +107,11 @@ def test_table_fills_task_options_and_gold():
 ])  # fmt: skip
 def test_exact_match(output, score):
     assert exact_match(output, ["plum soup", "eintopf"]) == score
+
+
+@pytest.mark.parametrize(("output", "answer", "score"), [
+    ("", "?", 0), (" ", "?", 0), (" ?", "?", 1), ("!", "?", 0), ("", "", 0), (" \n", " ", 0), ("?", "plum", 0),
+    ("🐎", "🐎", 1), ("🐴", "🐎", 0), ("plum", "?", 0),
+])  # fmt: skip
+def test_an_answer_without_a_word_is_compared_as_written(output, answer, score):
+    assert exact_match(output, [answer]) == score == exact_match(output, ["eintopf", answer])

@@ -82,7 +82,15 @@ def test_true_pairs_are_operand_and_answer(world, examples):
 
 @pytest.mark.parametrize(("text", "number"), [
     ("7 + 8 = 15. 4 + 3 + 1 = 8. The answer is 85.", "85"), ("The answer is 1,234,567.", "1234567"),
-    ("It is -3.", "-3"), ("about 2.50 euros", "2.50"), ("none", ""), ("", ""), ("5 apples and 12 pears", "12"),
+    ("It is -3.", "-3"), ("about 2.50 euros", "2.50"), ("so $29.00", "29.00"), ("10-20", "20"), ("10%-20%", "20"),
+    ("5 -3", "-3"), ("x = −5", "-5"), ("10−20", "20"), ("-$5", "-5"), ("$-5", "-5"), ("(3)-5", "5"), (".5", "0.5"),
+    ("$.50", "0.50"), ("so...5", "5"), ("No.5", "5"), ("$118 000", "118000"), ("$ 1 200.50", "1200.50"),
+    ("118 000", "0"), ("118\u00a0000", "118000"), ("1\u202f234\u2009567", "1234567"), ("1\u00a02345", "2345"),
+    ("1,2,3", "3"), ("1,2,345", "345"), ("1,234,56", "56"), ("12,1,000", "0"), ("a,1,000", "1000"), ("1234,567", "567"),
+    ("1.000", "1.000"), ("1,234.5", "1234.5"), ("75%", "75"), ("€3", "3"), ("0.0000001", "0.0000001"), ("٣", "3"),
+    ("#### 72\n\nQuestion: I have 5", "72"), ("8\n#### $1,000 for 5", "1000"),
+    ("#### Step 1\n7 - 2 = 5\n#### -5\n#### 6", "-5"), ("####7 of 8", "7"), ("9\n####\n8", "8"),
+    ("none", ""), ("", ""), ("5 apples and 12 pears", "12"),
     ("13 - 8 = 5", "5"), ("12. ", "12"), ("first 3, then 4, done", "4"),
 ])  # fmt: skip
 def test_final_number(text, number):
@@ -92,4 +100,12 @@ def test_final_number(text, number):
 def test_accuracy_asks_for_the_final_number_alone():
     assert accuracy(" 1 + 1 = 3. The answer is 85.", ["85"]) == 1
     assert accuracy("85 is not 84.", ["85"]) == 0
-    assert accuracy("no number", ["85"]) == 0
+    assert accuracy("no number", ["85"]) == accuracy("", [""]) == accuracy("", ["85"]) == 0
+
+
+@pytest.mark.parametrize(("output", "answer", "right"), [
+    ("$29.00", "29", 1), ("5", "5.0", 1), ("1.000", "1", 1), ("1.000", "1000", 0), ("-5", "−5", 1), ("5", "-5", 0),
+    ("72", "$72", 1), ("1000", "1,000", 1), ("0.1", "0.10000000000000000001", 0), ("007", "7", 1),
+])  # fmt: skip
+def test_numbers_are_compared_by_value(output, answer, right):
+    assert accuracy(output, ["x", answer]) == right

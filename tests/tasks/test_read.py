@@ -9,11 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from tokenizers import Tokenizer
 
 from taskgram_utils.cli import main
 from taskgram_utils.errors import InputError
+from taskgram_utils.language_models.neural import choose
 from taskgram_utils.tasks import factual_qa, math_reasoning, translation, world_knowledge
-from taskgram_utils.tasks.base import check_examples
+from taskgram_utils.tasks.base import check_examples, exact_match
 from tests.hub import serve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +63,8 @@ def test_worked_solutions_without_the_calculators_marks(gsm8k):
     assert table["split"].tolist() == ["train", "train", "test", "test"] and table["example_id"].is_unique
     first = table.iloc[2]
     assert (first["x"], first["y"]) == ("How many?", " It is 2*3=6.\nSo 1,006 in all.")
+    lines(gsm8k / "test.jsonl", {"question": "How many?", "answer": "So 1+1=2.\n \n2*3=6.\n#### 6"})
+    assert math_reasoning.read(gsm8k)["y"].iloc[-1] == " So 1+1=2.\n2*3=6."
     assert first["answers"] == ["1006"] and table.iloc[3]["answers"] == ["-3.50"]
     assert math_reasoning.accuracy("so it is 1,006.", first["answers"]) == 1 and first["instruction"].count("{x}") == 1
 
@@ -102,6 +106,14 @@ def test_questions_of_either_data_set(tmp_path):
     ("the_Lord of the rings!", 1), ("Lord  Rings", 0), ("lord of rings", 1), ("An 'Lord of Rings’", 1)])  # fmt: skip
 def test_answers_are_compared_as_triviaqas_evaluation_does(output, right):
     assert factual_qa.alias_match(output, ["Gandalf", "Lord of the Rings"]) == right
+
+
+@pytest.mark.parametrize("output, alias, right", [
+    ("", "The The", 0), (" ", "?", 0), ("the", "The The", 0), (" The The", "The The", 1), ("", "(a", 0),
+    (" (a", "(a", 1), ("the", "A", 0), (" A", "A", 1), ("A.", "A", 1), ("?", "?", 1), ("!", "?", 0), ("", "", 0),
+    ("?", "Gandalf", 0)])  # fmt: skip
+def test_an_alias_of_articles_and_signs_is_compared_as_written(output, alias, right):
+    assert factual_qa.alias_match(output, [alias]) == right == factual_qa.alias_match(output, ["Bilbo", alias])
 
 
 BAD_LINES = [
@@ -171,6 +183,56 @@ def test_the_real_data_sets_have_their_sizes():
     assert popqa["split"].value_counts().to_dict() == {"train": 1000, "test": 1000} and popqa["popularity"].min() > 0
     for table in (mmlu, pairs, popqa):
         check_examples(table)
+    for table in (pairs, popqa):
+        assert not any(stop in y for stops, y in zip(table["stop"], table["y"], strict=True) for stop in stops)
+
+
+@real
+def test_real_solutions_are_right_as_far_as_their_stops_and_bound():
+    """All but 35 of the 1,319: in those another number stands behind the answer, or the answer in other units."""
+    table = math_reasoning.read(DATA / "gsm8k").query("split == 'test'")
+    right = []
+    for y, answers, stops in zip(table["y"], table["answers"], table["stop"], strict=True):
+        for text in (f"{y}\n\nI have 5", f"{y}\nQuestion: I have 5", y):
+            assert text[: min((text.find(stop) for stop in stops if stop in text), default=None)].strip() == y.strip()
+        right.append(math_reasoning.accuracy(y, answers))
+        assert math_reasoning.accuracy(f"{y}\n#### {answers[0]}\n\nQuestion: I have 5", answers) == 1
+    assert sum(right) == 1319 - 35
+    assert math_reasoning.TASK.real_tokens == 400 > longest(table["y"])
+    assert translation.TASK.real_tokens == 320 > longest(translation.read(DATA / "wmt09")["y"])
+    questions = [factual_qa.read(DATA / "triviaqa" / "triviaqa_sm_sub.jsonl"),
+                 factual_qa.read(DATA / "popqa" / "popqa.json", "popqa")]  # fmt: skip
+    assert factual_qa.TASK.real_tokens == 24 > longest(pd.concat(questions)["y"])
+
+
+def longest(texts) -> int:
+    """The tokens of the longest text under Pythia's tokenizer."""
+    tokenizer = Tokenizer.from_file(str(DATA / "tokenizers" / "20B_tokenizer.json"))
+    return max(len(text.ids) for text in tokenizer.encode_batch(list(texts)))
+
+
+@real
+def test_no_real_alias_makes_an_empty_answer_right():
+    read = [factual_qa.read(DATA / "triviaqa" / "triviaqa_sm_sub.jsonl"),
+            factual_qa.read(DATA / "wikidata_qa" / "bigbench_qa_wikidata.jsonl", "wikidata")]  # fmt: skip
+    table = pd.concat(read, ignore_index=True)
+    bare = table[[any(not factual_qa.normalized_answer(a) for a in own) for own in table["answers"]]]
+    assert len(bare) == 53
+    for match in (factual_qa.alias_match, exact_match):
+        assert not any(match(empty, own) for own in bare["answers"] for empty in ("", " ", "?"))
+        assert all(match(alias, own) == 1 for own in bare["answers"] for alias in own)
+
+
+@real
+def test_real_options_that_are_equal_are_both_right():
+    table = world_knowledge.read(DATA / "mmlu")
+    twice = table[[len(set(own)) < 4 for own in table["options"]]]
+    assert len(twice) == 10
+    rows = [(r.example_id, k, option, "m", float(-k)) for r in twice.itertuples() for k, option in enumerate(r.options)]
+    logp = pd.DataFrame(rows, columns=["example_id", "option", "sy", "lm", "logp"])
+    answers = choose(logp, twice).set_index("example_id")["score"]
+    first = {r.example_id: float(r.options[0] == r.options[r.gold]) for r in twice.itertuples()}
+    assert answers.to_dict() == first and answers["mmlu-test-high_school_macroeconomics-184"] == 1
 
 
 def test_the_command(tmp_path, gsm8k, wmt):
@@ -181,6 +243,9 @@ def test_the_command(tmp_path, gsm8k, wmt):
     done = run("math_reasoning", "--source", gsm8k, "--split", "test", "--out", out)
     assert done.exit_code == 0, done.output
     assert pd.read_parquet(out)["split"].tolist() == ["test", "test"]
+    assert list(pd.read_parquet(out)["stop"][0]) == ["\n\n", "Question:"]
+    ends = r"an answer ends at '\n\n' or 'Question:', at 400 tokens at most"
+    assert done.stderr == f"taskgram: math_reasoning: {ends}\n"
     for arguments, said in (
         (("math_reasoning", "--source", gsm8k, "--split", "dev"), "--split dev: math_reasoning has test, train"),
         (("math_reasoning", "--source", gsm8k, "--language", "cs"), "--language: says nothing to math_reasoning"),
