@@ -54,13 +54,16 @@ def score(
     once. Returns the ``logp`` table: for each example a row of its whole y (n null, sy = y, start 0), with ``options``
     one of each option (``option`` its index), and with ``taskgrams`` one of each distinct (n, sy, start): the sum over
     the tokens that hold a character of s^y, those of words that mining removed from inside it left out. ``tokens`` is
-    the number of tokens summed. ``prior`` scores y after the end-of-text token alone. ``budget``, the tokens of a batch
-    (by default what a quarter of the free memory holds), does not change the result.
+    the number of tokens summed. ``prior`` scores y after what the tokenizer puts before a text, or the end-of-text
+    token. ``budget``, the tokens of a batch (by default what a quarter of the free memory holds), does not change the
+    result. A special token that an example spells out (``<s>``) is read as that token; a line on standard error says so.
 
     ``long`` says what happens to a text longer than the context: ``refuse`` it, or ``window``: its tokens are predicted
-    in windows, each token after as many as the context holds, and after half a context at the least.
+    in windows, each token after as many as the context holds, and after half a context at the least; each window begins
+    with the special tokens that the tokenizer puts before a text.
 
-    An example without a score (longer than the context, y or x empty or no text, no memory for it) gets null ``logp``
+    An example without a score (longer than the context, y or x empty or no text, a character in y that the vocabulary
+    cannot spell, no memory for it) gets null ``logp``
     in all its rows, an s^y that does not stand where the table says in its own; each with a line on standard error, its
     id in ``frame.attrs["failed"]``. Raises :class:`~taskgram_utils.errors.InputError` for missing columns and repeated
     ids.
