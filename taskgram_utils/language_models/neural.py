@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ def score(
     the tokens that hold a character of s^y, those of words that mining removed from inside it left out. ``tokens`` is
     the number of tokens summed. ``prior`` scores y after what the tokenizer puts before a text, or the end-of-text
     token. ``budget``, the tokens of a batch (by default what a quarter of the free memory holds), does not change the
-    result. A special token that an example spells out (``<s>``) is read as that token; a line on standard error says so.
+    result. A special token that an example spells out (``<s>``) is read as that; a line on standard error says so.
 
     ``long`` says what happens to a text longer than the context: ``refuse`` it, or ``window``: its tokens are predicted
     in windows, each token after as many as the context holds, and after half a context at the least; each window begins
@@ -79,6 +80,7 @@ def score(
     choices = [list(o) if np.ndim(o) else [] for o in choices]
     parts = zip(examples["example_id"], before, examples["y"], choices, strict=True)
     jobs = [Job(key, text, y, own, points.get(key, [])) for key, text, y, own in parts]
+    _say_special(model, [(job.example_id, part) for job in jobs for part in (job.before, job.y, *job.options)])
     todo, asked = Plan([], [], []), 0
     for first in range(0, len(jobs), _CHUNK):
         part = plan(jobs[first : first + _CHUNK], model, long == "window", asked)
@@ -158,6 +160,7 @@ def generate(
     require(ends, "generate: stop must be a list of texts, none of them empty (an empty list: only the end of text)")
     require(not model.network._is_stateful, f"{model.name}: generating with a recurrent state is not supported")
     texts, keys = prompts(examples), list(examples["example_id"])
+    _say_special(model, zip(keys, texts, strict=True))
     with tqdm(total=len(texts), desc=f"generate {_named(model)}", unit="text", disable=None) as bar:
         outputs, reasons = answers_of(model, texts, max_tokens, stop, budget, bar.update)
     lines = [_report(model, keys[k], f"{reason}; no answer") for k, reason in reasons.items()]
@@ -174,6 +177,18 @@ def _report(model: LanguageModel, key: object, reason: str) -> str:
     line = f"{_named(model)}: example {key}: {reason}"
     print(line, file=sys.stderr)
     return line
+
+
+def _say_special(model: LanguageModel, texts: Iterable[tuple[object, object]]) -> None:
+    """Say once which text of an example spells out a special token, which is then read as that and not as text."""
+    added = model.tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+    special = re.compile("|".join(re.escape(token.content) for token in added if token.special) or "(?!)")
+    hits = ((key, special.search(text)) for key, text in texts if isinstance(text, str))
+    found = {key: hit[0] for key, hit in hits if hit}
+    if found:
+        key, token = next(iter(found.items()))
+        more = f" (and {len(found) - 1} more examples)" if len(found) > 1 else ""
+        print(f"{_named(model)}: example {key}: {token} in it is read as a special token{more}", file=sys.stderr)
 
 
 def _named(model: LanguageModel) -> str:
