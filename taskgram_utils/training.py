@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.round_trip import lost
 
 END = "<|endoftext|>"
 VOCABULARY = 2_048
@@ -361,9 +362,13 @@ def _tokenizer_file(path: Path):
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
         raise InputError(f"tokenizer {path}: no tokenizer file ({' '.join(str(error).split())[:120]})") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     pieces = tokenizer.get_vocab_size()
     require(pieces <= 1 << 16, f"tokenizer {path}: {pieces:,} pieces, and a stream holds at most {1 << 16:,}")
     require(tokenizer.token_to_id(END) is not None, f"tokenizer {path}: has no piece {END}")
+    changed = lost(tokenizer)
+    require(not changed, f"tokenizer {path}: loses text: {changed}; take one of bytes, such as Pythia's")
     return tokenizer
 
 

@@ -288,12 +288,18 @@ def test_a_trial_does_not_pass_for_a_training_and_a_text_too_short_leaves_nothin
 
 
 def test_a_given_tokenizers_end_of_text_ends_a_text_of_its_models(text, tmp_path):
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     letters = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE(letters | {suite.END: len(letters)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([suite.END])
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.save(str(tmp_path / "lower.json"))
+    with pytest.raises(InputError, match=r"lower.json: loses text: 'Two .* comes back as 'two "):
+        suite.of_corpus(text, 1, 1, tmp_path / "lower.json")
+    tokenizer.normalizer = None
     tokenizer.save(str(tmp_path / "letters.json"))
     asked = suite.of_corpus(text, 1, 1, tmp_path / "letters.json", batch=2, context=32)
     folder = suite.make_suite(tmp_path / "suite", asked, 1, ["25k"], jobs=1, max_steps=1)

@@ -86,6 +86,8 @@ class Pieces:
             self.tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library knows no narrower one
             raise InputError(f"tokenizer {path}: no Hugging Face tokenizer file ({error})") from error
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
 
     def __len__(self) -> int:
         return self.tokenizer.get_vocab_size()

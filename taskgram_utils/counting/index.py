@@ -29,6 +29,7 @@ from taskgram_utils.counting.tokens import BLOCK, UNKNOWN
 from taskgram_utils.errors import InputError, InputWarning, require
 from taskgram_utils.ngrams import unspaced, word_spans
 from taskgram_utils.reading import lists
+from taskgram_utils.round_trip import lost
 
 # infini-gram's engine knows its files by these names anywhere in their path, and crashes where a folder has one.
 RESERVED = ("tokenized", "table", "offset", "metadata", "metaoff", "unigram")
@@ -61,7 +62,8 @@ def build_index(
     than ``tokens_per_shard`` is cut into shards, between documents. The index is built beside ``out``, verified and
     renamed, so that ``out`` is whole or absent.
 
-    Raises InputError where ``out`` exists and is not empty or cannot be written, or the corpus cannot be read.
+    Raises InputError where ``out`` exists and is not empty or cannot be written, the corpus cannot be read, or the
+    tokenizer loses spaces, line breaks, accents or digits or cannot spell a text (upper case may go).
     """
     texts, out = Corpus(corpus) if isinstance(corpus, (str, Path)) else corpus, Path(out)
     require(0 < tokens_per_shard < 1 << 31, f"tokens_per_shard {tokens_per_shard}: not between 1 and 2^31")
@@ -69,11 +71,13 @@ def build_index(
     if any(word in str(out.resolve()) for word in RESERVED):
         why = f"infini-gram's own engine cannot open a path with {RESERVED} in it"
         warnings.warn(f"index {out}: {why}", InputWarning, stacklevel=2)
-    work = None
+    coder, work = Words() if tokenizer is None else Pieces(tokenizer), None
+    changed = lost(coder.tokenizer, fold=str.lower) if tokenizer is not None else ""
+    require(not changed, f"tokenizer {tokenizer}: loses text: {changed}; its counts would be of other n-grams")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        _write(texts, work, Words() if tokenizer is None else Pieces(tokenizer), progress, tokens_per_shard)
+        _write(texts, work, coder, progress, tokens_per_shard)
         index = Index(work)
         work.chmod(0o755)
         os.replace(work, out)

@@ -10,18 +10,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 import torch
 from huggingface_hub import HfApi, errors, snapshot_download
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from huggingface_hub.utils import logging as hub_logging
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.folders import listed
 from taskgram_utils.language_models.hooks import only_at, replaced_input
+from taskgram_utils.round_trip import TRIALS, lost
 
 DTYPES = ("float32", "bfloat16", "float16")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
@@ -46,6 +49,18 @@ class LanguageModel:
     tokenizer: object
     context: int | None
     start: int
+
+    @cached_property
+    def lead(self) -> list[int]:
+        """The special tokens that the tokenizer puts before a text, such as the ``<s>`` of Llama."""
+        found = self.tokenizer.backend_tokenizer.encode("A")
+        marked = takewhile(lambda token: token[1], zip(found.ids, found.special_tokens_mask, strict=True))
+        return [token for token, _ in marked]
+
+    @cached_property
+    def unknown(self) -> str | None:
+        """The token that stands for what the vocabulary cannot spell; None: it spells everything."""
+        return _unknown(self.tokenizer)
 
     @cached_property
     def takes_positions(self) -> bool:
@@ -195,7 +210,9 @@ def load(
 
     Raises :class:`~taskgram_utils.errors.InputError` for a missing folder, model or step, a hub that is not reached, a
     full disk, missing or unreadable weights, tensors that are missing, without a place or not finite, a tokenizer
-    without character offsets, and a device that is not there or too small.
+    without character offsets, one that loses spaces, line breaks, accents or digits or reads otherwise than its
+    tokenizer.json says, and a device that is not there or too small. A tokenizer that marks what it cannot spell by an
+    unknown token is taken: an example with such a character in y gets no score.
     """
     require(str(path_or_name).strip(), "model: no folder and no name given")
     require(step is None or re.fullmatch(r"\d+", str(step)), f"model {path_or_name}: step {step} is no number")
@@ -231,6 +248,8 @@ def load(
     require(not unused, f"{where}: its config.json has no place for {len(unused)} tensors ({', '.join(unused[:3])})")
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
+    _untrim(tokenizer.backend_tokenizer)
+    _check_tokenizer(tokenizer, source / "tokenizer.json", where)
     start = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
     require(start is not None, f"{where}: its tokenizer names no end-of-text token")
     context = getattr(network.config.get_text_config(), "max_position_embeddings", None)
@@ -333,6 +352,40 @@ def _check_files(source: Path, where: str, pickled: bool) -> None:
     others = "; --pickled allows its pytorch_model.bin" if any(source.glob("*.bin")) else ""
     safe = any(source.glob("*.safetensors")) or (pickled and others)
     require(safe, f"{where}: no weights in it (only *.safetensors are read{others})")
+
+
+def _untrim(backend: Tokenizer) -> None:
+    """Let offsets hold the white space of a token, which some byte-level tokenizers leave out of them."""
+    processor = backend.post_processor
+    if processor is not None:
+        processor.__setstate__(processor.__getstate__().replace(b'"trim_offsets":true', b'"trim_offsets":false'))
+        backend.post_processor = processor
+
+
+def _unknown(tokenizer) -> str | None:
+    return getattr(tokenizer.backend_tokenizer.model, "unk_token", tokenizer.unk_token)
+
+
+def _check_tokenizer(tokenizer, file: Path, where: str) -> None:
+    """Refuse a tokenizer that reads trial texts otherwise than its file says, or does not give them back."""
+    backend, texts = tokenizer.backend_tokenizer, TRIALS[:2]  # no space before them: some classes keep it, some not
+    what = f"{where}: its tokenizer, a {type(tokenizer).__name__},"
+    mend = "name PreTrainedTokenizerFast as tokenizer_class in its tokenizer_config.json"
+    try:
+        plain = Tokenizer.from_file(str(file)) if file.is_file() else backend
+        read, wanted = ([one.encode(text, add_special_tokens=False) for text in texts] for one in (backend, plain))
+        changed = lost(backend, _unknown(tokenizer))
+    except Exception as error:  # the library raises nothing narrower
+        raise InputError(f"{what} cannot read a text ({_why(error)}); {mend}") from error
+    for found, other in zip(read, wanted, strict=True):
+        differ = (i for i, (a, b) in enumerate(zip(found.ids, other.ids, strict=False)) if a != b)
+        at = next(differ, min(len(found), len(other)))
+        require(
+            found.ids == other.ids,
+            f"{what} splits a text into {found.tokens[at : at + 4]}, and {file.name} says "
+            f"{other.tokens[at : at + 4]}; {mend}",
+        )
+    require(not changed, f"{what} loses text: {changed}; its log P would be of another text; take another model")
 
 
 def _fetched(name: str, step: int | None, pickled: bool) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -54,13 +55,16 @@ def score(
     once. Returns the ``logp`` table: for each example a row of its whole y (n null, sy = y, start 0), with ``options``
     one of each option (``option`` its index), and with ``taskgrams`` one of each distinct (n, sy, start): the sum over
     the tokens that hold a character of s^y, those of words that mining removed from inside it left out. ``tokens`` is
-    the number of tokens summed. ``prior`` scores y after the end-of-text token alone. ``budget``, the tokens of a batch
-    (by default what a quarter of the free memory holds), does not change the result.
+    the number of tokens summed. ``prior`` scores y after what the tokenizer puts before a text, or the end-of-text
+    token. ``budget``, the tokens of a batch (by default what a quarter of the free memory holds), does not change the
+    result. A special token that an example spells out (``<s>``) is read as that; a line on standard error says so.
 
     ``long`` says what happens to a text longer than the context: ``refuse`` it, or ``window``: its tokens are predicted
-    in windows, each token after as many as the context holds, and after half a context at the least.
+    in windows, each token after as many as the context holds, and after half a context at the least; each window begins
+    with the special tokens that the tokenizer puts before a text.
 
-    An example without a score (longer than the context, y or x empty or no text, no memory for it) gets null ``logp``
+    An example without a score (longer than the context, y or x empty or no text, a character in y that the vocabulary
+    cannot spell, no memory for it) gets null ``logp``
     in all its rows, an s^y that does not stand where the table says in its own; each with a line on standard error, its
     id in ``frame.attrs["failed"]``. Raises :class:`~taskgram_utils.errors.InputError` for missing columns and repeated
     ids.
@@ -76,6 +80,7 @@ def score(
     choices = [list(o) if np.ndim(o) else [] for o in choices]
     parts = zip(examples["example_id"], before, examples["y"], choices, strict=True)
     jobs = [Job(key, text, y, own, points.get(key, [])) for key, text, y, own in parts]
+    _say_special(model, [(job.example_id, part) for job in jobs for part in (job.before, job.y, *job.options)])
     todo, asked = Plan([], [], []), 0
     for first in range(0, len(jobs), _CHUNK):
         part = plan(jobs[first : first + _CHUNK], model, long == "window", asked)
@@ -161,6 +166,7 @@ def generate(
     _check_budget(budget)
     require(not model.network._is_stateful, f"{model.name}: generating with a recurrent state is not supported")
     texts, keys, stops = prompts(examples), list(examples["example_id"]), stops_of(examples, stop)
+    _say_special(model, zip(keys, texts, strict=True))
     with tqdm(total=len(texts), desc=f"generate {_named(model)}", unit="text", disable=None) as bar:
         answers, reasons = answers_of(model, texts, max_tokens, stops, budget, bar.update)
     lines = [_report(model, keys[k], f"{reason}; no answer") for k, reason in reasons.items()]
@@ -192,6 +198,18 @@ def _report(model: LanguageModel, key: object, reason: str) -> str:
     line = f"{_named(model)}: example {key}: {reason}"
     print(line, file=sys.stderr)
     return line
+
+
+def _say_special(model: LanguageModel, texts: Iterable[tuple[object, object]]) -> None:
+    """Say once which text of an example spells out a special token, which is then read as that and not as text."""
+    added = model.tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+    special = re.compile("|".join(re.escape(token.content) for token in added if token.special) or "(?!)")
+    hits = ((key, special.search(text)) for key, text in texts if isinstance(text, str))
+    found = {key: hit[0] for key, hit in hits if hit}
+    if found:
+        key, token = next(iter(found.items()))
+        more = f" (and {len(found) - 1} more examples)" if len(found) > 1 else ""
+        print(f"{_named(model)}: example {key}: {token} in it is read as a special token{more}", file=sys.stderr)
 
 
 def _named(model: LanguageModel) -> str:

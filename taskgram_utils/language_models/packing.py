@@ -71,18 +71,32 @@ class Plan(NamedTuple):
 
 
 def encode(model: LanguageModel, texts: list[str]) -> list[Encoded]:
-    """Tokenize; special tokens that the tokenizer adds after a text are left out."""
+    """Tokenize; special tokens that the tokenizer adds before a text (or an empty one) stay, those after it do not."""
     size, out = model.network.get_input_embeddings().num_embeddings, []
-    for found in model.tokenizer.backend_tokenizer.encode_batch(texts):
+    lead = len(model.lead)
+    for text, found in zip(texts, model.tokenizer.backend_tokenizer.encode_batch(texts), strict=True):
         length = len(found.ids)
-        while length and found.special_tokens_mask[length - 1]:
+        while length > lead and found.special_tokens_mask[length - 1]:
             length -= 1
         largest = max(found.ids, default=0)
         require(largest < size, f"{model.name}: its tokenizer has a token ({largest}) that the model lacks")
-        # Pythia's tokenizer trims leading white space off the offsets: begin moves, never across an edge of a word.
         offsets = found.offsets[:length]
-        out.append(Encoded(found.ids[:length], [begin for begin, _ in offsets], [end for _, end in offsets]))
+        begins, ends = [begin for begin, _ in offsets], [end for _, end in offsets]
+        if not text.isascii():
+            _close(begins, ends, lead, len(text))
+        out.append(Encoded(found.ids[:length], begins, ends))
     return out
+
+
+def _close(begins: list[int], ends: list[int], lead: int, size: int) -> None:
+    """Give a character that no token holds to the tokens before it: an accent that is composed with its letter."""
+    reach = 0
+    for t, begin in enumerate([*begins[lead:], size], lead):
+        last = t - 1
+        while begin > reach and last >= lead and ends[last] == reach:
+            ends[last] = begin
+            last -= 1
+        reach = max(reach, ends[t]) if t < len(ends) else size
 
 
 def plan(jobs: Sequence[Job], model: LanguageModel, window: bool, first: int) -> Plan:
@@ -103,6 +117,9 @@ def plan(jobs: Sequence[Job], model: LanguageModel, window: bool, first: int) ->
                 firsts[k] = 1
             if firsts[k] >= len(paths[k].ids):
                 lost.append(f"no token in the text {own[k]!r:.80}")
+            odd = _unspelt(model, paths[k], firsts[k], job.before + own[k])
+            if odd is not None:
+                lost.append(f"its vocabulary cannot spell {odd!r:.80}")
         longest = max((len(path.ids) for path in paths), default=0)
         # The last token is predicted, not read.
         fits = model.context is None or longest - 1 <= model.context
@@ -119,7 +136,8 @@ def plan(jobs: Sequence[Job], model: LanguageModel, window: bool, first: int) ->
                     packed, places = tree(ids, begin)
                     new = [packed]
                 else:
-                    new, places = windows(ids[0], begin[0], model.context), [range(len(ids[0]) - begin[0])]
+                    new = windows(ids[0], begin[0], model.context, len(model.lead))
+                    places = [range(len(ids[0]) - begin[0])]
                 out.trees.extend(new)
                 asked |= {own[k]: [first + p for p in part] for k, part in zip(group, places, strict=True)}
                 first += sum(len(one.asked) for one in new)
@@ -146,6 +164,13 @@ def _texts(job: Job, reasons: list) -> list[str]:
             reasons.append((job.example_id, f"{name} is {'empty' if empty else 'no text'}"))
             return []
     return list(dict.fromkeys([job.y, *job.options]))
+
+
+def _unspelt(model: LanguageModel, path: Encoded, first: int, text: str) -> str | None:
+    """The first characters that the vocabulary cannot spell, among the tokens from ``first`` on."""
+    unknown = model.tokenizer.backend_tokenizer.token_to_id(model.unknown) if model.unknown else None
+    held = (text[path.begins[t] : path.ends[t]] for t in range(first, len(path.ids)) if path.ids[t] == unknown)
+    return next((part for part in held if part != model.unknown), None)
 
 
 def own_tokens(sy: str, start: int, end: int | None, spans: list[Word], path: Encoded, shift: int) -> list[int]:
@@ -187,15 +212,16 @@ def tree(paths: list[list[int]], firsts: list[int]) -> tuple[Tree, list[list[int
     return Tree(ids, positions, branches, asked), places
 
 
-def windows(path: list[int], first: int, context: int) -> list[Tree]:
-    """Windows that predict the tokens from ``first`` on in turn: each has at least half the context before it, where
-    the text has so much, and all that is left of it."""
-    step, out = max(context // 2, 1), []
+def windows(path: list[int], first: int, context: int, lead: int = 0) -> list[Tree]:
+    """Windows that predict the tokens from ``first`` on in turn: each begins as a text does, with the first ``lead``
+    tokens, and has at least half of the rest of the context before it, where the text has so much, and all that is
+    left of it."""
+    step, out = max((context - lead) // 2, 1), []
     for begin in range(first, len(path), step):
         end = min(begin + step, len(path))
-        at = max(0, end - 1 - context)
-        ids = path[at : end - 1]
-        asked = [(t - 1 - at, path[t]) for t in range(begin, end)]
+        at = max(lead, end - 1 - context + lead)
+        ids = path[:lead] + path[at : end - 1]
+        asked = [(t - 1 - at + lead, path[t]) for t in range(begin, end)]
         out.append(Tree(ids, list(range(len(ids))), [0] * len(ids), asked))
     return out
 

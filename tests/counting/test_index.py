@@ -288,3 +288,13 @@ def test_the_tokenizer_of_a_model(tmp_path):
         Index(tmp_path / "i", tokenizer=file.with_name("20B_tokenizer.json"))
     with pytest.raises(InputError, match="no such file"):
         Index(tmp_path / "i", tokenizer=tmp_path / "absent.json")
+    state = json.loads(file.read_text())
+    cut = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+    for name, change in (("cut", {"truncation": cut}), ("lower", {"normalizer": {"type": "Lowercase"}}),
+                         ("bare", {"normalizer": {"type": "Replace", "pattern": {"String": "é"}, "content": "e"}})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(state | change))
+    assert build_index(texts, tmp_path / "c", tmp_path / "cut.json", False).count(["file"]).tolist() == [2]
+    assert build_index(texts, tmp_path / "l", tmp_path / "lower.json", False).count(["File"]).tolist() == [2]
+    with pytest.raises(InputError, match=r"bare.json: loses text: .*dejà.*counts would be of other n-grams"):
+        build_index(texts, tmp_path / "b", tmp_path / "bare.json", False)
+    assert not (tmp_path / "b").exists()

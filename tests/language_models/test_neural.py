@@ -883,3 +883,21 @@ def test_arguments_that_cannot_be(model, suite):
         (lambda: neural.load(" "), "no folder and no name given"),
     ):
         assert message in error_of(call)
+
+
+def test_a_special_token_in_a_text_is_said_once(model, capsys):
+    examples = EXAMPLES[:3].assign(x=["The", "The <|endoftext|> dog", "The"], y=[" dog", " dog", " <|endoftext|>"])
+    table = neural.score(examples, model)
+    said = "tiny step 60: example before: <|endoftext|> in it is read as a special token (and 1 more examples)\n"
+    assert capsys.readouterr().err == said and table["logp"].notna().all() and table["tokens"][2] == 2
+    neural.score(EXAMPLES, model)
+    neural.generate(EXAMPLES, model, 1)
+    assert capsys.readouterr().err == ""
+    neural.generate(examples, model, 1)
+    assert capsys.readouterr().err == said.split(" (")[0] + "\n"
+
+
+def test_returns_and_nulls_are_characters_as_others(model):
+    examples = pd.DataFrame({"example_id": ["c"], "x": ["The\x00"], "y": ["\r\n dog\x00"]})
+    table = neural.score(examples, model)
+    assert table["logp"][0] == pytest.approx(plain(model, "The\x00", "\r\n dog\x00", range(7))[0], abs=1e-4)
