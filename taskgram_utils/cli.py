@@ -37,6 +37,8 @@ class _Group(click.Group):
 
     def _main(self, *args, **extra):
         extra["standalone_mode"] = False
+        if hasattr(sys.stdout, "reconfigure"):  # a text or a table is UTF-8 wherever it goes
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         with suppress(ValueError):  # of a thread that is not the main one
             signal.signal(signal.SIGTERM, _stop)
         try:

@@ -14,10 +14,10 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from pyarrow import json as arrow_json
 from pyarrow import parquet
 
+from taskgram_utils.compiled import njit
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.ngrams import words
 
@@ -345,7 +345,21 @@ def _newlines(part: Part) -> int:
     return found
 
 
+def _wide(start: bytes) -> str:
+    """The encoding of a text that begins as UTF-16 and UTF-32 do, by its mark or its many NULs; else nothing."""
+    if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    nulls = start.count(0) / len(start)
+    name = "UTF-32" if nulls > 0.6 else "UTF-16" if nulls > 0.3 else ""
+    return name and name + ("BE" if start[0] == 0 else "LE")
+
+
 def _checked(chunk: bytes, path: Path, at: int, text: bool) -> bytes:
+    if at == 0 and (wide := _wide(chunk[:4096])):
+        cure = f"iconv -f {wide} -t UTF-8 {path.name} > NEW{path.suffix}"
+        raise InputError(f"{path}: is {wide} text and not UTF-8; convert it, say by {cure}")
     if text and b"\0" in chunk:
         raise InputError(f"{path}: holds a NUL byte, byte {at + chunk.index(0):,}, so it is no text; remove it")
     if not chunk.isascii():

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numba import njit
 from scipy import stats
 
+from taskgram_utils.compiled import njit
 from taskgram_utils.errors import require
 
 MEASURES = ("spearman", "pearson", "kendall_distance")

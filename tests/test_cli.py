@@ -1,6 +1,7 @@
 """The command: the whole chain on a small world against counting by hand, and bad input as one line and exit code 2."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -676,6 +677,18 @@ def test_the_real_command_says_one_line_on_standard_error(tmp_path, arguments):
                            text=True)  # fmt: skip
     assert found.returncode == 2 and found.stdout == ""
     assert found.stderr.startswith("taskgram: none.") and found.stderr.count("\n") == 1
+
+
+def test_standard_output_is_utf8_whatever_the_system_says(tmp_path):
+    (tmp_path / "c.txt").write_text("Łódź and हिन्दी and Ада", encoding="utf-8")
+    (tmp_path / "n.txt").write_text("Łódź\nАда\n", encoding="utf-8")
+    for command in (["count", "c.txt", "--ngrams", "n.txt", "--out", "-"],
+                    ["documents", "c.txt", "--pair", "Łódź", "Ада"], ["documents", "c.txt", "--pair", "Łódź", "東京"]):
+        found = subprocess.run([sys.executable, "-m", "taskgram_utils.cli", *command], cwd=tmp_path, check=False,
+                               capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"})  # fmt: skip
+        assert b"Traceback" not in found.stderr
+        if "東京" not in command:
+            assert found.returncode == 0 and "Łódź" in found.stdout.decode("utf-8")
 
 
 def test_the_installed_command_is_this_one():

@@ -240,3 +240,22 @@ def test_a_file_that_is_gone_is_named(tmp_path):
     (tmp_path / "b.txt").unlink()
     with pytest.raises(InputError, match=r"b\.txt: cannot be read \(.*No such file"):
         next(blocks)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_wide_text_is_named_and_how_to_convert_it(tmp_path, encoding, name):
+    text = '{"text": "Ein Café in Wien"}\n' * 3
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    with pytest.raises(InputError, match=r"is UTF-(16|32)(LE|BE)? text and not UTF-8; convert it, say") as said:
+        list(Corpus(tmp_path / name, skip_bad=True))
+    named = str(said.value).partition("iconv -f ")[2].split()[0]
+    assert (tmp_path / name).read_bytes().decode(named) == text
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert list(Corpus(tmp_path / name))
+
+
+def test_a_few_nulls_are_no_wide_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one\0two " * 9)
+    with pytest.raises(InputError, match="holds a NUL byte, byte 3"):
+        list(Corpus(tmp_path / "a.txt"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
+from taskgram_utils.compiled import njit
 from taskgram_utils.counting.tokens import (
     END,
     Vocabulary,

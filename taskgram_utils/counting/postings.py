@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from taskgram_utils.compiled import njit
 from taskgram_utils.counting.shards import Shard
 from taskgram_utils.counting.suffix_array import place_of
 from taskgram_utils.counting.threads import chunks, even, spread, weighted

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from taskgram_utils.compiled import njit
 from taskgram_utils.counting import suffix_array
 from taskgram_utils.counting.suffix_array import key_of, place_of
 from taskgram_utils.counting.threads import even, spread

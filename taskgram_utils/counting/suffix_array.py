@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import get_num_threads
 
+from taskgram_utils.compiled import njit
 from taskgram_utils.counting.threads import spread
 
 _ROUNDS = 8  # words of symbols that are compared before what is still equal is left to doubling

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
+from taskgram_utils.compiled import njit
 from taskgram_utils.counting.shards import Shard, swapped
 from taskgram_utils.counting.suffix_array import key_of, place_of
 from taskgram_utils.counting.threads import even, spread

@@ -9,8 +9,8 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
+from taskgram_utils.compiled import njit
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import UNSEEN, UNSPACED, WORD_CHARACTER, words
 from taskgram_utils.reading import Block, lists
