@@ -169,7 +169,8 @@ def _texts(job: Job, reasons: list) -> list[str]:
 def _unspelt(model: LanguageModel, path: Encoded, first: int, text: str) -> str | None:
     """The first characters that the vocabulary cannot spell, among the tokens from ``first`` on."""
     unknown = model.tokenizer.backend_tokenizer.token_to_id(model.unknown) if model.unknown else None
-    held = (text[path.begins[t] : path.ends[t]] for t in range(first, len(path.ids)) if path.ids[t] == unknown)
+    odd = [t for t in range(first, len(path.ids)) if path.ids[t] == unknown] if unknown in path.ids[first:] else []
+    held = (text[path.begins[t] : path.ends[t]] for t in odd)
     return next((part for part in held if part != model.unknown), None)
 
 
