@@ -51,9 +51,19 @@ class LanguageModel:
     start: int
 
     @cached_property
+    def backend(self) -> Tokenizer:
+        """The tokenizer itself; its offsets hold the white space of a token, which some leave out of them."""
+        backend = self.tokenizer.backend_tokenizer
+        processor = backend.post_processor
+        if processor is not None:
+            processor.__setstate__(processor.__getstate__().replace(b'"trim_offsets":true', b'"trim_offsets":false'))
+            backend.post_processor = processor
+        return backend
+
+    @cached_property
     def lead(self) -> list[int]:
         """The special tokens that the tokenizer puts before a text, such as the ``<s>`` of Llama."""
-        found = self.tokenizer.backend_tokenizer.encode("A")
+        found = self.backend.encode("A")
         marked = takewhile(lambda token: token[1], zip(found.ids, found.special_tokens_mask, strict=True))
         return [token for token, _ in marked]
 
@@ -248,7 +258,6 @@ def load(
     require(not unused, f"{where}: its config.json has no place for {len(unused)} tensors ({', '.join(unused[:3])})")
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
-    _untrim(tokenizer.backend_tokenizer)
     _check_tokenizer(tokenizer, source / "tokenizer.json", where)
     start = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
     require(start is not None, f"{where}: its tokenizer names no end-of-text token")
@@ -352,14 +361,6 @@ def _check_files(source: Path, where: str, pickled: bool) -> None:
     others = "; --pickled allows its pytorch_model.bin" if any(source.glob("*.bin")) else ""
     safe = any(source.glob("*.safetensors")) or (pickled and others)
     require(safe, f"{where}: no weights in it (only *.safetensors are read{others})")
-
-
-def _untrim(backend: Tokenizer) -> None:
-    """Let offsets hold the white space of a token, which some byte-level tokenizers leave out of them."""
-    processor = backend.post_processor
-    if processor is not None:
-        processor.__setstate__(processor.__getstate__().replace(b'"trim_offsets":true', b'"trim_offsets":false'))
-        backend.post_processor = processor
 
 
 def _unknown(tokenizer) -> str | None:

@@ -74,7 +74,7 @@ def encode(model: LanguageModel, texts: list[str]) -> list[Encoded]:
     """Tokenize; special tokens that the tokenizer adds before a text (or an empty one) stay, those after it do not."""
     size, out = model.network.get_input_embeddings().num_embeddings, []
     lead = len(model.lead)
-    for text, found in zip(texts, model.tokenizer.backend_tokenizer.encode_batch(texts), strict=True):
+    for text, found in zip(texts, model.backend.encode_batch(texts), strict=True):
         length = len(found.ids)
         while length > lead and found.special_tokens_mask[length - 1]:
             length -= 1
@@ -168,8 +168,9 @@ def _texts(job: Job, reasons: list) -> list[str]:
 
 def _unspelt(model: LanguageModel, path: Encoded, first: int, text: str) -> str | None:
     """The first characters that the vocabulary cannot spell, among the tokens from ``first`` on."""
-    unknown = model.tokenizer.backend_tokenizer.token_to_id(model.unknown) if model.unknown else None
-    held = (text[path.begins[t] : path.ends[t]] for t in range(first, len(path.ids)) if path.ids[t] == unknown)
+    unknown = model.backend.token_to_id(model.unknown) if model.unknown else None
+    odd = [t for t in range(first, len(path.ids)) if path.ids[t] == unknown] if unknown in path.ids[first:] else []
+    held = (text[path.begins[t] : path.ends[t]] for t in odd)
     return next((part for part in held if part != model.unknown), None)
 
 

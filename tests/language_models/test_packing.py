@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from taskgram_utils.language_models import loading, neural, packing
+from taskgram_utils.language_models import neural, packing
 from taskgram_utils.packaged import found
 
 FILES = Path(__file__).resolve().parents[2] / "../shared/data/tokenizers"
@@ -108,7 +108,6 @@ def test_a_token_holds_the_characters_whose_bytes_it_spells(tmp_path, name):
     """And so y, whatever its first character, is made of the tokens with a byte of it."""
     (tmp_path / "tokenizer.json").write_text(tokenizer_file(name))
     backend = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json")).backend_tokenizer
-    loading._untrim(backend)
     rows = SimpleNamespace(num_embeddings=1 << 20)
     model = neural.LanguageModel(
         name, None, SimpleNamespace(get_input_embeddings=lambda: rows),
