@@ -317,8 +317,8 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column of a CSV table as whole numbers, numbers or truth values, if all that stands in it is."""
     bare = pc.utf8_trim_whitespace(column)
     known = pc.if_else(pc.is_in(bare, _ABSENT), None, bare)
-    if known.null_count == len(known):
-        return column
+    if known.null_count == len(known):  # nothing but missing numbers, or words that look like one
+        return known.cast(pa.float64()) if pc.all(pc.equal(bare, ""), min_count=0).as_py() else column
     for kind in (pa.int64(), pa.float64(), pa.bool_()):
         with suppress(pa.ArrowInvalid):
             return known.cast(kind)

@@ -523,6 +523,16 @@ def test_tables_of_other_programs_are_read_as_written(tmp_path, name, content, r
     assert plain(read_table(tmp_path / name)) == [dict(zip(IDS, row, strict=True)) for row in rows]
 
 
+def test_what_is_no_text_by_name_is_a_number_if_all_of_it_is(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        'country,none,quoted,share,count,code\nNA,,"",1e-3,NA,1\nNA,,"",nan,9007199254740993,x\n'
+    )
+    table = read_table(tmp_path / "t.csv")
+    kinds = {"country": "str", **dict.fromkeys(("none", "quoted", "share"), "float64"), "count": "Int64", "code": "str"}
+    assert table.dtypes.astype(str).to_dict() == kinds and table["country"].tolist() == ["NA", "NA"]
+    assert table["share"][0] == 1e-3 and table["count"][1] == 2**53 + 1 and pd.isna(table["count"][0])
+
+
 WHOLE = [7, 2**53 + 1]
 
 
