@@ -171,7 +171,7 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
     if pairs:
         table = read_table(pairs)
         _check_ngrams(table, ["sx", "sy"], pairs)
-        asked_pairs = list(table[["sx", "sy"]].drop_duplicates().itertuples(index=False, name=None))
+        asked_pairs = table[table.columns.intersection(["sx", "sy", "sx_text", "sy_text"])].drop_duplicates()
     if ngrams:
         asked = _ngrams(ngrams)
     require(len(asked_pairs) or len(asked), f"{pairs or ngrams}: no row in it, nothing to count")
@@ -188,14 +188,21 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         texts = _corpus(corpus, document, skip_bad, text_field)
         keep = None if out == "-" else Path(f"{out}.partial")
         counter = ScanCounter(texts, unit=unit, scheduler=scheduler, keep=keep)
-    write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
+    counted = count_table(counter, asked_pairs, asked, halves=halves, singles=singles)
+    write_table(counted, out)
     _report_skipped(texts)
     if backend == "scan":
         counter.forget()
     if backend == "api":
         evidence = counter.evidence()
         rough = f"{evidence['approximate'].sum()} of {len(evidence)} numbers are estimates"
-        click.echo(f"taskgram: {rough}; all count an n-gram's pieces as typed, so none is exact", err=True)
+        click.echo(f"taskgram: {rough}", err=True)
+    if not counter.exact:
+        alone = counted[counted["sy"].isna()] if counted["sy"].isna().any() else counted
+        asked_in = f"{alone['forms'].min()} to {alone['forms'].max()} forms"
+        what = "an n-gram" if counted["sy"].isna().any() else "a pair"
+        click.echo(f"taskgram: {what} was asked in {asked_in} of its pieces; what is written otherwise is missed, so "
+                   "no number is exact", err=True)  # fmt: skip
 
 
 def _ngrams(path: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from taskgram_utils.errors import require
@@ -33,6 +34,7 @@ _GLUE = re.compile(
 )
 _WORD = re.compile(f"{WORD_CHARACTER}+")
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
+_CAPITAL = re.compile(r"(?<!\S)\S")
 _WORD_IN_TEXT = re.compile(f"{WORD_CHARACTER}+(?:(?:{_GLUE.pattern}){WORD_CHARACTER}+)*")
 
 
@@ -107,6 +109,23 @@ def ngrams(tokens: list[str], n: int) -> list[str]:
     """
     require(n >= 1, f"n-grams need n >= 1, got n = {n}")
     return [" ".join(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+
+
+def written(ngram: str, surfaces: Iterable[str] = ()) -> list[str]:
+    """The forms in which text may write an n-gram: as it is given, as its ``surfaces`` are, and each of these in small
+    letters, with a capital first letter and with every word so; apostrophes straight and curly. No form is there twice.
+
+    >>> written("ada lovarns", ["ADA Lovarn's"])[1:5]
+    ['Ada lovarns', 'Ada Lovarns', "ADA Lovarn's", 'ADA Lovarn’s']
+    """
+    forms: dict[str, None] = {}
+    for text in (ngram, *surfaces):
+        if not text.replace(" ", "").isalnum() and (spans := word_spans(text)):
+            text = text[spans[0].start : spans[-1].end]  # what stands around its words is no part of it
+        small = text.lower()
+        for form in (text, small, small[:1].upper() + small[1:], _CAPITAL.sub(lambda m: m[0].upper(), small)):
+            forms.update(dict.fromkeys((form, form.replace("'", "’"), form.replace("’", "'"))))
+    return list(forms)
 
 
 def size(ngram: str) -> int:

@@ -146,7 +146,8 @@ def first_written(text, ngram, without):
 @pytest.mark.parametrize("stopwords", ["kept", "mined"])
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_ngrams_stand_beside_the_characters_that_they_were_made_of(n, stopwords, whole):
-    texts = [*TEXTS, ("Who's ADA Lovarn's co-worker, and ada-lovarn?", " It is Ada\nLovarn, the Baker of 1,000 breads.")]
+    own = "Who's ADA Lovarn's co-worker, and ada-lovarn?", " It is Ada\nLovarn, the Baker of 1,000 breads."
+    texts = [*TEXTS, own]
     examples = pd.DataFrame(texts, columns=["x", "y"]).assign(example_id=range(len(texts)))
     found = candidates(examples, n, Letters(), stopwords, whole_answer=whole)
     without = ENGLISH_STOPWORDS if stopwords == "mined" and n <= 3 else frozenset()
