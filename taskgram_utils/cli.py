@@ -130,7 +130,7 @@ def _report_skipped(corpus) -> None:
 
 @main.command(epilog='Example: taskgram count corpus.jsonl --pairs taskgrams.parquet --singles --out counts.csv')
 @click.argument("corpus")
-@click.option("--pairs", help="Table with the columns sx and sy.")
+@click.option("--pairs", help="Table with the columns sx and sy (and, for pieces, sx_text and sy_text, as mined).")
 @click.option("--ngrams", help="Table with the column sx, or a text file with an n-gram a line.")
 @out_option
 @click.option("--unit", type=click.Choice(["documents", "occurrences"]), default="documents", show_default=True,
@@ -152,6 +152,9 @@ def _report_skipped(corpus) -> None:
 def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, text_field, skip_bad, tokenizer,
           scheduler, cache, offline, sample):  # fmt: skip
     """Count n-grams and pairs of n-grams in CORPUS: exactly, but for pieces of words and the web service.
+
+    Of pieces, an n-gram is asked in the forms in which text writes it: as the example does (sx_text, sy_text), in small
+    letters and with capitals; what is written otherwise, say with a comma inside, is missed.
 
     What was counted of a large corpus is kept in the folder OUT.partial until all is, so that the same command, given
     again after a stop, goes on where it was.
@@ -198,11 +201,9 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
         rough = f"{evidence['approximate'].sum()} of {len(evidence)} numbers are estimates"
         click.echo(f"taskgram: {rough}", err=True)
     if not counter.exact:
-        alone = counted[counted["sy"].isna()] if counted["sy"].isna().any() else counted
-        asked_in = f"{alone['forms'].min()} to {alone['forms'].max()} forms"
-        what = "an n-gram" if counted["sy"].isna().any() else "a pair"
-        click.echo(f"taskgram: {what} was asked in {asked_in} of its pieces; what is written otherwise is missed, so "
-                   "no number is exact", err=True)  # fmt: skip
+        least, most = counted["forms"].min(), counted["forms"].max()
+        said = f"each number rests on the pieces of {least} to {most} forms in which text writes an n-gram, or a pair"
+        click.echo(f"taskgram: {said}; what is written otherwise is missed, so none is exact", err=True)
 
 
 def _ngrams(path: str) -> list[str]:

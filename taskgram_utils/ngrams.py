@@ -34,7 +34,7 @@ _GLUE = re.compile(
 )
 _WORD = re.compile(f"{WORD_CHARACTER}+")
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
-_CAPITAL = re.compile(r"(?<!\S)\S")
+_FIRST = re.compile(r"(?<!\S)\S")
 _WORD_IN_TEXT = re.compile(f"{WORD_CHARACTER}+(?:(?:{_GLUE.pattern}){WORD_CHARACTER}+)*")
 
 
@@ -112,19 +112,21 @@ def ngrams(tokens: list[str], n: int) -> list[str]:
 
 
 def written(ngram: str, surfaces: Iterable[str] = ()) -> list[str]:
-    """The forms in which text may write an n-gram: as it is given, as its ``surfaces`` are, and each of these in small
-    letters, with a capital first letter and with every word so; apostrophes straight and curly. No form is there twice.
+    """The forms in which text may write an n-gram: as it is given and as its ``surfaces`` are, and each of these in
+    small letters, with a capital first letter, with every word so, and in capitals; apostrophes straight and curly.
 
-    >>> written("ada lovarns", ["ADA Lovarn's"])[1:5]
-    ['Ada lovarns', 'Ada Lovarns', "ADA Lovarn's", 'ADA Lovarn’s']
+    >>> written("ada lovarn")
+    ['ada lovarn', 'Ada lovarn', 'Ada Lovarn', 'ADA LOVARN']
     """
     forms: dict[str, None] = {}
     for text in (ngram, *surfaces):
         if not text.replace(" ", "").isalnum() and (spans := word_spans(text)):
             text = text[spans[0].start : spans[-1].end]  # what stands around its words is no part of it
         small = text.lower()
-        for form in (text, small, small[:1].upper() + small[1:], _CAPITAL.sub(lambda m: m[0].upper(), small)):
-            forms.update(dict.fromkeys((form, form.replace("'", "’"), form.replace("’", "'"))))
+        first, every = small[:1].upper() + small[1:], _FIRST.sub(lambda m: m[0].upper(), small)
+        for form in (text, small, first, every, small.upper()):
+            if form.lower() == small:  # not so where a letter in capitals is two
+                forms.update(dict.fromkeys((form, form.replace("'", "’"), form.replace("’", "'"))))
     return list(forms)
 
 

@@ -400,11 +400,11 @@ def test_all_forms_are_pooled_and_documents_counted_once(all_forms, tmp_path):
     evidence = asked.evidence()
     river = sum(len(re.findall(rf"(?<= ){form}(?!\w)", text)) for form in ("River", "river") for text in DOCUMENTS)
     assert evidence["occurrences"].tolist()[1] == river > truth("River")
-    assert evidence["forms"].tolist() == [*(len(ApiCounter.written(s, surfaces.get(s, ()))) for s in typed), 4, 12]
-    assert [found.forms[0].tolist(), found.forms[1].tolist()] == [[2, 2, 6, 2], [4, 12]]
+    assert evidence["forms"].tolist() == [*(len(ApiCounter.written(s, surfaces.get(s, ()))) for s in typed), 9, 27]
+    assert [found.forms[0].tolist(), found.forms[1].tolist()] == [[3, 3, 9, 3], [9, 27]]
     frame = pd.DataFrame({"sx": ["stone"], "sy": ["dont"], "sx_text": ["Stone"], "sy_text": ["don't"]})
     table = count_table(asked, frame, singles=True)
-    assert table["count"].tolist() == [1, 2, 1] and table["forms"].tolist() == [12, 2, 6]
+    assert table["count"].tolist() == [1, 2, 1] and table["forms"].tolist() == [27, 3, 9]
     with pytest.raises(InputError, match="sy_text \"don't\" is not the words of sy 'do'"):
         count_table(asked, frame.assign(sy="do"))
 
@@ -425,11 +425,11 @@ def test_a_sample_of_all_forms_is_unbiased(all_forms, monkeypatch, tmp_path):
 def test_occurrences_and_windows_of_all_forms(all_forms, tmp_path):
     asked = counter(tmp_path, unit="occurrences")
     table = count_table(asked, [("river", "lamp")], singles=True)
-    assert table["unit"].tolist() == ["window", "occurrences", "occurrences"] and table["forms"].tolist() == [4, 2, 2]
+    assert table["unit"].tolist() == ["window", "occurrences", "occurrences"] and table["forms"].tolist() == [9, 3, 3]
     assert table["count"].tolist()[1:] == [occurrences("River"), occurrences("lamp")]
     assert table["count"][0] >= truth("River", "lamp") > 0
     assert {r["query"] for r in all_forms.asked} == {
-        "river", "River", "lamp", "Lamp", "river OR River AND lamp OR Lamp"
+        "river", "River", "RIVER", "lamp", "Lamp", "LAMP", "river OR River OR RIVER AND lamp OR Lamp OR LAMP"
     }  # fmt: skip
     # What the service would read as an operator is asked in the other forms.
     assert asked.counts(["cats and dogs"], surfaces={"cats and dogs": ["CATS AND DOGS"]}).ngrams.tolist() == [0]
@@ -689,6 +689,21 @@ def test_the_command_counts_over_the_service_and_replays(server, files):
     result = call("count", "hosted_gpt2", "--backend", "api", "--unit", "occurrences", "--pairs", files / "pairs.csv",
                   "--out", "-")  # fmt: skip
     assert result.stdout.count(",window,False,") == 2
+
+
+def test_the_command_asks_mined_pairs_as_their_example_writes_them(all_forms, files):
+    (files / "mined.csv").write_text("sx,sy,sx_text,sy_text\nstone,dont,Stone,don't\nriver,lamp,River,\n")
+    (files / "bare.csv").write_text("sx,sy\nriver,lamp\n")
+    said = {}
+    for name in ("mined", "bare"):
+        result = call("count", "hosted_gpt2", "--backend", "api", "--pairs", files / f"{name}.csv", "--sample", 10**6,
+                      "--out", files / "out.csv")  # fmt: skip
+        assert result.exit_code == 0, result.output
+        said[name] = result.stderr.splitlines()
+        table = read_table(files / "out.csv")
+        assert table["count"].tolist()[-1] == truth("River", "lamp") > 0
+    assert said["mined"][0] == "taskgram: 0 of 2 numbers are estimates"
+    assert "the pieces of 9 to 27 forms" in said["mined"][1] and "9 to 9 forms" in said["bare"][1]
 
 
 BAD = {
