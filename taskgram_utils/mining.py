@@ -299,7 +299,7 @@ def _whole(text: str | None) -> tuple[str, tuple[int, int]]:
 def _written(text: str, ngram: str, span: tuple[int, int], without: frozenset[str]) -> str:
     """How an n-gram is written in ``text``, where it has the characters ``span``, less the stop words inside it."""
     text = text[slice(*span)]
-    if not without or len(found := word_spans(text)) == ngram.count(" ") + 1:
+    if not without or text.lower() == ngram or len(found := word_spans(text)) == ngram.count(" ") + 1:
         return text
     return " ".join(text[w.start : w.end] for w in found if w.text not in without)
 
