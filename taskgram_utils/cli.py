@@ -162,7 +162,7 @@ def _report(corpus) -> None:
 
 @main.command(epilog='Example: taskgram count corpus.jsonl --pairs taskgrams.parquet --singles --out counts.csv')
 @click.argument("corpus")
-@click.option("--pairs", help="Table with the columns sx and sy.")
+@click.option("--pairs", help="Table with the columns sx and sy (and, for pieces, sx_text and sy_text, as mined).")
 @click.option("--ngrams", help="Table with the column sx, or a text file with an n-gram a line.")
 @out_option
 @click.option("--unit", type=click.Choice(["documents", "occurrences"]), default="documents", show_default=True,
@@ -185,6 +185,9 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
           scheduler, cache, offline, sample):  # fmt: skip
     """Count n-grams and pairs of n-grams in CORPUS: exactly, but for pieces of words and the web service.
 
+    Of pieces, an n-gram is asked in the forms in which text writes it: as the example does (sx_text, sy_text), in small
+    letters and with capitals; what is written otherwise, say with a comma inside, is missed.
+
     What was counted of a large corpus is kept in the folder OUT.partial until all is, so that the same command, given
     again after a stop, goes on where it was.
     """
@@ -203,7 +206,7 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
     if pairs:
         table = read_table(pairs)
         _check_ngrams(table, ["sx", "sy"], pairs)
-        asked_pairs = list(table[["sx", "sy"]].drop_duplicates().itertuples(index=False, name=None))
+        asked_pairs = table[table.columns.intersection(["sx", "sy", "sx_text", "sy_text"])].drop_duplicates()
     if ngrams:
         asked = _ngrams(ngrams)
     require(len(asked_pairs) or len(asked), f"{pairs or ngrams}: no row in it, nothing to count")
@@ -219,18 +222,21 @@ def count(corpus, pairs, ngrams, out, unit, document, singles, halves, backend, 
 
         texts = _corpus(corpus, document, skip_bad, text_field)
         counter = ScanCounter(texts, unit=unit, scheduler=scheduler, keep=_kept(out))
-    write_table(count_table(counter, asked_pairs, asked, halves=halves, singles=singles), out)
+    counted = count_table(counter, asked_pairs, asked, halves=halves, singles=singles)
+    write_table(counted, out)
     if backend == "scan":
         _report(texts)
         counter.forget()
     if backend == "index":
         _complain(f"{corpus}: {counter.documents:,} documents, as they were cut when the index was built")
-        if not counter.exact:
-            _complain(f"{corpus}: all numbers count an n-gram's pieces as typed, so none is exact")
     if backend == "api":
         evidence = counter.evidence()
         rough = f"{evidence['approximate'].sum()} of {len(evidence)} numbers are estimates"
-        click.echo(f"taskgram: {rough}; all count an n-gram's pieces as typed, so none is exact", err=True)
+        _complain(rough)
+    if not counter.exact:
+        least, most = counted["forms"].min(), counted["forms"].max()
+        said = f"each number rests on the pieces of {least} to {most} forms in which text writes an n-gram, or a pair"
+        _complain(f"{said}; what is written otherwise is missed, so none is exact")
 
 
 def _ngrams(path: str) -> list[str]:

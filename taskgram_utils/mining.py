@@ -21,7 +21,7 @@ STOPWORDS = ("kept", "mined", "both")
 STOPWORDS_UP_TO = 3
 """Largest n for which stop words are removed from the task text (METHOD section 1)."""
 StopWords = Collection[str] | Mapping[str, Collection[str]]
-COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "end", "cosine"]
+COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "end", "cosine", "sx_text", "sy_text"]
 
 _BLOCK = 20_000  # examples whose pairs are held before the threshold, and that a threshold is calibrated on
 _FETCHED = 1 << 14  # vectors fetched at a time for the products
@@ -53,7 +53,9 @@ def candidates(
     """Every pair (s^x, s^y) of n-grams of the same example, s^x != s^y, with its cosine: the task-gram table before γ.
 
     ``examples``: example_id, x, y, and task and group where there are any. Each distinct pair of an example is one
-    row; ``start``, ``end`` are the characters of the first occurrence of s^y in y (end exclusive). ``stopwords``:
+    row; ``start``, ``end`` are the characters of the first occurrence of s^y in y (end exclusive). ``sx_text`` and
+    ``sy_text`` are the n-grams as their first occurrence is written: the characters of the example or, where stop words
+    were removed inside, the words that are left, joined by single spaces. ``stopwords``:
     ``mined`` or ``both`` leave stop words out of x and y before n-grams are taken, for n <= 3 (``both`` asks the same
     of whoever counts); ``kept`` leaves them in. ``whole_answer``: s^y is the whole of y whatever n is, stop words and
     all, for every task (True), none (False) or the tasks named. Each distinct n-gram of all examples is embedded once;
@@ -79,7 +81,8 @@ def mine(
 ) -> pd.DataFrame:
     r"""The task-gram table :math:`H_n(T)`: the pairs of :func:`candidates` whose cosine is above ``gamma``.
 
-    ``gamma``: one threshold in (0, 1), or one per task. Returns task, group, example_id, n, sx, sy, start, end, cosine.
+    ``gamma``: one threshold in (0, 1), or one per task. Returns task, group, example_id, n, sx, sy, start, end, cosine,
+    sx_text, sy_text.
 
     Raises :class:`~taskgram_utils.errors.InputError` as :func:`candidates` does, for a ``gamma`` outside (0, 1) or
     absent for a task, and where no pair of any example passes, unless a table without rows will do (``empty``).
@@ -98,10 +101,10 @@ def named_pairs(examples: pd.DataFrame, n: int) -> pd.DataFrame:
     rows = []
     kept = examples.assign(**{c: None for c in ("task", "group") if c not in examples})
     for task, group, key, name, y in kept[["task", "group", "example_id", "sx", "y"]].itertuples(index=False):
-        answer = next(iter(_spans(y, None, frozenset()).items()), None)
-        subject = None if pd.isna(name) else " ".join(words(name))
-        if subject and answer and subject != answer[0]:
-            rows.append((task, group, key, n, subject, answer[0], *answer[1], np.nan))
+        (subject, named), (answer, found) = (_whole(text) for text in (None if pd.isna(name) else name, y))
+        if subject and answer and subject != answer:
+            texts = name[slice(*named)], y[slice(*found)]
+            rows.append((task, group, key, n, subject, answer, *found, np.nan, *texts))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -231,9 +234,7 @@ def _checked(examples: pd.DataFrame, n: int, stopwords: str) -> pd.DataFrame:
 
 def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y) -> _Grams:
     """The distinct n-grams of each example's x and y, embedded."""
-    removed = stopwords != "kept" and n <= STOPWORDS_UP_TO
-    groups = list(examples["group"].unique())
-    without_x, without_y = (_without(given if removed else (), groups) for given in (stopwords_x, stopwords_y))
+    without_x, without_y = _left_out(examples, n, stopwords, stopwords_x, stopwords_y)
     require(not isinstance(whole_answer, str), "mining: whole_answer must be True, False or a set of task names")
     ids: dict[str, int] = {}
     x, y, places, xs, ys = [], [], [], [0], [0]
@@ -249,6 +250,12 @@ def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwor
     x, xs, y, ys = (np.array(v, np.int64) for v in (x, xs, y, ys))
     vectors = _vectors(texts, embedding)
     return _Grams(texts, vectors, x, xs, y, ys, np.array(places, np.int64).reshape(-1, 2))
+
+
+def _left_out(examples, n, stopwords, *given: StopWords) -> list[dict[str | None, frozenset[str]]]:
+    """The stop words of every group that are left out of x, and of y."""
+    removed, groups = stopwords != "kept" and n <= STOPWORDS_UP_TO, list(examples["group"].unique())
+    return [_without(one if removed else (), groups) for one in given]
 
 
 def _without(given: StopWords, groups: list) -> dict[str | None, frozenset[str]]:
@@ -282,6 +289,19 @@ def _spans(text: str, n: int | None, without: frozenset[str]) -> dict[str, tuple
     for i in range(len(tokens) - n + 1):
         spans.setdefault(" ".join(w.text for w in tokens[i : i + n]), (tokens[i].start, tokens[i + n - 1].end))
     return spans
+
+
+def _whole(text: str | None) -> tuple[str, tuple[int, int]]:
+    """All words of ``text`` as one n-gram, and their characters; of a text without a word an empty one."""
+    return next(iter(_spans(text or "", None, frozenset()).items()), ("", (0, 0)))
+
+
+def _written(text: str, ngram: str, span: tuple[int, int], without: frozenset[str]) -> str:
+    """How an n-gram is written in ``text``, where it has the characters ``span``, less the stop words inside it."""
+    text = text[slice(*span)]
+    if not without or text.lower() == ngram or len(found := word_spans(text)) == ngram.count(" ") + 1:
+        return text
+    return " ".join(text[w.start : w.end] for w in found if w.text not in without)
 
 
 def _pairs(grams: _Grams, gammas: np.ndarray, some: range) -> Iterator[tuple[np.ndarray, ...]]:
@@ -318,7 +338,7 @@ def _table(
     examples = _checked(examples, n, stopwords)
     gammas = _gammas(examples["task"], gamma)
     grams = _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
-    texts = np.array(grams.texts, dtype=object)
+    texts, left_out = np.array(grams.texts, dtype=object), _left_out(examples, n, stopwords, stopwords_x, stopwords_y)
     parts, closest, pairs = [], -1.0, 0
     for at in tqdm(range(0, len(examples), _BLOCK), desc=f"mining n={n}", unit="block", disable=None, leave=False):
         some = range(at, min(at + _BLOCK, len(examples)))
@@ -330,6 +350,7 @@ def _table(
         frame["sx"], frame["sy"] = (pd.array(texts[codes], dtype="str") for codes in (sx, grams.y[sy]))
         frame["start"], frame["end"] = grams.places[sy].T
         frame["cosine"] = cosine.astype(float)
+        frame["sx_text"], frame["sy_text"] = _as_written(examples, n, left_out, example, frame)
         parts.append(frame)
         if not len(frame):
             everything = [c for *_, c in _pairs(grams, np.full(len(examples), -2.0), some) if len(c)]
@@ -342,6 +363,25 @@ def _table(
             f"mining: no pair of {pairs} at n = {n} has a cosine above gamma; the closest has {closest:.3f}"
         )
     return table[COLUMNS]
+
+
+def _as_written(examples: pd.DataFrame, n: int, left_out, example: np.ndarray, pairs: pd.DataFrame) -> list:
+    """s^x and s^y of ``pairs``, those of one ``example`` after each other, as their first occurrence is written."""
+    texts, known, last = ([], []), {}, -1
+    groups, xs, ys = (examples[c].tolist() for c in ("group", "x", "y"))
+    rows = zip(example.tolist(), *(pairs[c].tolist() for c in ("sx", "sy", "start", "end")), strict=True)
+    for i, sx, sy, start, end in rows:
+        if i != last:
+            x, y, known, last = xs[i], ys[i], {}, i
+            without_x, without_y = (one[groups[i]] for one in left_out)
+            spans = _spans(x, n, without_x)
+        if (0, sx) not in known:
+            known[0, sx] = _written(x, sx, spans[sx], without_x)
+        if (1, sy) not in known:
+            known[1, sy] = _written(y, sy, (start, end), without_y)
+        texts[0].append(known[0, sx])
+        texts[1].append(known[1, sy])
+    return [pd.array(column, dtype="str") for column in texts]
 
 
 def _gammas(tasks: pd.Series, gamma: float | Mapping[str, float] | None) -> np.ndarray:

@@ -40,8 +40,8 @@ GENERATED = 2.0
 """Assumed: a generated token takes as long as this many scored ones."""
 STEPS_ON_HUB = 154
 """Revisions of a Pythia model."""
-FETCHED = 100
-"""Documents that the web service is asked for, a pair, at most."""
+FORMS, FETCHED = 4, 100
+"""Forms in which the web service is asked for an n-gram, and documents of a pair at most."""
 ANSWER = 0.2
 """Assumed: seconds in which the web service answers."""
 BYTES_A_TOKEN = 3.7
@@ -108,8 +108,9 @@ def needs(run: Run, results: Path | None = None) -> pd.DataFrame:
         rows.append(("the index", run_data.placed(run, run["corpus"]).is_dir(), "", "whether its folder is there"))
     if run["backend"] == "api":
         rows.append(("∞-gram LM", 0, "", "none: it takes an index on disk (backend: index)"))
-        calls = pairs * (2 + FETCHED)
-        rows.append(("requests to the web service", calls, "", f"two and up to {FETCHED} documents a pair"))
+        calls = pairs * (2 * FORMS + FETCHED)
+        rows.append(("requests to the web service", calls, "",
+                     f"two n-grams in {FORMS} forms and up to {FETCHED} documents a pair"))  # fmt: skip
         rows.append(("hours of the web service", calls * ANSWER / IN_FLIGHT / 3600, "h",
                      f"{IN_FLIGHT} at a time, {ANSWER:g} s each"))  # fmt: skip
     rows += _training(run, results)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from taskgram_utils.errors import require
@@ -44,6 +45,7 @@ _GLUE = re.compile(
 )
 _WORD = re.compile(f"{WORD_CHARACTER}+")
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
+_FIRST = re.compile(r"(?<!\S)\S")
 _UNSEEN, _UNSEEN_IN_WORD = re.compile(UNSEEN), re.compile(f"(?<={_INNER}){UNSEEN}+(?={_INNER})")
 _WORD_IN_TEXT = re.compile(f"(?:{_INNER})+(?:(?:_+|{UNSEEN}+|{_GLUE.pattern})(?:{_INNER})+)*")
 
@@ -139,6 +141,25 @@ def ngrams(tokens: list[str], n: int) -> list[str]:
     """
     require(n >= 1, f"n-grams need n >= 1, got n = {n}")
     return [" ".join(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+
+
+def written(ngram: str, surfaces: Iterable[str] = ()) -> list[str]:
+    """The forms in which text may write an n-gram: as it is given and as its ``surfaces`` are, and each of these in
+    small letters, with a capital first letter, with every word so, and in capitals; apostrophes straight and curly.
+
+    >>> written("ada lovarn")
+    ['ada lovarn', 'Ada lovarn', 'Ada Lovarn', 'ADA LOVARN']
+    """
+    forms: dict[str, None] = {}
+    for text in (ngram, *surfaces):
+        if not text.replace(" ", "").isalnum() and (spans := word_spans(text)):
+            text = text[spans[0].start : spans[-1].end]  # what stands around its words is no part of it
+        small = text.lower()
+        first, every = small[:1].upper() + small[1:], _FIRST.sub(lambda m: m[0].upper(), small)
+        for form in (text, small, first, every, small.upper()):
+            if form.lower() == small:  # not so where a letter in capitals is two
+                forms.update(dict.fromkeys((form, form.replace("'", "’"), form.replace("’", "'"))))
+    return list(forms)
 
 
 def size(ngram: str) -> int:

@@ -338,7 +338,7 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
     from taskgram_utils.counting.scan import ScanCounter
     from taskgram_utils.mining import STOPWORDS_UP_TO
 
-    pairs = run.table("taskgrams")[["n", "sx", "sy"]].drop_duplicates()
+    pairs = run.table("taskgrams")[["n", "sx", "sy", "sx_text", "sy_text"]].drop_duplicates()
     halves = of_world(run) or run["backend"] != "api"
     bare = (run["stopwords"] == "both") & (pairs["n"] <= STOPWORDS_UP_TO)
     parts = []
@@ -358,7 +358,7 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
 
 
 def _distinct(pairs: pd.DataFrame) -> pd.DataFrame:
-    return pairs[["sx", "sy"]].drop_duplicates()
+    return pairs.drop(columns="n").drop_duplicates()
 
 
 def make_counts(run: Run) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from taskgram_utils.counting.base import Counter
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.ngrams import ngrams, size, words
+from taskgram_utils.ngrams import ngrams, normalize, size, word_spans
 
 DIRECTIONS = {"memorization": 1, "generalization": -1}
 """What the prompt is optimised for, and the sign of the score that is to rise."""
@@ -38,8 +38,12 @@ class PromptScore:
         self.n, self._counter, self._counts = n, counter, {}
 
     def grams(self, prompt: str) -> list[str]:
-        """The distinct n-grams of a prompt, in order; the first and the last one included."""
-        return list(dict.fromkeys(g for part in prompt.split("{x}") for g in ngrams(words(part), self.n)))
+        """The distinct n-grams of a prompt, in order, the first and the last one included, as they are written."""
+        found: dict[str, str] = {}
+        for part in prompt.split("{x}"):
+            for gram in ngrams(_as_written(part), self.n):
+                found.setdefault(normalize(gram), gram)
+        return list(found.values())
 
     def prepare(self, grams: Sequence[str]) -> None:
         """Count n-grams before they are asked for: one pass over the corpus instead of one a round."""
@@ -56,6 +60,11 @@ class PromptScore:
         return np.array([np.mean([self._counts[g] for g in grams]) for grams in held])
 
 
+def _as_written(text: str) -> list[str]:
+    """The words of a text as they stand there, which is what counters of pieces have to be asked."""
+    return [text[w.start : w.end] for w in word_spans(text)]
+
+
 class Fragments(NamedTuple):
     """Proposer without a language model: swaps, adds, removes and replaces fragments of the instruction.
 
@@ -70,7 +79,7 @@ class Fragments(NamedTuple):
 
     def reachable(self, n: int) -> list[str]:
         """Every n-gram that any joining of fragments can hold, so that all can be counted at once."""
-        tokens = [words(f) for f in self.pool]
+        tokens = [_as_written(f) for f in self.pool]
         found: dict[str, None] = {}
 
         def grow(used: tuple[int, ...], tail: list[str]) -> None:

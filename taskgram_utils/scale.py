@@ -30,6 +30,7 @@ class Assumed(NamedTuple):
     answer: float = 0.2  # seconds in which a web service answers
     pairs: int = 1_000_000  # distinct pairs of all tasks, and as many n-grams
     fetched: int = 100  # documents fetched for a pair, at most
+    forms: int = 4  # in which the service is asked for an n-gram
     shard: int = 1 << 30  # tokens of a shard of an index, at most
     core_gigabytes: float = 4.0  # memory of a machine, for each of its cores
 
@@ -108,7 +109,7 @@ def work(measured: Rates, corpus: Large = PILE, assumed: Assumed = ASSUMED) -> p
         add(way, on, hours, memory, disk, measured.build * builders / 1e3, euros)
     seconds = assumed.pairs / measured.singles + assumed.pairs / measured.pairs
     add("index: ask", "this machine, 2 cores", seconds / 3600, None, None, None, seconds / 3600 * 2 * assumed.core_hour)
-    for way, requests in (("service: documents", 2 + assumed.fetched), ("service: windows", 1)):
+    for way, requests in (("service: documents", 2 * assumed.forms + assumed.fetched), ("service: windows", 1)):
         add(way, "the web service", assumed.pairs * requests * assumed.answer / IN_FLIGHT / 3600, None, None, None, 0.0)
     return pd.DataFrame(rows)
 
@@ -142,6 +143,7 @@ def page(results: Path) -> str:
         ("a gigabyte on a fast disk, a month", f"{assumed.gigabyte_month:.2f} €"),
         ("an answer of the web service", f"{assumed.answer:g} s, {IN_FLIGHT} at a time"),
         ("documents fetched from the service for a pair", f"up to {assumed.fetched}"),
+        ("forms in which the service is asked for an n-gram", f"{assumed.forms}"),
         ("tokens of a shard of the index", f"what memory can hold, at most {assumed.shard:,}"),
         ("memory of a machine, a core", f"{assumed.core_gigabytes:g} GB"),
     ]

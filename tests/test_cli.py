@@ -665,7 +665,7 @@ def test_counts_of_pieces_say_that_none_is_exact(chain, tmp_path):
     done("index", chain / "corpus.jsonl", "--tokenizer", pieces, "--out", tmp_path / "index")
     said = done("count", tmp_path / "index", "--backend", "index", "--ngrams", tmp_path / "n.txt", "--out",
                 tmp_path / "c.csv").stderr  # fmt: skip
-    assert said.endswith("all numbers count an n-gram's pieces as typed, so none is exact\n")
+    assert said.endswith("what is written otherwise is missed, so none is exact\n")
     assert read_table(tmp_path / "c.csv")["exact"].tolist() == [False]
 
 

@@ -22,7 +22,7 @@ from taskgram_utils.mining import (
     named_pairs,
     precision_recall,
 )
-from taskgram_utils.ngrams import ENGLISH_STOPWORDS, ngrams, words
+from taskgram_utils.ngrams import ENGLISH_STOPWORDS, ngrams, word_spans, words
 from taskgram_utils.packaged import packaged
 
 SHARED = Path(__file__).resolve().parents[1] / "../shared/data"
@@ -131,6 +131,37 @@ def test_places_are_the_first_occurrence_and_spell_the_output():
     assert singles.loc[("b", "1000"), "start"] == y["b"].index("1,000")
 
 
+def first_written(text, ngram, without):
+    """The first place of an n-gram, by brute force: the exact characters, or the kept words joined."""
+    spans = [w for w in word_spans(text) if w.text not in without]
+    n = ngram.count(" ") + 1
+    for some in (spans[i : i + n] for i in range(len(spans))):
+        if [w.text for w in some] == ngram.split():
+            piece = text[some[0].start : some[-1].end]
+            return piece if words(piece) == ngram.split() else " ".join(text[w.start : w.end] for w in some)
+    raise AssertionError(ngram)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("stopwords", ["kept", "mined"])
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_ngrams_stand_beside_the_characters_that_they_were_made_of(n, stopwords, whole):
+    own = "Who's ADA Lovarn's co-worker, and ada-lovarn?", " It is Ada\nLovarn, the Baker of 1,000 breads."
+    texts = [*TEXTS, own]
+    examples = pd.DataFrame(texts, columns=["x", "y"]).assign(example_id=range(len(texts)))
+    found = candidates(examples, n, Letters(), stopwords, whole_answer=whole)
+    without = ENGLISH_STOPWORDS if stopwords == "mined" and n <= 3 else frozenset()
+    for row in found.itertuples():
+        x, y = texts[int(row.example_id)]
+        assert row.sx_text == first_written(x, row.sx, without)
+        assert row.sy_text == first_written(y, row.sy, frozenset() if whole else without)
+        assert " ".join(words(row.sx_text)) == row.sx and " ".join(words(row.sy_text)) == row.sy
+    assert (found["sx_text"] != found["sx"]).any() and (found["sy_text"] != found["sy"]).any()
+    if (n, stopwords, whole) == (2, "mined", False):
+        written = found.drop_duplicates("sy").set_index("sy")["sy_text"]
+        assert written["ada lovarn"] == "Ada\nLovarn" and written["baker 1000"] == "Baker 1,000"
+
+
 def test_mining_keeps_what_is_above_gamma(world):
     examples, embedding, _ = world
     every = candidates(examples, 2, embedding, whole_answer=True)
@@ -139,7 +170,7 @@ def test_mining_keeps_what_is_above_gamma(world):
         pd.testing.assert_frame_equal(kept, every[every["cosine"] > gamma].reset_index(drop=True))
     assert kept.dtypes.astype(str).to_dict() == {
         "task": "str", "group": "str", "example_id": "str", "n": "int64", "sx": "str", "sy": "str", "start": "int64",
-        "end": "int64", "cosine": "float64"}  # fmt: skip
+        "end": "int64", "cosine": "float64", "sx_text": "str", "sy_text": "str"}  # fmt: skip
 
 
 def test_gamma_and_whole_answers_per_task():
@@ -327,6 +358,7 @@ def test_a_named_subject_has_its_pair_with_the_whole_answer_and_no_threshold():
         ["a", "the u s open", "new york"], ["e", "italy", "rome"]]  # fmt: skip
     assert list(table.columns) == COLUMNS and table["cosine"].isna().all() and (table["n"] == 1).all()
     assert examples["y"][0][table["start"][0] : table["end"][0]] == "New York"
+    assert table[["sx_text", "sy_text"]].to_numpy().tolist() == [["The U.S. Open", "New York"], ["Italy", "Rome"]]
 
 
 def test_a_task_without_a_pair_is_refused_or_left_out():

@@ -20,6 +20,7 @@ from taskgram_utils.ngrams import (
     unspaced,
     word_spans,
     words,
+    written,
 )
 
 # Few characters, so that what the rule is about meets often: marks, joiners, digits of three scripts, sigmas.
@@ -216,3 +217,16 @@ def test_n_below_one_is_refused(n):
 def test_stopwords_are_words_in_the_form_in_which_they_are_met():
     assert all(words(word) == [word] for word in ENGLISH_STOPWORDS)
     assert set(words("The dogs don't; isn't it we've?")) - ENGLISH_STOPWORDS == {"dogs"}
+
+
+def test_the_forms_in_which_text_writes_an_ngram():
+    forms = written("ada lovarns", ["ADA Lovarn's"])
+    assert {"ada lovarns", "Ada Lovarns", "ADA LOVARNS", "ADA Lovarn's", "ada lovarn’s", "Ada lovarn's"} <= set(forms)
+    assert len(forms) == len(set(forms)) and {normalize(f) for f in forms} == {"ada lovarns"}
+    assert written("river. ") == ["river", "River", "RIVER"] == written("river", ["River", "RIVER,"])
+    assert written("straße") == ["straße", "Straße"]  # STRASSE is another word
+
+
+@given(st.text(), st.lists(st.text(), max_size=2))
+def test_every_form_has_the_words_of_what_it_is_a_form_of(ngram, surfaces):
+    assert {normalize(f) for f in written(ngram, surfaces)} <= {normalize(s) for s in (ngram, *surfaces)}

@@ -73,3 +73,12 @@ def test_the_recorded_run_of_real_text_holds_estimates_and_no_text():
     assert len(enough) and enough["points"].min() >= 200
     assert set(tables["models"]["has_read"]) == {"this text", "other text"} and len(tables["models"]) == 5
     assert note["parameters"]["seed"] == 1 and "data" not in note["parameters"]
+
+
+def test_pieces_in_their_forms_are_nearer_to_words_and_never_above_them():
+    note, table = json.loads((RESULTS / "pieces.json").read_text()), pd.read_csv(RESULTS / "pieces.csv")
+    assert note["pairs"] >= 1000 and note["tokenizer"] == "20B_tokenizer.json"
+    assert not {"sx", "sy", "sx_text", "sy_text"} & set(table.columns)
+    typed, forms, whole = (part.set_index(["n", "kind"]) for _, part in table.groupby("way", sort=False))
+    assert (whole["too_high"] == 0).all() and (whole["lost"] < typed["lost"]).all() and len(whole) == 6
+    assert (whole["exact"] > forms["exact"]).all() and (forms["exact"] > typed["exact"]).all()

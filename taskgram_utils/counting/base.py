@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -11,18 +11,27 @@ import pandas as pd
 
 from taskgram_utils.counting.tokens import Vocabulary, encode_ngrams
 from taskgram_utils.errors import InputError, InputWarning, require, require_columns
-from taskgram_utils.ngrams import unspaced
+from taskgram_utils.ngrams import normalize, unspaced
 
 UNITS = ("documents", "occurrences", "window")
-COLUMNS = ("n", "sx", "sy", "count", "unit", "exact", "half", "source")
+COLUMNS = ("n", "sx", "sy", "count", "unit", "exact", "half", "source", "forms")
 Pairs = Iterable[tuple[str, str]] | pd.DataFrame
 
 
+Surfaces = Mapping[str, Collection[str]]
+"""n-grams as they are asked for, and how texts that hold them write them."""
+
+
 class Counts(NamedTuple):
-    """Counts of n-grams [k] and of pairs [m] (int64); with halves [3, k] and [3, m]: all documents, half 0, half 1."""
+    """Counts of n-grams [k] and of pairs [m] (int64); with halves [3, k] and [3, m]: all documents, half 0, half 1.
+
+    ``forms``: how many forms each n-gram [k] was asked in, and each pair [m], those of its s^x times those of its s^y;
+    None where words are counted, which have one.
+    """
 
     ngrams: np.ndarray
     pairs: np.ndarray
+    forms: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Counter(Protocol):
@@ -42,8 +51,10 @@ class Counter(Protocol):
     exact: bool
     source: str
 
-    def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False) -> Counts:
-        """Single n-grams and pairs in one go."""
+    def counts(
+        self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False, surfaces: Surfaces | None = None
+    ) -> Counts:
+        """Single n-grams and pairs in one go; ``surfaces`` are for counters of pieces, words have no use for them."""
 
     def count(self, ngrams: Sequence[str]) -> np.ndarray:
         """C(s) for k n-grams: int64 [k]."""
@@ -63,17 +74,20 @@ def count_table(
 ) -> pd.DataFrame:
     """The table ``counts``: one row per distinct pair, then per distinct n-gram, as typed, in order of appearance.
 
-    ``pairs`` are tuples or a frame with the columns sx and sy. ``singles`` adds every s^x and s^y of the pairs to the
-    n-grams. A single n-gram stands in sx and its sy is null; n is the number of words of sx. With ``halves`` every
+    ``pairs`` are tuples or a frame with the columns sx and sy and, where it has them, sx_text and sy_text: how the
+    example writes the n-gram, which a counter of pieces has to know. ``singles`` adds every s^x and s^y of the pairs to
+    the n-grams. A single n-gram stands in sx and its sy is null; n is the number of words of sx. With ``halves`` every
     row comes three times: half null (all documents), 0 and 1 (:func:`half_of`). Unit, exactness and source are the
     counter's own; but no count is exact of an n-gram, or in a corpus, most of whose letters are of scripts that put no
-    space between words (:func:`taskgram_utils.ngrams.unspaced`): then an InputWarning says so.
+    space between words (:func:`taskgram_utils.ngrams.unspaced`): then an InputWarning says so. ``forms`` is the number
+    of forms that were asked for a row (:class:`Counts`), 1 where words are.
 
-    Raises InputError for an n-gram that is no text or holds no word.
+    Raises InputError for an n-gram that is no text or holds no word, and for a sx_text or sy_text of other words.
     """
+    surfaces = {} if counter.exact else _surfaces(pairs)
     pairs = list(dict.fromkeys(as_pairs(pairs)))
     ngrams = list(dict.fromkeys(as_ngrams(ngrams) + [s for pair in pairs for s in pair if singles]))
-    counts = counter.counts(ngrams, pairs, halves)
+    counts = counter.counts(ngrams, pairs, halves, **({"surfaces": surfaces} if surfaces else {}))
     first = [*(sx for sx, _ in pairs), *ngrams]
     distinct = list(dict.fromkeys(first))
     size = dict(zip(distinct, encode_ngrams(distinct, Vocabulary(), grow=True)[1].tolist(), strict=True))
@@ -90,6 +104,7 @@ def count_table(
             "unit": pd.array([pair_unit(counter)] * len(pairs) + [counter.unit] * len(ngrams), dtype="str"),
             "exact": np.array(exact, bool),
             "source": pd.array([counter.source] * rows, dtype="str"),
+            "forms": np.ones(rows, np.int64) if counts.forms is None else np.concatenate(counts.forms[::-1]),
         }
     )
     table = pd.concat([table] * len(half), ignore_index=True)
@@ -112,6 +127,19 @@ def _doubtful(counter: Counter, ngrams: Iterable[str]) -> dict[str, bool]:
         doubt = f"{what} {why}: a run of it is one word, counts are too low and marked exact = False; {cure}"
         warnings.warn(doubt, InputWarning, stacklevel=3)
     return found
+
+
+def _surfaces(pairs: Pairs) -> dict[str, list[str]]:
+    """How the n-grams of a frame of pairs are written, where it says so."""
+    found: dict[str, dict[str, None]] = {}
+    for name in ("sx", "sy"):
+        if isinstance(pairs, pd.DataFrame) and f"{name}_text" in pairs:
+            known = pairs[[name, f"{name}_text"]].dropna().drop_duplicates()
+            for ngram, text in known.itertuples(index=False, name=None):
+                same = isinstance(ngram, str) and isinstance(text, str) and normalize(ngram) == normalize(text)
+                require(same, f"{name}_text {text!r:.80} is not the words of {name} {ngram!r:.80}; remove the column")
+                found.setdefault(ngram, {})[text] = None
+    return {ngram: list(texts) for ngram, texts in found.items()}
 
 
 def as_ngrams(ngrams: Iterable[str]) -> list[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from taskgram_utils.corpus import Block
+from taskgram_utils.counting.edges import Edges, kind_of
 from taskgram_utils.counting.threads import even, spread
 from taskgram_utils.counting.tokens import Vocabulary, encode_ngrams
 from taskgram_utils.errors import InputError, require
@@ -74,7 +78,7 @@ class Words:
 
 
 class Pieces:
-    """Tokens are those of a Hugging Face tokenizer file; an asked n-gram is encoded as it stands after a space."""
+    """Tokens are those of a Hugging Face tokenizer file."""
 
     name, file = "pieces", "tokenizer.json"
 
@@ -101,6 +105,49 @@ class Pieces:
     def encode_ngrams(self, ngrams: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         encode_ngrams(ngrams, Vocabulary(), grow=True)  # for its refusal of what holds no word
         return self.encode(ngrams)
+
+    def encode_forms(self, ngrams: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Token ids of n-grams, each given as the texts that it is asked in, with a space before them or without; how
+        many ids each form has; where each n-gram's forms begin, and end; first and last character of a form [2, f], as
+        :class:`Edges` has them, the first 0 where the form brings its space.
+
+        A form is one sequence of tokens. One that ends in another is left out: it stands where the other does.
+        """
+        place = {text: k for k, text in enumerate(dict.fromkeys(chain.from_iterable(ngrams)))}
+        pieces = [tuple(e.ids) for e in self.tokenizer.encode_batch(list(place), add_special_tokens=False)]
+        spaced = {i for i in set(p[0] for p in pieces) if self.bytes_of(i)[:1] == b" "}
+        out, begins, ends = [], [0], []
+        for texts in ngrams:
+            own = {pieces[place[text]]: text.strip() for text in texts}
+            kept = {p: t for p, t in own.items() if not any(p[k:] in own for k in range(1, len(p)))}
+            out += kept
+            ends += [(0 if p[0] in spaced else kind_of(text[0]), kind_of(text[-1])) for p, text in kept.items()]
+            begins.append(len(out))
+        sizes = np.fromiter(map(len, out), np.int64, len(out))
+        ids = np.fromiter(chain.from_iterable(out), np.int32, int(sizes.sum()))
+        return ids, sizes, np.array(begins, np.int64), np.array(ends, np.uint8).reshape(-1, 2).T.copy()
+
+    def bytes_of(self, number: int) -> bytes:
+        """The bytes of text that a token stands for, its space included."""
+        token = self.tokenizer.id_to_token(number) or ""
+        if self._letters:
+            return b"".join(self._letters.get(c) or c.encode() for c in token)
+        byte = re.fullmatch("<0x([0-9A-F]{2})>", token)
+        return bytes.fromhex(byte[1]) if byte else token.replace("▁", " ").encode()
+
+    @cached_property
+    def _letters(self) -> dict[str, bytes]:
+        """The byte of each letter of a tokenizer of bytes; of one of characters nothing."""
+        if '"ByteLevel"' not in json.dumps(json.loads(self.tokenizer.to_str())["decoder"]):
+            return {}
+        plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        others = [b for b in range(256) if b not in set(plain)]
+        return {chr(b): bytes([b]) for b in plain} | {chr(256 + k): bytes([b]) for k, b in enumerate(others)}
+
+    @cached_property
+    def edges(self) -> Edges:
+        """What tells words apart in the text of tokens."""
+        return Edges.of([self.bytes_of(i) for i in range(len(self))])
 
     def encode_each(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
         flat = list(chain.from_iterable(texts))

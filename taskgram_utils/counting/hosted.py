@@ -14,6 +14,7 @@ import numpy as np
 from taskgram_utils.counting.index import Index
 from taskgram_utils.counting.service import LIMITS
 from taskgram_utils.counting.suffix_array import place_of
+from taskgram_utils.counting.suffix_search import search
 
 _MOST = 1 << 20  # bytes of a request
 
@@ -65,8 +66,9 @@ def _answer(index: Index, request: dict) -> dict:
     if not query.split():
         all_tokens = {"count": index.tokens, "approx": False, "token_ids": []}
         return all_tokens if kind == "count" else {"error": "empty query"}
-    (ids, *_), (low, high) = index._ranges([query])
-    low, high = low[:, 0].tolist(), high[:, 0].tolist()
+    ids, sizes = index._coder.encode_ngrams([query])
+    found = search(index._shards, index._keys(ids), np.array([0]), sizes)
+    low, high = found[:, :, 0].tolist()
     total = sum(high) - sum(low)
     if kind == "count":
         return {"count": total, "approx": False, "token_ids": ids.tolist()}

@@ -21,13 +21,23 @@ from tqdm import tqdm
 
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import postings, suffix_search
-from taskgram_utils.counting.base import Counts, Pairs, as_ngrams, as_pairs, check_unit, numbered, with_total
+from taskgram_utils.counting.base import (
+    Counts,
+    Pairs,
+    Surfaces,
+    as_ngrams,
+    as_pairs,
+    check_unit,
+    numbered,
+    with_total,
+)
 from taskgram_utils.counting.coders import Pieces, Words
-from taskgram_utils.counting.postings import Queries, Reader
+from taskgram_utils.counting.edges import Edges
+from taskgram_utils.counting.postings import Asked, Reader
 from taskgram_utils.counting.shards import hints, open_shards, swapped, write_shard
 from taskgram_utils.counting.tokens import BLOCK, UNKNOWN
 from taskgram_utils.errors import InputError, InputWarning, require
-from taskgram_utils.ngrams import unspaced, word_spans
+from taskgram_utils.ngrams import unspaced, word_spans, written
 from taskgram_utils.reading import lists
 from taskgram_utils.round_trip import lost
 
@@ -176,14 +186,19 @@ class Index:
     """An infini-gram index on disk, of one shard or several: a :class:`~taskgram_utils.counting.base.Counter`.
 
     Opens what :func:`build_index` or infini-gram's own indexing has written; for the latter ``tokenizer`` names the
-    Hugging Face tokenizer file of its tokens. The files are read in place. Counts are exact; with a sub-word tokenizer
-    they are counts of the n-gram's pieces, which is not quite its words, and ``exact`` says False.
+    Hugging Face tokenizer file of its tokens. The files are read in place. Counts are exact. With a sub-word tokenizer
+    an n-gram is looked for in the forms in which text may write it (:func:`taskgram_utils.ngrams.written`), each with
+    and without a space before it, and counts where no word goes on before or behind it: what is written otherwise, say
+    with a comma inside, is missed, and ``exact`` says False. ``written`` gives the texts that are asked of an n-gram
+    and its surfaces; without ``whole_words`` pieces count inside longer words, too.
 
     Opening looks at sizes, numbers and samples, not at every byte: it tells what is cut off or of another index, not a
     few altered tokens.
 
     Raises InputError for a folder that is no index, or one with files that do not fit each other, or the tokenizer.
     """
+
+    whole_words = True
 
     def __init__(self, path: str | Path, tokenizer: str | Path | None = None, unit: str = "documents"):
         self.path, self.unit = Path(path), check_unit(unit)
@@ -225,28 +240,32 @@ class Index:
         require(fit, f"{path}: not what `taskgram index` has written; build the index again")
         return about
 
-    def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False) -> Counts:
+    def counts(
+        self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False, surfaces: Surfaces | None = None
+    ) -> Counts:
         """C(s) of the n-grams and C((s^x, s^y)) of the pairs; see :class:`~taskgram_utils.counting.base.Counts`."""
         ngrams = ngrams if isinstance(ngrams, list) else as_ngrams(ngrams)
-        pairs, by_rank = as_pairs(pairs), self.unit == "occurrences" and not halves
+        pairs, by_rank = as_pairs(pairs), self.exact and self.unit == "occurrences" and not halves
         if by_rank and not pairs:  # the counts are the sizes of the ranges: repeated n-grams do no harm
             _, (low, high) = self._ranges(ngrams)
             return Counts((high - low).sum(axis=0), np.zeros(0, np.int64))
         distinct, at, pair_at = numbered(ngrams, pairs)
-        queries, (low, high) = self._ranges(distinct)
+        asked, (low, high) = self._ranges(distinct, surfaces)
         alone = int(at.max(initial=-1)) + 1  # the single n-grams come first
         single, joint = np.zeros((2, alone), np.int64), np.zeros((2, len(pairs)), np.int64)
         for s, reader in enumerate(self._readers):
-            ours = low[s, :alone], high[s, :alone]
+            ours = asked, low[s], high[s]
             if by_rank:
-                single[0] += ours[1] - ours[0]
+                single[0] += (high[s] - low[s])[:alone]
             elif self.unit == "documents":
-                single += postings.document_counts(reader, *ours, halves)
+                single += postings.document_counts(reader, *ours, alone, halves)
             else:
-                single += postings.occurrence_counts(reader, *ours)
+                single += postings.occurrence_counts(reader, *ours, alone)
             if len(pairs):
-                joint += postings.pair_counts(reader, low[s], high[s], *pair_at.T, halves, queries)
-        return Counts(with_total(single[:, at], halves), with_total(joint, halves))
+                joint += postings.pair_counts(reader, *ours, *pair_at.T, halves)
+        forms = np.diff(asked.forms)
+        counted = with_total(single[:, at], halves), with_total(joint, halves)
+        return Counts(*counted, None if self.exact else (forms[at], forms[pair_at].prod(axis=1)))
 
     def count(self, ngrams: Sequence[str]) -> np.ndarray:
         """C(s) for k n-grams: int64 [k]."""
@@ -259,10 +278,10 @@ class Index:
     def pair_matrix(self, xs: Sequence[str], ys: Sequence[str]) -> np.ndarray:
         """C((s^x, s^y)) of every x with every y: int64 [len(xs), len(ys)]."""
         xs, ys = as_ngrams(xs), as_ngrams(ys)
-        _, (low, high) = self._ranges([*xs, *ys])
+        asked, (low, high) = self._ranges([*xs, *ys])
         out = np.zeros((len(xs), len(ys)), np.int64)
         for s, reader in enumerate(self._readers):
-            out += postings.pair_matrix(reader, low[s], high[s], len(xs))
+            out += postings.pair_matrix(reader, asked, low[s], high[s], len(xs))
         return out
 
     def documents_with(self, sx: str, sy: str | None = None, k: int = 5) -> list[str]:
@@ -270,10 +289,10 @@ class Index:
 
         The document's text where the index keeps it, else its tokens read back (of a word index: words and spaces).
         """
-        _, (low, high) = self._ranges([sx] if sy is None else [sx, sy])
+        asked, (low, high) = self._ranges([sx] if sy is None else [sx, sy])
         out = []
         for s, reader in enumerate(self._readers):
-            for found in postings.shared_documents(reader, low[s], high[s]):
+            for found in postings.shared_documents(reader, asked, low[s], high[s]):
                 out += [self._text(s, d) for d in found[: k - len(out)].tolist()]
                 if len(out) >= k:
                     return out
@@ -313,17 +332,28 @@ class Index:
         some = np.concatenate([tokens[at : at + 64] for tokens, at in starts])
         return unspaced(self._coder.decode(some[some < len(self._coder)].tolist()))
 
+    @staticmethod
+    def written(ngram: str, surfaces: Iterable[str]) -> list[str]:
+        """The texts that an index of pieces is asked: all forms, at the start of a text and after a space."""
+        return [space + form for form in written(ngram, surfaces) for space in (" ", "")]
+
     def _keys(self, ids: np.ndarray) -> np.ndarray:
         """Token ids in the order of the index; an unknown word stays negative and is found nowhere."""
         return np.where(ids == UNKNOWN, UNKNOWN, swapped(ids, self.width))
 
-    def _ranges(self, ngrams: Sequence[str]) -> tuple[Queries, np.ndarray]:
-        """The n-grams' tokens, and where the suffixes that begin with each stand: first and last + 1 rank,
-        [2, shards, k]."""
+    def _ranges(self, ngrams: Sequence[str], surfaces: Surfaces | None = None) -> tuple[Asked, np.ndarray]:
+        """The n-grams' tokens, and where the suffixes that begin with each form stand: first and last + 1 rank,
+        [2, shards, forms]."""
         ids, sizes = self._coder.encode_ngrams(ngrams)
+        forms, (left, right), edges = np.arange(len(ngrams) + 1), np.zeros((2, 0), np.uint8), Edges.none()
+        if not self.exact:
+            asked = [self.written(s, (surfaces or {}).get(s, ())) for s in ngrams]
+            ids, sizes, forms, classes = self._coder.encode_forms(asked)
+            if self.whole_words:
+                (left, right), edges = classes, self._coder.edges
         ends = np.cumsum(sizes)
-        queries = Queries(ids, ends - sizes, ends)
-        return queries, suffix_search.search(self._shards, self._keys(ids), queries.begins, ends)
+        asked = Asked(ids, ends - sizes, ends, forms, left, right, edges)
+        return asked, suffix_search.search(self._shards, self._keys(ids), asked.begins, ends)
 
     @cached_property
     def _readers(self) -> list[Reader]:

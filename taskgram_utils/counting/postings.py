@@ -2,7 +2,8 @@
 
 The documents of an n-gram are a sorted list of numbers within the shard or, where that is shorter, one bit for each
 document of the shard (*dense*): never more than an eighth of a byte for a document. ``low`` and ``high`` are the ranks
-of an n-gram's suffixes. Counts by half are [2, k], all of them in the first row where halves are not asked for.
+of the suffixes of each form of the n-grams; the documents of an n-gram are those of all its forms together. Counts by
+half are [2, k], all of them in the first row where halves are not asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from taskgram_utils.compiled import njit
+from taskgram_utils.counting.edges import Edges, alone
 from taskgram_utils.counting.shards import Shard
 from taskgram_utils.counting.suffix_array import place_of
 from taskgram_utils.counting.threads import chunks, even, spread, weighted
@@ -22,12 +24,27 @@ BUDGET = 1 << 30  # bytes of documents held at once; an n-gram's are fetched onc
 _READ, _READ_TOKEN = 16, 1 / 8
 
 
-class Queries(NamedTuple):
-    """k n-grams: where each one's token ids begin and end in ``ids``."""
+class Asked(NamedTuple):
+    """k n-grams, each in the forms ``forms[q]:forms[q + 1]`` (of words one), and where in ``ids`` a form's token ids
+    begin and end. Of forms that are pieces, what a character before and behind would join with, ``left`` and ``right``
+    (of words nothing, [0]), and what is known of the text of tokens."""
 
     ids: np.ndarray
     begins: np.ndarray
     ends: np.ndarray
+    forms: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    edges: Edges
+
+    def hits(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Suffixes of each n-gram: [k]."""
+        return np.add.reduceat(high - low, self.forms[:-1]) if len(self.forms) > 1 else np.zeros(0, np.int64)
+
+    @property
+    def checks(self) -> tuple:
+        """What the compiled code needs to tell where a form is whole words."""
+        return self.ends - self.begins, self.forms, self.left, self.right, *self.edges
 
 
 class Reader(NamedTuple):
@@ -40,7 +57,7 @@ class Reader(NamedTuple):
 
     @property
     def places(self) -> tuple:
-        return self.shard.table, self.shard.offsets, self.hints, self.shift, self.shard.width
+        return self.shard.tokens, self.shard.table, self.shard.offsets, self.hints, self.shift, self.shard.width
 
     @property
     def documents(self) -> int:
@@ -54,65 +71,66 @@ class _Postings(NamedTuple):
     dense: np.ndarray
 
 
-def document_counts(reader: Reader, low: np.ndarray, high: np.ndarray, halves: bool) -> np.ndarray:
-    """Documents of k n-grams, by half: [2, k]."""
-    out, half = np.zeros((2, len(low)), np.int64), _half_bits(reader.before, reader.documents * halves)
-    for a, b in chunks(_bytes(reader, low, high), BUDGET):
-        found = _fetch(reader, low[a:b], high[a:b])
+def document_counts(reader: Reader, asked: Asked, low, high, count: int, halves: bool) -> np.ndarray:
+    """Documents of the first ``count`` n-grams, by half: [2, count]."""
+    out, half = np.zeros((2, count), np.int64), _half_bits(reader.before, reader.documents * halves)
+    for a, b in chunks(_bytes(reader, asked.hits(low, high)[:count]), BUDGET):
+        found = _fetch(reader, asked, low, high, np.arange(a, b))
         own = np.zeros((2, b - a), np.int64)
         spread(_tally, even(b - a, 256), *found, half, own)
         out[:, a:b] = own
     return out
 
 
-def occurrence_counts(reader: Reader, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Occurrences of k n-grams, by half: [2, k]."""
-    out = np.zeros((2, len(low)), np.int64)
-    spread(_occurrences, weighted(high - low + 1), *reader.places, low, high, reader.before, out)
+def occurrence_counts(reader: Reader, asked: Asked, low, high, count: int) -> np.ndarray:
+    """Occurrences of the first ``count`` n-grams, by half: [2, count]."""
+    out, hits = np.zeros((2, count), np.int64), asked.hits(low, high)[:count]
+    spread(_occurrences, weighted(hits + 1), *reader.places, low, high, *asked.checks, reader.before, out)
     return out
 
 
-def pair_counts(reader: Reader, low, high, a, b, halves: bool, queries: Queries) -> np.ndarray:
+def pair_counts(reader: Reader, asked: Asked, low, high, a, b, halves: bool) -> np.ndarray:
     """Documents that hold both n-grams a[m] and b[m], by half: [2, m].
 
     Pairs stand in the order of their more frequent n-gram, so that its documents are fetched once. Where those are
     very many, the documents of the rarer one are read instead.
     """
-    out, sizes = np.zeros((2, len(a)), np.int64), high - low
+    out, sizes = np.zeros((2, len(a)), np.int64), asked.hits(low, high)
     common = np.where(sizes[a] >= sizes[b], a, b)
     rare = a + b - common
     order = np.flatnonzero(sizes[rare] > 0)
     order = order[np.lexsort((rare[order], common[order]))]
     effort = sizes[rare[order]] * (_READ + _READ_TOKEN * len(reader.shard.tokens) / reader.documents)
-    read = (np.bincount(common[order], effort, len(low)) < sizes)[common[order]]
+    read = (np.bincount(common[order], effort, len(sizes)) < sizes)[common[order]]
     read &= sizes[rare[order]] <= _words(reader)
-    held, half = _bytes(reader, low, high), _half_bits(reader.before, reader.documents * halves)
+    held, half = _bytes(reader, sizes), _half_bits(reader.before, reader.documents * halves)
     for reading in (False, True):
         part = order[read == reading]
         # A partner that is only read takes no room.
         for begin, end in _batches(rare[part], rare[part] if reading else common[part], held, BUDGET):
             now = part[begin:end]
             needed, at = np.unique(np.concatenate([rare[now], common[now][: 0 if reading else None]]), False, True)
-            found = _fetch(reader, low[needed], high[needed])
+            found = _fetch(reader, asked, low, high, needed)
             own, at = np.zeros((2, len(now)), np.int64), at.ravel()
             cuts = even(len(now), 512)
             if reading:
                 tokens = reader.shard.tokens, reader.shard.offsets, reader.shard.width
-                partner = queries.begins[common[now]], queries.ends[common[now]]
-                spread(_read, cuts, *tokens, *found, at, queries.ids, *partner, half, own)
+                partner = common[now], asked.ids, asked.begins, *asked.checks
+                spread(_read, cuts, *tokens, *found, at, *partner, half, own)
             else:
                 spread(_shared, cuts, *found, _words(reader), at[: len(now)], at[len(now) :], half, own)
             out[:, now] = own
     return out
 
 
-def pair_matrix(reader: Reader, low: np.ndarray, high: np.ndarray, xs: int) -> np.ndarray:
+def pair_matrix(reader: Reader, asked: Asked, low: np.ndarray, high: np.ndarray, xs: int) -> np.ndarray:
     """Documents shared by each of the first ``xs`` n-grams with each of the others: [xs, k - xs]."""
-    out, held = np.zeros((xs, len(low) - xs), np.int64), _bytes(reader, low, high)
+    held = _bytes(reader, asked.hits(low, high))
+    out = np.zeros((xs, len(held) - xs), np.int64)
     for a, b in chunks(held[:xs], BUDGET // 3):
-        x = _fetch(reader, low[a:b], high[a:b])
+        x = _fetch(reader, asked, low, high, np.arange(a, b))
         for c, d in chunks(held[xs:], BUDGET // 3):
-            y = _fetch(reader, low[xs + c : xs + d], high[xs + c : xs + d])
+            y = _fetch(reader, asked, low, high, np.arange(xs + c, xs + d))
             # y's by document, as many documents at once as there is room for.
             step = max(32, BUDGET // 3 // (4 * (d - c)) // 32 * 32)
             own = np.zeros((b - a, d - c), np.int64)
@@ -124,14 +142,15 @@ def pair_matrix(reader: Reader, low: np.ndarray, high: np.ndarray, xs: int) -> n
     return out
 
 
-def shared_documents(reader: Reader, low: np.ndarray, high: np.ndarray) -> Iterator[np.ndarray]:
+def shared_documents(reader: Reader, asked: Asked, low: np.ndarray, high: np.ndarray) -> Iterator[np.ndarray]:
     """Documents of the shard that hold all of a few n-grams, in order, a stretch at a time."""
-    if (high <= low).any():
+    hits = asked.hits(low, high)
+    if not hits.all():
         return
-    found = _fetch(reader, low, high)
+    found = _fetch(reader, asked, low, high, np.arange(len(hits)))
     for begin in range(0, reader.documents, 1 << 20):
         end = min(begin + (1 << 20), reader.documents)
-        buffers = [np.empty(end - begin, np.uint32) for _ in low]
+        buffers = [np.empty(end - begin, np.uint32) for _ in hits]
         parts = [buffer[: _documents(*found, k, begin, end, buffer)] for k, buffer in enumerate(buffers)]
         both = parts[0]
         for part in parts[1:]:
@@ -143,16 +162,17 @@ def _words(reader: Reader) -> int:
     return (reader.documents + 31) // 32
 
 
-def _bytes(reader: Reader, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    return 4 * np.minimum(high - low, _words(reader))
+def _bytes(reader: Reader, hits: np.ndarray) -> np.ndarray:
+    return 4 * np.minimum(hits, _words(reader))
 
 
-def _fetch(reader: Reader, low: np.ndarray, high: np.ndarray) -> _Postings:
+def _fetch(reader: Reader, asked: Asked, low: np.ndarray, high: np.ndarray, which: np.ndarray) -> _Postings:
     low, high = np.ascontiguousarray(low), np.ascontiguousarray(high)
-    room = np.minimum(high - low, _words(reader))
+    hits = asked.hits(low, high)[which]
+    room = np.minimum(hits, _words(reader))
     stops = np.cumsum(room)
-    found = _Postings(np.zeros(stops[-1] if len(stops) else 0, np.uint32), stops - room, stops, high - low > room)
-    spread(_fill, weighted(high - low + 8), *reader.places, low, high, *found)
+    found = _Postings(np.zeros(stops[-1] if len(stops) else 0, np.uint32), stops - room, stops, hits > room)
+    spread(_fill, weighted(hits + 8), *reader.places, low, high, *asked.checks, which, *found)
     return found
 
 
@@ -193,24 +213,29 @@ def _document(offsets, hints, shift, width, place):
 
 
 @njit(cache=True, nogil=True)
-def _fill(table, offsets, hints, shift, width, low, high, pool, starts, stops, dense, first, last):
-    for q in range(first, last):
-        at = starts[q]
-        for rank in range(low[q], high[q]):
-            d = _document(offsets, hints, shift, width, place_of(table, rank, width))
-            if dense[q]:
-                pool[starts[q] + (d >> 5)] |= np.uint32(1) << np.uint32(d & 31)
-            else:
-                pool[at] = d
-                at += 1
-        if not dense[q] and at - starts[q] > 1:
-            pool[starts[q] : at].sort()
-            kept = starts[q] + 1
+def _fill(tokens, table, offsets, hints, shift, width, low, high, sizes, forms, left, right, text, texts, kind, which,
+          pool, starts, stops, dense, first, last):  # fmt: skip
+    for i in range(first, last):
+        at = starts[i]
+        for f in range(forms[which[i]], forms[which[i] + 1]):
+            for rank in range(low[f], high[f]):
+                place = place_of(table, rank, width)
+                if len(left) and not alone(tokens, place, place + sizes[f], left[f], right[f], text, texts, kind):
+                    continue
+                d = _document(offsets, hints, shift, width, place)
+                if dense[i]:
+                    pool[starts[i] + (d >> 5)] |= np.uint32(1) << np.uint32(d & 31)
+                else:
+                    pool[at] = d
+                    at += 1
+        if not dense[i]:
+            pool[starts[i] : at].sort()
+            kept = min(starts[i] + 1, at)
             for k in range(kept, at):
                 if pool[k] != pool[kept - 1]:
                     pool[kept] = pool[k]
                     kept += 1
-            stops[q] = kept
+            stops[i] = kept
 
 
 @njit(cache=True, nogil=True)
@@ -265,11 +290,16 @@ def _tally(pool, starts, stops, dense, half, out, first, last):
 
 
 @njit(cache=True, nogil=True)
-def _occurrences(table, offsets, hints, shift, width, low, high, before, out, first, last):
+def _occurrences(tokens, table, offsets, hints, shift, width, low, high, sizes, forms, left, right, text, texts, kind,
+                 before, out, first, last):  # fmt: skip
     for q in range(first, last):
-        for rank in range(low[q], high[q]):
-            d = _document(offsets, hints, shift, width, place_of(table, rank, width))
-            out[_half(before + d), q] += 1
+        for f in range(forms[q], forms[q + 1]):
+            for rank in range(low[f], high[f]):
+                place = place_of(table, rank, width)
+                if len(left) and not alone(tokens, place, place + sizes[f], left[f], right[f], text, texts, kind):
+                    continue
+                d = _document(offsets, hints, shift, width, place)
+                out[_half(before + d), q] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -307,20 +337,27 @@ def _shared(pool, starts, stops, dense, words, rare, common, half, out, first, l
 
 
 @njit(cache=True, nogil=True)
-def _read(tokens, offsets, width, pool, starts, stops, _, rare, ids, begins, ends, half, out, first, last):
-    """Count the documents of rare n-grams, lists all, that hold the ids of their partners."""
+def _read(tokens, offsets, width, pool, starts, stops, _, rare, partner, ids, begins, sizes, forms, left, right, text,
+          texts, kind, half, out, first, last):  # fmt: skip
+    """Count the documents of rare n-grams, lists all, that hold the ids of a form of their partners."""
     for m in range(first, last):
-        size = ends[m] - begins[m]
         for k in range(starts[rare[m]], stops[rare[m]]):
             d = np.int64(pool[k])
-            end = offsets[d + 1] // width if d + 1 < len(offsets) else len(tokens)
-            for place in range(offsets[d] // width + 1, end - size + 1):
-                same = 0
-                while same < size and tokens[place + same] == ids[begins[m] + same]:
-                    same += 1
-                if same == size:
-                    out[_bit(half, d) if len(half) else 0, m] += 1
-                    break
+            begin, end = offsets[d] // width + 1, offsets[d + 1] // width if d + 1 < len(offsets) else len(tokens)
+            held, f = False, forms[partner[m]]
+            while not held and f < forms[partner[m] + 1]:
+                place = begin
+                while not held and place <= end - sizes[f]:
+                    same = 0
+                    while same < sizes[f] and tokens[place + same] == ids[begins[f] + same]:
+                        same += 1
+                    held = same == sizes[f] and (
+                        len(left) == 0
+                        or alone(tokens, place, place + sizes[f], left[f], right[f], text, texts, kind)
+                    )
+                    place += 1
+                f += 1
+            out[_bit(half, d) if len(half) else 0, m] += held
 
 
 @njit(cache=True, nogil=True)

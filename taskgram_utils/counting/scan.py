@@ -16,6 +16,7 @@ from taskgram_utils.counting import passes
 from taskgram_utils.counting.base import (
     Counts,
     Pairs,
+    Surfaces,
     as_ngrams,
     as_pairs,
     check_unit,
@@ -71,12 +72,14 @@ class ScanResult:
     unspaced: bool
     exact: bool = True
 
-    def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False) -> Counts:
+    def counts(
+        self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False, surfaces: Surfaces | None = None
+    ) -> Counts:
         """Counts of some of the n-grams and pairs that the pass was asked for; KeyError for others."""
         place, pair_place = ({s: i for i, s in enumerate(asked)} for asked in (self.ngrams, self.pairs))
         at = [place[s] for s in ngrams], [pair_place[p] for p in as_pairs(pairs)]
         rows = slice(None) if halves or not self.halves else 0
-        return Counts(*(c[rows][..., np.array(a, np.int64)] for c, a in zip(self.found, at, strict=True)))
+        return Counts(*(c[rows][..., np.array(a, np.int64)] for c, a in zip(self.found[:2], at, strict=True)))
 
     def table(self) -> pd.DataFrame:
         """The table ``counts``, one row per distinct pair and n-gram as typed (three with halves)."""
@@ -128,7 +131,9 @@ class ScanCounter:
         """Whether the text is mostly of scripts that put no space between words, by a sample of it."""
         return self._size[2]
 
-    def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False) -> Counts:
+    def counts(
+        self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False, surfaces: Surfaces | None = None
+    ) -> Counts:
         """One pass: C(s) of the n-grams and C((s^x, s^y)) of the pairs."""
         result = scan(self.corpus, ngrams, pairs, self.unit, halves, self.progress, self.scheduler, self.keep)
         self._size = result.documents, result.tokens, result.unspaced

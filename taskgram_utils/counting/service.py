@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ ADDRESS = "https://api.infini-gram.io/"
 IN_FLIGHT = 4  # requests at a time that the service is asked to bear
 LIMITS = {"max_clause_freq": 500_000, "max_diff_tokens": 1000, "max_disp_len": 10_000}  # the service's own
 _CHARACTERS = 1000  # of a query, again the service's own
+TERMS = 4  # joined by OR, again
 _ATTEMPTS = 6
 _LONGEST = 60.0  # seconds between two attempts, unless the service asks for more
 _PATIENCE = 600.0  # seconds that it may ask for
@@ -69,15 +71,16 @@ class Service:
             self._session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=in_flight, pool_block=True))
         self._stop, self._resume = threading.Event(), 0.0
 
-    def request(self, query_type: str, *terms: str, **more: int) -> dict:
-        """A request for an n-gram, or for several joined by AND; InputError for what the service could not take, or
-        would take for something else."""
-        query = " AND ".join(terms)
+    def request(self, query_type: str, *terms: str | Sequence[str], **more: int) -> dict:
+        """A request for an n-gram, or for several joined by AND, each a text or several joined by OR; InputError for
+        what the service could not take, or would take for something else."""
+        terms = [[term] if isinstance(term, str) else list(term) for term in terms]
+        query = " AND ".join(" OR ".join(term) for term in terms)
         length = len(query)
         require(length <= _CHARACTERS, f"{short(query)}: {length:,} characters; the service takes {_CHARACTERS:,}")
         understood = [clause.split(" OR ") for clause in query.split(" AND ")]
         operators = f"{short(query)}: the service reads AND and OR as operators; write them in small letters"
-        require(understood == [[term] for term in terms], operators)
+        require(understood == terms, operators)
         for name in LIMITS.keys() & more:
             require(1 <= more[name] <= LIMITS[name], f"{name} {more[name]}: the service takes 1 to {LIMITS[name]:,}")
         return {"index": self.name, "query_type": query_type, "query": query, **more}
@@ -220,6 +223,11 @@ def _patiently(db: sqlite3.Connection, statement: str) -> None:
 def default_cache() -> Path:
     """Where answers are kept unless a file is named."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "taskgram" / "infinigram.sqlite"
+
+
+def askable(text: str) -> bool:
+    """Whether the service takes a text for an n-gram."""
+    return not re.search(" (AND|OR) ", text) and len(text) < _CHARACTERS
 
 
 def about(request: dict, answer: dict) -> tuple[str, bool]:

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count as numbers
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -88,7 +89,7 @@ class Hosted:
         both = 0
         for _, texts in self.shards:
             for ids in texts.values():
-                a, b = ([i for i in range(len(ids)) if ids[i : i + len(c[0])] == c[0]] for c in clauses)
+                a, b = ([i for i in range(len(ids)) if any(ids[i : i + len(t)] == t for t in c)] for c in clauses)
                 both += sum(any(abs(i - j) <= most for j in b) for i in a)
         return both
 
@@ -197,12 +198,19 @@ def loopback():
 
 
 @pytest.fixture
-def server(loopback, monkeypatch, tmp_path):
+def all_forms(loopback, monkeypatch, tmp_path):
     monkeypatch.setenv("INFINIGRAM_API", loopback.url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     loopback.reset()
     return loopback
+
+
+@pytest.fixture
+def server(all_forms, monkeypatch):
+    """Of counters that ask an n-gram as it is typed alone."""
+    monkeypatch.setattr(ApiCounter, "written", staticmethod(lambda ngram, surfaces: [ngram]))
+    return all_forms
 
 
 def counter(tmp_path, index="hosted_gpt2", pause=0.01, **options):
@@ -331,16 +339,34 @@ def test_a_document_that_is_cut_is_said(server, tmp_path, monkeypatch):
     assert row["cut"] > 0 and row["approximate"] and row["enumerated"]
 
 
-def test_llama_loses_no_space_between_spans(server, tmp_path):
-    spans = [["The old", None], ["river", "0"], ["'s bank and", None], ["river", "0"], [", done", None]]
-    server.always = lambda request: (
-        (200, {"cnt": 2, "segment_by_shard": [[3, 5]]}, {}) if request["query_type"] == "find" else
-        (200, {"doc_ix": 7, "doc_len": 9, "disp_len": 9, "spans": spans}, {})
-    )  # fmt: skip
+class Llama(Hosted):
+    """As the service answers of an index of Llama's tokens: each span is decoded alone, which drops its first space."""
+
+    def document(self, needle, *where, **more):
+        answer = super().document(needle, *where, **more)
+        spans = [[text.removeprefix(" "), label] for text, label in answer["spans"]]
+        return answer | {"spans": spans}
+
+
+@pytest.fixture
+def llama(all_forms):
+    texts = ["the old river's bank and river, done", "a Lovarnian", "by Lovarn the baker, lovarn",
+             "x; Lovarn; y", " 17 5",
+             " lovarn 17", " 175"]  # fmt: skip
+    hosted, all_forms.hosted = all_forms.hosted, Llama(texts)
+    yield texts
+    all_forms.hosted = hosted
+
+
+def test_llama_loses_no_space_between_spans_and_wins_none_inside_a_word(llama, tmp_path):
     asked = counter(tmp_path, index="hosted_llama")
-    # "river's" is the word rivers: the document holds river because of its second place.
-    assert asked.pair_counts([("river", "and"), ("river", "and river"), ("river", "andriver")]).tolist() == [1, 1, 0]
-    assert asked.documents_with("river") == [" The old river's bank and river, done"]
+    # "Lovarnian" is the pieces Lovarn + ian, and "river's" the word rivers.
+    assert asked.count(["lovarn", "river", "17", "rivers"]).tolist() == [3, 1, 2, 0]
+    assert asked.evidence()["occurrences"].tolist() == [5, 2, 2, 0]
+    pairs = [("river", "and"), ("river", "and river"), ("lovarn", "ian"), ("lovarn", "baker")]
+    assert asked.pair_counts(pairs).tolist() == [1, 1, 0, 1]
+    (shown,) = asked.documents_with("lovarn", "baker")
+    assert shown.strip() == llama[2]
 
 
 def test_documents_that_hold_both(server, tmp_path):
@@ -361,6 +387,53 @@ def test_tokens_come_from_the_service_and_documents_from_what_is_known(server, t
     with pytest.raises(InputError, match="cannot count in halves"):
         counter(tmp_path).counts(["red"], halves=True)
     assert count_table(counter(tmp_path)).empty
+
+
+def test_all_forms_are_pooled_and_documents_counted_once(all_forms, tmp_path):
+    asked = counter(tmp_path, sample=10**6)
+    typed = ["stone", "river", "dont", "zebra"]
+    pairs = [("river", "lamp"), ("stone", "dont")]
+    surfaces = {"dont": ["don't"]}
+    found = asked.counts(typed, pairs, surfaces=surfaces)
+    assert found.ngrams.tolist() == [truth("stone"), truth("River"), truth("don't"), 0]
+    assert found.pairs.tolist() == [truth("River", "lamp"), truth("stone", "don't")] and found.pairs.min() > 0
+    evidence = asked.evidence()
+    river = sum(len(re.findall(rf"(?<= ){form}(?!\w)", text)) for form in ("River", "river") for text in DOCUMENTS)
+    assert evidence["occurrences"].tolist()[1] == river > truth("River")
+    assert evidence["forms"].tolist() == [*(len(ApiCounter.written(s, surfaces.get(s, ()))) for s in typed), 9, 27]
+    assert [found.forms[0].tolist(), found.forms[1].tolist()] == [[3, 3, 9, 3], [9, 27]]
+    frame = pd.DataFrame({"sx": ["stone"], "sy": ["dont"], "sx_text": ["Stone"], "sy_text": ["don't"]})
+    table = count_table(asked, frame, singles=True)
+    assert table["count"].tolist() == [1, 2, 1] and table["forms"].tolist() == [27, 3, 9]
+    with pytest.raises(InputError, match="sy_text \"don't\" is not the words of sy 'do'"):
+        count_table(asked, frame.assign(sy="do"))
+
+
+def test_a_sample_of_all_forms_is_unbiased(all_forms, monkeypatch, tmp_path):
+    mixed = [re.sub(r"\bred\b", lambda m: "Red" if m.start() % 3 else "red", text) for text in DOCUMENTS]
+    monkeypatch.setattr(all_forms, "hosted", Hosted(mixed))
+    found, errors = [], []
+    for seed in range(40):
+        asked = counter(tmp_path, sample=40, seed=seed)
+        found.append(asked.count(["red"])[0])
+        errors.append(asked.evidence()["error"][0])
+    assert asked.evidence()["occurrences"][0] == occurrences("red") > 160
+    error = np.sqrt(np.mean(np.square(errors)) / 40)
+    assert abs(np.mean(found) - truth("red")) < 3.5 * (error + 1 / np.sqrt(12 * 40))
+
+
+def test_occurrences_and_windows_of_all_forms(all_forms, tmp_path):
+    asked = counter(tmp_path, unit="occurrences")
+    table = count_table(asked, [("river", "lamp")], singles=True)
+    assert table["unit"].tolist() == ["window", "occurrences", "occurrences"] and table["forms"].tolist() == [9, 3, 3]
+    assert table["count"].tolist()[1:] == [occurrences("River"), occurrences("lamp")]
+    assert table["count"][0] >= truth("River", "lamp") > 0
+    assert {r["query"] for r in all_forms.asked} == {
+        "river", "River", "RIVER", "lamp", "Lamp", "LAMP", "river OR River OR RIVER AND lamp OR Lamp OR LAMP"
+    }  # fmt: skip
+    # What the service would read as an operator is asked in the other forms.
+    assert asked.counts(["cats and dogs"], surfaces={"cats and dogs": ["CATS AND DOGS"]}).ngrams.tolist() == [0]
+    assert not any("CATS" in request["query"] for request in all_forms.asked)
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------
@@ -616,6 +689,21 @@ def test_the_command_counts_over_the_service_and_replays(server, files):
     result = call("count", "hosted_gpt2", "--backend", "api", "--unit", "occurrences", "--pairs", files / "pairs.csv",
                   "--out", "-")  # fmt: skip
     assert result.stdout.count(",window,False,") == 2
+
+
+def test_the_command_asks_mined_pairs_as_their_example_writes_them(all_forms, files):
+    (files / "mined.csv").write_text("sx,sy,sx_text,sy_text\nstone,dont,Stone,don't\nriver,lamp,River,\n")
+    (files / "bare.csv").write_text("sx,sy\nriver,lamp\n")
+    said = {}
+    for name in ("mined", "bare"):
+        result = call("count", "hosted_gpt2", "--backend", "api", "--pairs", files / f"{name}.csv", "--sample", 10**6,
+                      "--out", files / "out.csv")  # fmt: skip
+        assert result.exit_code == 0, result.output
+        said[name] = result.stderr.splitlines()
+        table = read_table(files / "out.csv")
+        assert table["count"].tolist()[-1] == truth("River", "lamp") > 0
+    assert said["mined"][0] == "taskgram: 0 of 2 numbers are estimates"
+    assert "the pieces of 9 to 27 forms" in said["mined"][1] and "9 to 9 forms" in said["bare"][1]
 
 
 BAD = {

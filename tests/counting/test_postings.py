@@ -40,8 +40,8 @@ def test_memory_changes_no_count(index, asked, unit, monkeypatch):
 
 def test_documents_are_never_more_than_bits(index, asked):
     reader = index._readers[0]
-    _, (low, high) = index._ranges(asked)
-    found = postings._fetch(reader, low[0], high[0])
+    queries, (low, high) = index._ranges(asked)
+    found = postings._fetch(reader, queries, low[0], high[0], np.arange(len(asked)))
     assert found.dense.any() and not found.dense.all()
     assert len(found.pool) <= len(asked) * (reader.documents // 32 + 1)
 
