@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import pytest
+from hypothesis import settings
+
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER:  # before anything imports numpy or torch; the processes that a test starts inherit it
     each = max(1, len(os.sched_getaffinity(0)) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
@@ -11,9 +14,6 @@ if WORKER:  # before anything imports numpy or torch; the processes that a test 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     # two processes that compile one function for different types at once would mix them up in one folder
     os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / "build" / "numba" / WORKER)
-
-import pytest
-from hypothesis import settings
 
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")

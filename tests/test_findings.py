@@ -118,7 +118,7 @@ def test_recorded_or_computed(small, tmp_path, monkeypatch):
 
 def test_a_note_says_where_the_numbers_are_from():
     note = json.loads((RESULTS / "records.json").read_text(encoding="utf-8"))
-    assert note["draws"] == 2000 and note["seconds"] <= 90
+    assert note["draws"] == 2000
     listed = records.sources()[["set", "repo", "commit", "licence"]].drop_duplicates()
     assert note["sources"] == listed.to_dict("records")
     for name in note["sha256"]:
