@@ -12,8 +12,8 @@ pytestmark = pytest.mark.skipif(not found("all-MiniLM-L6-v2"), reason="no all-mi
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    return str(packaged("all-MiniLM-L6-v2", tmp_path_factory.mktemp("cache")))
+def encoder(packages):
+    return str(packaged("all-MiniLM-L6-v2", packages))
 
 
 def test_precision_is_that_of_the_library_and_orders_texts(encoder):

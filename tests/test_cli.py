@@ -743,6 +743,6 @@ def test_a_terminated_build_leaves_nothing(tmp_path):
     while process.poll() is None and not list(tmp_path.glob(".index.*")):
         time.sleep(0.01)
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 130 and said.strip().endswith("taskgram: stopped")
     assert [p.name for p in tmp_path.iterdir()] == ["big.txt"]

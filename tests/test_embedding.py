@@ -136,11 +136,11 @@ def test_bad_input_is_one_clear_line(text, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def minilm(tmp_path_factory):
+def minilm(packages):
     for package in ("all_minilm_l6_v2", "sentence_transformers"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: the real embedding is not tested")
-    return packaged("packaged/all-MiniLM-L6-v2", tmp_path_factory.mktemp("cache"))
+    return packaged("packaged/all-MiniLM-L6-v2", packages)
 
 
 def test_the_real_embedding_knows_capitals(minilm):

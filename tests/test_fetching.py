@@ -12,7 +12,7 @@ from taskgram_utils.errors import InputError
 from taskgram_utils.fetching import fetch
 from tests import originals
 
-QUICK = {"progress": False, "pause": 0.01, "timeout": 5}
+QUICK = {"progress": False, "pause": 0.01, "timeout": 60}
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_bad_settings(there):
     assert not ours.exists()
 
 
-@pytest.mark.skipif(not originals.REAL.is_dir(), reason="the published records are not here")
+@pytest.mark.skipif(not originals.REAL.is_dir(), reason=f"no {originals.REAL}")
 def test_the_command_fetches_the_real_files(tmp_path):
     out = str(tmp_path / "records")
     with originals.server(originals.REAL, {"all_cors": [503]}) as (url, _):

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "records"
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="needs the original records")
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}")
 
 NGRAMS = [f"{n}-gram" for n in range(1, 6)]
 LAYERS = {"14m": (6, 128), "31m": (6, 256), "70m": (6, 512), "160m": (12, 768), "410m": (24, 1024)}

@@ -1,13 +1,12 @@
 """Mem against brute force on joined tables, known memorizers, and what stands beside every estimate."""
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+from taskgram_utils import statistics
 from taskgram_utils.errors import InputError
 from taskgram_utils.memorization import (
     COLUMNS,
@@ -325,16 +324,14 @@ def test_an_unknown_measure_is_refused():
         mem(REFERENCE, MODEL, measures=("rho",))
 
 
-@pytest.mark.slow
-def test_a_whole_figure_takes_seconds():
-    _, reference, _ = world(2000, 5)
-    rng = np.random.default_rng(0)
-    model = pd.concat([reference.assign(lm=f"m{i}", logp=reference.logp * i / 20 + rng.normal(size=10_000))
+def test_the_models_of_a_figure_share_their_draws(monkeypatch):
+    _, reference, _ = world(100, 5)
+    rng, drawn = np.random.default_rng(0), []
+    model = pd.concat([reference.assign(lm=f"m{i}", logp=reference.logp * i / 20 + rng.normal(size=500))
                        for i in range(20)])  # fmt: skip
-    mem(REFERENCE, MODEL, draws=5)
-    start = time.perf_counter()
-    mem(reference, model)
-    assert time.perf_counter() - start < 30
+    weights = statistics.draw_weights
+    monkeypatch.setattr(statistics, "draw_weights", lambda *how: drawn.append(how[1]) or weights(*how))
+    assert len(mem(reference, model, draws=30)) == 20 and drawn == list(range(30))
 
 
 def test_slopes_of_contrasts_are_differences_of_slopes():

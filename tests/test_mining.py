@@ -290,17 +290,18 @@ def test_bad_input_is_one_clear_line(world):
         precision_recall(every, np.ones(3, bool), 0.5)
 
 
-def test_real_questions_with_a_real_embedding(tmp_path):
+@pytest.mark.slow
+def test_real_questions_with_a_real_embedding(packages):
     """Questions with their answers are closer than with other questions' answers, by a published embedding."""
     path = SHARED / "wikidata_qa/bigbench_qa_wikidata.jsonl"
     if not path.is_file():
-        pytest.skip("the real questions are not beside the repository")
+        pytest.skip(f"no {path}")
     for package in ("all_minilm_l6_v2", "sentence_transformers"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: mining with a real embedding is not tested")
     rows = pd.read_json(path, lines=True, nrows=150)
     examples = pd.DataFrame({"example_id": rows.index, "x": rows["context"], "y": " " + rows["continuation"]})
-    embedding = load_embedding(packaged("all-MiniLM-L6-v2", tmp_path))
+    embedding = load_embedding(packaged("all-MiniLM-L6-v2", packages))
     table = calibrate(examples, 2, embedding, whole_answer=True, draws=20_000)
     assert table["auc"].iloc[0] > 0.75 and table["own_share"].iloc[0] > 5 * table["shuffled_share"].iloc[0]
     kept = mine(examples, 2, table["gamma"].iloc[0], embedding, whole_answer=True)

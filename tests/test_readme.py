@@ -51,6 +51,7 @@ def strangers_files(tmp_path_factory):
     return at
 
 
+@pytest.mark.slow
 def test_the_chain_works_on_a_strangers_files(strangers_files):
     at = strangers_files
     run(block("vectors"), at)
@@ -73,6 +74,7 @@ def test_the_chain_works_on_a_strangers_files(strangers_files):
         assert row["count"] == sum(f" {row['sx']} " in text and f" {row['sy']} " in text for text in texts)
 
 
+@pytest.mark.slow
 def test_a_suite_of_a_text_is_trained_and_its_run_described(strangers_files):
     at = strangers_files
     (at / "folder" / "corpus").mkdir(parents=True)
@@ -101,7 +103,7 @@ def test_the_factbook_becomes_text(tmp_path):
     assert "Suffrage, year: 18" in text and "<" not in text
 
 
-@pytest.mark.skipif(not FACTBOOK.is_file(), reason="the factbook is not beside the repository")
+@pytest.mark.skipif(not FACTBOOK.is_file(), reason=f"no {FACTBOOK}")
 def test_the_real_factbook_has_its_parts(tmp_path):
     (tmp_path / "json-folder").mkdir()
     (tmp_path / "folder" / "corpus").mkdir(parents=True)

@@ -15,7 +15,7 @@ from taskgram_utils import records
 from taskgram_utils.errors import InputError
 from tests import originals
 
-real = pytest.mark.skipif(not originals.REAL.is_dir(), reason="the published records are not here")
+real = pytest.mark.skipif(not originals.REAL.is_dir(), reason=f"no {originals.REAL}")
 READERS = {"phases": records.phases, "naturalstories": records.running_text, "arithmetic": records.arithmetic,
            "crosscare": records.pairs}  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_parameters_are_those_of_the_shapes(size, layers, width):
 def test_number_tokens_are_the_vocabularys():
     path = originals.REAL.parent / "tokenizers" / "20B_tokenizer.json"
     if not path.is_file():
-        pytest.skip("the tokenizer is not here")
+        pytest.skip(f"no {path}")
     tokenizer = Tokenizer.from_file(str(path))
     table = pd.read_csv(records.PACKAGE / "published" / "number_tokens.csv")
     assert table["number"].tolist() == list(range(100))

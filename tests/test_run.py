@@ -254,7 +254,7 @@ def test_two_processes_wait_for_each_other_and_make_once(tmp_path, script):
     begun(folder, 1, first)
     second = start(script, folder, 2)
     for process in (first, second):
-        assert process.communicate(timeout=60)[0].strip() == "['half.txt', 'whole.txt']"
+        assert process.communicate(timeout=900)[0].strip() == "['half.txt', 'whole.txt']"
         assert process.returncode == 0
     assert (folder / "log").read_text().count("begun") == 1
 
@@ -269,7 +269,7 @@ def test_a_killed_making_leaves_nothing_half_written_and_the_next_one_makes_it_w
     assert not (folder / "slow").exists() and not (folder / "slow.json").exists()
     # The lock died with its holder, and what was left is no hindrance.
     again = start(script, folder, 0)
-    assert again.communicate(timeout=60)[0].strip() == "['half.txt', 'whole.txt']"
+    assert again.communicate(timeout=900)[0].strip() == "['half.txt', 'whole.txt']"
     assert (folder / "log").read_text().count("begun") == 2
     assert sorted(p.name for p in folder.iterdir() if p.suffix != ".lock") == ["log", "slow", "slow.json"]
 

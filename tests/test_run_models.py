@@ -172,7 +172,7 @@ def test_models_of_a_hub(folder, tmp_path):
         home = {"HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(PACKAGE.parent)}
         env = {**os.environ, **home, "HF_ENDPOINT": endpoint}
         command = [sys.executable, script, json.dumps(asked), tmp_path / "run"]
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, cwd=PACKAGE.parent)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=900, cwd=PACKAGE.parent)
 
     steps = {f"step{step}": folder / f"own/step{step}" for step in (0, 10)}
     with serve({("models", "owner/own"): {"main": folder / "own/step10", **steps},

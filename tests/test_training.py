@@ -269,7 +269,7 @@ def test_tokenizers_that_cannot_be(text, tmp_path):
 def test_the_tokenizer_of_pythia_reads_a_text(text, tmp_path):
     place = Path(__file__).resolve().parents[1] / "../shared/data/tokenizers/20B_tokenizer.json"
     if not place.is_file():
-        pytest.skip("Pythia's tokenizer is not beside the repository")
+        pytest.skip(f"no {place}")
     asked = suite.of_corpus(text, 1, 1, place, batch=2, context=32)
     assert asked.vocabulary == 50_304  # as the published models have it
     folder = suite.make_suite(tmp_path / "suite", asked, 1, ["25k"], jobs=1, max_steps=1)

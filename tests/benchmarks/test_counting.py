@@ -7,6 +7,8 @@ import pytest
 
 from tests.benchmarks import counting
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):

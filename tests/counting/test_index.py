@@ -270,7 +270,7 @@ def test_a_path_the_engine_would_crash_on_is_warned_of(tmp_path):
 def test_the_tokenizer_of_a_model(tmp_path):
     file = SHARED / "tokenizers/gpt2_tokenizer.json"
     if not file.exists():
-        pytest.skip("the GPT-2 tokenizer file is not at hand")
+        pytest.skip(f"no {file}")
     texts = ["The file is a File.", "A profile, a file", "of many files"]
     built = build_index(texts, tmp_path / "i", file, progress=False)
     index = Index(tmp_path / "i")

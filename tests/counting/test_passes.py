@@ -303,7 +303,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, small, cluster,
 
         monkeypatch.setattr(passes, "_keep", then_kill)
         found = scan(corpus, ASKED, PAIRS, halves=True, progress=False, scheduler=client)
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=900)
         assert killed and workers[0] not in client.run(os.getpid).values()
     same(found, scan(texts, ASKED, PAIRS, halves=True, progress=False))
 

@@ -123,7 +123,7 @@ def test_bad_requests():
 def test_real_prose():
     file = SHARED / "corpus/openstax/astronomy.txt.xz"
     if not file.exists():
-        pytest.skip("the textbook is not at hand")
+        pytest.skip(f"no {file}")
     texts = [line for line in lzma.decompress(file.read_bytes()).decode().split("\n") if line][:3_000]
     lines = [f" {normalize(t)} " for t in texts]
     rng, asked = np.random.default_rng(0), []

@@ -64,7 +64,7 @@ def test_an_index_that_infini_gram_has_built_is_read(tmp_path):
     pytest.importorskip("infini_gram")
     file = Path(__file__).resolve().parents[2] / "../shared/data/tokenizers/gpt2_tokenizer.json"
     if not file.exists():
-        pytest.skip("the GPT-2 tokenizer file is not at hand")
+        pytest.skip(f"no {file}")
     model, local = json.loads(file.read_text())["model"], tmp_path / "gpt2"
     local.mkdir()
     merges = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
@@ -77,7 +77,7 @@ def test_an_index_that_infini_gram_has_built_is_read(tmp_path):
     (tmp_path / "texts/a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     asked = ["-m", "infini_gram.indexing", "--data_dir", str(tmp_path / "texts"), "--save_dir", str(tmp_path / "made")]
     asked += "--tokenizer gpt2 --cpus 1 --mem 1 --shards 2 --add_metadata --add_unigram --ulimit 256".split()
-    subprocess.run([sys.executable, *asked], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, *asked], cwd=tmp_path, check=True, capture_output=True, timeout=900)
     made = Index(tmp_path / "made", tokenizer=file)
     ours = build_index(texts, tmp_path / "ours", tokenizer=file, progress=False)
     assert (made.documents, made.tokens, len(made._shards)) == (ours.documents, ours.tokens, 2)

@@ -58,7 +58,7 @@ def call(hub, home, *arguments, limit=None):
     if limit:
         command = ["bash", "-c", f'trap "" XFSZ; ulimit -f {limit // 1024}; exec "$@"', "-", *command]
     env = {**os.environ, "HF_ENDPOINT": hub[1], "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
 
 
 def one_line(result):
@@ -83,7 +83,7 @@ def test_steps_of_a_hub_model_and_a_data_set(hub, folder, tmp_path):
         "rows.to_json(sys.argv[1], orient='records', lines=True)\n"
     )
     env = {**os.environ, "HF_ENDPOINT": hub[1], "HF_HOME": str(tmp_path / "home")}
-    subprocess.run([sys.executable, script, tmp_path / "qa.jsonl"], env=env, check=True, timeout=120)
+    subprocess.run([sys.executable, script, tmp_path / "qa.jsonl"], env=env, check=True, timeout=900)
     hub[0].faults = {"model-00001": ["cut"], "revision/step512": [429], "step143000": []}
     asked = ("score", tmp_path / "qa.jsonl", "--model", "owner/tiny", "--step", "0,512,143000", "--out")
     result = call(hub, tmp_path / "home", *asked, tmp_path / "a.csv")

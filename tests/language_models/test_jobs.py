@@ -115,7 +115,10 @@ def test_models_that_the_table_could_not_tell_apart(suite, tmp_path):
         jobs.score_all(EXAMPLES, [])
 
 
-@pytest.mark.parametrize("limit", range(1, 12, 2))
+SOME = [1, 7, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 5, 9, 11))]
+
+
+@pytest.mark.parametrize("limit", SOME)
 def test_a_run_that_was_stopped_goes_on_where_it_was(suite, tmp_path, monkeypatch, limit):
     monkeypatch.setattr(jobs, "CHUNK", 10)
     done, stopped, real = [], [], jobs._score

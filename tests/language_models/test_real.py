@@ -27,9 +27,9 @@ GOLD = [0, 1, 2, 3, 0, 1]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(packages):
     """Its four-bit weights as float32 safetensors, loaded as any folder is."""
-    return neural.load(packaged(NAME, tmp_path_factory.mktemp("smollm2")))
+    return neural.load(packaged(NAME, packages))
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ DOCUMENTS = [{w for w in VOCABULARY if RNG.random() < 0.1 + 0.08 * i} for i, w i
 
 def taskgrams():
     rows = []
+    rng = np.random.default_rng(4)  # its own: the same table whichever tests ran before
     for e in range(12):
-        x, y = RNG.permutation(VOCABULARY)[:3], RNG.permutation(VOCABULARY)[:4]
+        x, y = rng.permutation(VOCABULARY)[:3], rng.permutation(VOCABULARY)[:4]
         for sx, (place, sy) in itertools.product(x, enumerate(y)):
             if sx != sy:
                 rows.append({"task": "toy", "group": "ab"[e % 2], "example_id": f"e{e}", "n": 1, "sx": sx, "sy": sy,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from taskgram_utils import book
@@ -99,12 +100,15 @@ def lay_out(root: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory) -> Path:
+def site(together) -> Path:
     """Folder of the rendered pages."""
     built = REPOSITORY / "build" / "book" / "html"
     if (built / "index.html").exists():
         return built
-    root = tmp_path_factory.mktemp("book")
-    lay_out(root)
-    with contextlib.chdir(root):
-        return book.build(book.plan("tiny"), strict=True, progress=False).parent
+    root = together / "book"
+    with FileLock(f"{root}.lock"):
+        if not root.exists():
+            root.mkdir()
+            lay_out(root)
+        with contextlib.chdir(root):  # what is built is not built again
+            return book.build(book.plan("tiny"), strict=True, progress=False).parent

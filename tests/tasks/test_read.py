@@ -20,7 +20,7 @@ from tests.hub import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
-real = pytest.mark.skipif(not (DATA / "gsm8k").is_dir(), reason="the real data sets are not here")
+real = pytest.mark.skipif(not (DATA / "gsm8k").is_dir(), reason=f"no {DATA}/gsm8k")
 
 
 def lines(path: Path, *rows: dict) -> Path:
@@ -285,7 +285,7 @@ def test_the_hubs_data_sets_on_loopback(tmp_path):
     )
     with serve(repos) as (_, address):
         place = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=ROOT,
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=900, cwd=ROOT,
                               env=os.environ | place)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines() == [
@@ -297,7 +297,7 @@ def test_the_hubs_data_sets_on_loopback(tmp_path):
 def test_a_hub_that_cannot_be_reached_says_what_to_put_where(tmp_path):
     place = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-m", "taskgram_utils.cli", "examples", "math_reasoning", "--out", "-"],
-                          capture_output=True, text=True, timeout=120, cwd=ROOT, env=os.environ | place)  # fmt: skip
+                          capture_output=True, text=True, timeout=900, cwd=ROOT, env=os.environ | place)  # fmt: skip
     assert done.returncode == 2 and done.stdout == ""
     last = done.stderr.strip().splitlines()[-1]
     assert "data set openai/gsm8k (main, train): cannot be had" in last
