@@ -16,8 +16,8 @@ SHARED = Path(__file__).resolve().parents[2] / "../shared/data/tokenizers"
 WORDS = ["ada", "Ada", "ADA", "Lovarn", "Lovarn's", "lovarn’s", "lovarn", "bakers", "bake", "co-worker", "Co-Worker",
          "coworker", "art", "party", "Art", "a_da", "1,000", "1000", "17", "7", "naïve", "Naïve", "हिन्दी", "don't",
          "Don’t", "dont", "é", "的"]  # fmt: skip
-BETWEEN = [" ", " ", " ", " ", "\n", ", ", "-", ".", "’", " (", '"', "1", "s", "‐", "\n\n", "; ", "", " — ", "_", " _", "__",
-           "\xad", "\u200b"]
+BETWEEN = [" ", " ", " ", " ", "\n", ", ", "-", ".", "’", " (", '"', "1", "s", "‐", "\n\n", "; ", "", " — ", "_", " _",
+           "__", "\xad", "\u200b"]
 ASKED = ["ada", "ada lovarn", "lovarns", "lovarn", "bake", "coworker", "art", "1000", "17", "7", "naïve", "dont",
          "ada ada", "a_da", "é", "bake art", "的", "ada lovarns", "zebra"]  # fmt: skip
 SURFACES = {"lovarns": ["Lovarn's"], "coworker": ["co-worker", "Co-Worker"], "1000": ["1,000"], "dont": ["don't"],
