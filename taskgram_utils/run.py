@@ -73,6 +73,7 @@ class Run:
     parameters: dict[str, Any]
     folder: Path
     recipes: dict[str, Recipe] = field(repr=False)
+    root: Path = field(default_factory=project_root, repr=False)  # of the project: its run file's paths start there
     _keys: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, parameter: str) -> Any:
@@ -189,7 +190,7 @@ def open_run_file(name_or_path: str, recipes: dict[str, Recipe], overrides: dict
     # A run file passed by its path is named after it: a copy must not write where its original does.
     own = path.parent != root / "notebooks" / "runs" and "name" not in (overrides or {})
     name = path.stem if own else str(parameters.get("name", path.stem))
-    return Run(name, parameters, root / "build" / "run" / name, recipes)
+    return Run(name, parameters, root / "build" / "run" / name, recipes, root)
 
 
 def same_type(old: Any, new: Any) -> bool:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from taskgram_utils import run_data
+from taskgram_utils.counting.index import Index
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models.infinigram import ZEROS as INFINIGRAM_ZEROS
 from taskgram_utils.mining import STOPWORDS
+from taskgram_utils.reading import Part
 from taskgram_utils.run import Run
 from taskgram_utils.tasks.base import task
+from taskgram_utils.training import SIZES, of_corpus
 
 _CHOICES = {
     "backend": ("scan", "index", "api"), "stopwords": STOPWORDS, "form": ("per_output", "per_pair"),
@@ -51,15 +54,15 @@ def wrong(run: Run) -> list[str]:
     if found:
         return found
     found += [f"orders: {n!r} is no number of words" for n in said["orders"] if not _whole(n) or n < 1]
-    found += _lines(lambda: run_data.tasks_of(run))
+    found += lines(lambda: run_data.tasks_of(run))
     if found:
         return found
     for name in said["tasks"]:
-        found += _lines(lambda name=name: run_data.embedding_named(run, name))
-        found += _lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
+        found += lines(lambda name=name: run_data.embedding_named(run, name))
+        found += lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
     for parameter in ("gamma", "embedding"):
         named = said[parameter] if isinstance(said[parameter], Mapping) else {}
-        found += _lines(lambda named=named: [task(n) for n in named])
+        found += lines(lambda named=named: [task(n) for n in named])
     if said["backend"] != "scan" and said["control"]:
         found.append(f"control: {said['control']} can be counted in a text alone (backend: scan); set it to ''")
     if said["stopwords"] == "both" and said["control"]:
@@ -71,6 +74,27 @@ def wrong(run: Run) -> list[str]:
     return found
 
 
+def unusable(run: Run) -> list[str]:
+    """A line for each input of a run of real text that lies here and cannot be used: its tasks' files are read whole,
+    of its text the beginning of each file. Empty where all is well; what comes from the hub is not asked for."""
+    found = lines(lambda: run.is_current("examples") or run_data.read_examples(run, local=True))
+    return found + lines(lambda: _open_text(run))
+
+
+def _open_text(run: Run) -> None:
+    tokenizer = run_data.tokenizer_file(run)
+    if run["backend"] == "index":
+        Index(run_data.placed(run, run["corpus"]), tokenizer)
+    if run["backend"] != "scan":
+        return
+    for unit in (None, *([run["control"]] if run["control"] else [])):
+        text = run_data.corpus(run, unit)
+    begun = [next(text.blocks([Part.whole(path)]), None) for path in text.files]
+    text.check(any(block is not None for block in begun))
+    if not run["weights"] and any(str(model) in SIZES for model in run["models"]):
+        of_corpus(text, run["seed"], run["epochs"], tokenizer or "")
+
+
 def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -79,7 +103,8 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _lines(check: Callable[[], Any]) -> list[str]:
+def lines(check: Callable[[], Any]) -> list[str]:
+    """What a check complains of, as a line; none where it passes."""
     try:
         check()
     except InputError as error:
