@@ -526,7 +526,8 @@ def render(strict: bool = False) -> Path:
         return index
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(place)]
+    code = f"from taskgram_utils.cluster import end_with; end_with({os.getpid()}); "
+    command = [sys.executable, "-c", code + "from jupyter_book.cli.main import main; main()", "build", str(place)]
     command += ["--path-output", str(work), *(["-W", "--keep-going", "-n"] if strict else [])]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
                           cwd=root, env=os.environ | {"PYTHONUTF8": "1"})  # fmt: skip
