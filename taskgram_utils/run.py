@@ -13,6 +13,7 @@ import inspect
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -49,7 +50,7 @@ class Recipe:
     """How one table or file of a run is made.
 
     ``make(run, *parts)`` returns a frame; where ``path`` is set, ``make(run, out, *parts)`` writes ``out``, a file or
-    folder (``resumable``: what a killed making left is handed to the next one).
+    folder (``resumable``: what a killed making left is handed to the next one of the same key; all else is removed).
     A name may carry parts: ``scores/3m/9604`` is made by the recipe ``scores/*`` with the parts ``("3m", "9604")``.
     ``needs``: names of what it reads, or a function of (run, *parts); ``parameters``: the run
     parameters it reads; ``rooms``: the modules whose code it calls (what they import counts too).
@@ -133,8 +134,10 @@ class Run:
                 return place
             began = time.monotonic()
             fresh = place.with_name(f".{self.key(name)[:8]}-{place.name}")
-            if not recipe.resumable:
-                remove(fresh)
+            half = re.compile(rf"(\.writing-|\.)?\.[0-9a-f]{{8}}-{re.escape(place.name)}(\..*)?")
+            for left in place.parent.glob(".*"):  # by a killed making, under whichever key
+                if half.fullmatch(left.name) and not (left == fresh and recipe.resumable):
+                    remove(left)
             try:
                 if recipe.path:
                     rows = recipe.make(self, fresh, *parts)
