@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from difflib import SequenceMatcher
@@ -168,6 +168,7 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
                 used[place.name][name] = _typed(label, value, known[place.name][name][0])
         if not where and name in file:
             overrides[name] = value_of(name, value) if isinstance(value, str) else value
+    overrides = _standing(overrides, file)
     opened = open_run_file(named, pipeline.RECIPES, overrides)
     require_values(overrides)
     absent = {c.task for c in book if c.task} - set(opened.parameters.get("tasks", [c.task for c in book]))
@@ -178,6 +179,31 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
     )
     inputs = _input_hash(opened)
     return Plan(opened, overrides, [Page(c, used[c.name], _key(c, used[c.name], inputs)) for c in book], toc)
+
+
+def _standing(given: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
+    """``given`` with its files and folders found from where one stands. What is not there is left to be found as a run
+    file's own: ``corpus`` and ``tokenizer`` in ``data``, which comes first, the others in the project."""
+    root, here = project_root(), Path.cwd()
+
+    def placed(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: placed(name, one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [placed(name, one) if "/" in str(one) else one for one in value]
+        base = root / Path(data if name in ("corpus", "tokenizer") else "").expanduser()
+        if not isinstance(value, str) or value in ("", "twin") or base == here:
+            return value
+        mine, theirs = here / Path(value).expanduser(), base / Path(value).expanduser()
+        if data and base != root and theirs.exists():
+            return value
+        return str(mine) if mine.exists() or (name in ("data", "weights") and not theirs.exists()) else value
+
+    data = ""
+    data = str(placed("data", given["data"]) if "data" in given else file.get("data") or "")
+    named = {"data", "weights", "embedding", "bertscore", "models", "tokenizer"}
+    named |= {"corpus"} if {**file, **given}.get("backend") != "api" else set()
+    return {name: placed(name, value) if name in named else value for name, value in given.items()}
 
 
 def _nearest(name: str, names: set[str], most: int = 20) -> str:
@@ -530,7 +556,8 @@ def render(strict: bool = False) -> Path:
         return index
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(place)]
+    code = f"from taskgram_utils.cluster import end_with; end_with({os.getpid()}); "
+    command = [sys.executable, "-c", code + "from jupyter_book.cli.main import main; main()", "build", str(place)]
     command += ["--path-output", str(work), *(["-W", "--keep-going", "-n"] if strict else [])]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
                           cwd=root, env=os.environ | {"PYTHONUTF8": "1"})  # fmt: skip

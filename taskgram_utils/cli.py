@@ -316,12 +316,13 @@ def examples(task, source, dataset, subjects, languages, direction, split, out):
 
 
 @main.command(
-    epilog="Example: taskgram mine examples.jsonl --n 2 --gamma 0.7 --embedding intfloat/e5-large-v2 --out grams.csv"
+    epilog="Example: taskgram mine examples.jsonl --n 2 --embedding intfloat/e5-large-v2 --out grams.csv"
 )
 @click.argument("examples")
 @click.option("--n", type=int, required=True, help="Words of an n-gram.")
-@click.option("--gamma", required=True, help="Cosine a pair must exceed, above 0 and below 1; or calibrate: per task "
-              "the smallest that at most 5% of pairs shuffled across examples exceed.")
+@click.option("--gamma", default="calibrate", show_default=True,
+              help="Cosine a pair must exceed, above 0 and below 1; or calibrate: per task the smallest that at most "
+              "5% of pairs shuffled across examples exceed.")
 @click.option("--embedding", help="Folder, or name of a sentence-transformers model.")
 @click.option("--vectors", help="Folder that keeps the vectors of a sentence-transformers model.  [default: none]")
 @click.option("--stopwords", type=click.Choice(["mined", "kept", "both"]), default="mined", show_default=True,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import signal
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,19 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
                     "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS")  # fmt: skip
 _PATIENCE = 10  # seconds in which a cluster must answer
 _ONE = threading.Lock()  # a worker does one thing at a time of those that fill it
+
+
+def end_with(parent: int) -> None:
+    """End this process within a second of the death of its ``parent``, however that died. Ctrl-C, which a terminal
+    sends to both, is left to the parent."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -98,13 +113,15 @@ def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Itera
 def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Iterator[Any]:
     """Results of ``work(*job)`` as they come, from so many fresh processes of this machine, which share its cores.
 
-    The processes draw no progress bars. Raises InputError where one of them was killed.
+    The processes draw no progress bars, and end when this one is stopped or dies. Raises InputError where one of them
+    was killed.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     processes = min(processes, len(jobs), cores)
     limits = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores // max(processes, 1))))
-    before = dict(os.environ)
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    before, others = dict(os.environ), set(multiprocessing.active_children())
+    apart = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, apart, initializer=end_with, initargs=(os.getpid(),)) as pool:
         try:
             os.environ.update(limits, TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")  # read as a process starts
             futures = [pool.submit(work, *job) for job in jobs]
@@ -116,6 +133,10 @@ def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Itera
                 yield future.result()
         except BrokenProcessPool as error:
             raise InputError("a process was killed, perhaps for want of memory; one at a time: jobs 1") from error
+        except (KeyboardInterrupt, GeneratorExit):
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

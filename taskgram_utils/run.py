@@ -55,7 +55,7 @@ class Recipe:
     """How one table or file of a run is made.
 
     ``make(run, *parts)`` returns a frame; where ``path`` is set, ``make(run, out, *parts)`` writes ``out``, a file or
-    folder (``resumable``: what a killed making left is handed to the next one).
+    folder (``resumable``: what a killed making left is handed to the next one of the same key; all else is removed).
     A name may carry parts: ``scores/3m/9604`` is made by the recipe ``scores/*`` with the parts ``("3m", "9604")``.
     ``needs``: names of what it reads, or a function of (run, *parts); ``parameters``: the run
     parameters it reads; ``rooms``: the modules whose code it calls (what they import counts too).
@@ -79,6 +79,7 @@ class Run:
     parameters: dict[str, Any]
     folder: Path
     recipes: dict[str, Recipe] = field(repr=False)
+    root: Path = field(default_factory=project_root, repr=False)  # of the project: its run file's paths start there
     _keys: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, parameter: str) -> Any:
@@ -138,8 +139,10 @@ class Run:
                 return place
             began = time.monotonic()
             fresh = place.with_name(f".{self.key(name)[:8]}-{place.name}")
-            if not recipe.resumable:
-                remove(fresh)
+            half = re.compile(rf"(\.writing-|\.)?\.[0-9a-f]{{8}}-{re.escape(place.name)}(\..*)?")
+            for left in place.parent.glob(".*"):  # by a killed making, under whichever key
+                if half.fullmatch(left.name) and not (left == fresh and recipe.resumable):
+                    remove(left)
             try:
                 if recipe.path:
                     rows = recipe.make(self, fresh, *parts)
@@ -187,7 +190,7 @@ def open_run_file(name_or_path: str, recipes: dict[str, Recipe], overrides: dict
     # A run file passed by its path is named after it: a copy must not write where its original does.
     own = path.parent != root / "notebooks" / "runs" and "name" not in (overrides or {})
     name = path.stem if own else str(parameters.get("name", path.stem))
-    return Run(name, parameters, root / "build" / "run" / name, recipes)
+    return Run(name, parameters, root / "build" / "run" / name, recipes, root)
 
 
 class _Yaml(yaml.SafeLoader):

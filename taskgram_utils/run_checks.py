@@ -11,6 +11,7 @@ from taskgram_utils.errors import InputError, require
 from taskgram_utils.language_models.infinigram import ZEROS as INFINIGRAM_ZEROS
 from taskgram_utils.miniature.world import LEAST
 from taskgram_utils.mining import STOPWORDS
+from taskgram_utils.reading import Part
 from taskgram_utils.run import Run, read_yaml
 from taskgram_utils.tasks.base import task
 
@@ -122,7 +123,7 @@ def wrong(run: Run) -> list[str]:
     found = [f"{name}: no parameter of {what}" for name in said if name not in known]
     absent = sorted(known.keys() - set(said) - {"stop"})  # which run files from before it do not name
     found += [f"the run file lacks {', '.join(absent)}"] if absent else []
-    found = [*found, *wrong_values(said)] or _lines(lambda: run_data.tasks_of(run))
+    found = [*found, *wrong_values(said)] or lines(lambda: run_data.tasks_of(run))
     return found if found or of_world else _wrong_text(run)
 
 
@@ -130,12 +131,12 @@ def _wrong_text(run: Run) -> list[str]:
     """Of a run of real text, what cannot be together."""
     said, found = run.parameters, []
     for name in said["tasks"]:
-        found += _lines(lambda name=name: run_data.embedding_named(run, name))
-        found += _lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
-        found += _lines(lambda name=name: run_data.stop_of(run, name))
+        found += lines(lambda name=name: run_data.embedding_named(run, name))
+        found += lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
+        found += lines(lambda name=name: run_data.stop_of(run, name))
     for parameter in ("gamma", "embedding", "stop"):
         named = said[parameter] if isinstance(said.get(parameter), Mapping) else {}
-        found += _lines(lambda named=named: [task(n) for n in named])
+        found += lines(lambda named=named: [task(n) for n in named])
     if said["backend"] != "scan" and said["control"]:
         found.append(f"control: {said['control']} can be counted in a text alone (backend: scan); set it to ''")
     if said["stopwords"] == "both" and said["control"]:
@@ -147,7 +148,32 @@ def _wrong_text(run: Run) -> list[str]:
     return found
 
 
-def _lines(check: Callable[[], Any]) -> list[str]:
+def unusable(run: Run) -> list[str]:
+    """A line for each input of a run of real text that lies here and cannot be used: its tasks' files are read whole,
+    of its text the beginning of each file. Empty where all is well; what comes from the hub is not asked for."""
+    found = lines(lambda: run.is_current("examples") or run_data.read_examples(run, local=True))
+    return found + lines(lambda: _open_text(run))
+
+
+def _open_text(run: Run) -> None:
+    from taskgram_utils.counting.index import Index
+    from taskgram_utils.training import SIZES, of_corpus
+
+    tokenizer = run_data.tokenizer_file(run)
+    if run["backend"] == "index":
+        Index(run_data.placed(run, run["corpus"]), tokenizer)
+    if run["backend"] != "scan":
+        return
+    for unit in (None, *([run["control"]] if run["control"] else [])):
+        text = run_data.corpus(run, unit)
+    begun = [next(text.blocks([Part.whole(path)]), None) for path in text.files]
+    require(any(block is not None for block in begun), f"corpus {text.path}: holds no document with text in it")
+    if not run["weights"] and any(str(model) in SIZES for model in run["models"]):
+        of_corpus(text, run["seed"], run["epochs"], tokenizer or "")
+
+
+def lines(check: Callable[[], Any]) -> list[str]:
+    """What a check complains of, as a line; none where it passes."""
     try:
         check()
     except InputError as error:

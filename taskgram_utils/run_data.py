@@ -12,7 +12,7 @@ from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.folders import listed
 from taskgram_utils.miniature.world import World
-from taskgram_utils.run import Run, project_root
+from taskgram_utils.run import Run
 from taskgram_utils.tasks.base import Task, task
 from taskgram_utils.tasks.files import HUB
 
@@ -38,7 +38,7 @@ def world_of(run: Run) -> str:
 
 def placed(run: Run, name: str) -> Path:
     """The place of a file or folder that a run file names: in its ``data``, else in the project."""
-    base = project_root() / Path(run.parameters.get("data") or "").expanduser()
+    base = run.root / Path(run.parameters.get("data") or "").expanduser()
     return base / Path(name).expanduser()
 
 
@@ -106,19 +106,21 @@ def sources(run: Run, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def read_examples(run: Run) -> pd.DataFrame:
-    """The real examples of a run's tasks, as their readers give them."""
+def read_examples(run: Run, local: bool = False) -> pd.DataFrame:
+    """The real examples of a run's tasks, as their readers give them; ``local``: those of files alone."""
     parts = []
     for name in tasks_of(run):
         kind = task(name)
         require(kind.read, f"task {name}: has no real data set")
         for options in sources(run, name):
+            if local and options["source"] == HUB:
+                continue
             try:
                 parts.append(kind.read(**options))
             except TypeError as error:
                 strange = str(error).partition("argument ")[2] or str(error)
                 raise InputError(f"run {run.name}: a source of {name} has no option {strange}") from error
-    table = pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts or [pd.DataFrame(columns=["task", "example_id"])], ignore_index=True)
     twice = table["example_id"][table.duplicated(["task", "example_id"])]
     require(twice.empty, f"run {run.name}: two sources give {', '.join(twice[:1])}; name each once")
     return table
@@ -134,9 +136,8 @@ def sources_state(run: Run, *_: str) -> list:
 
 def embedding_state(run: Run, *_: str) -> list:
     """What stands for embeddings that lie in folders, in a table's key: names, sizes and times of their files."""
-    named = run["embedding"]
-    names = [str(v) for v in (named.values() if isinstance(named, Mapping) else [named])]
-    return _files_state([Path(name) for name in dict.fromkeys(names) if Path(name).is_dir()])
+    names = dict.fromkeys(embedding_named(run, name) for name in tasks_of(run))
+    return _files_state([Path(name) for name in names if Path(name).is_dir()])
 
 
 def suite_said(run: Run) -> dict[str, Any]:
@@ -190,11 +191,15 @@ def gamma_of(run: Run, name: str, n: int) -> float | str | None:
 
 
 def embedding_named(run: Run, name: str) -> str:
-    """The embedding that a run names for a task: one for all, or a mapping from tasks."""
+    """The embedding that a run names for a task, one for all or a mapping from tasks: a name, or the path of a folder
+    that lies in the project or elsewhere."""
     asked = run["embedding"]
     asked = asked.get(name) if isinstance(asked, Mapping) else asked
     require(isinstance(asked, str) and asked, f"run {run.name}: no embedding for task {name}")
-    return asked
+    place = run.root / Path(asked).expanduser()
+    path = asked.startswith((".", "~", "/")) or asked.count("/") > 1
+    require(not path or place.is_dir(), f"embedding {asked}: no such folder")
+    return str(place) if place.is_dir() and asked != "twin" else asked
 
 
 def whole_test(run: Run) -> pd.DataFrame:

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.packaged import MODELS, PREFIX, packaged
-from taskgram_utils.packaged import found as packaged_file
-from taskgram_utils.run import PACKAGE, Run, project_root
+from taskgram_utils.packaged import MODELS, PREFIX, packaged, ready
+from taskgram_utils.run import PACKAGE, Run
 from taskgram_utils.run_data import suite_said
 
 _AS_IT_COMES = "main"  # stands for the step in the name of a table of a model that has none
@@ -47,13 +46,13 @@ def run_models(run: Run) -> list[RunModel]:
     require(wanted, "models: none named")
     own = list(SIZES) if shipped is None else [p.parent.name for p in sorted(shipped.glob("*/training.json"))]
     for model in wanted:
-        folder = (project_root() / Path(model).expanduser()).resolve()
+        folder = (run.root / Path(model).expanduser()).resolve()
         if model in own:
             found.append(RunModel(model, str((shipped or run.folder / "suite") / model), True))
         elif model.startswith(PREFIX):
-            place = _packages() / model.removeprefix(PREFIX)
-            there = place.is_dir() or packaged_file(model)
-            require(there, f"model {model}: not installed ({MODELS[place.name].install})")
+            place = _packages(run) / model.removeprefix(PREFIX)
+            if not place.is_dir():
+                ready(model)
             found.append(RunModel(place.name, str(place), False, True))
         elif folder.is_dir():
             step = re.fullmatch(r"step(\d+)", folder.name)
@@ -114,12 +113,12 @@ def model_source(run: Run, name: str) -> str:
     elif model.suite:
         run.path("suite")
     elif model.packaged:
-        packaged(name, _packages())
+        packaged(name, _packages(run))
     return model.source
 
 
-def _packages() -> Path:
-    return project_root() / "build" / "packaged"
+def _packages(run: Run) -> Path:
+    return run.root / "build" / "packaged"
 
 
 def steps(run: Run, name: str) -> list[int | None]:
@@ -254,5 +253,5 @@ def _weights(run: Run) -> Path | None:
     """The folder of the suite's weights; None where the run trains them."""
     named = run["weights"]
     return None if not named else next(
-        (root / named for root in (PACKAGE.parent, project_root()) if (root / named).is_dir()), project_root() / named
+        (root / named for root in (PACKAGE.parent, run.root) if (root / named).is_dir()), run.root / named
     )

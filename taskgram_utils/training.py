@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from taskgram_utils.cluster import end_with
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.round_trip import lost
@@ -303,8 +303,19 @@ def make_suite(
         (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     # The largest first: it takes as long as all others together. A process each, so that threads never compete.
     sizes.sort(key=lambda size: -SIZES[size].hidden)
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda size: _train_apart(out, text, size, seed, max_steps), sizes))
+    running, failed = {}, []
+    try:
+        while sizes or running:
+            while sizes and len(running) < jobs:
+                running[sizes[0]] = _apart(out, text, sizes.pop(0), seed, max_steps)
+            time.sleep(0.1)
+            for size in [size for size, process in running.items() if process.poll() is not None]:
+                failed += [(size, code)] if (code := running.pop(size).returncode) else []
+    finally:
+        for process in running.values():
+            process.kill()
+    for size, code in failed:
+        raise InputError(f"training of {size} in {out} failed (exit code {code}); run it again to resume")
     write_card(out, text)
     return out
 
@@ -397,14 +408,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def _train_apart(out: Path, text: Text, size: str, seed: int, max_steps: int | None) -> None:
+def _apart(out: Path, text: Text, size: str, seed: int, max_steps: int | None) -> subprocess.Popen:
+    """Train a size in a process of its own, which ends when this one dies."""
     asked = {"size": size, "stream": str(out / "stream.bin"), "tokenizer_folder": str(out / "tokenizer"),
              "out": str(out / size), "seed": seed, "max_steps": max_steps, "batch": text.batch,
              "context": text.context, "vocabulary": text.vocabulary}  # fmt: skip
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run([sys.executable, "-m", __name__, json.dumps(asked)], env=os.environ | threads)
-    failed = f"training of {size} in {out} failed (exit code {done.returncode}); run it again to resume"
-    require(done.returncode == 0, failed)
+    command = [sys.executable, "-m", __name__, str(os.getpid()), json.dumps(asked)]
+    return subprocess.Popen(command, env=os.environ | threads)
 
 
 def _steps_there(folder: Path) -> list[str]:
@@ -443,4 +454,5 @@ def write_card(out: Path, text: Text) -> None:
 
 
 if __name__ == "__main__":
-    train(**json.loads(sys.argv[1]))
+    end_with(int(sys.argv[1]))
+    train(**json.loads(sys.argv[2]))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from taskgram_utils import book
+from taskgram_utils import book, run_data
 from taskgram_utils.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -94,6 +94,31 @@ def test_parameters_reach_one_chapter_its_pages_or_all(project):
     plan = book.plan("tiny", [("draws", "50"), ("gamma", "1")])
     assert plan.overrides == {"draws": 50} and plan.run["draws"] == 50
     assert values(plan)["01_first"]["gamma"] == 1
+
+
+def test_paths_of_the_command_line_are_found_where_one_stands(project, monkeypatch):
+    file = "data: own\ncorpus: text\ntokenizer: ''\nweights: ''\nembedding: twin\nmodels: [25k]\n"
+    (project / "notebooks" / "runs" / "tiny.yaml").write_text(file)
+    here = project / "elsewhere"
+    for folder in ("data", "suite", "twin", "25k", "my/model", "vectors", "text"):
+        (here / folder).mkdir(parents=True)
+    for folder in ("own/text", "own/both", "results", "elsewhere/both"):
+        (project / folder).mkdir(parents=True)
+    monkeypatch.chdir(here)
+
+    def given(**values):
+        return book.plan("tiny", values.items()).overrides
+
+    assert given(data="data", weights="suite") == {"data": str(here / "data"), "weights": str(here / "suite")}
+    assert given(data="results") == {"data": "results"}  # of the project, for nothing of that name is here
+    assert given(data="none") == {"data": str(here / "none")}  # which a message then names
+    assert given(embedding="twin", models="[25k, my/model, owner/name]") == {
+        "embedding": "twin", "models": ["25k", str(here / "my/model"), "owner/name"]}  # fmt: skip
+    assert given(corpus="both") == {"corpus": "both"}  # of data, which has it
+    assert given(corpus="vectors", embedding="vectors") == dict.fromkeys(("corpus", "embedding"), str(here / "vectors"))
+    monkeypatch.chdir(project)
+    assert given(data="results", weights="elsewhere/suite") == {"data": "results", "weights": "elsewhere/suite"}
+    assert run_data.placed(book.plan("tiny").run, "text") == project / "own/text"
 
 
 def test_a_run_without_a_task_of_the_book_is_refused(project):

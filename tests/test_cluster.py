@@ -2,8 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import CancelledError
 
+import psutil
 import pytest
 
 from taskgram_utils import cluster
@@ -48,3 +52,62 @@ def test_a_scheduler_that_was_lost():
 
     with pytest.raises(InputError, match="the Dask scheduler was lost; give the same command again"):
         cluster.fetched(Future())
+
+
+WORKING = """
+import signal, sys, time
+from taskgram_utils.cluster import in_processes
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
+    list(in_processes(time.sleep, [(600,)] * 2, 2))
+"""
+TRAINING = "from taskgram_utils.cli import main; main()"
+
+
+def gone(processes):
+    """Those that are over, waited for; one that stays fails the test."""
+    over, alive = psutil.wait_procs(processes, timeout=60)
+    for process in alive:
+        process.kill()
+    assert not alive
+    return over
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kind", ["workers", "training"])
+def test_what_a_stopped_command_started_ends_with_it(tmp_path, kind, sent):
+    script = tmp_path / "script.py"
+    script.write_text(WORKING if kind == "workers" else TRAINING)
+    (tmp_path / "text.txt").write_text("".join(f"# {i}\nWater boils at {i} degrees.\n" for i in range(10_000)))
+    train = ["train", "--corpus", "text.txt", "--document", "heading", "--out", "suite"]
+    command = [sys.executable, "script.py", *(train if kind == "training" else [])]
+    parent = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+                              env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    at_work, many = psutil.Process(parent.pid), {"workers": 2, "training": 2}[kind]
+
+    def working():
+        found = at_work.children(recursive=True)
+        busy = [p for p in found if any(w in " ".join(p.cmdline()) for w in ("spawn_main", "taskgram_utils.training"))]
+        return found if len(busy) == many else []
+
+    try:
+        while not (children := working()):
+            assert parent.poll() is None
+            time.sleep(0.1)
+        if kind == "training":
+            while not (tmp_path / "suite" / "3m").exists():  # the model is made, the first steps are under way
+                time.sleep(0.1)
+        parent.send_signal(sent)
+        said = parent.communicate(timeout=60)[1]
+    finally:
+        parent.kill()
+    gone(children)
+    if kind == "training":
+        assert (tmp_path / "suite" / "card.json").exists() and (tmp_path / "suite" / "stream.bin").exists()
+        assert not (tmp_path / "suite" / "README.md").exists()
+        assert sent == signal.SIGKILL or (parent.returncode, said.splitlines()[-1]) == (130, "taskgram: stopped")
+        assert "Traceback" not in said

@@ -1,6 +1,7 @@
 """The README: its commands work as they stand there, on a stranger's files, and what it names is there."""
 
 import json
+import lzma
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from taskgram_utils.training import SIZES
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTBOOK = ROOT / "../shared/data/corpus/factbook/factbook_json.tar.xz"
+BOOK = ROOT / "../shared/data/corpus/openstax/astronomy.txt.xz"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -72,6 +74,22 @@ def test_the_chain_works_on_a_strangers_files(strangers_files):
     texts = [f" {normalize(text)} " for text in World(1_000).texts()]
     for row in counted[counted["sy"].notna()].to_dict("records"):
         assert row["count"] == sum(f" {row['sx']} " in text and f" {row['sy']} " in text for text in texts)
+
+
+@pytest.mark.skipif(not BOOK.is_file(), reason="the textbooks are not beside the repository")
+@pytest.mark.slow
+def test_the_vectors_that_it_makes_of_a_real_text_find_pairs_of_real_questions(tmp_path):
+    text = lzma.decompress(BOOK.read_bytes()).decode()
+    (tmp_path / "other.txt").write_text(text.replace("\n", "\n\n"), encoding="utf-8")
+    run(block("vectors"), tmp_path)
+    run(f"taskgram examples world_knowledge --source {BOOK.parents[2] / 'mmlu'} --subject astronomy --split test "
+        "--out questions.parquet", tmp_path)  # fmt: skip
+    mine = next(line for line in block("chain").splitlines() if line.startswith("taskgram mine"))
+    said = run(f"EXAMPLES=questions.parquet EMBEDDING=vectors OUT=.; {mine}", tmp_path).stderr
+    gamma, shuffled = re.search(r"gamma ([\d.]+); ([\d.]+)% of shuffled", said).groups()
+    pairs = read_table(tmp_path / "taskgrams.parquet")
+    assert float(shuffled) <= 5 and (pairs["cosine"] > float(gamma)).all()
+    assert pairs["example_id"].nunique() > 0.3 * len(read_table(tmp_path / "questions.parquet"))
 
 
 @pytest.mark.slow

@@ -306,6 +306,19 @@ def test_a_resumable_making_is_handed_what_the_failed_one_left(tmp_path):
     assert sorted(p.name for p in run.path("climb").iterdir()) == ["0", "1", "2"]
 
 
+def test_what_killed_makings_of_other_keys_left_goes_with_the_next(tmp_path):
+    left = [".0123abcd-climb", ".0123abcd-climb.partial", "..0123abcd-climb.building",
+            ".0123abcd-climb-2", "x.0123abcd-climb", ".writing-.0123abcd-numbers.parquet",
+            ".0123abcd-more-numbers.parquet"]
+    for name in left:
+        (tmp_path / name).mkdir()
+    recipes = RECIPES | {"climb": Recipe(lambda run, out: out.mkdir(), suffix="", path=True, resumable=True)}
+    opened(tmp_path, recipes).path("climb")
+    assert {n for n in left if (tmp_path / n).exists()} == {*left[3:]}
+    opened(tmp_path, recipes).path("numbers")
+    assert {n for n in left if (tmp_path / n).exists()} == {left[3], left[4], left[6]}
+
+
 # --- run files -------------------------------------------------------------------------------------------------------
 
 

@@ -292,6 +292,70 @@ def test_what_a_run_file_cannot_say_is_said_before_anything_is_made(data, suite,
     assert not (tmp_path / "a" / "b" / "c").exists() and all("\n" not in line for line in found)
 
 
+def broken_question(place):
+    (place / "popqa.jsonl").write_text('{"question": "What?"}\n')
+
+
+def cut_text(place):
+    (place / "corpus" / "more.txt.xz").write_bytes(b"no archive")
+
+
+def text_under_another_name(place):
+    write(place / "corpus" / "more.jsonl", [{"body": "It stands under another name."}])
+
+
+def other_tokenizer(place):
+    (place / "t.json").write_text("{}")
+
+
+def half_a_suite(place):
+    shutil.rmtree(next((place / "suite" / "100k").glob("step*")).parent)
+
+
+def no_options(place):
+    (place / "mmlu" / "test" / "geography_test.csv").unlink()
+
+
+def half_an_embedding(place):
+    (place / "vectors").mkdir()
+    (place / "vectors" / "vocabulary.json").write_text("{}")
+    (place / "vectors" / "vectors.safetensors").write_bytes(b"")
+
+
+@pytest.mark.parametrize(("breaks", "change", "said"), [
+    (broken_question, {}, "popqa.jsonl, line 1: no list of possible answers"),
+    (no_options, {}, "mmlu"),
+    (cut_text, {"weights": ""}, "more.txt.xz: "),
+    (text_under_another_name, {"weights": ""}, "more.jsonl, line 1"),
+    (other_tokenizer, {"tokenizer": "t.json", "weights": ""}, "t.json: no tokenizer file"),
+    (half_a_suite, {}, "model 100k: "),
+    (half_an_embedding, {"embedding": "{place}/vectors"}, "vectors: not the word vectors it should hold"),
+    (lambda place: None, {"embedding": "{place}/vectors"}, "vectors: no such folder"),
+    (lambda place: None, {"scheduler": "tcp://127.0.0.1:1"}, "no Dask scheduler answers there"),
+])
+def test_a_broken_input_is_one_line_before_anything_is_made(data, suite, tmp_path, breaks, change, said):
+    place, folder = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, place)
+    breaks(place)
+    run = run_of(place, folder, **{k: v.format(place=place) for k, v in change.items()})
+    found = [line for line in doctor.lacking(run) if "sentence-transformers" not in line]
+    assert len(found) == 1 and said in found[0] and "\n" not in found[0], found
+    with pytest.raises(InputError, match=re.escape(found[0])):
+        doctor.require_ready(run)
+    assert not folder.exists()
+
+
+def test_nothing_is_trained_before_the_questions_are_read(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "make_suite", lambda *a, **k: pytest.fail("trained"))
+    place = tmp_path / "data"
+    shutil.copytree(data, place)
+    broken_question(place)
+    run = run_of(place, tmp_path / "run", weights="")
+    with pytest.raises(InputError, match=r"popqa.jsonl, line 1: no list of possible answers"):
+        pipeline.ask_models(run)
+    assert not list((tmp_path / "run").rglob("*.parquet"))
+
+
 def test_a_good_run_file_lacks_nothing(data, suite, tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     good = run_of(data, tmp_path / "a" / "b" / "c", embedding=str(data / "corpus"))

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from taskgram_utils.corpus import Corpus
@@ -69,11 +69,12 @@ def build_index(
 
     Tokens are the words of :mod:`taskgram_utils.ngrams`, numbered in ``vocabulary.txt`` (u16, above 65,534 words u32),
     or those of a Hugging Face ``tokenizer`` file. The text of each document is kept as its metadata. A corpus of more
-    than ``tokens_per_shard`` is cut into shards, between documents. The index is built beside ``out``, verified and
-    renamed, so that ``out`` is whole or absent.
+    than ``tokens_per_shard`` is cut into shards, between documents. The index is built beside ``out`` in the folder
+    ``.NAME.building``, verified and renamed, so that ``out`` is whole or absent. What a killed building left there is
+    removed, and a warning says so.
 
-    Raises InputError where ``out`` exists and is not empty or cannot be written, the corpus cannot be read, or the
-    tokenizer loses spaces, line breaks, accents or digits or cannot spell a text (upper case may go).
+    Raises InputError where ``out`` exists and is not empty, cannot be written or is being built, the corpus cannot be
+    read, or the tokenizer loses spaces, line breaks, accents or digits or cannot spell a text (upper case may go).
     """
     texts, out = Corpus(corpus) if isinstance(corpus, (str, Path)) else corpus, Path(out)
     require(0 < tokens_per_shard < 1 << 31, f"tokens_per_shard {tokens_per_shard}: not between 1 and 2^31")
@@ -81,24 +82,33 @@ def build_index(
     if any(word in str(out.resolve()) for word in RESERVED):
         why = f"infini-gram's own engine cannot open a path with {RESERVED} in it"
         warnings.warn(f"index {out}: {why}", InputWarning, stacklevel=2)
-    coder, work = Words() if tokenizer is None else Pieces(tokenizer), None
+    coder = Words() if tokenizer is None else Pieces(tokenizer)
     changed = lost(coder.tokenizer, fold=str.lower) if tokenizer is not None else ""
     require(not changed, f"tokenizer {tokenizer}: loses text: {changed}; its counts would be of other n-grams")
+    work, held = out.with_name(f".{out.name}.building"), None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        held = FileLock(f"{work}.lock").acquire(timeout=0).lock
+        if work.exists():
+            shutil.rmtree(work)
+            left = f"removed {work}, which a killed building had left"
+            warnings.warn(f"index {out}: {left}", InputWarning, stacklevel=2)
+        work.mkdir()
         _write(texts, work, coder, progress, tokens_per_shard)
         index = Index(work)
-        work.chmod(0o755)
         os.replace(work, out)
         index.path = out
+    except Timeout as error:
+        raise InputError(f"index {out}: another process is building it; wait, or name another place") from error
     except OSError as error:
         cure = "free space or name" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name"
         why = f"not written ({error.strerror or error}); {cure} another place"
         raise InputError(f"index {out}: {why}") from error
     finally:
-        if work is not None:
+        if held is not None:
             shutil.rmtree(work, ignore_errors=True)
+            held.release()
+            Path(held.lock_file).unlink(missing_ok=True)
     return index
 
 

@@ -162,14 +162,22 @@ def _on_threads(
     """Count shards on the threads of this machine; nothing but the sums stays in memory."""
     import dask
 
-    queries = asked and Queries(*asked)
+    queries, stopped = asked and Queries(*asked), threading.Event()
+
+    def going(size: int, documents: int) -> None:
+        require(not stopped.is_set(), "stopped")
+        told(size, documents)
 
     def run(k: int) -> None:
-        finish(k, _found(queries, jobs[k], told))
+        finish(k, _found(queries, jobs[k], going))
 
     tasks = [dask.delayed(run, pure=False, traverse=False)(k) for k in todo]
     with ThreadPoolExecutor(numba.get_num_threads()) as pool:  # which waits for all, where one of them fails
-        dask.compute(*tasks, scheduler="threads", pool=pool)
+        try:
+            dask.compute(*tasks, scheduler="threads", pool=pool)
+        except KeyboardInterrupt:
+            stopped.set()
+            raise
 
 
 def _on_cluster(
@@ -226,7 +234,7 @@ def forget(keep: str | Path) -> None:
     """Remove all that passes have kept in a folder, and the folder, if nothing else is in it."""
     keep = Path(keep)
     for path in keep.glob("*/*"):
-        if re.fullmatch(r"[0-9a-f]{16}", path.parent.name) and re.fullmatch(r"(scan|documents)-\d+\.found", path.name):
+        if re.fullmatch(r"[0-9a-f]{16}/(scan|documents)-\d+\.(found|writing)", path.relative_to(keep).as_posix()):
             path.unlink(missing_ok=True)
     with suppress(OSError):
         for folder in (*keep.glob("?" * 16), keep):

@@ -3,6 +3,9 @@
 import json
 import resource
 import shutil
+import signal
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -298,3 +301,39 @@ def test_the_tokenizer_of_a_model(tmp_path):
     with pytest.raises(InputError, match=r"bare.json: loses text: .*dejà.*counts would be of other n-grams"):
         build_index(texts, tmp_path / "b", tmp_path / "bare.json", False)
     assert not (tmp_path / "b").exists()
+
+
+SLOW = """
+import signal, sys, time
+from taskgram_utils.cli import _stop
+from taskgram_utils.counting.index import build_index
+
+def texts():
+    yield "a b c " * 1_000_000
+    print("begun", flush=True)
+    time.sleep(600)
+
+signal.signal(signal.SIGTERM, _stop)
+build_index(texts(), sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_stopped_building_leaves_goes_with_the_next(tmp_path, sent):
+    out, work = tmp_path / "idx", tmp_path / ".idx.building"
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"begun\n" and work.is_dir()
+        with pytest.raises(InputError, match="another process is building it"):
+            build_index(["a b"], out)
+        process.send_signal(sent)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    if sent == signal.SIGTERM:
+        assert list(tmp_path.iterdir()) == []
+        return
+    assert work.is_dir() and not out.exists()
+    with pytest.warns(UserWarning, match=r"removed .*\.idx\.building, which a killed building had left"):
+        assert build_index(["a b"], out).documents == 1
+    assert list(tmp_path.iterdir()) == [out]
