@@ -307,7 +307,8 @@ def make_suite(
     try:
         while sizes or running:
             while sizes and len(running) < jobs:
-                running[sizes[0]] = _apart(out, text, sizes.pop(0), seed, max_steps)
+                size = sizes.pop(0)
+                running[size] = _apart(out, text, size, seed, max_steps)
             time.sleep(0.1)
             for size in [size for size, process in running.items() if process.poll() is not None]:
                 failed += [(size, code)] if (code := running.pop(size).returncode) else []

@@ -123,6 +123,7 @@ def test_counts_are_those_of_documents_as_the_run_cuts_them(data, tmp_path, docu
 def test_without_stop_words_on_both_sides(data, tmp_path):
     run = run_of(data, tmp_path, stopwords="both", tasks=["factual_qa"])
     grams = pd.DataFrame({"n": 2, "sx": ["capital france", "people live"], "sy": ["paris", "oslo"]})
+    grams = grams.assign(sx_text=["capital France", "people live"], sy_text=["Paris", "Oslo"])
     (tmp_path / "x").mkdir()
     run.table = lambda name, table=run.table: grams if name == "taskgrams" else table(name)
     counts = pipeline.make_counts(run)
@@ -264,16 +265,16 @@ def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path
     ({"draws": 0}, "draws: 0 is not a whole number of 1"),
     ({"asked": -5}, "asked: -5 is not a whole number of 1 or more"),
     ({"seed": "a"}, "seed: 'a' is not a whole number"),
-    ({"form": "per_x"}, "form: 'per_x' is not one of per_output, per_pair"),
-    ({"kappa": 0}, "kappa: 0 is not above 0"),
-    ({"stopwords": "gone"}, "stopwords: 'gone' is not one of kept, mined, both"),
+    ({"form": "per_x"}, "form: 'per_x' is not one of 'per_output', 'per_pair'"),
+    ({"kappa": 0}, "kappa: 0 is not a number above 0"),
+    ({"stopwords": "gone"}, "stopwords: 'gone' is not one of 'kept', 'mined', 'both'"),
     ({"tasks": []}, "tasks: [] is not a list"),
     ({"whole_answer": "factual_qa"}, "whole_answer: 'factual_qa' is not a list of tasks"),
-    ({"gamma": "high"}, "gamma of factual_qa, n = 1: 'high' is neither"),
+    ({"gamma": "high"}, "gamma: 'high' is not null, calibrate, a number"),
     ({"gamma": {"factualqa": 0.9}}, "task factualqa: "),
     ({"embedding": ""}, "no embedding for task factual_qa"),
-    ({"orders": [0]}, "orders: 0 is no number of words"),
-    ({"orders": 2}, "orders: 2 is not a list with something in it"),
+    ({"orders": [0]}, "orders: [0] is not a list of numbers of words"),
+    ({"orders": 2}, "orders: 2 is not a list of numbers of words"),
     ({"control": "heading"}, "is the run's own document"),
     ({"stopwords": "both"}, "control: with stopwords both there is none"),
     ({"tokenizer": "t.json"}, "t.json: no such file"),
@@ -283,7 +284,7 @@ def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path
     ({"device": "gpu9"}, "device: 'gpu9' is not one of null"),
     ({"stop": {"factual_qa": "."}}, "stop of factual_qa: '.' is no list of texts"),
     ({"stop": {"factual_qa": ["", "."]}}, "stop of factual_qa: ['', '.'] is no list of texts"),
-    ({"stop": ["."]}, "stop of factual_qa: ['.'] is no list of texts (stop maps tasks to lists)"),
+    ({"stop": ["."]}, "stop: ['.'] is not a mapping from tasks to lists of texts"),
     ({"stop": {"factualqa": ["."]}}, "task factualqa: "),
 ])
 def test_what_a_run_file_cannot_say_is_said_before_anything_is_made(data, suite, tmp_path, change, said):

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
 
 from taskgram_utils.counting.index import build_index
 from taskgram_utils.errors import InputError
@@ -94,9 +96,9 @@ def test_points_are_exact_where_the_index_counts_words(index, examples, tmp_path
     asked = points(("e1", 1, "ada", "in", 6), ("e2", 1, "bob", "was", 5), ("e2", 1, "bob", "東京", 9))
     found = infinigram_logp(asked, examples.assign(y=[" born in the Oslo, in Bergen", " Bob was 東京"]), index)
     assert found["exact"].tolist() == [True, True, False]
-    listed = dict.fromkeys(["[UNK]", *" ".join(TEXTS).split()])
-    pieces = Tokenizer(WordLevel({word: k for k, word in enumerate(listed)}, "[UNK]"))
-    pieces.pre_tokenizer = Whitespace()
+    pieces = Tokenizer(BPE())
+    pieces.pre_tokenizer, pieces.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
+    pieces.train_from_iterator(TEXTS, BpeTrainer(vocab_size=300, initial_alphabet=ByteLevel.alphabet()))
     pieces.save(str(tmp_path / "tokenizer.json"))
     for other in (build_index(TEXTS, tmp_path / "pieces", tmp_path / "tokenizer.json", progress=False),
                   build_index([*TEXTS, "東京タワーは東京にある" * 9], tmp_path / "text", progress=False)):  # fmt: skip

@@ -230,9 +230,9 @@ def test_the_command_answers_as_far_as_each_stop(suite, tmp_path):
         empty = (table["output"].str.strip() == "").sum()
         assert f"of 25 answers {empty} are empty, {table['at_bound'].sum()} cut off at 9 tokens" in run.stderr
         assert table["at_bound"].any()
-    run = answers("x")
+    run = answers([["x", ""]] * 25)
     assert run.exit_code == 2 and "stop must be a list of texts" in run.stderr
-    assert run.stderr.endswith("that of example e0 is 'x'\n")
+    assert run.stderr.endswith("that of example e0 is ['x', '']\n")
 
 
 def test_two_commands_at_work_on_one_table(suite, tmp_path):
@@ -240,6 +240,6 @@ def test_two_commands_at_work_on_one_table(suite, tmp_path):
     asked = ["score", f"{tmp_path}/examples.jsonl", "--model", f"{suite}/small", "--out", f"{tmp_path}/out.csv"]
     with FileLock(tmp_path / "out.csv.lock"):
         result = CliRunner().invoke(main, asked)
-        assert result.exit_code == 2 and result.stderr.endswith("out.csv: another command is at work on it\n")
+        assert result.exit_code == 2 and "out.csv: another command is at work on it; wait" in result.stderr
     assert CliRunner().invoke(main, asked).exit_code == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["examples.jsonl", "out.csv"]
