@@ -351,9 +351,14 @@ def _wide(start: bytes) -> str:
         return "UTF-32"
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16"
-    nulls = start.count(0) / len(start)
-    name = "UTF-32" if nulls > 0.6 else "UTF-16" if nulls > 0.3 else ""
-    return name and name + ("BE" if start[0] == 0 else "LE")
+    if len(start) < 16:
+        return ""
+    nulls = [start[k::4].count(0) / len(start[k::4]) for k in range(4)]
+    wide = {"UTF-32BE": (1, 1, None, 0), "UTF-32LE": (0, None, 1, 1), "UTF-16BE": (1, 0, 1, 0), "UTF-16LE": (0, 1, 0, 1)}
+    for name, at in wide.items():
+        if all(n is None or (share > 0.6 if n else share < 0.1) for n, share in zip(at, nulls, strict=True)):
+            return name
+    return ""
 
 
 def _checked(chunk: bytes, path: Path, at: int, text: bool) -> bytes:

@@ -113,7 +113,7 @@ def test_words_are_read_again_as_themselves(text):
 
 @given(TEXTS)
 @example("ΛΟΓΟΣ:ΑΒ")
-@example("H\u0331 a'\u0308 J\u030c 1.\u0301 e\u0323\u0301")
+@example("H\u0331 a'\u0308 J\u030c 1.\u0301 e\u0323\u0301 \u00c9\u0327 \u1ec7\u0316")
 @example("abcdefgh_ abcdefg_ abcdefgh________ abcdefg_________ü_ a_ ________a éééé____ a\xad\u0301")
 @example(f"a{'_' * 99} {'_' * 99}b {'x' * 64}{'_' * 17}é{'_' * 15}y{'_' * 8}\xad")
 def test_the_compiled_words_are_the_same(text):

@@ -27,10 +27,11 @@ _IRREGULAR = "İΣ"
 
 
 @cache
-def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """For each byte, whether it is an ASCII letter, digit or underscore. For each code point: its class in the word
     rule, with ``_MARK``, ``_HARD`` and ``_UNSPACED``; the UTF-8 bytes of its lower case as one number; its combining
-    class. And the pairs that NFC composes, before or after lower-casing (sorted)."""
+    class, and that of the last mark it is composed of. And the pairs that NFC composes, before or after lower-casing
+    (sorted)."""
     points = range(0x110000)
     everything = "".join(map(chr, points))
     lower = re.sub(f"[{_IRREGULAR}]", "-", everything).lower()
@@ -43,7 +44,7 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
         some = kind[match.start() : match.end()]
         some[some == _LETTER] |= _UNSPACED
     combining = np.fromiter(map(unicodedata.combining, everything), np.uint8, len(everything))
-    composed, second = set(), set()
+    composed, second, last = set(), set(), combining.copy()
     lowered = {}
     for c, small in zip(everything, lower, strict=True):
         if c != small:
@@ -54,6 +55,7 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
             kind[ord(c)] |= _HARD
         elif len(parts) == 2 and not unicodedata.decomposition(c).startswith("<"):
             second.add(parts[1])
+            last[ord(c)] = combining[parts[1]]
             composed |= {ord(p) << 21 | parts[1] for p in (chr(parts[0]), *lowered.get(chr(parts[0]), []))}
     kind[combining > 0] |= _MARK
     kind[list(second)] |= _MARK
@@ -61,7 +63,7 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
     kind[0x11A8:0x11C3] |= _HARD
     plain = np.zeros(256, np.bool_)
     plain[:128] = np.isin(kind[:128], (_LETTER, _DIGIT))
-    return plain, kind, code, combining, np.array(sorted(composed), np.int64)
+    return plain, kind, code, combining, last, np.array(sorted(composed), np.int64)
 
 
 def readable(block: Block) -> Block:
@@ -86,8 +88,8 @@ def _hard_ones(block: Block) -> np.ndarray:
     """Which documents cannot be read character by character."""
     if not len(block.data) or block.data.max() < 128:
         return np.zeros(0, np.int64)
-    _, kind, _, combining, composed = characters()
-    return np.flatnonzero(_hard(np.flatnonzero(block.data >= 0xC0), *block, kind, combining, composed))
+    _, kind, _, *classes = characters()
+    return np.flatnonzero(_hard(np.flatnonzero(block.data >= 0xC0), *block, kind, *classes))
 
 
 def letters(block: Block) -> np.ndarray:
@@ -197,7 +199,7 @@ def _letters(data, begin, end, kind):
 
 
 @njit(cache=True, nogil=True)
-def _hard(places, data, begins, ends, kind, combining, composed):
+def _hard(places, data, begins, ends, kind, combining, last, composed):
     """Which documents hold what NFC changes, before or after lower-casing and the removal of marks inside words.
 
     ``places``: where characters beyond ASCII begin.
@@ -216,7 +218,7 @@ def _hard(places, data, begins, ends, kind, combining, composed):
         c, width = _character(data, np.uintp(place))
         after, mark = place + np.int64(width), combining[c] > 0
         if kind[c] & (_MARK | _HARD):
-            out[d] = kind[c] & _HARD or kind[before] & 15 > _DIGIT or (mark and combining[before] > combining[c])
+            out[d] = kind[c] & _HARD or kind[before] & 15 > _DIGIT or (mark and last[before] > combining[c])
             if mark or before == starter:  # else what stands between keeps the two apart
                 pair = np.int64(starter) << 21 | np.int64(c)
                 k = np.searchsorted(composed, pair)
