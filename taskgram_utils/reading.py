@@ -354,7 +354,10 @@ def _wide(start: bytes) -> str:
     if len(start) < 16:
         return ""
     nulls = [start[k::4].count(0) / len(start[k::4]) for k in range(4)]
-    wide = {"UTF-32BE": (1, 1, None, 0), "UTF-32LE": (0, None, 1, 1), "UTF-16BE": (1, 0, 1, 0), "UTF-16LE": (0, 1, 0, 1)}
+    wide = {
+        "UTF-32BE": (1, 1, None, 0), "UTF-32LE": (0, None, 1, 1),
+        "UTF-16BE": (1, 0, 1, 0), "UTF-16LE": (0, 1, 0, 1),
+    }  # fmt: skip
     for name, at in wide.items():
         if all(n is None or (share > 0.6 if n else share < 0.1) for n, share in zip(at, nulls, strict=True)):
             return name
