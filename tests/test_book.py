@@ -322,3 +322,11 @@ def test_committed_notebooks_are_ready_for_the_book(monkeypatch):
         assert code[0].metadata.get("tags") == ["parameters"], f"{chapter.source.name}: first code cell: parameters"
         for name, (_, meaning) in book.declared(chapter).items():
             assert meaning, f"{chapter.source.name}: {name} has no trailing comment"
+
+
+def test_a_caption_holds_no_role():
+    """A table whose caption holds one is rendered as its source."""
+    root = Path(__file__).resolve().parents[1]
+    for path in (*(root / "notebooks").glob("*.ipynb"), *(root / "book").glob("*.md")):
+        captions = re.findall(r"\{table\} ([^\n]*)", path.read_text(encoding="utf-8").replace("\\n", "\n"))
+        assert [text for text in captions if re.search(r"\{[a-z:]+\}`", text)] == [], path.name
