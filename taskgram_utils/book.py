@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from tqdm import tqdm
 
 from taskgram_utils import pipeline, run_data, scale
 from taskgram_utils.cluster import THREAD_VARIABLES
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.folders import listed
+from taskgram_utils.progress import Bar
 from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, read_yaml, write_text
 from taskgram_utils.run_checks import require_values, value_of
 from taskgram_utils.run_data import of_world
@@ -285,7 +285,7 @@ def execute(plan: Plan, progress: bool | None = None) -> list[str]:
     silent = progress if progress is None else not progress
     with (
         ThreadPoolExecutor(AT_A_TIME) as pool,
-        tqdm(total=len(pending), desc="chapters", unit="chapter", dynamic_ncols=True, disable=silent) as bar,
+        Bar(total=len(pending), desc="chapters", unit="chapter", dynamic_ncols=True, disable=silent) as bar,
     ):
         try:
             while (waiting and not failures) or jobs:

@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from taskgram_utils import __version__
 from taskgram_utils.errors import InputError, InputWarning, exactness, require, require_columns
-from taskgram_utils.run import SUFFIXES, project_root, read_table, write_table
+from taskgram_utils.progress import EVERY, Bar
+from taskgram_utils.run import SUFFIXES, NoProject, project_root, read_table, write_table
 
 
 class _Group(click.Group):
@@ -33,7 +34,11 @@ class _Group(click.Group):
                     _complain(str(message))
 
             warnings.showwarning = show
-            self._main(*args, **extra)
+            Bar.every = EVERY
+            try:
+                self._main(*args, **extra)
+            finally:
+                Bar.every = None
 
     def _main(self, *args, **extra):
         extra["standalone_mode"] = False
@@ -697,7 +702,12 @@ def doctor(run, parameters):
         get = f"  {row.get}" if row.version == "absent" else ""
         click.echo(f"{row.part:22} {row.version:20} {row.needed_for}{get}")
     click.echo("")
-    for row in doctor.runs().itertuples():
+    try:
+        rows = list(doctor.runs(but=opened.name if opened else "").itertuples())  # which is spoken of below
+    except NoProject as error:
+        rows = []
+        click.echo(f"runs: {error}")
+    for row in rows:
         click.echo(f"run {row.run:18} {row.state:20} {row.detail}")
     if opened:
         wanted = needs.needs(opened)

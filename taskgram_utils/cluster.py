@@ -143,4 +143,14 @@ def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Itera
 
 def _alone(work: Callable, job: tuple) -> Any:
     with _ONE:
+        return at_worker(work, *job)
+
+
+def at_worker(work: Callable, *job: Any) -> Any:
+    """``work(*job)`` on a worker of a Dask cluster; its InputError, say of a path that it cannot see, names it."""
+    from distributed import get_worker
+
+    try:
         return work(*job)
+    except (InputError, FileNotFoundError, PermissionError) as error:
+        raise InputError(f"worker {get_worker().address}: {error}") from error

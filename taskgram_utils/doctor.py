@@ -45,10 +45,12 @@ def parts() -> pd.DataFrame:
     return pd.DataFrame([*required, *optional], columns=["part", "version", "needed_for", "get"])
 
 
-def runs() -> pd.DataFrame:
-    """Every run file: run, state (``ready`` or ``lacks something``), detail."""
+def runs(but: str = "") -> pd.DataFrame:
+    """Every run file, as it stands there: run, state (``ready`` or ``lacks something``), detail; ``but`` one."""
     rows = []
     for path in sorted((project_root() / "notebooks" / "runs").glob("*.yaml")):
+        if path.stem == but:
+            continue
         run = open_run_file(path.stem, pipeline.RECIPES)
         found = lacking(run)
         rows.append((path.stem, "lacks something" if found else "ready", "; ".join(found) or describe(run)))

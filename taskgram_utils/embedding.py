@@ -15,12 +15,12 @@ from typing import Protocol
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import eigsh
-from tqdm import tqdm
 
 from taskgram_utils.counting.tokens import Vocabulary
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.folders import listed
 from taskgram_utils.ngrams import words
+from taskgram_utils.progress import Bar
 from taskgram_utils.reading import lists
 
 _VECTORS, _VOCABULARY = "vectors.safetensors", "vocabulary.json"
@@ -121,7 +121,7 @@ class SentenceEmbedding:
         blocks = range(0, len(texts), 64 * self._batch)
         order = np.argsort([-len(t) for t in texts], kind="stable")
         out: np.ndarray | None = None
-        for i in tqdm(blocks, desc="embedding", unit="block", disable=None, leave=False):
+        for i in Bar(blocks, desc="embedding", unit="block", disable=None, leave=False):
             rows = order[i : i + 64 * self._batch]
             vectors = self._model.encode(
                 [self._prefix + texts[j] for j in rows], batch_size=self._batch, show_progress_bar=False
@@ -273,7 +273,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 def _passages(corpus: Iterable[str], size: int, met: Vocabulary, what: str) -> Iterator[sparse.csr_matrix]:
     """Which passage holds which word: 0 or 1 [passages, words met so far], a block of documents at a time."""
-    bar = tqdm(corpus, desc=f"embedding: {what}", unit=" documents", disable=None, leave=False)
+    bar = Bar(corpus, desc=f"embedding: {what}", unit=" documents", disable=None, leave=False)
     for block in lists(bar, 1 << 22):
         ids, lengths = met.encode(block, grow=True)
         place = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -12,10 +12,10 @@ from urllib.parse import quote, urlsplit
 
 import pandas as pd
 import requests
-from tqdm import tqdm
 
 from taskgram_utils import records
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.progress import Bar
 from taskgram_utils.run import write_text
 
 ADDRESS = "https://raw.githubusercontent.com"
@@ -52,7 +52,7 @@ def fetch(
     fetched = []
     with requests.Session() as session:
         rows = [row for _, row in wanted.iterrows()]
-        for row in tqdm(rows, desc="records", unit=" files", disable=None if progress else True):
+        for row in Bar(rows, desc="records", unit=" files", disable=None if progress else True):
             path = folder / records.place(row)
             there = path.exists()
             if there:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from taskgram_utils.embedding import Embedding
 from taskgram_utils.errors import InputError, require, require_columns
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, word_spans, words
+from taskgram_utils.progress import Bar
 
 STOPWORDS = ("kept", "mined", "both")
 STOPWORDS_UP_TO = 3
@@ -340,7 +340,7 @@ def _table(
     grams = _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
     texts, left_out = np.array(grams.texts, dtype=object), _left_out(examples, n, stopwords, stopwords_x, stopwords_y)
     parts, closest, pairs = [], -1.0, 0
-    for at in tqdm(range(0, len(examples), _BLOCK), desc=f"mining n={n}", unit="block", disable=None, leave=False):
+    for at in Bar(range(0, len(examples), _BLOCK), desc=f"mining n={n}", unit="block", disable=None, leave=False):
         some = range(at, min(at + _BLOCK, len(examples)))
         nothing = (np.zeros(0, np.int64),) * 3 + (np.zeros(0, np.float32),)
         found = [nothing, *_pairs(grams, gammas, some)]

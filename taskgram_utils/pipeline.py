@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from taskgram_utils.bertscore import METRIC
 from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputWarning, require
+from taskgram_utils.progress import Bar
 from taskgram_utils.real_tables import make_real, real_needs, real_tables
 from taskgram_utils.run import Recipe, Run, open_run_file
 from taskgram_utils.run_checks import require_values
@@ -122,9 +122,9 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
     _make_needs(run, {name for own in waiting for name in own})
     if not waiting:
         return
-    about, silent = (run.name, run.parameters, run.folder), progress if progress is None else not progress
+    about, silent = (run.name, run.parameters, run.folder, run.root), progress if progress is None else not progress
     asked = [(*about, own) for own in waiting[::-1]]  # the largest models, which are named last, first
-    with tqdm(total=len(waiting), desc="models", unit="model", disable=silent) as bar:
+    with Bar(total=len(waiting), desc="models", unit="model", disable=silent) as bar:
         if run["scheduler"]:
             made = one_a_worker(run["scheduler"], _make, asked)
         elif run["jobs"] > 1 and (run["device"] == "cpu" or not _has_gpu()):
@@ -144,9 +144,9 @@ def _make_needs(run: Run, names: set[str]) -> None:
         names = {n for n in needs if n.split("/")[0] in _ASKED}
 
 
-def _make(name: str, parameters: dict[str, Any], folder: Path, tables: Iterable[str]) -> None:
+def _make(name: str, parameters: dict[str, Any], folder: Path, root: Path, tables: Iterable[str]) -> None:
     """Make some tables of one model in whichever process this is."""
-    run = Run(name, parameters, folder, RECIPES)
+    run = Run(name, parameters, folder, RECIPES, root)
     try:
         for table in tables:
             run.path(table)

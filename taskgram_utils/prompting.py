@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from taskgram_utils.counting.base import Counter
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.ngrams import ngrams, normalize, size, word_spans
+from taskgram_utils.progress import Bar
 
 DIRECTIONS = {"memorization": 1, "generalization": -1}
 """What the prompt is optimised for, and the sign of the score that is to rise."""
@@ -190,7 +190,7 @@ def optimize(
     first = float(score([start])[0])
     tried = {run: [(start, first)] for run in runs}
     rows = [(*run, 0, start, first) for run in runs]
-    for number in tqdm(range(1, rounds + 1), desc="prompts", unit="round", disable=None, leave=False):
+    for number in Bar(range(1, rounds + 1), desc="prompts", unit="round", disable=None, leave=False):
         new = {}
         for run in runs:
             sign = DIRECTIONS[run[0]]
@@ -226,7 +226,7 @@ def accuracy(
         [best[best["round"] <= r].groupby(["direction", "seed"]).tail(1).assign(round=r) for r in asked],
         ignore_index=True,
     )
-    prompts = tqdm(table["prompt"].unique(), desc="prompts: accuracy", unit="prompt", disable=None, leave=False)
+    prompts = Bar(table["prompt"].unique(), desc="prompts: accuracy", unit="prompt", disable=None, leave=False)
     scores = {p: np.atleast_1d(np.asarray(evaluate(p), float)) for p in prompts}
     lengths = {len(s) for s in scores.values()}
     require(len(lengths) == 1, f"prompts: evaluated on different numbers of examples: {sorted(lengths)}")

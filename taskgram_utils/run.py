@@ -42,12 +42,17 @@ _TEXTS = ("example_id", "task", "split", "group", "instruction", "x", "y", "sx",
 _LISTS = ("answers", "options", "stop")
 
 
+class NoProject(InputError):
+    """There is no checkout of the project here, only the installed package."""
+
+
 def project_root() -> Path:
-    """The folder that holds ``notebooks/runs``: above the working directory, else above the package."""
+    """The folder that holds ``notebooks/runs``: above the working directory, else above the package; else NoProject."""
     for folder in (*[Path.cwd(), *Path.cwd().parents], PACKAGE.parent):
         if (folder / "notebooks" / "runs").is_dir():
             return folder
-    raise InputError("no notebooks/runs above the working directory: run this inside the project")
+    raise NoProject("no notebooks/runs above the working directory: notebooks and runs are in the project's "
+                    "repository, not in the installed package; clone it and run this inside the clone")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from taskgram_utils.cluster import end_with
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.progress import EVERY, Bar
 from taskgram_utils.round_trip import lost
 
 END = "<|endoftext|>"
@@ -120,7 +120,7 @@ def tokenize(texts: Iterable[str], tokenizer_folder: Path, out: Path, block: int
             return len(ids)
 
         batch: list[str] = []
-        for text in tqdm(texts, desc="tokens", unit="doc", disable=None):
+        for text in Bar(texts, desc="tokens", unit="doc", disable=None):
             batch.append(text)
             if len(batch) == block:
                 total += flush(batch)
@@ -212,7 +212,7 @@ def train(
         fresh.rename(resume)
 
     began, losses = time.monotonic(), []
-    bar = tqdm(range(first, steps), initial=first, total=steps, desc=f"train {size}", unit="step", disable=None)
+    bar = Bar(range(first, steps), initial=first, total=steps, desc=f"train {size}", unit="step", disable=None)
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = schedule(step, steps, SIZES[size].rate)
@@ -456,4 +456,5 @@ def write_card(out: Path, text: Text) -> None:
 
 if __name__ == "__main__":
     end_with(int(sys.argv[1]))
+    Bar.every = EVERY
     train(**json.loads(sys.argv[2]))

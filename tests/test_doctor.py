@@ -3,8 +3,11 @@
 import shutil
 
 import pytest
+from click.testing import CliRunner
 
 from taskgram_utils import doctor, pipeline
+from taskgram_utils import run as run_module
+from taskgram_utils.cli import main
 from taskgram_utils.errors import InputError
 
 
@@ -51,3 +54,13 @@ def test_an_embedding_needs_its_package_and_a_run_its_disk(monkeypatch):
     with pytest.raises(InputError, match="run tiny cannot work here: embedding"):
         doctor.require_ready(run)
     assert doctor.parts().set_index("part").loc["pytest", "version"] == "absent"
+
+
+def test_outside_a_checkout_the_parts_are_said_and_where_the_notebooks_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "PACKAGE", tmp_path / "site" / "taskgram_utils")
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(main, ["doctor"])
+    assert told.exit_code == 0 and "torch" in told.stdout and "clone it" in told.stdout
+    for command in ("book", "run"):
+        refused = CliRunner().invoke(main, [command, "tiny"])
+        assert refused.exit_code == 2 and "the project's repository" in refused.stderr

@@ -1,5 +1,8 @@
 """What a run takes: numbers that can be worked out by hand, and names that say a size."""
 
+import json
+import lzma
+
 import pandas as pd
 import pytest
 
@@ -55,6 +58,20 @@ def test_a_world_needs_nothing_of_it_and_an_index_its_folder():
 @pytest.mark.parametrize(("amount", "text"), [(0.085, "0.085"), (1234.0, "1,200"), (3, "3"), (False, "no")])
 def test_numbers_are_said_with_two_digits(amount, text):
     assert needs.said(amount) == text
+
+
+def test_the_recorded_suite_would_be_estimated_by_what_it_took(tmp_path):
+    recorded = pd.read_csv(RESULTS / "openbook_models.csv").dropna(subset=["seconds"])
+    size = json.loads((RESULTS / "openbook.json").read_text())["corpus"]["bytes"]
+    (tmp_path / "corpus").mkdir()
+    text = (b"# A part\n\nThe text of one part, of which there are many.\n\n" * (size // 50))[:size]
+    for name, content in (("a.txt", text), ("a.txt.xz", lzma.compress(text, preset=0))):
+        (tmp_path / "corpus" / name).write_bytes(content)
+        for jobs, took in ((1, recorded["seconds"].sum()), (4, recorded["seconds"].max())):
+            run = open_run("openbook", data=str(tmp_path), models=recorded["model"].tolist(), jobs=jobs)
+            hours = needs.needs(run, RESULTS).set_index("what")["amount"]["training of the suite"]
+            assert hours * 3600 == pytest.approx(took, rel=0.25)
+        (tmp_path / "corpus" / name).unlink()
 
 
 def test_training_a_suite_takes_as_long_as_the_recorded_one_did(tmp_path):

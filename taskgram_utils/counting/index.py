@@ -17,7 +17,6 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import postings, suffix_search
@@ -38,6 +37,7 @@ from taskgram_utils.counting.shards import hints, open_shards, swapped, write_sh
 from taskgram_utils.counting.tokens import BLOCK, UNKNOWN
 from taskgram_utils.errors import InputError, InputWarning, require
 from taskgram_utils.ngrams import unspaced, word_spans, written
+from taskgram_utils.progress import Bar
 from taskgram_utils.reading import lists
 from taskgram_utils.round_trip import lost
 
@@ -114,7 +114,7 @@ def build_index(
 
 def _write(texts: Iterable[str], out: Path, coder: Words | Pieces, progress: bool, tokens_per_shard: int) -> None:
     shards = []
-    with tqdm(desc="index", unit=" documents", unit_scale=True, disable=None if progress else True) as bar:
+    with Bar(desc="index", unit=" documents", unit_scale=True, disable=None if progress else True) as bar:
         try:
             for block in lists(texts, BLOCK):
                 ids, lengths = coder.encode(block, grow=True)

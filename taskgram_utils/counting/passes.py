@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from tqdm import tqdm
 
-from taskgram_utils.cluster import client_of, fetched
+from taskgram_utils.cluster import at_worker, client_of, fetched
 from taskgram_utils.corpus import Corpus, Seen
 from taskgram_utils.counting.base import half_of
 from taskgram_utils.counting.matching import Matcher, Queries
 from taskgram_utils.counting.tokens import letters
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.progress import Bar
 from taskgram_utils.reading import Part, as_blocks
 
 # A corpus is cut into so many shards, if that makes them of at least and at most so many bytes.
@@ -77,12 +77,13 @@ def count(
     """
     corpus = isinstance(texts, Corpus)
     require(corpus or scheduler is None, "scheduler: texts in memory are not sent to a cluster; put them into a file")
-    shards = texts.shards(min(max(texts.bytes // SHARDS, LEAST), MOST)) if corpus else []
+    read = replace(texts, path=texts.path.absolute(), seen=Seen()) if corpus and scheduler is not None else texts
+    shards = read.shards(min(max(texts.bytes // SHARDS, LEAST), MOST)) if corpus else []
     if len(shards) < 2 and scheduler is None:
         with _progress("scan", texts.bytes if corpus else None, progress) as told:
             return _found(Queries(ngrams, pair_at), _Shard(texts, (), unit, halves, 0), told)
     keep = Path(keep) / _key(texts, shards, ngrams, pair_at, unit, halves) if keep else None
-    jobs = [_Shard(texts, parts, unit, halves, 0) for parts in shards]
+    jobs = [_Shard(read, parts, unit, halves, 0) for parts in shards]
     if halves:  # to which half a document belongs, its number among all says
         sizes = np.zeros(len(shards) + 1, np.int64)
 
@@ -190,7 +191,7 @@ def _on_cluster(
 
     with client_of(scheduler) as client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
         queries = client.submit(Queries, *asked, pure=False) if asked else None
-        futures = {client.submit(_found, queries, jobs[k], pure=False): k for k in todo}
+        futures = {client.submit(at_worker, _found, queries, jobs[k], pure=False): k for k in todo}
         try:
             for future in as_completed(futures):
                 k, found = futures.pop(future), fetched(future)
@@ -206,7 +207,7 @@ def _progress(name: str, size: int | None, progress: bool) -> Iterator[Told]:
     """A bar of bytes read and documents found, or of documents alone where the size is not known."""
     lock, seen = threading.Lock(), 0
     unit = {"unit": "B", "unit_divisor": 1024} if size else {"unit": " documents"}
-    with tqdm(desc=name, total=size, unit_scale=True, disable=None if progress else True, **unit) as bar:
+    with Bar(desc=name, total=size, unit_scale=True, disable=None if progress else True, **unit) as bar:
 
         def told(read: int, documents: int) -> None:
             nonlocal seen

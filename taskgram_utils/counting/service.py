@@ -19,9 +19,9 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from tqdm import tqdm
 
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.progress import Bar
 
 ADDRESS = "https://api.infini-gram.io/"
 IN_FLIGHT = 4  # requests at a time that the service is asked to bear
@@ -113,7 +113,7 @@ class Service:
 
         self._stop.clear()
         shown = None if self.progress else True
-        bar = tqdm(total=len(missing), desc=first["query_type"], unit=" requests", disable=shown)
+        bar = Bar(total=len(missing), desc=first["query_type"], unit=" requests", disable=shown)
         with bar, ThreadPoolExecutor(self.in_flight) as pool:
             try:
                 for future in as_completed([pool.submit(fetch, *item) for item in missing.items()]):

@@ -147,7 +147,7 @@ def _all(
             _run(models[k], loading, work, asked, lambda i, table, k=k, some=missing: finish(k, some[i], table))
     else:
         numbers = list(todo)
-        asked = [(models[k], loading, work, [chunks[c] for c in todo[k]]) for k in numbers]
+        asked = [(_absolute(models[k]), loading, work, [chunks[c] for c in todo[k]]) for k in numbers]
         for i, made in one_a_worker(scheduler, _remote, asked):
             k = numbers[i]
             for c, table in zip(todo[k], made, strict=True):
@@ -169,6 +169,12 @@ def _run(spec: Spec, loading: Loading, work: Callable, chunks: Sequence[pd.DataF
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _absolute(spec: Spec) -> Spec:
+    """The same model by a path that does not depend on where one stands."""
+    folder = Path(spec.model).expanduser()
+    return spec._replace(model=str(folder.absolute())) if folder.is_dir() else spec
 
 
 def _remote(spec: Spec, loading: Loading, work: Callable, chunks: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:

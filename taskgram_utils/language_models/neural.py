@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.language_models.forward import log_probabilities, token_budget
 from taskgram_utils.language_models.generation import answers_of
 from taskgram_utils.language_models.loading import LanguageModel, load, parameters
 from taskgram_utils.language_models.packing import Job, Plan, Point, plan
+from taskgram_utils.progress import Bar
 
 __all__ = ["LanguageModel", "choose", "generate", "load", "parameters", "prompts", "score"]
 
@@ -87,7 +87,7 @@ def score(
         asked += sum(len(tree.asked) for tree in part.trees)
         for all_of, some in zip(todo, part, strict=True):
             all_of.extend(some)
-    with tqdm(total=len(todo.trees), desc=f"score {_named(model)}", unit="text", disable=None) as bar:
+    with Bar(total=len(todo.trees), desc=f"score {_named(model)}", unit="text", disable=None) as bar:
         found, lost = log_probabilities(model, todo.trees, budget or token_budget(model), bar.update)
     without = np.zeros(asked, bool)
     starts = np.concatenate([[0], np.cumsum([len(tree.asked) for tree in todo.trees], dtype=np.int64)])
@@ -167,7 +167,7 @@ def generate(
     require(not model.network._is_stateful, f"{model.name}: generating with a recurrent state is not supported")
     texts, keys, stops = prompts(examples), list(examples["example_id"]), stops_of(examples, stop)
     _say_special(model, zip(keys, texts, strict=True))
-    with tqdm(total=len(texts), desc=f"generate {_named(model)}", unit="text", disable=None) as bar:
+    with Bar(total=len(texts), desc=f"generate {_named(model)}", unit="text", disable=None) as bar:
         answers, reasons = answers_of(model, texts, max_tokens, stops, budget, bar.update)
     lines = [_report(model, keys[k], f"{reason}; no answer") for k, reason in reasons.items()]
     table = pd.DataFrame({

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from taskgram_utils.errors import require
 from taskgram_utils.miniature import words as w
 from taskgram_utils.miniature.draws import below, bits, key, permuted, shuffled, weighted, zipf
 from taskgram_utils.ngrams import normalize
+from taskgram_utils.progress import Bar
 
 FULL = 480_000
 """Documents of the world that the shipped models have read; smaller worlds have fewer people in proportion."""
@@ -179,7 +179,7 @@ class World:
     def write(self, path: Path, order: int = 0) -> None:
         """Write the corpus as JSON lines, ``{"text": …}`` a document."""
         with Path(path).open("w", encoding="utf-8", newline="\n") as f:
-            for text in tqdm(self.texts(order), total=self.documents, desc="world", unit="doc", disable=None):
+            for text in Bar(self.texts(order), total=self.documents, desc="world", unit="doc", disable=None):
                 f.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
 
     def _instructed(self, task: str, ask: str, body: list[str], answer: str, replies: list[str], index, none: int = 0):

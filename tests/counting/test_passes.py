@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskgram_utils.cli import main
+from taskgram_utils.cluster import at_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import passes
 from taskgram_utils.counting.base import count_table
@@ -287,6 +288,21 @@ def test_a_cluster_counts_as_one_pass_does_and_is_named_in_three_ways(tmp_path, 
         with pytest.raises(InputError, match="line 3: not a JSON object"):
             (tmp_path / "bad.jsonl").write_text(lines("a", "b") + "broken\n")
             scan(tmp_path / "bad.jsonl", ["a"], progress=False, scheduler=client)
+
+
+def test_workers_elsewhere_are_sent_whole_paths(tmp_path, small, cluster, monkeypatch):
+    (tmp_path / "own.jsonl").write_text(lines(*["a b", "c"] * 40))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with Client(cluster.scheduler_address) as client:
+        client.run(os.chdir, str(tmp_path / "elsewhere"))
+        found = scan(Corpus("own.jsonl"), ["a"], progress=False, scheduler=client)
+        assert (found.documents, found.counts(["a"]).ngrams.tolist()) == (80, [40])
+        texts = Corpus("own.jsonl")
+        part = passes.Part.whole(tmp_path / "own.jsonl")
+        (tmp_path / "own.jsonl").unlink()
+        with pytest.raises(InputError, match=r"worker tcp://.*own\.jsonl"):
+            client.submit(at_worker, passes._found, None, passes._Shard(texts, [part], "documents", False, 0)).result()
 
 
 def test_a_worker_killed_in_the_middle_changes_nothing(tmp_path, small, cluster, monkeypatch):
