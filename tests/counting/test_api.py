@@ -10,7 +10,6 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count as numbers
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +21,7 @@ from taskgram_utils.cli import main
 from taskgram_utils.counting import service as service_module
 from taskgram_utils.counting.api import ApiCounter
 from taskgram_utils.counting.base import count_table
-from taskgram_utils.counting.service import Cache, Service, _seconds, default_cache
+from taskgram_utils.counting.service import IN_FLIGHT, Cache, Service, _seconds, default_cache
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models.taskgram import taskgram_logp
 from taskgram_utils.ngrams import normalize
@@ -626,18 +625,20 @@ def start(tmp_path, words):
 
 
 def test_killed_in_the_middle_only_the_rest_is_asked(server, tmp_path):
-    words, server.delay = [f"w{i}" for i in range(60)], 0.05
+    words, killed = [f"w{i}" for i in range(60)], threading.Event()
+    server.faults, server.always = [None] * 20, lambda request: killed.wait() and None
     process = start(tmp_path, words)
-    for _ in numbers():
-        if len(server.asked) >= 20 or process.poll() is not None:
-            break
+    while len(server.asked) < 20 + IN_FLIGHT and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    assert 20 <= len(server.asked) < 60
+    killed.set()
+    while server.now:
+        time.sleep(0.01)
+    assert len(server.asked) == 20 + IN_FLIGHT
     with sqlite3.connect(tmp_path / "shared.sqlite") as db:
         kept = {json.loads(row[0])["query"] for row in db.execute("SELECT request FROM answers")}
-    assert len(kept) >= 16
+    assert len(kept) == 20
     server.reset()
     service = Service("hosted_gpt2", cache=tmp_path / "shared.sqlite", progress=False)
     service.ask({w: service.request("count", w) for w in words}, lambda w, answer, date: answer["count"])

@@ -61,6 +61,7 @@ def lay_out(root: Path) -> None:
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(REPOSITORY / name, root)
     shutil.copytree(REPOSITORY / "book", root / "book")
+    (root / "results").symlink_to(REPOSITORY / "results")
     (root / "notebooks" / "runs").mkdir(parents=True)
     (root / "notebooks" / "runs" / "tiny.yaml").write_text("draws: 20\n")
     prose = "".join(p.read_text(encoding="utf-8") for p in (root / "book").glob("*.md"))
