@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -80,9 +81,10 @@ def lacking(run: Run) -> list[str]:
         found += lines(lambda: _answers(run["scheduler"]))
     if run.parameters.get("bertscore") and not find_spec("bert_score"):
         found.append(f"bertscore {run['bertscore']}: pip install -e '.[hub]' for bert-score")
-    free, space = shutil.disk_usage(run.root).free, _space(run)
-    if free < space:
-        found.append(f"disk: about {space / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+    with suppress(InputError):  # of an input that cannot be read, which is said above
+        free, space = shutil.disk_usage(run.root).free, _space(run)
+        if free < space:
+            found.append(f"disk: about {space / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
     return list(dict.fromkeys(found))
 
 

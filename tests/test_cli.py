@@ -345,8 +345,9 @@ def test_a_suite_of_a_text_says_its_documents_once(tmp_path):
 def test_the_doctor_says_what_is_there_and_which_runs_can_work():
     said = done("doctor", "tiny").stdout
     for line in (rf"numpy +{re.escape(np.__version__)} ", r"infini-gram +(\d|absent)", r"run miniature +ready",
-                 r"run tiny +ready +[\d,]+ documents, .*GB of disk", r"tiny: [\d,]+ documents"):  # fmt: skip
+                 r"tiny: [\d,]+ documents, .*GB of disk"):  # fmt: skip
         assert re.search(rf"(?m)^{line}", said), line
+    assert "run tiny" not in said
 
 
 @pytest.mark.parametrize(("command", "message"), [
@@ -630,6 +631,9 @@ def test_what_is_left_out_is_said(chain, tmp_path):
     point = ["example_id", "n", "sy"]
     whole, kept = len(grams.drop_duplicates(point)), len(grams[~grams["sx"].isin(gone)].drop_duplicates(point))
     assert f"taskgram: {whole - kept} of {whole} points left out: their s^x occurs nowhere" in result.stderr
+    write_table(pd.concat([grams, grams.assign(task="other")]), tmp_path / "two.csv")  # tasks that share their ids
+    result = done("lm", tmp_path / "two.csv", "--counts", tmp_path / "counts.csv", "--out", tmp_path / "lm.csv")
+    assert f"taskgram: {2 * (whole - kept)} of {2 * whole} points left out" in result.stderr
     scores = read_table(chain / "reference.csv")
     scores.loc[3, "logp"] = np.nan
     write_table(scores, tmp_path / "holes.csv")
