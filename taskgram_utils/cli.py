@@ -386,7 +386,7 @@ def lm(taskgrams, counts, form, zeros, kappa, out):
     _checked(out)
     grams = read_table(taskgrams)
     table = taskgram_logp(grams, read_table(counts), form, zeros, kappa)
-    point = [c for c in ("task", "group", "example_id", "n", "sy") if c in table] + ["sx"] * (form == "per_pair")
+    point = [c for c in ("task", "group", "example_id", "n", "sy") if c in grams] + ["sx"] * (form == "per_pair")
     whole, kept = (len(frame.drop_duplicates(point)) for frame in (grams, table))
     why = "their s^x occurs nowhere" + (" or the pair was never seen" if zeros == "drop" else "")
     require(table["logp"].notna().any(), f"{taskgrams}: none of its {whole} points can be scored: {why}")
