@@ -159,7 +159,7 @@ def _index(path: str, document: str, skip_bad: bool, text_field: str, **options)
 
 def _report(corpus) -> None:
     """Say how many documents were read, and how many records could not be."""
-    _complain(f"{corpus.path}: {corpus.said()}")
+    _complain(f"{corpus.path}: {corpus.summary()}")
     if skipped := corpus.skipped:
         many = f"{len(skipped)} record" + "s" * (len(skipped) > 1)
         click.echo(f"taskgram: skipped {many}, the first at {skipped[0]}", err=True)
@@ -593,7 +593,7 @@ def documents(corpus_or_index, pair, k, document, text_field, skip_bad, tokenize
         counter = ScanCounter(_corpus(corpus_or_index, *cut))
     found = counter.documents_with(*pair, k=k)
     if isinstance(counter, ScanCounter):
-        read = counter.corpus.said()
+        read = counter.corpus.summary()
     else:
         read = f"{counter.documents:,} documents, as they were cut when the index was built"
     require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}", of {read}')

@@ -122,7 +122,7 @@ class Corpus:
         """The places of the records that were skipped."""
         return self.seen.skipped
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """How many documents were read last, and what one is, in words."""
         many = f"{self.seen.documents:,} document" + "s" * (self.seen.documents != 1)
         return f"{many} ({' and '.join(sorted(set(map(self._unit, self.files))))})"

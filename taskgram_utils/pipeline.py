@@ -357,7 +357,7 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
         asked, counting = _distinct(pairs[~bare]), counter(run, document)
         parts.append(count_table(counting, pairs=asked, halves=halves, singles=True))
         if not of_world(run) and run["backend"] == "scan" and OVERRIDES not in os.environ:
-            print(f"taskgram: {counting.corpus.path}: {counting.corpus.said()}", file=sys.stderr)
+            print(f"taskgram: {counting.corpus.path}: {counting.corpus.summary()}", file=sys.stderr)
     if len(parts) == 1:
         return parts[0]
     table = pd.concat(parts, ignore_index=True).assign(source=parts[-1]["source"].iloc[0] + "; n <= 3: no stop words")

@@ -13,6 +13,7 @@ from taskgram_utils.counting.tokens import characters
 # The classes of characters in the word rule, as :func:`characters` numbers them; 0 is in no word and joins none.
 _DIGIT, _HYPHEN, _DECIMAL = 2, 4, 5  # 1: another character of a word, 3: an apostrophe
 _UNSEEN, _UNDERSCORE = 6, 7  # what joins in any number; here the underscore has a class of its own
+_ENDS, _GOES_ON, _LOOK_ON = range(3)
 _CLASS = 15
 
 
@@ -42,6 +43,20 @@ def kind_of(character: str) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _next_to(edge, beside, now):
+    """Whether a word that ends with a character of class ``edge`` goes on in one of class ``now``, with one of class
+    ``beside`` between the two (0: nothing); of what joins, the character behind it says."""
+    if beside == 0:
+        return _ENDS if now == 0 else _GOES_ON if now <= _DIGIT else _LOOK_ON
+    if now == beside and now >= _UNSEEN:
+        return _LOOK_ON
+    digits = edge == _DIGIT and now == _DIGIT
+    inside = 0 < edge <= _DIGIT and 0 < now <= _DIGIT
+    joins = digits if beside == _DECIMAL else inside and not (beside == _HYPHEN and digits)
+    return _GOES_ON if joins else _ENDS
+
+
+@njit(cache=True, nogil=True)
 def alone(tokens, begin, end, left, right, pool, starts, kind):
     """Whether no word goes on before the tokens ``begin`` to ``end`` (exclusive), whose text begins with a character of
     class ``left``, nor behind them, where it ends with ``right``. What is no token ends the text."""
@@ -60,16 +75,10 @@ def alone(tokens, begin, end, left, right, pool, starts, kind):
                         b = (b & (0x3F >> (shift // 6))) << shift | code
                     now = np.int64(kind[min(b, len(kind) - 1)])
                     code, shift = 0, 0
-                    if beside == 0:
-                        if now == 0:
-                            more = False
-                        elif now <= _DIGIT:
-                            return False
-                        beside = now
-                    elif now < _UNSEEN or now != beside:
-                        if _joins(now, beside, left):
-                            return False
-                        more = False
+                    next_to = _next_to(left, beside, now)
+                    if next_to == _GOES_ON:
+                        return False
+                    beside, more = now, next_to == _LOOK_ON
                 k -= 1
             place -= 1
     beside, code, rest, place, more = 0, 0, 0, end, True
@@ -88,27 +97,10 @@ def alone(tokens, begin, end, left, right, pool, starts, kind):
                     code, rest = b, 0
                 if rest <= 0:
                     now = np.int64(kind[min(code, len(kind) - 1)])
-                    if beside == 0:
-                        if now == 0:
-                            more = False
-                        elif now <= _DIGIT:
-                            return False
-                        beside = now
-                    elif now < _UNSEEN or now != beside:
-                        if _joins(right, beside, now):
-                            return False
-                        more = False
+                    next_to = _next_to(right, beside, now)
+                    if next_to == _GOES_ON:
+                        return False
+                    beside, more = now, next_to == _LOOK_ON
             k += 1
         place += 1
     return True
-
-
-@njit(cache=True, nogil=True)
-def _joins(before, between, after):
-    """Whether an apostrophe, a hyphen, a decimal mark, an underscore or what is not seen is inside a word, between
-    characters of two classes."""
-    digits = before == _DIGIT and after == _DIGIT
-    if between == _DECIMAL:
-        return digits
-    inside = 0 < before <= _DIGIT and 0 < after <= _DIGIT
-    return inside and not (between == _HYPHEN and digits)

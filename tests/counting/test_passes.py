@@ -133,7 +133,7 @@ def test_shards_say_how_many_documents_there_are_and_where_the_unit_cut_nothing(
     assert len(corpus.shards(500)) > 2
     with pytest.warns(InputWarning, match="2 of 8 files, the first .*0.txt: --document paragraph cut nothing") as told:
         found = scan(corpus, ["some"], halves=halves, progress=False, keep=tmp_path / "kept")
-    assert found.documents == corpus.seen.documents == 242 and corpus.said() == "242 documents (paragraph)"
+    assert found.documents == corpus.seen.documents == 242 and corpus.summary() == "242 documents (paragraph)"
     assert [Path(place).name for place in corpus.seen.uncut] == ["0.txt", "4.txt"] and len(told) == 1
     once = corpus.seen.uncut
     with pytest.warns(InputWarning):  # from what was kept
