@@ -13,25 +13,15 @@ from scipy import stats
 
 from taskgram_utils import records
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.jackknife import Ask, LeftOut, Points, interval, jackknife, points_of
 from taskgram_utils.memorization import Estimates, incremental_r2, slopes
 from taskgram_utils.performance import mean_interval
 from taskgram_utils.run import project_root, read_table
-from taskgram_utils.statistics import (
-    Ask,
-    Clusters,
-    associations,
-    blocks,
-    clusters,
-    holm,
-    split_half_reliability,
-    without_means,
-)
+from taskgram_utils.statistics import blocks, holm, split_half_reliability, without_means
 
 BLOCK = 50
 """Words of running text in a block: some sentences, a fifth of the shortest distance at which a story turns."""
 NGRAMS = [f"{n}-gram" for n in range(1, 6)]
-FLIPS = 10_000
-"""Of signs, for p: enough for Holm's correction over the largest family shown."""
 CONTROLS = ["operand", "multiple_of_10", "multiple_of_5", "digits"]
 TOKENS = {"count": "token after a space", "count_alone": "token alone"}
 NAMES = ("phases", "peaks", "running_text", "added", "arithmetic", "bins", "operands", "reruns", "pairs", "slopes",
@@ -48,31 +38,31 @@ class Recorded(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Rows of a table with the draws behind them."""
+    """Rows of a table, and how their estimates change when a cluster is left out."""
 
     rows: list[dict]
-    draws: list[np.ndarray]
+    left: list[LeftOut | None]
 
     def table(self) -> Estimates:
-        """The rows as one table, and the draws [rows, draws] beside it."""
+        """The rows as one table of estimates."""
         table = pd.DataFrame(self.rows)
-        return Estimates(table, np.array(self.draws))
+        return Estimates(table, self.left)
 
 
-def recorded(folder: str | Path = "", draws: int = 2000, seed: int = 0, results: Path | None = None) -> Recorded:
+def recorded(folder: str | Path = "", results: Path | None = None) -> Recorded:
     """The tables computed from a ``folder`` of records; without one, those that ``results`` (the project's) has.
 
     Raises InputError as :func:`findings`, and where a recorded table is missing or not the one that its note describes.
     """
     if folder:
-        return Recorded(findings(folder, draws, seed), f"computed for this page from {folder}, {draws:,} draws")
+        return Recorded(findings(folder), f"computed for this page from {folder}")
     results = results or project_root() / "results"
     place = results / "records.json"
     require(place.is_file(), f"{place}: is missing, so nothing was recorded; make results")
     tables = {}
     try:
         note = json.loads(place.read_text(encoding="utf-8"))
-        require({"sha256", "date", "command", "draws"} <= set(note), "something is missing")
+        require({"sha256", "date", "command"} <= set(note), "something is missing")
     except (ValueError, TypeError) as error:
         raise InputError(f"{place}: not the note of the recorded tables ({error}); make results") from error
     for name in NAMES:
@@ -80,7 +70,7 @@ def recorded(folder: str | Path = "", draws: int = 2000, seed: int = 0, results:
         whole = path.is_file() and records.digest(path) == note["sha256"].get(path.name)
         require(whole, f"{path}: is missing, or is not the table that {place.name} describes; make results")
         tables[name] = read_table(path)
-    return Recorded(tables, f"recorded on {note['date']} by `{note['command']}`, {note['draws']:,} draws")
+    return Recorded(tables, f"recorded on {note['date']} by `{note['command']}`")
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -94,29 +84,28 @@ def rounded(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def findings(
-    folder: str | Path, draws: int = 2000, seed: int = 0, listed: pd.DataFrame | None = None,
+    folder: str | Path, listed: pd.DataFrame | None = None,
     report: Callable[[str], object] = lambda name: None,
 ) -> dict[str, pd.DataFrame]:
-    """All tables from a folder of records: those of :data:`NAMES`, with ``draws`` of the bootstrap.
+    """All tables from a folder of records: those of :data:`NAMES`.
 
     ``report`` hears the name of each set before it is read. Raises InputError as the readers of
     :mod:`~taskgram_utils.records` do.
     """
-    require(draws >= 100, f"draws {draws}: at least 100 are needed for an interval")
     report("phases")
     curves = records.phases(folder, listed)
     out = {"phases": phases(curves), "peaks": peaks(curves)}
     report("naturalstories")
     text = records.running_text(folder, listed)
-    found = {"running_text": running_text(text, draws, seed)}
-    out |= {"added": added(text, draws, seed), "backed_off": records.backed_off(text)}
+    found = {"running_text": running_text(text)}
+    out |= {"added": added(text), "backed_off": records.backed_off(text)}
     report("arithmetic")
     sums = records.arithmetic(folder, listed)
-    found["arithmetic"] = arithmetic(sums, draws, seed)
-    out |= {"bins": bins(sums, draws=draws, seed=seed), "operands": operands(sums, draws, seed)}
+    found["arithmetic"] = arithmetic(sums)
+    out |= {"bins": bins(sums), "operands": operands(sums)}
     out["reruns"] = reruns(records.reruns(folder, listed))
     report("crosscare")
-    found["pairs"] = pairs(records.pairs(folder, listed), draws, seed)
+    found["pairs"] = pairs(records.pairs(folder, listed))
     out |= {name: one.table for name, one in found.items()}
     out["slopes"] = pd.concat([phase_slopes(out["phases"]), *map(by_size, found.values())], ignore_index=True)
     return {name: out[name] for name in NAMES}
@@ -174,12 +163,12 @@ def phase_slopes(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(p_holm=lambda t: holm(t["p"]))
 
 
-def running_text(text: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
+def running_text(text: pd.DataFrame) -> Estimates:
     """Spearman of log P of words under each model and under n-grams of the Pile, raw and given what is shorter.
 
     In full context: every order raw, given all shorter orders, and given these and the word's letters. With 1 to 4
     words of context: raw. Blocks of :data:`BLOCK` neighbours are the examples and words the outputs of the two-way
-    bootstrap, for both recur.
+    jackknife, for both recur.
     """
     wide, points = _text_points(text)
     names = list(wide.columns)
@@ -202,15 +191,15 @@ def running_text(text: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estima
                 more = Ask("spearman", i, grams[k], (*shorter, letters))
                 asked.append(({**here, "measure": f"spearman|{given}+letters"}, more))
     labels = [f"log P of {model}" for model, _ in names]
-    found = _answered(asked, values, points, draws, seed, labels).table()
+    found = _answered(asked, values, points, labels).table()
     sizes = text.drop_duplicates("model").set_index("model")
     table = _corrected(found.table, ["group", "reference", "measure"])
     table["parameters"] = table["model"].map(sizes["parameters"])
     table["step"] = table["model"].map(sizes["step"])
-    return Estimates(table, found.draws)
+    return Estimates(table, found.left)
 
 
-def added(text: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+def added(text: pd.DataFrame) -> pd.DataFrame:
     """Share of the variance of each model's ranks of log P that n-grams of growing order take up, and what each adds:
     :func:`taskgram_utils.memorization.incremental_r2`, over the same blocks and words."""
     keep = text[(text["context"] == "full")]
@@ -220,13 +209,13 @@ def added(text: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
     model = points[points["n"].isna()].drop(columns="parameters")
     orders = points[points["n"].notna()]
     predictors = orders.pivot(index=["example_id", "sy", "start"], columns="lm", values="logp").reset_index()
-    result = incremental_r2(model, predictors.assign(n=np.nan), NGRAMS, ranks=True, draws=draws, seed=seed)
+    result = incremental_r2(model, predictors.assign(n=np.nan), NGRAMS, ranks=True)
     sizes = text.drop_duplicates("model").set_index("model")["parameters"]
     result["parameters"] = result["model"].map(sizes)
     return result.drop(columns=["task", "group", "n", "world", "seed"])
 
 
-def arithmetic(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
+def arithmetic(sums: pd.DataFrame) -> Estimates:
     """Spearman of accuracy and the count of the first operand's token, over operands.
 
     Raw, and given the operand, whether it is a multiple of 10, of 5, and its digits: all together, at the last step
@@ -245,7 +234,7 @@ def arithmetic(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimate
         for items, low in (("0–99", 0), ("10–99", 10)) if last else (("0–99", 0),):
             own = scores.loc[low:].dropna(axis=1)
             own_counts = counts.loc[low:]
-            beside = {key: _level(own[key].to_numpy(), draws, seed) for key in own}
+            beside = {key: _level(own[key].to_numpy()) for key in own}
             numbers = own.index.to_numpy()
             dummies = [place == k for place in (numbers // 10, numbers % 10) for k in np.unique(place)[1:]]
             values = [*own.to_numpy(float).T, *np.log(own_counts.to_numpy(float)).T, *_controls(own.index), *dummies]
@@ -262,15 +251,15 @@ def arithmetic(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimate
                         row = {**here, "reference": token, "measure": f"spearman|{name}" if name else "spearman"}
                         asked.append((row | beside[task, shots], Ask("spearman", i, first + k, chosen)))
             labels = [*["accuracy"] * first, *TOKENS, *CONTROLS, *["a digit"] * len(dummies)]
-            found = _answered(asked, np.array(values, float), clusters(own.index.astype(str)), draws, seed, labels)
-            rows += [{c: row[c] for c in row if c not in ("examples", "outputs", "resampled")} for row in found.rows]
-            kept += found.draws
+            found = _answered(asked, np.array(values, float), points_of(own.index.astype(str)), labels)
+            rows += [{c: row[c] for c in row if c not in ("examples", "outputs", "clusters")} for row in found.rows]
+            kept += found.left
     out = Found(rows, kept).table()
-    return Estimates(_corrected(out.table, ["reference", "measure", "items", "step", "release"]), out.draws)
+    return Estimates(_corrected(out.table, ["reference", "measure", "items", "step", "release"]), out.left)
 
 
-def bins(sums: pd.DataFrame, number: int = 10, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Mean accuracy at the last step in ``number`` groups of operands of ascending count, with bootstrap interval over
+def bins(sums: pd.DataFrame, number: int = 10) -> pd.DataFrame:
+    """Mean accuracy at the last step in ``number`` groups of operands of ascending count, with Student's interval over
     operands (none where all of a group have the same)."""
     last = sums[sums["step"] == sums["step"].max()]
     keys = ["model", "parameters", "release", "step", "task", "shots"]
@@ -278,20 +267,20 @@ def bins(sums: pd.DataFrame, number: int = 10, draws: int = 2000, seed: int = 0)
     for key, part in last.groupby(keys, sort=False):
         place = pd.qcut(part["count"].rank(method="first"), number, labels=False)
         for k, group in part.groupby(place.to_numpy()):
-            low, high = _mean_interval(group["score"].to_numpy(), draws, seed)
+            low, high = _mean_interval(group["score"].to_numpy())
             row = {"bin": k, "count": group["count"].median(), "score": group["score"].mean()}
             rows.append({**dict(zip(keys, key, strict=True)), **row, "low": low, "high": high, "operands": len(group)})
     return pd.DataFrame(rows)
 
 
-def operands(sums: pd.DataFrame, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+def operands(sums: pd.DataFrame) -> pd.DataFrame:
     """How the count of an operand's token goes with the operand, its roundness and its digits: Spearman over 0…99."""
     once = sums.drop_duplicates("item").sort_values("item")
     values = [*np.log(once[list(TOKENS)].to_numpy(float)).T, *_controls(pd.Index(once["item"]))]
     names = [*TOKENS.values(), *CONTROLS]
     asked = [({"reference": names[a], "with": names[b], "measure": "spearman"}, Ask("spearman", a, b))
              for a in (0, 1) for b in range(a + 1, len(names))]  # fmt: skip
-    return _answered(asked, np.array(values), clusters(once["item"].astype(str)), draws, seed, names).table().table
+    return _answered(asked, np.array(values), points_of(once["item"].astype(str)), names).table().table
 
 
 def reruns(twice: pd.DataFrame) -> pd.DataFrame:
@@ -301,13 +290,13 @@ def reruns(twice: pd.DataFrame) -> pd.DataFrame:
     return change.agg(scores="size", differ=lambda c: (c > 0).sum(), largest="max", mean="mean").reset_index()
 
 
-def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
+def pairs(table: pd.DataFrame) -> Estimates:
     """Spearman of a model's log P and log(1 + count) of a disease with a group, raw and without the marginals.
 
     Measures: ``spearman``; ``spearman|disease``, ``spearman|group`` and ``spearman|disease+group`` of what is left
     once the means of the disease, of the group or of both are taken out of log P and log count (double centring);
     ``spearman|disease+group, of ranks`` takes them out of the ranks instead, which is the partial Spearman given a
-    dummy for each. ``low`` and ``high`` resample diseases and groups, ``low_diseases`` and ``high_diseases`` diseases
+    dummy for each. ``low`` and ``high`` leave out diseases and groups, ``low_diseases`` and ``high_diseases`` diseases
     alone, and so does ``p``. With two or six groups no test can be had over groups, and as long as what a group has in
     common is in the values, diseases alone say nothing of them: these three are null unless the group's mean is taken
     out. ``reliability`` is Spearman–Brown's of log P, so treated, from every other template, ``agreement`` the mean
@@ -324,7 +313,7 @@ def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
         counted = part.drop_duplicates(keys).set_index(keys).loc[wide.index]
         values = np.vstack([counted["log_count"], wide.to_numpy().T])
         disease, group = (wide.index.get_level_values(k) for k in keys)
-        points, by_disease = clusters(disease, group), clusters(disease)
+        points, by_disease = points_of(disease, group), points_of(disease)
         ranked = stats.rankdata(values, axis=1)
         families = part.drop_duplicates("model").set_index("model")
         known = {"task": kind, "group": window, "unit": part["unit"].iloc[0], "step": records.LAST_STEP}
@@ -335,9 +324,9 @@ def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
                      for i, m in enumerate(wide, 1)]  # fmt: skip
             labels = ["log count", *(f"log P of {m}" for m in wide)]
             taken = [{"disease": disease, "group": group}[factor] for factor in of]
-            both = _answered(asked, here, points, draws, seed, labels, taken)
+            both = _answered(asked, here, points, labels, taken)
             free = "group" in of
-            one = _answered(asked, here, by_disease, draws, seed, labels, taken) if free else both
+            one = _answered(asked, here, by_disease, labels, taken) if free else both
             family = families["family"].loc[list(wide)].to_numpy()
             left = without_means(here[1:], taken) if taken else here[1:]
             agree = np.corrcoef(stats.rankdata(left, axis=1))
@@ -351,9 +340,9 @@ def pairs(table: pd.DataFrame, draws: int = 2000, seed: int = 0) -> Estimates:
                     row["agreement"] = agree[i, others].mean() if others.any() else np.nan
                 row |= {c: families.loc[row["model"], c] for c in ("family", "parameters")}
             rows += both.rows
-            kept += both.draws
+            kept += both.left
     out = Found(rows, kept).table()
-    return Estimates(_corrected(out.table, ["task", "group", "measure"]), out.draws)
+    return Estimates(_corrected(out.table, ["task", "group", "measure"]), out.left)
 
 
 _CENTRED = {
@@ -364,13 +353,13 @@ _CENTRED = {
 
 def by_size(found: Estimates) -> pd.DataFrame:
     """Slopes of the estimates on log10 of Pythia's parameters, for each task, group, reference, measure and step: with
-    the interval of the same draws (``low``, ``high``: other points, these models), and with Student's over the sizes
+    the interval of the jackknife (``low``, ``high``: other points, these models), and with Student's over the sizes
     (``low_sizes``, ``high_sizes``: other models of these sizes). Of arithmetic only release v1.1 and all operands."""
     table = found.table
     keep = table["parameters"].notna()
     if "release" in table:
         keep &= (table["release"] == "v1.1") & (table["items"] == "0–99")
-    part = Estimates(table[keep].reset_index(drop=True), found.draws[keep.to_numpy()])
+    part = found.rows(keep)
     out = slopes(part)
     keys = [c for c in ("task", "group", "reference", "measure", "step") if c in part.table]
     lines = part.table.dropna(subset=["estimate"]).groupby(keys, dropna=False)
@@ -389,13 +378,13 @@ def _line(parameters: pd.Series, estimate: pd.Series) -> dict[str, float]:
     return {"slope": line.slope, "low": line.slope - half, "high": line.slope + half, "p": line.pvalue}
 
 
-def _text_points(text: pd.DataFrame) -> tuple[pd.DataFrame, Clusters]:
+def _text_points(text: pd.DataFrame) -> tuple[pd.DataFrame, Points]:
     """log P side by side, one column per (model, context), with the words' letters; blocks and words as clusters."""
     wide = text.pivot(index=["text", "position", "word"], columns=["model", "context"], values="logp")
     require(wide.notna().all(axis=None), "naturalstories: not every model has every word")
     text_id, position, word = (wide.index.get_level_values(k) for k in range(3))
     wide[("letters", "")] = [len(w) for w in word]
-    return wide, clusters(blocks(text_id, position, BLOCK), word)
+    return wide, points_of(blocks(text_id, position, BLOCK), word, position)
 
 
 def _controls(numbers: pd.Index) -> list[np.ndarray]:
@@ -405,29 +394,30 @@ def _controls(numbers: pd.Index) -> list[np.ndarray]:
 
 
 def _answered(
-    asked: Sequence[tuple[dict, Ask]], values: np.ndarray, points: Clusters, draws: int, seed: int,
-    names: Sequence[str], without: Sequence[np.ndarray] = (),
+    asked: Sequence[tuple[dict, Ask]], values: np.ndarray, points: Points, names: Sequence[str],
+    without: Sequence[np.ndarray] = (),
 ) -> Found:  # fmt: skip
-    """A row of a table for each number asked for, on the same draws."""
-    answers = associations(values, [ask for _, ask in asked], points, draws, seed, names, without, FLIPS)
-    beside = {"points": values.shape[1], "examples": len(points.example_keys), "outputs": len(points.output_keys),
-              "resampled": "examples and outputs" if points.two_way else "examples"}  # fmt: skip
+    """A row of a table for each number wanted."""
+    results = jackknife(values, [ask for _, ask in asked], points, names, without)
+    beside = {"points": values.shape[1], "examples": len(np.unique(points.example)),
+              "outputs": len(np.unique(points.output)),
+              "clusters": "examples and outputs" if points.two_way else "examples"}  # fmt: skip
     rows = []
-    for (columns, _), answer in zip(asked, answers, strict=True):
-        found = {c: getattr(answer, c) for c in ("estimate", "low", "high", "p")}
-        rows.append({**columns, **found, **beside, "reason": answer.reason})
-    return Found(rows, [answer.draws for answer in answers])
+    for (columns, _), result in zip(asked, results, strict=True):
+        bounds = dict(zip(("low", "high", "p"), interval(result.estimate, result.left), strict=True))
+        rows.append({**columns, "estimate": result.estimate, **bounds, **beside, "reason": result.reason})
+    return Found(rows, [None if np.isnan(result.estimate) else result.left for result in results])
 
 
-def _level(scores: np.ndarray, draws: int, seed: int) -> dict[str, float]:
-    low, high = _mean_interval(scores, draws, seed)
+def _level(scores: np.ndarray) -> dict[str, float]:
+    low, high = _mean_interval(scores)
     floor, ceiling = (scores == 0).mean(), (scores == 1).mean()
     return {"score": scores.mean(), "score_low": low, "score_high": high, "floor": floor, "ceiling": ceiling}
 
 
-def _mean_interval(scores: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
+def _mean_interval(scores: np.ndarray) -> tuple[float, float]:
     """As :func:`~taskgram_utils.performance.mean_interval`, over operands; none where all have the same accuracy."""
-    return mean_interval(scores, draws, seed) if np.ptp(scores) > 0 else (np.nan, np.nan)
+    return mean_interval(scores) if np.ptp(scores) > 0 else (np.nan, np.nan)
 
 
 def _corrected(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:

@@ -7,43 +7,35 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from taskgram_utils.errors import exactness, require, require_columns
-from taskgram_utils.statistics import (
-    FEWEST,
-    MEASURES,
-    Answer,
-    Ask,
-    associations,
-    clusters,
-    correlation_draws,
-    holm,
-    interval,
-    r_squared,
-    sign_flip_p,
-    split_half_reliability,
-    two_sided_p,
-)
+from taskgram_utils.jackknife import Ask, LeftOut, Result, combined, interval, jackknife, points_of
+from taskgram_utils.statistics import holm, split_half_reliability
 
 FAMILY = ["task", "group", "n", "reference", "form", "zero_rule"]
 MODEL = ["model", "world", "seed", "step"]
 IDENTITY = [*FAMILY, "model", "parameters", "world", "seed", "step", "measure"]
 COLUMNS = [
     *IDENTITY, "estimate", "low", "high", "p", "p_holm", "points", "examples", "coverage_pairs", "coverage_points",
-    "coverage_examples", "zero_share", "reliability", "reason", "ties", "spread", "outputs", "resampled", "exact",
+    "coverage_examples", "zero_share", "reliability", "reason", "ties", "spread", "outputs", "clusters", "exact",
 ]  # fmt: skip
 _KEYS = ["example_id", "n", "sy", "start"]
+MEASURES = ("spearman", "pearson", "kendall_distance")
 _NOT_CONTROLS = {"example_id", "exact", "n", "start", "end", "option", "seed", "step", "world", "parameters", "half"}
 _NUMBERS = {"estimate", "low", "high", "p", "p_holm", "coverage_pairs", "coverage_points", "coverage_examples",
             "zero_share", "reliability", "ties", "spread", "parameters", "exact"}  # fmt: skip
 
 
 class Estimates(NamedTuple):
-    """A memorization table and, row by row, its bootstrap draws [rows, draws] (null where there is no interval)."""
+    """A memorization table and, row by row, how the estimate changes when a cluster is left out (None: no estimate)."""
 
     table: pd.DataFrame
-    draws: np.ndarray
+    left: list[LeftOut | None]
+
+    def rows(self, chosen: Sequence[bool] | np.ndarray | pd.Series) -> Estimates:
+        """The rows for which ``chosen`` [rows] is true."""
+        chosen = np.asarray(chosen, bool)
+        return Estimates(self.table[chosen].reset_index(drop=True), [self.left[i] for i in np.flatnonzero(chosen)])
 
 
 def mem(reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame | None = None, **options) -> pd.DataFrame:
@@ -55,8 +47,6 @@ def estimates(
     reference: pd.DataFrame,
     model: pd.DataFrame,
     controls: pd.DataFrame | None = None,
-    draws: int = 2000,
-    seed: int = 0,
     measures: Sequence[str] = ("spearman",),
     reference_halves: pd.DataFrame | None = None,
     taskgrams: pd.DataFrame | None = None,
@@ -68,13 +58,14 @@ def estimates(
     ``reference`` and ``model`` are ``logp`` tables (nats). A row of the answer per task, group, n, reference, form,
     zero rule, model, world, seed, step and measure. ``measures`` are among ``spearman``, ``kendall_distance``
     (1 - tau) / 2 and ``pearson``; with ``controls`` the partial Spearman given each numeric column, then all of them
-    (``spearman|a+b``), on the points that have the control. ``low`` and ``high`` are 95% percentile intervals of the
-    two-way bootstrap, ``p`` is the sign-flip test's, ``p_holm`` Holm's over the whole table. ``parameters`` gives the
-    models' sizes by name. The draws, kept for :func:`differences` and :func:`slopes`, are shared by all rows.
+    (``spearman|a+b``), on the points that have the control. ``low``, ``high`` (95%) and ``p`` are of the two-way
+    cluster jackknife (:func:`taskgram_utils.jackknife.interval`), ``p_holm`` is Holm's over the whole table.
+    ``parameters`` gives the models' sizes by name. How every row changes when an example, an output or a point is left
+    out is kept for :func:`differences` and :func:`slopes`.
 
-    Beside each estimate: ``points``, ``examples``, ``outputs`` (distinct s^y; with 50 and strong effects of their own
-    the intervals are too narrow), ``resampled``; ``zero_share`` of the joint counts; ``ties`` (share of points whose
-    reference log P another has too) and ``spread`` (its sd); with ``taskgrams`` the shares of pairs found and of points
+    Beside each estimate: ``points``, ``examples``, ``outputs`` (distinct s^y), ``clusters`` (what is left out in turn);
+    ``zero_share`` of the joint counts; ``ties`` (share of points whose reference log P another has too)
+    and ``spread`` (its sd); with ``taskgrams`` the shares of pairs found and of points
     kept, with ``examples`` that of the examples (of the splits in use) kept, with ``reference_halves`` (column
     ``half``) the Spearman–Brown reliability of the reference; ``exact`` is the share of points whose reference rests on
     exact counts alone (null where its table does not say). ``reason`` says why an estimate or interval is null.
@@ -92,19 +83,18 @@ def estimates(
     rows, kept = [], []
     for family, frame in joined.groupby(FAMILY, dropna=False, sort=False):
         shared = dict(zip(FAMILY, family, strict=True))
-        answered, sets = _answers(frame, names, measures, draws, seed)
+        answered, sets = _answers(frame, names, measures)
         beside = [_beside(used, shared, whole, halves) for used in sets]
-        for columns, answer, k in answered:
-            found = {c: getattr(answer, c) for c in ("estimate", "low", "high", "p", "reason")}
-            rows.append({**shared, **columns, **found, **beside[k]})
-            kept.append(answer.draws)
+        for columns, result, k in answered:
+            rows.append({**shared, **columns, **_found(result, columns["measure"]), **beside[k]})
+            kept.append(None if np.isnan(result.estimate) else result.left)
     rows += _unmatched(reference, joined)
-    kept += [np.full(draws, np.nan)] * (len(rows) - len(kept))
+    kept += [None] * (len(rows) - len(kept))
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     table["p_holm"] = holm(table["p"])
     integers = ["n", "points", "examples", "outputs"]
     types = dict.fromkeys(_NUMBERS, float) | dict.fromkeys(integers, "Int64")
-    return Estimates(table.astype(types), np.array(kept))
+    return Estimates(table.astype(types), kept)
 
 
 def points(reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -174,18 +164,18 @@ def point_controls(
 
 
 def differences(result: Estimates, by: str, of: object, to: object) -> pd.DataFrame:
-    """Rows whose column ``by`` is ``of`` less the rows that agree but have ``to``, on the same draws.
+    """Rows whose column ``by`` is ``of`` less the rows that agree but have ``to``.
 
     For example ``differences(result, "reference", "taskgram", "infinigram")`` is Mem_n - Mem_inf. Returns the shared
     columns, ``difference`` (its sides in ``estimate_of``, ``estimate_to``), ``points`` (of the smaller side), ``low``,
-    ``high``, ``p`` (inverting the interval), ``p_holm`` and ``reason``. Each side keeps its own points:
-    :func:`compare` puts both on the same ones.
+    ``high``, ``p``, ``p_holm`` and ``reason``; the interval is of the change of both sides when a cluster is left out.
+    Each side keeps its own points: :func:`on_shared_points` puts both on the same ones.
     """
     return contrasts(result, by, of, to).table.rename(columns={"estimate": "difference"})
 
 
 def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
-    """The differences of :func:`differences` as estimates with their draws, so that :func:`slopes` takes them too."""
+    """The differences of :func:`differences` as estimates, so that :func:`slopes` takes them too."""
     require(by in IDENTITY, f"differences by {by}: not one of {', '.join(IDENTITY)}")
     loose = {by, *({"zero_rule"} if by == "reference" else {"parameters"} if by == "model" else set())}
     shared = [c for c in IDENTITY if c not in loose]
@@ -195,20 +185,14 @@ def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
         require(len(side), f"differences: no estimate with {by} = {value}")
         _once(side, shared, f"differences: {by} = {value}")
     pairs = sides[0].merge(sides[1], on=shared, suffixes=("_of", "_to"))
-    change = result.draws[pairs["row_of"]] - result.draws[pairs["row_to"]]
+    sides = [[result.left[row] for row in pairs[f"row_{side}"]] for side in ("of", "to")]
+    change = [None if None in both else combined(both, (1, -1)) for both in zip(*sides, strict=True)]
     out = pairs[[*shared, "estimate_of", "estimate_to"]]
     out.insert(0, by, f"{of} - {to}")
     out["estimate"] = out["estimate_of"] - out["estimate_to"]
     out["points"] = pairs[["points_of", "points_to"]].min(axis=1)
     reason = pairs["reason_of"].fillna(pairs["reason_to"])
     return Estimates(_with_intervals(out, change).assign(reason=reason), change)
-
-
-def compare(reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, **options) -> pd.DataFrame:
-    """Mem under ``reference`` less Mem under ``other``, on the points that both have: the infinity-gram baseline, or
-    the placebo of ``placebo_reference``. ``options`` go to :func:`estimates`, the answer is :func:`differences`'."""
-    result = on_shared_points(reference, other, model, **options)
-    return differences(result, "reference", *(frame["lm"].iloc[0] for frame in (reference, other)))
 
 
 def on_shared_points(reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, **options) -> Estimates:
@@ -253,7 +237,7 @@ def at_one_step(result: Estimates) -> Estimates:
 
 
 def slopes(result: Estimates) -> pd.DataFrame:
-    """Least-squares slopes of Mem against log10 of the parameters over the models of a family, on the same draws.
+    """Least-squares slopes of Mem against log10 of the parameters over the models of a family.
 
     One row per task, group, n, reference, form, zero rule, world, seed, step and measure (of :func:`contrasts`, the
     slope of the difference): ``slope`` (Mem per tenfold size), ``low``, ``high``, ``p``, ``p_holm``, ``models`` (those
@@ -266,31 +250,25 @@ def slopes(result: Estimates) -> pd.DataFrame:
     for key, frame in table.groupby(shared, dropna=False, sort=False):
         frame = frame[frame["parameters"].notna() & frame["estimate"].notna()]
         size = np.log10(frame["parameters"].to_numpy(float))
-        slope, reason = np.full(1 + result.draws.shape[1], np.nan), "fewer than two sizes with an estimate"
+        slope, left, reason = np.nan, None, "fewer than two sizes with an estimate"
         if len(set(size)) > 1:
-            size = size - size.mean()
-            slope = size @ np.column_stack([frame["estimate"], result.draws[frame.index]]) / (size @ size)
-            reason = None
-        rows.append({**dict(zip(shared, key, strict=True)), "models": len(frame), "slope": slope[0], "reason": reason})
-        kept.append(slope[1:])
-    return _with_intervals(pd.DataFrame(rows), np.array(kept))
+            weights = (size - size.mean()) / ((size - size.mean()) @ (size - size.mean()))
+            slope, reason = weights @ frame["estimate"], None
+            left = combined([result.left[i] for i in frame.index], weights)
+        rows.append({**dict(zip(shared, key, strict=True)), "models": len(frame), "slope": slope, "reason": reason})
+        kept.append(left)
+    return _with_intervals(pd.DataFrame(rows), kept, "slope")
 
 
 def incremental_r2(
-    model: pd.DataFrame,
-    predictors: pd.DataFrame,
-    steps: Sequence[str],
-    ranks: bool = False,
-    draws: int = 2000,
-    seed: int = 0,
+    model: pd.DataFrame, predictors: pd.DataFrame, steps: Sequence[str], ranks: bool = False
 ) -> pd.DataFrame:
     """R² of the model's log P on the first, first two, ... of ``steps``: what does each add to those before it?
 
-    ``steps`` names columns of ``predictors`` (keys as a ``controls`` table; :func:`wide` makes one from references),
-    in the order unigram, n-gram, infinity-gram, task-gram. One row per task, group, n, model and step, the step's name
-    in ``predictor``: ``r2`` and ``increment`` with percentile intervals, and ``p`` of the sign-flip test that the step
-    adds nothing, on the points that have all steps (all values finite, unless ``ranks``). R² cannot fall, so an
-    interval of ``increment`` never reaches below 0: read p.
+    ``steps`` names columns of ``predictors`` (keys as a ``controls`` table), in the order unigram, n-gram,
+    infinity-gram, task-gram. One row per task, group, n, model and step, the step's name in ``predictor``: ``r2`` and
+    ``increment`` with 95% intervals of the jackknife, and ``p`` of an increment of zero, on the points that have all
+    steps (all values finite, unless ``ranks``).
     """
     require_columns(predictors, [*_KEYS, *steps], "predictors")
     scores = _scores(model, "model").rename(columns={"lm": "model", "logp": "logp_model"})
@@ -299,48 +277,29 @@ def incremental_r2(
     require(len(joined), "incremental_r2: no point of the model has every step")
     finite = ranks or np.isfinite(joined[["logp_model", *steps]].to_numpy(float)).all()
     require(finite, "incremental_r2: infinite values; smooth the counts or set ranks=True")
+    measure, names = "r2 of ranks" if ranks else "r2", ["log P of the model", *steps]
+    asks = [Ask(measure, 0, 0, tuple(range(1, k + 1))) for k in range(len(steps) + 1)]
     rows, ids = [], ["task", "group", "n", *MODEL]
     for key, frame in joined.groupby(ids, dropna=False, sort=False):
         values = frame[["logp_model", *steps]].to_numpy(float).T
-        values = stats.rankdata(values, axis=1) if ranks else values
-        own = clusters(frame["example_id"], frame["sy"])
-        common = dict(zip(ids, key, strict=True)) | {"points": len(frame), "examples": len(own.example_keys)}
-        if len(frame) < FEWEST or np.ptp(values[0]) == 0:
-            reason = f"fewer than {FEWEST} points" if len(frame) < FEWEST else "log P of the model is constant"
-            rows += [{**common, "predictor": step, "reason": reason} for step in steps]
-            continue
-        matrices = correlation_draws(values, own, draws, seed, ranks=ranks)
-        before = np.zeros(1 + draws)
-        centred = values - values.mean(axis=1, keepdims=True)
+        found = jackknife(values, asks, points_of(frame["example_id"], frame["sy"], frame["start"]), names)
+        common = {**dict(zip(ids, key, strict=True)), "points": len(frame), "examples": frame["example_id"].nunique()}
         for k, step in enumerate(steps, 1):
-            share = r_squared(matrices, 0, range(1, k + 1))
-            others = centred[1:k].T
-            left = [v - others @ np.linalg.lstsq(others, v, rcond=1e-10)[0] for v in centred[[0, k]]]
-            gain = share - before
-            row = {"predictor": step, "r2": share[0], "increment": gain[0]}
-            row["low"], row["high"] = interval(share[1:])
-            row["increment_low"], row["increment_high"] = interval(gain[1:])
-            rows.append({**common, **row, "p": sign_flip_p(np.prod(left, axis=0)[None], own, draws, seed)[0]})
-            before = share
+            low, high, _ = interval(found[k].estimate, found[k].left, correlation=False)
+            row = {"predictor": step, "r2": found[k].estimate, "low": low, "high": high, "reason": found[k].reason}
+            gain = found[k].estimate - found[k - 1].estimate
+            bounds = interval(gain, combined([found[k].left, found[k - 1].left], (1, -1)), correlation=False)
+            row |= {"increment": gain} | dict(zip(("increment_low", "increment_high", "p"), bounds, strict=True))
+            rows.append(common | row)
     order = ["r2", "low", "high", "increment", "increment_low", "increment_high", "p", "p_holm", "points", "examples"]
     table = pd.DataFrame(rows).reindex(columns=[*ids, "predictor", *order, "reason"])
     return table.assign(p_holm=holm(table["p"])).astype({"n": "Int64"})
 
 
-def wide(*references: pd.DataFrame) -> pd.DataFrame:
-    """``logp`` tables side by side: one row per (task, example_id, n, sy, start), one column per ``lm``."""
-    tables = [_scores(frame, "reference") for frame in references]
-    table = pd.concat([t[t["sx"].isna()] for t in tables])
-    _once(table, ["task", *_KEYS, "lm"], "wide")
-    table["task"] = table["task"].astype(object).where(table["task"].notna(), None)
-    return table.set_index(["task", *_KEYS, "lm"])["logp"].unstack("lm").reset_index().rename_axis(columns=None)
-
-
 def _answers(
-    frame: pd.DataFrame, names: list[str], measures: Sequence[str], draws: int, seed: int
-) -> tuple[list[tuple[dict, Answer, int]], list[pd.DataFrame]]:
-    """Every estimate of one family with the number of the set of points it stands on, and these sets: estimates over
-    the same points share one bootstrap."""
+    frame: pd.DataFrame, names: list[str], measures: Sequence[str]
+) -> tuple[list[tuple[dict, Result, int]], list[pd.DataFrame]]:
+    """Every estimate of one family with the number of the set of points it rests on, and these sets."""
     frame = frame.reset_index(drop=True)
     place = frame.groupby(["example_id", "sy", "start", "sx"], dropna=False).ngroup().to_numpy()
     first = frame.iloc[np.unique(place, return_index=True)[1]]
@@ -372,14 +331,15 @@ def _answers(
     masks = np.array([present[[ask.a, ask.b, *ask.given]].all(axis=0) for ask in asks])
     labels = ["log P of the reference"] + ["log P of the model"] * (len(values) - 1)
     unique, number = np.unique(masks, axis=0, return_inverse=True)
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Result] = {}
     for k, mask in enumerate(unique):
         chosen = np.flatnonzero(number == k)
         used = sorted({v for i in chosen for v in (asks[i].a, asks[i].b, *asks[i].given)})
         new = {v: place for place, v in enumerate(used)}
         moved = [Ask(a.measure, new[a.a], new[a.b], tuple(new[v] for v in a.given)) for a in (asks[i] for i in chosen)]
-        own = clusters(first["example_id"][mask], first["sy"][mask])
-        found = associations(values[used][:, mask], moved, own, draws, seed, [labels[v] for v in used])
+        rows = first[mask]
+        own = points_of(rows["example_id"], rows["sy"], rows["start"].astype(str) + " " + rows["sx"].fillna(""))
+        found = jackknife(values[used][:, mask], moved, own, [labels[v] for v in used])
         answers |= dict(zip(chosen.tolist(), found, strict=True))
     answered = [(columns[i], answers[i], int(number[i])) for i in range(len(asks))]
     return answered, [first[mask] for mask in unique]
@@ -405,8 +365,8 @@ def _beside(used: pd.DataFrame, family: dict, whole: dict, halves: pd.DataFrame 
         out["exact"] = used["exact"].mean()
         out["ties"] = value.duplicated(keep=False).mean()
         out["spread"] = np.std(value) if np.isfinite(value).all() else np.nan
-        two_way = clusters(used["example_id"], used["sy"]).two_way
-        out["resampled"] = "examples and outputs" if two_way else "examples"
+        two_way = points_of(used["example_id"], used["sy"]).two_way
+        out["clusters"] = "examples and outputs" if two_way else "examples"
     if halves is not None:
         rule = halves["zero_rule"].isna() | (halves["zero_rule"] == family["zero_rule"])
         same = halves[(halves["reference"] == family["reference"]) & (halves["form"] == family["form"]) & rule]
@@ -510,10 +470,23 @@ def _control_names(controls: pd.DataFrame | None) -> list[str]:
     return numeric
 
 
-def _with_intervals(table: pd.DataFrame, draws: np.ndarray) -> pd.DataFrame:
-    bounds = [interval(row) for row in draws]
-    table = table.assign(low=[b[0] for b in bounds], high=[b[1] for b in bounds], p=[two_sided_p(r) for r in draws])
-    return table.assign(p_holm=holm(table["p"])).reset_index(drop=True)
+def _found(result: Result, measure: str) -> dict:
+    """The columns of an estimate. A Kendall distance d has the interval of its tau = 1 - 2d, which is a correlation."""
+    if measure == "kendall_distance":
+        tau = combined([result.left], [-2])
+        low, high, p = interval(1 - 2 * result.estimate, tau)
+        low, high = (1 - high) / 2, (1 - low) / 2
+    else:
+        low, high, p = interval(result.estimate, result.left)
+    reason = result.reason or ("fewer than 3 examples or outputs: no interval" if np.isnan(low) else None)
+    return {"estimate": result.estimate, "low": low, "high": high, "p": p, "reason": reason}
+
+
+def _with_intervals(table: pd.DataFrame, left: Sequence[LeftOut | None], column: str = "estimate") -> pd.DataFrame:
+    bounds = [(np.nan,) * 3 if one is None else interval(value, one, correlation=False)
+              for value, one in zip(table[column], left, strict=True)]  # fmt: skip
+    low, high, p = np.array(bounds, float).reshape(-1, 3).T
+    return table.assign(low=low, high=high, p=p, p_holm=holm(p)).reset_index(drop=True)
 
 
 def _once(table: pd.DataFrame, keys: list[str], name: str) -> None:

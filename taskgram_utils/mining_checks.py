@@ -10,8 +10,8 @@ import pandas as pd
 
 from taskgram_utils.embedding import Embedding
 from taskgram_utils.errors import require, require_columns
+from taskgram_utils.jackknife import Ask, combined, interval, jackknife, points_of
 from taskgram_utils.mining import candidates
-from taskgram_utils.statistics import Ask, associations, clusters, interval
 
 
 def shuffled_candidates(
@@ -50,14 +50,13 @@ def coverage(taskgrams: pd.DataFrame, counts: pd.DataFrame, examples: pd.DataFra
 
 
 def leak(
-    pairs: pd.DataFrame, cosines: Sequence[str], by: Sequence[str] = ("task", "group"), least: int = 30,
-    draws: int = 1000, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    pairs: pd.DataFrame, cosines: Sequence[str], by: Sequence[str] = ("task", "group"), least: int = 30
+) -> pd.DataFrame:
     """Spearman of cosine and log count over the distinct pairs of each group that some document holds.
 
     ``pairs``: sx, sy, count and the columns ``cosines``, one per embedding. Rows: ``by``, embedding (or ``difference``,
-    the second less the first on the same draws, where there are two), pairs, estimate, low, high (95%, resampled by
-    s^x, and by s^y where those recur). Groups of fewer than ``least`` pairs are left out.
+    the second less the first, where there are two), pairs, estimate, low, high (95%; s^x are the clusters, and s^y
+    where those recur). Groups of fewer than ``least`` pairs are left out.
     """
     require_columns(pairs, ["sx", "sy", "count", *cosines, *by], "leak")
     rows = []
@@ -66,9 +65,11 @@ def leak(
             continue
         values = np.stack([part[c].to_numpy(float) for c in cosines] + [np.log(part["count"])])
         asks = [Ask("spearman", i, len(cosines)) for i in range(len(cosines))]
-        found = associations(values, asks, clusters(part["sx"].tolist(), part["sy"].tolist()), draws, seed)
-        rows += [(*key, name, len(part), a.estimate, a.low, a.high) for name, a in zip(cosines, found, strict=True)]
+        found = jackknife(values, asks, points_of(part["sx"], part["sy"]), [*cosines, "log count"])
+        rows += [(*key, name, len(part), one.estimate, *interval(one.estimate, one.left)[:2])
+                 for name, one in zip(cosines, found, strict=True)]  # fmt: skip
         if len(found) == 2:
             change = found[1].estimate - found[0].estimate
-            rows.append((*key, "difference", len(part), change, *interval(found[1].draws - found[0].draws)))
+            left = combined([found[1].left, found[0].left], (1, -1))
+            rows.append((*key, "difference", len(part), change, *interval(change, left, correlation=False)[:2]))
     return pd.DataFrame(rows, columns=[*by, "embedding", "pairs", "estimate", "low", "high"])

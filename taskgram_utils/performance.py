@@ -9,18 +9,18 @@ import pandas as pd
 from scipy import stats
 
 from taskgram_utils.errors import InputError, exactness, require, require_columns
-from taskgram_utils.statistics import Ask, associations, clusters
+from taskgram_utils.jackknife import Ask, LeftOut, interval, jackknife, mean, points_of
 
 MODEL = ["model", "world", "seed", "step"]
 
 
 def performance(
-    answers: pd.DataFrame, examples: pd.DataFrame, parameters: Mapping[str, int] | None = None, draws: int = 1000
+    answers: pd.DataFrame, examples: pd.DataFrame, parameters: Mapping[str, int] | None = None
 ) -> pd.DataFrame:
     """Mean score per task, group, metric, model and step, with its 95% interval and the number of examples.
 
-    Intervals are Wilson's where scores are 0 or 1, else percentiles of the bootstrap by example. Greedy translations
-    also get corpus BLEU (sacrebleu, its signature in ``note``; 0 to 100), with a bootstrap interval. ``unscored``
+    Intervals are Wilson's where scores are 0 or 1, else Student's over examples. Greedy translations also get corpus
+    BLEU (sacrebleu, its signature in ``note``; 0 to 100), with the interval of the jackknife over examples. ``unscored``
     counts examples without a score, ``empty`` answers that are blank, ``at_bound`` generated ones
     that the bound of tokens cut off; null where ``answers`` does not say. ``parameters`` adds the
     models' sizes by name.
@@ -34,13 +34,13 @@ def performance(
     for key, part in answers.groupby(keys, dropna=False, sort=False):
         row, ends = dict(zip(keys, key, strict=True)), _endings(part)
         scored = part["score"].dropna().to_numpy(float)
-        low, high = mean_interval(scored, draws)
+        low, high = mean_interval(scored)
         mean = scored.mean() if len(scored) else np.nan
         rows.append({**row, "score": mean, "low": low, "high": high, "examples": len(scored),
                      "unscored": len(part) - len(scored), **ends, "note": None})  # fmt: skip
         if row.get("task") == "translation" and row["metric"] == "exact_match":
             gold = examples.set_index("example_id")["answers"].loc[part["example_id"]].map(lambda a: a[0])
-            found = _bleu(part["output"].fillna("").tolist(), gold.tolist(), draws)
+            found = _bleu(part["output"].fillna("").tolist(), gold.tolist())
             rows.append({**row, "metric": "bleu", **found, **ends})
     table = pd.DataFrame(rows).astype({c: "Int64" for c in ("empty", "at_bound") if rows})
     return table.assign(parameters=table["model"].map(parameters)) if parameters else table
@@ -97,13 +97,13 @@ def example_frequency(taskgrams: pd.DataFrame, counts: pd.DataFrame) -> pd.DataF
 
 
 def binned_performance(
-    answers: pd.DataFrame, frequency: pd.DataFrame, bins: int = 5, draws: int = 2000, seed: int = 0
+    answers: pd.DataFrame, frequency: pd.DataFrame, bins: int = 5
 ) -> pd.DataFrame:
     """Performance against example frequency (the paper's first figure), one row per n, model and bin of equal count.
 
     ``frequency`` comes from :func:`example_frequency`. Per bin the median ``frequency`` (and its edges), the mean
-    ``score`` and its 95% interval: Wilson's where scores are 0 or 1, else percentiles of the bootstrap by example.
-    Beside it, over all examples of the model, ``spearman`` with interval and sign-flip ``p``. Bins whose edges coincide
+    ``score`` and its 95% interval: Wilson's where scores are 0 or 1, else Student's over examples. Beside it, over all
+    examples of the model, ``spearman`` with the interval and ``p`` of the jackknife. Bins whose edges coincide
     are joined.
     """
     require_columns(answers, ["example_id", "model", "score"], "answers")
@@ -116,13 +116,13 @@ def binned_performance(
     require(not joined.duplicated([*ids, "example_id"]).any(), "answers: an example has two answers of one model")
     rows = []
     for key, frame in joined.groupby(ids, dropna=False, sort=False):
-        by_example = clusters(frame["example_id"])
-        values = frame[["frequency", "score"]].to_numpy(float).T
-        whole = associations(values, [Ask("spearman", 0, 1)], by_example, draws, seed, ["frequency", "score"])[0]
-        beside = {"spearman": whole.estimate, "spearman_low": whole.low, "spearman_high": whole.high, "p": whole.p}
+        values, names = frame[["frequency", "score"]].to_numpy(float).T, ["frequency", "score"]
+        whole = jackknife(values, [Ask("spearman", 0, 1)], points_of(frame["example_id"]), names)[0]
+        low, high, p = interval(whole.estimate, whole.left)
+        beside = {"spearman": whole.estimate, "spearman_low": low, "spearman_high": high, "p": p}
         cut = pd.qcut(frame["frequency"], bins, labels=False, duplicates="drop").fillna(0).astype(int)
         for place, part in frame.groupby(cut.to_numpy()):
-            low, high = mean_interval(part["score"].to_numpy(float), draws, seed)
+            low, high = mean_interval(part["score"].to_numpy(float))
             found = part["frequency"]
             row = {"bin": place, "frequency": found.median()}
             row |= {"frequency_low": found.min(), "frequency_high": found.max()}
@@ -131,23 +131,32 @@ def binned_performance(
     return pd.DataFrame(rows)
 
 
-def mean_interval(scores: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95% interval of a mean: Wilson's for zeros and ones, else the percentiles of bootstrap means."""
+def mean_interval(scores: np.ndarray) -> tuple[float, float]:
+    """95% interval of a mean over examples: Wilson's for zeros and ones, else Student's, within the scores' range."""
     if not len(scores):
         return np.nan, np.nan
     if np.isin(scores, (0, 1)).all():
         found = stats.binomtest(int(scores.sum()), len(scores)).proportion_ci(method="wilson")
         return float(found.low), float(found.high)
-    picked = np.random.default_rng(seed).integers(0, len(scores), (draws, len(scores)))
-    return tuple(np.quantile(scores[picked].mean(axis=1), [0.025, 0.975]).tolist())
+    found = mean(scores, points_of(np.arange(len(scores))))
+    low, high, _ = interval(found.estimate, found.left, correlation=False)
+    return max(low, scores.min()), min(high, scores.max())
 
 
-def _bleu(outputs: list[str], gold: list[str], draws: int) -> dict[str, object]:
+def _bleu(outputs: list[str], gold: list[str]) -> dict[str, object]:
+    """Corpus BLEU; its n-gram matches and lengths are sums over sentences, so that leaving one out is a subtraction."""
     from sacrebleu.metrics import BLEU
 
-    metric = BLEU()
-    found = metric.corpus_score(outputs, [gold], n_bootstrap=min(draws, 200))
-    mean, half = found._mean, found._ci
-    # The library's interval is mean ± half; with few sentences it would leave the scale.
-    return {"score": found.score, "low": max(0.0, mean - half), "high": min(100.0, mean + half),
-            "examples": len(outputs), "unscored": 0, "note": str(metric.get_signature())}  # fmt: skip
+    metric, single = BLEU(), BLEU(effective_order=True)
+    found = metric.corpus_score(outputs, [gold])
+    each = [single.corpus_score([o], [[g]]) for o, g in zip(outputs, gold, strict=True)]
+    left = [metric.compute_bleu(
+        [a - b for a, b in zip(found.counts, one.counts, strict=True)],
+        [a - b for a, b in zip(found.totals, one.totals, strict=True)],
+        found.sys_len - one.sys_len, found.ref_len - one.ref_len, metric.smooth_method, metric.smooth_value,
+    ).score - found.score for one in each]  # fmt: skip
+    names = points_of(np.arange(len(outputs))).example
+    change = (np.sort(names), np.array(left)[np.argsort(names)])
+    low, high, _ = interval(found.score, LeftOut(change, change, change, False), correlation=False)
+    return {"score": found.score, "low": max(0.0, low), "high": min(100.0, high), "examples": len(outputs),
+            "unscored": 0, "note": str(metric.get_signature())}  # fmt: skip

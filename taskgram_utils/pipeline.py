@@ -534,7 +534,7 @@ def make_performance(run: Run) -> pd.DataFrame:
     """Mean score with 95% interval per task, group, metric, model and step; corpus BLEU beside it for translation."""
     from taskgram_utils.performance import performance
 
-    return performance(run.table("answers"), run.table("examples"), sizes_in_parameters(run), run["draws"])
+    return performance(run.table("answers"), run.table("examples"), sizes_in_parameters(run))
 
 
 def make_frequency(run: Run) -> pd.DataFrame:
@@ -547,7 +547,7 @@ def make_memorization(run: Run, name: str) -> pd.DataFrame:
     """Mem of one task: under the task-gram and the infinity-gram LM, of every size and step."""
     from taskgram_utils.memorization import mem
 
-    return mem(**memorization_inputs(run, name), draws=run["draws"], measures=("spearman", "kendall_distance"))
+    return mem(**memorization_inputs(run, name), measures=("spearman", "kendall_distance"))
 
 
 def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, Any]:
@@ -572,7 +572,7 @@ def make_partial(run: Run, name: str) -> pd.DataFrame:
     from taskgram_utils.memorization import mem
 
     inputs = memorization_inputs(run, name, last=True)
-    return mem(**inputs, controls=_controls(run, name, inputs), draws=run["draws"])
+    return mem(**inputs, controls=_controls(run, name, inputs))
 
 
 def _controls(run: Run, name: str, inputs: dict[str, Any]) -> pd.DataFrame:
@@ -589,7 +589,7 @@ def make_common(run: Run, name: str) -> pd.DataFrame:
 
     inputs = memorization_inputs(run, name, last=True)
     reference = inputs["reference"][inputs["reference"]["lm"] == "taskgram"]
-    table = without_commonest(reference, inputs["model"], parameters=inputs["parameters"], draws=run["draws"])
+    table = without_commonest(reference, inputs["model"], parameters=inputs["parameters"])
     return table.assign(commonest=[", ".join(f"“{s}”" for s in said) for said in table["commonest"]])
 
 
@@ -604,7 +604,7 @@ def _baseline(run: Run, name: str):
     inputs = memorization_inputs(run, name, last=True)
     both = inputs.pop("reference")
     sides = [both[both["lm"] == lm] for lm in ("taskgram", "infinigram")]
-    return contrasts(on_shared_points(*sides, **inputs, draws=run["draws"]), "reference", "taskgram", "infinigram")
+    return contrasts(on_shared_points(*sides, **inputs), "reference", "taskgram", "infinigram")
 
 
 def make_slopes(run: Run, name: str) -> pd.DataFrame:
@@ -614,7 +614,7 @@ def make_slopes(run: Run, name: str) -> pd.DataFrame:
 
     inputs = memorization_inputs(run, name, last=True)
     measures = ("spearman", "kendall_distance")
-    result = estimates(**inputs, controls=_controls(run, name, inputs), draws=run["draws"], measures=measures)
+    result = estimates(**inputs, controls=_controls(run, name, inputs), measures=measures)
     return _stacked([slopes(at_one_step(each)) for each in (result, _baseline(run, name))])
 
 
@@ -811,19 +811,19 @@ RECIPES: dict[str, Recipe] = {
     "answers": Recipe(_together("answers"), _per_model("answers"), _MODELS),
     "answers/*": Recipe(make_answer, _answered, (*_LOADED, "tasks", "step_answers", "bertscore", "stop"),
                         ("language_models.neural",), inputs=weights_state),
-    "performance": Recipe(make_performance, ("answers", "examples"), ("draws", "models"), ("performance",)),
+    "performance": Recipe(make_performance, ("answers", "examples"), ("models",), ("performance",)),
     "frequency": Recipe(make_frequency, ("taskgrams", "counts"), (), ("performance",)),
     "memorization": Recipe(_of_tasks("memorization"), _needs_tasks("memorization"), ("tasks",)),
-    "memorization/*": Recipe(make_memorization, _MEASURED, ("draws", "models"), ("memorization",)),
+    "memorization/*": Recipe(make_memorization, _MEASURED, ("models",), ("memorization",)),
     "partial": Recipe(_of_tasks("partial"), _needs_tasks("partial"), ("tasks",)),
-    "partial/*": Recipe(make_partial, (*_MEASURED, "prior"), ("draws", "models"), ("memorization",)),
+    "partial/*": Recipe(make_partial, (*_MEASURED, "prior"), ("models",), ("memorization",)),
     "common": Recipe(_of_tasks("common"), _needs_tasks("common"), ("tasks",)),
-    "common/*": Recipe(make_common, _MEASURED, ("draws", "models"), ("memorization",)),
+    "common/*": Recipe(make_common, _MEASURED, ("models",), ("memorization",)),
     "baseline": Recipe(_of_tasks("baseline"), _needs_tasks("baseline"), ("tasks",)),
-    "baseline/*": Recipe(make_baseline, _MEASURED, ("draws", "models"), ("memorization",)),
+    "baseline/*": Recipe(make_baseline, _MEASURED, ("models",), ("memorization",)),
     "slopes": Recipe(_of_tasks("slopes"), _needs_tasks("slopes"), ("tasks",)),
-    "slopes/*": Recipe(make_slopes, (*_MEASURED, "prior"), ("draws", "models"), ("memorization",)),
-    "real/*": Recipe(make_real, real_needs, ("draws", "models", "form", "zeros", "kappa", "document", "control"),
+    "slopes/*": Recipe(make_slopes, (*_MEASURED, "prior"), ("models",), ("memorization",)),
+    "real/*": Recipe(make_real, real_needs, ("models", "form", "zeros", "kappa", "document", "control"),
                      ("real_tables",)),
     "prompts": Recipe(make_prompts, ("corpus",), ("tasks", "prompt_rounds", "prompt_seeds"),
                       ("prompting", "counting.scan", "miniature.clauses")),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from taskgram_utils.counting.base import Counter
 from taskgram_utils.errors import require, require_columns
+from taskgram_utils.jackknife import interval, mean, points_of
 from taskgram_utils.ngrams import ngrams, normalize, size, word_spans
 from taskgram_utils.progress import Bar
 
@@ -236,17 +237,15 @@ def accuracy(
     return table[["direction", "seed", "round", "prompt", "score", "accuracy", "examples", "correct"]]
 
 
-def gap(
-    table: pd.DataFrame, draws: int = 2000, seed: int = 0, between: tuple[str, str] = tuple(DIRECTIONS)
-) -> pd.DataFrame:
+def gap(table: pd.DataFrame, between: tuple[str, str] = tuple(DIRECTIONS)) -> pd.DataFrame:
     """Accuracy under memorization prompts minus under generalization prompts, per round, with a 95% interval.
 
     ``table``: from :func:`accuracy`; ``between`` names other values of its ``direction`` (a baseline, say). The
-    difference is paired by example and averaged over seeds; the percentile interval resamples examples and seeds.
+    difference is paired by example and averaged over seeds; the interval leaves out examples and seeds in turn.
     Returns round, estimate, low, high, seeds, examples.
     """
     require_columns(table, ["direction", "seed", "round", "correct"], "accuracy of prompts")
-    rng, rows = np.random.default_rng(seed), []
+    rows = []
     for number, part in table.groupby("round"):
         kinds = {d: p.sort_values("seed") for d, p in part.groupby("direction")}
         require(set(between) <= set(kinds), f"prompts: a gap needs both of {', '.join(between)}")
@@ -256,9 +255,8 @@ def gap(
         )
         difference = np.stack(first["correct"].to_list()) - np.stack(second["correct"].to_list())
         runs, examples = difference.shape
-        weights = rng.multinomial(runs, np.full(runs, 1 / runs), size=draws) / runs
-        means = weights @ difference  # [draws, examples]: the mean over resampled seeds
-        chosen = rng.multinomial(examples, np.full(examples, 1 / examples), size=draws) / examples
-        low, high = np.quantile((means * chosen).sum(axis=1), [0.025, 0.975])
-        rows.append((number, difference.mean(), low, high, runs, examples))
+        run, example = (codes.ravel() for codes in np.indices(difference.shape))
+        found = mean(difference.ravel(), points_of(example, run))
+        low, high, _ = interval(found.estimate, found.left, correlation=False)
+        rows.append((number, found.estimate, low, high, runs, examples))
     return pd.DataFrame(rows, columns=["round", "estimate", "low", "high", "seeds", "examples"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from taskgram_utils import real_text
@@ -86,11 +85,11 @@ def _estimates(
     split = counts["half"].notna().any()
     halves = taskgram_halves(inputs["taskgrams"], counts, run["form"], run["zeros"], run["kappa"]) if split else None
     found = real_text.controlled(
-        reference, inputs["scores"], inputs["prior"], inputs["taskgrams"], counts, draws=run["draws"],
-        reference_halves=halves, examples=inputs["examples"], parameters=sizes_in_parameters(run),
+        reference, inputs["scores"], inputs["prior"], inputs["taskgrams"], counts, reference_halves=halves,
+        examples=inputs["examples"], parameters=sizes_in_parameters(run),
     )  # fmt: skip
     kept = (found.table["examples"] >= _fewest(run)).fillna(False).to_numpy(bool)
-    return Estimates(found.table[kept].reset_index(drop=True), found.draws[kept]) if kept.any() else None
+    return found.rows(kept) if kept.any() else None
 
 
 def _first(run: Run, inputs: dict[str, pd.DataFrame]) -> tuple[str, pd.DataFrame]:
@@ -122,20 +121,20 @@ def _baseline(run: Run) -> pd.DataFrame:
     if infinigram.empty:
         columns = ["task", "group", "n", "model", "estimate_of", "estimate_to", "estimate", "low", "high", "points"]
         return pd.DataFrame(columns=columns)
-    return real_text.lead(first, infinigram, inputs["scores"], draws=run["draws"], parameters=sizes_in_parameters(run))
+    return real_text.lead(first, infinigram, inputs["scores"], parameters=sizes_in_parameters(run))
 
 
 def _slopes(run: Run) -> pd.DataFrame:
     inputs = _inputs(run)
     found = _estimates(run, *_first(run, inputs), inputs)
     if found is None:
-        return real_text.suite_slopes(Estimates(pd.DataFrame(columns=COLUMNS), np.zeros((0, 0))), own_sizes(run))
+        return real_text.suite_slopes(Estimates(pd.DataFrame(columns=COLUMNS), []), own_sizes(run))
     return real_text.suite_slopes(at_one_step(found), own_sizes(run))
 
 
 def _seen(run: Run) -> pd.DataFrame:
     scores = at_last_step(run.table("scores"), "lm")
-    return real_text.seen(scores, run.table("prior"), run.table("frequency"), run["draws"])
+    return real_text.seen(scores, run.table("prior"), run.table("frequency"))
 
 
 def _popularity(run: Run) -> pd.DataFrame:
@@ -145,7 +144,7 @@ def _popularity(run: Run) -> pd.DataFrame:
     able = known is not None and first["example_id"].isin(inputs["examples"].loc[known.notna(), "example_id"]).any()
     if not able:
         return pd.DataFrame(columns=[*COLUMNS])
-    return real_text.popularity(first, inputs["scores"], inputs["examples"], draws=run["draws"],
+    return real_text.popularity(first, inputs["scores"], inputs["examples"],
                                 parameters=sizes_in_parameters(run))  # fmt: skip
 
 
@@ -157,7 +156,7 @@ def _frequency(run: Run) -> pd.DataFrame:
     if not graded.dropna(subset=["score"])["example_id"].isin(frequency["example_id"]).any():
         columns = ["group", "n", "model", "frequency", "score", "spearman", "spearman_low", "spearman_high"]
         return pd.DataFrame(columns=columns)
-    return binned_performance(graded, frequency, draws=run["draws"])
+    return binned_performance(graded, frequency)
 
 
 _MADE = {"coverage": _coverage, "models": _models, "memorization": _memorization,

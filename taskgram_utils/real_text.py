@@ -11,6 +11,7 @@ import yaml
 
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.expectations import direction, verdict
+from taskgram_utils.jackknife import combined, interval, mean, points_of
 from taskgram_utils.memorization import Estimates, contrasts, estimates, on_shared_points, point_controls, slopes
 from taskgram_utils.mining_checks import coverage as mined_coverage
 from taskgram_utils.run import read_table
@@ -80,8 +81,7 @@ def controlled(
     """
     controls = point_controls(taskgrams, counts, scores, prior)
     found = estimates(reference, scores, controls, taskgrams=taskgrams, **options)
-    keep = found.table["measure"].isna() | found.table["measure"].isin(["spearman", f"spearman|{_BOTH}"])
-    return Estimates(found.table[keep].reset_index(drop=True), found.draws[keep.to_numpy()])
+    return found.rows(found.table["measure"].isna() | found.table["measure"].isin(["spearman", f"spearman|{_BOTH}"]))
 
 
 def suite_slopes(result: Estimates, suite: Collection[str]) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def suite_slopes(result: Estimates, suite: Collection[str]) -> pd.DataFrame:
     own = result.table["model"].isin(list(suite)).to_numpy()
     if not own.any() or result.table.loc[own, "model"].nunique() < 2:
         return pd.DataFrame(columns=[*_GROUP, "n", "reference", "measure", "slope", "low", "high", "p"])
-    return slopes(Estimates(result.table[own].reset_index(drop=True), result.draws[own]))
+    return slopes(result.rows(own))
 
 
 def lead(taskgram: pd.DataFrame, infinigram: pd.DataFrame, scores: pd.DataFrame, **options) -> pd.DataFrame:
@@ -99,14 +99,14 @@ def lead(taskgram: pd.DataFrame, infinigram: pd.DataFrame, scores: pd.DataFrame,
 
 
 def seen(
-    scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame, draws: int = 1000, seed: int = 0
+    scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame
 ) -> pd.DataFrame:
     """What an answer gains from its question where some document holds the pair, and where none does.
 
     ``gain`` is log P(y | x) - log P(y), in nats, of the gold answer under one model; ``frequency`` is that of
     :func:`taskgram_utils.performance.example_frequency`. Rows per task, group, n and model: examples and mean gain of
-    either kind, their ``difference`` with the 95% interval of the bootstrap by answer: an answer's examples, and they
-    have one each, are drawn together.
+    either kind, their ``difference`` with the 95% interval of the jackknife by answer: an answer's examples, and they
+    have one each, are left out together.
     """
     keys = ["task", "example_id", "lm"]
     require_columns(scores, [*keys, "sy", "logp", "n", "option"], "scores")
@@ -119,28 +119,17 @@ def seen(
     for (task, group, n, model), part in joined.dropna(subset=["gain"]).groupby([*_GROUP, "n", "lm"], sort=False):
         values, held = part["gain"].to_numpy(float), part["frequency"].to_numpy() > 0
         row = {"task": task, "group": group, "n": n, "model": model, "said": held.sum(), "unsaid": (~held).sum()}
-        answers = part["sy"].factorize()[0]
-        row["distinct_answers"] = answers.max() + 1
+        row["distinct_answers"] = part["sy"].nunique()
         if held.sum() > 1 and (~held).sum() > 1:
-            row |= {"gain_said": values[held].mean(), "gain_unsaid": values[~held].mean()}
+            sides = [mean(values[side], points_of(part["sy"][side])) for side in (held, ~held)]
+            row |= {"gain_said": sides[0].estimate, "gain_unsaid": sides[1].estimate}
             row["difference"] = row["gain_said"] - row["gain_unsaid"]
-            row["low"], row["high"] = _between(values, held, answers, draws, seed)
+            left = combined([side.left for side in sides], (1, -1))
+            row["low"], row["high"], _ = interval(row["difference"], left, correlation=False)
         rows.append(row)
     columns = [*_GROUP, "n", "model", "said", "unsaid", "distinct_answers", "gain_said", "gain_unsaid", "difference",
                "low", "high"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
-
-
-def _between(values: np.ndarray, held: np.ndarray, by: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
-    """95% interval of the difference of two means, clusters ``by`` drawn with replacement."""
-    size = by.max() + 1
-    weights = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), draws)
-    means = []
-    for side in (held, ~held):
-        sums, many = (weights @ np.bincount(by[side], w, size) for w in (values[side], np.ones(side.sum())))
-        means.append(np.divide(sums, many, out=np.full(draws, np.nan), where=many > 0))
-    low, high = np.nanquantile(means[0] - means[1], [0.025, 0.975])
-    return float(low), float(high)
 
 
 def popularity(

@@ -1,0 +1,456 @@
+"""Correlations of points that share examples and outputs, left out in turn: the two-way cluster jackknife."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from taskgram_utils.compiled import njit
+from taskgram_utils.errors import require
+from taskgram_utils.statistics import without_means
+
+MEASURES = ("spearman", "pearson", "kendall_distance", "r2", "r2 of ranks")
+FEWEST = 3
+"""Points for an estimate, and clusters of a kind for an interval."""
+LEVEL = 0.95
+
+
+class Ask(NamedTuple):
+    """One statistic: ``measure`` of the rows ``a`` and ``b`` of a matrix of values, given the rows ``given``."""
+
+    measure: str
+    a: int
+    b: int
+    given: tuple[int, ...] = ()
+
+
+class Points(NamedTuple):
+    """Which example, which output and which point each of N points is (hashed names), and whether two examples share an
+    output."""
+
+    example: np.ndarray
+    output: np.ndarray
+    point: np.ndarray
+    two_way: bool
+
+
+class LeftOut(NamedTuple):
+    """How a statistic changes when one cluster is left out: hashed names [G] and changes [G] of the examples, of the
+    outputs and of the points. The latter two count where ``two_way``."""
+
+    example: tuple[np.ndarray, np.ndarray]
+    output: tuple[np.ndarray, np.ndarray]
+    point: tuple[np.ndarray, np.ndarray]
+    two_way: bool
+
+
+class Result(NamedTuple):
+    """A statistic of all points, how it changes when a cluster is left out, and why it is null, where it is."""
+
+    estimate: float
+    left: LeftOut
+    reason: str | None
+
+
+def points_of(examples: Sequence, outputs: Sequence | None = None, starts: Sequence | None = None) -> Points:
+    """The clusters of N points. Without ``outputs`` examples alone are clusters; ``starts`` tell apart the points of
+    one example and one output."""
+    example = _hashed(examples)
+    if outputs is None:
+        return Points(example, example, example, False)
+    output = _hashed(outputs)
+    cells = np.unique(np.stack([output, example]), axis=1)
+    shared = len(np.unique(cells[0])) < cells.shape[1]
+    start = np.zeros(len(example), np.uint64) if starts is None else _hashed(starts)
+    with np.errstate(over="ignore"):  # hashes wrap around
+        point = (example * np.uint64(3) + output) * np.uint64(3) + start
+    return Points(example, output, point, bool(shared))
+
+
+def jackknife(
+    values: np.ndarray, asks: Sequence[Ask], points: Points, names: Sequence[str] | None = None,
+    without: Sequence[np.ndarray] = (),
+) -> list[Result]:  # fmt: skip
+    """The statistics ``asks`` of ``values`` [V, N] (no nulls), with how each changes when a cluster is left out.
+
+    ``spearman`` and ``pearson`` are partial where ``given``; ``kendall_distance`` is (1 - tau_b) / 2; ``r2`` (and
+    ``r2 of ranks``) the share of the variance of row a that the least-squares fit of the rows ``given`` takes up.
+    Ranks are taken anew among the points left, and so are the means of the factors ``without`` (labels [N] each), which
+    :func:`taskgram_utils.statistics.without_means` takes out before. Fewer than 3 points and a constant row give null.
+    """
+    names = names or [f"variable {i}" for i in range(len(values))]
+    whole = _without(values, without)
+    reasons = [_reason(ask, whole, names, " but for the means taken out" if without else "") for ask in asks]
+    able = [i for i, reason in enumerate(reasons) if reason is None]
+    estimates, changes = np.full(len(asks), np.nan), []
+    chosen = [asks[i] for i in able]
+    if able:
+        estimates[able] = _statistics(whole, chosen, np.ones(values.shape[1], np.int64))[:, 0]
+    for labels in points[:3]:
+        keys, codes = np.unique(labels, return_inverse=True)
+        left = np.full((len(asks), len(keys)), np.nan)
+        if able and without:
+            for g in range(len(keys)):
+                part = _without(values[:, codes != g], [factor[codes != g] for factor in without])
+                left[able, g] = _statistics(part, chosen, np.ones(part.shape[1], np.int64))[:, 0]
+        elif able:
+            left[able] = _statistics(values, chosen, codes)
+        changes.append((keys, left - estimates[:, None]))
+    out = []
+    for i, ask in enumerate(asks):
+        reason = reasons[i]
+        if reason is None and np.isnan(estimates[i]):
+            reason = f"the controls leave nothing of {names[ask.a]} or {names[ask.b]}"
+        rows = [(keys, change[i]) for keys, change in changes]
+        out.append(Result(float(estimates[i]), LeftOut(*rows, points.two_way), reason))
+    return out
+
+
+def mean(values: np.ndarray, points: Points) -> Result:
+    """The mean of ``values`` [N], with how it changes when a cluster is left out."""
+    whole, changes = float(values.mean()), []
+    for labels in points[:3]:
+        keys, codes = np.unique(labels, return_inverse=True)
+        left = len(values) - np.bincount(codes)
+        sums = values.sum() - np.bincount(codes, values)
+        changes.append((keys, np.divide(sums, left, out=np.full(len(keys), np.nan), where=left > 0) - whole))
+    return Result(whole, LeftOut(*changes, points.two_way), None)
+
+
+def combined(parts: Sequence[LeftOut], weights: Sequence[float]) -> LeftOut:
+    """How a weighted sum of statistics changes: of the same points, or of others that share examples or outputs. What
+    a statistic does not rest on changes it by nothing."""
+
+    def of(kind: str) -> tuple[np.ndarray, np.ndarray]:
+        sides = [getattr(part, kind) for part in parts]
+        keys = sides[0][0]
+        if all(side[0] is keys for side in sides):
+            return keys, np.asarray(weights, float) @ np.stack([change for _, change in sides])
+        keys = np.unique(np.concatenate([side[0] for side in sides]))
+        total = np.zeros(len(keys))
+        for weight, (own, change) in zip(weights, sides, strict=True):
+            total[np.searchsorted(keys, own)] += weight * change
+        return keys, total
+
+    return LeftOut(of("example"), of("output"), of("point"), any(part.two_way for part in parts))
+
+
+def standard_error(left: LeftOut) -> tuple[float, float]:
+    """Standard error of a statistic and the degrees of freedom of its t: V = max(V_example + V_output - V_point,
+    V_example, V_output), each (G - 1) / G times the sum over its G clusters of the squared change when one is left out;
+    V_example alone where no output is shared. Cameron, Gelbach & Miller (2011); MacKinnon, Nielsen & Webb (2024).
+    Degrees of freedom: the smaller number of clusters less one. Null with fewer than 3 clusters of a kind.
+    """
+    sizes = [len(left.example[0])] + ([len(left.output[0])] if left.two_way else [])
+    if min(sizes) < FEWEST:
+        return np.nan, np.nan
+    example, output, point = ((len(c) - 1) / len(c) * (c**2).sum() for _, c in left[:3])
+    total = max(example + output - point, example, output) if left.two_way else example
+    return float(np.sqrt(total)), min(sizes) - 1
+
+
+def interval(estimate: float, left: LeftOut, correlation: bool = True) -> tuple[float, float, float]:
+    """95% interval and two-sided p of a statistic being 0, by Student's t; of a correlation on Fisher's z."""
+    error, freedom = standard_error(left)
+    if np.isnan(error) or np.isnan(estimate):
+        return np.nan, np.nan, np.nan
+    half = stats.t.ppf((1 + LEVEL) / 2, freedom)
+    if not correlation:
+        p = 2 * stats.t.sf(abs(estimate) / error, freedom) if error else np.nan
+        return estimate - half * error, estimate + half * error, p
+    slack = 1 - estimate**2
+    if slack < 1e-12:
+        return estimate, estimate, np.nan
+    z, error = np.arctanh(estimate), error / slack
+    p = 2 * stats.t.sf(abs(z) / error, freedom) if error else np.nan
+    return float(np.tanh(z - half * error)), float(np.tanh(z + half * error)), float(p)
+
+
+def _hashed(labels: Sequence) -> np.ndarray:
+    """A 64-bit hash of each label, the same in every process."""
+    return pd.util.hash_array(np.asarray(labels, dtype=object))
+
+
+def _without(values: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
+    """Values less the means of ``factors``, in units of each row's range, rounded: equal values are equal in floating
+    point too, and of a row that is nothing but means no noise is left."""
+    if not factors:
+        return values
+    spread = np.ptp(values, axis=1, keepdims=True)
+    return np.round(without_means(values, factors) / np.where(spread > 0, spread, 1), 9) + 0.0  # no -0
+
+
+def _reason(ask: Ask, values: np.ndarray, names: Sequence[str], beyond: str) -> str | None:
+    require(ask.measure in MEASURES, f"measure {ask.measure}: not one of {', '.join(MEASURES)}")
+    if values.shape[1] < FEWEST:
+        return f"fewer than {FEWEST} points"
+    for v in (ask.a, ask.b):
+        if values[v].min() == values[v].max():
+            return f"{names[v]} is constant{beyond}"
+    for v in (ask.a, ask.b, *ask.given):
+        if ask.measure in ("pearson", "r2") and not np.isfinite(values[v]).all():
+            return f"{names[v]} has infinite values"
+    return None
+
+
+def _statistics(values: np.ndarray, asks: Sequence[Ask], codes: np.ndarray) -> np.ndarray:
+    """Statistics [A, G] of the points less each cluster. Codes of ones alone: column 0 is of all points."""
+    out = np.full((len(asks), codes.max() + 1), np.nan)
+    for ranks, kinds in ((True, ("spearman", "r2 of ranks")), (False, ("pearson", "r2"))):
+        chosen = [i for i, ask in enumerate(asks) if ask.measure in kinds]
+        if chosen:
+            out[chosen] = _correlations(values, [asks[i] for i in chosen], codes, ranks)
+    for i, ask in enumerate(asks):
+        if ask.measure == "kendall_distance":
+            out[i] = (1 - _tau(values[ask.a], values[ask.b], codes)) / 2
+    return out
+
+
+def _correlations(values: np.ndarray, asks: Sequence[Ask], codes: np.ndarray, ranks: bool) -> np.ndarray:
+    """Statistics [A, G] from the correlations among the points that each cluster leaves."""
+    rows = sorted({v for ask in asks for v in (ask.a, ask.b, *ask.given)})
+    place = {v: k for k, v in enumerate(rows)}
+    wanted = set()
+    for ask in asks:
+        own = sorted({place[v] for v in (ask.a, ask.b, *ask.given)})
+        wanted |= {(v, w) for i, v in enumerate(own) for w in own[:i]}
+    pairs = np.array(sorted(wanted), np.int64).reshape(-1, 2)
+    used = values[rows]
+    if ranks:
+        cross, own = _rank_products(used, pairs, codes)
+    else:
+        cross, own = _products(used, pairs, codes)
+    scale = np.sqrt(np.where(own > 1e-10 * np.fmax.reduce(own), own, np.nan))
+    matrix = np.empty((len(cross), len(rows), len(rows)))
+    matrix[:, np.arange(len(rows)), np.arange(len(rows))] = 1
+    for (v, w), product in zip(pairs, cross.T, strict=True):
+        matrix[:, v, w] = matrix[:, w, v] = np.clip(product / scale[:, v] / scale[:, w], -1, 1)
+    out = np.empty((len(asks), len(cross)))
+    for i, ask in enumerate(asks):
+        given = [place[v] for v in ask.given]
+        if ask.measure.startswith("r2"):
+            out[i] = 1 - _residual(matrix, [place[ask.a]], given)[..., 0, 0] if given else 0.0
+        else:
+            out[i] = partial_correlation(matrix, place[ask.a], place[ask.b], given)
+    return out
+
+
+def partial_correlation(matrices: np.ndarray, a: int, b: int, given: Sequence[int] = ()) -> np.ndarray:
+    """Partial correlation of a and b given the others, from correlation matrices [..., V, V]; null where they leave
+    nothing of a or b. A constant or repeated control changes nothing."""
+    if not given:
+        return matrices[..., a, b]
+    left = _residual(matrices, [a, b], list(given))
+    spread = left[..., 0, 0] * left[..., 1, 1]
+    enough = (left[..., 0, 0] > 1e-9) & (left[..., 1, 1] > 1e-9)
+    return np.clip(left[..., 0, 1] / np.sqrt(np.where(enough, spread, np.nan)), -1, 1)
+
+
+def _residual(matrices: np.ndarray, of: list[int], given: list[int]) -> np.ndarray:
+    """Covariances [..., k, k] of the variables ``of`` that the variables ``given`` leave (Schur complement)."""
+    rows, columns = np.array(of)[:, None], np.array(given)
+    cross = np.nan_to_num(matrices[..., rows, columns])
+    within = np.nan_to_num(matrices[..., columns[:, None], columns])
+    inverse = np.linalg.pinv(within, rcond=1e-10, hermitian=True)
+    return matrices[..., rows, np.array(of)] - cross @ inverse @ np.swapaxes(cross, -1, -2)
+
+
+def _products(values: np.ndarray, pairs: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of products about the mean, of ``pairs`` of rows [G, P] and of each row with itself [G, V], over the points
+    that each cluster leaves."""
+    centred = values - values.mean(axis=1, keepdims=True)
+    many = codes.max() + 1
+    left = len(codes) - np.bincount(codes, minlength=many)
+    sums = [row.sum() - np.bincount(codes, row, many) for row in centred]
+
+    def products(a: int, b: int) -> np.ndarray:
+        product = centred[a] * centred[b]
+        whole = product.sum() - np.bincount(codes, product, many)
+        return whole - sums[a] * sums[b] / np.where(left > 0, left, np.nan)
+
+    cross = np.array([products(a, b) for a, b in pairs]).reshape(len(pairs), many)
+    return cross.T, np.array([products(v, v) for v in range(len(values))]).T
+
+
+def _rank_products(values: np.ndarray, pairs: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`_products` of the mid-ranks that the points left have among themselves."""
+    many, n = codes.max() + 1, len(codes)
+    size = np.bincount(codes, minlength=many)
+    left = (n - size).astype(float)
+    members, start = np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(size)])
+    order = np.argsort(values, axis=1, kind="stable")
+    level = np.stack([stats.rankdata(row, method="dense") - 1 for row in values])
+    rank = stats.rankdata(values, axis=1) - 0.5
+    # A cluster of m points asks m times m counts of points above two values; a large one is ranked anew.
+    few = size.astype(float) ** 2 * np.log2(n + 1) < 4 * n
+    cross = np.empty((many, len(pairs)))
+    for p, (a, b) in enumerate(pairs):
+        _small_clusters(order[a], level[a], level[b], rank[a], rank[b], codes, members, start, few, cross[:, p])
+    _large_clusters(order, level, codes, np.flatnonzero(~few), pairs, cross)
+    # Squares of mid-ranks about their mean: (n³ - sum of t³ over the groups of t equal values) / 12.
+    own = np.stack([(left**3 - _ties(row, codes, 3)) / 12 for row in level], axis=1)
+    return cross - (left**3 / 4)[:, None], own
+
+
+def _ties(level: np.ndarray, codes: np.ndarray, power: int) -> np.ndarray:
+    """Sum [G] of t to a power over the groups of t points of one level that each cluster leaves."""
+    equal = np.bincount(level).astype(float)
+    cells, many = np.unique(codes * len(equal) + level, return_counts=True)
+    group, at = np.divmod(cells, len(equal))
+    change = (equal[at] - many) ** power - equal[at] ** power
+    return (equal**power).sum() + np.bincount(group, change, codes.max() + 1)
+
+
+def _tau(a: np.ndarray, b: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Kendall's tau_b [G] of the points that each cluster leaves."""
+    level_a, level_b = (stats.rankdata(v, method="dense") - 1 for v in (a, b))
+    many, n = codes.max() + 1, len(codes)
+    agreement = _concordances(level_a, level_b)
+    size = np.bincount(codes, minlength=many)
+    members, start = np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(size)])
+    within = _within(level_a, level_b, members, start)
+    # The sum over ordered pairs: those with a point of the cluster go, and those inside it went twice.
+    total = agreement.sum() - 2 * np.bincount(codes, agreement, many) + within
+    untied = [(n - size).astype(float) ** 2 - _ties(level, codes, 2) for level in (level_a, level_b)]
+    scale = np.sqrt(untied[0] * untied[1])
+    return np.clip(total / np.where(scale > 0, scale, np.nan), -1, 1)
+
+
+def _concordances(level_a: np.ndarray, level_b: np.ndarray) -> np.ndarray:
+    """Per point, the points that agree with it in order less those that disagree."""
+    rising, falling = np.argsort(level_a, kind="stable"), np.argsort(-level_a, kind="stable")
+    return _lower(rising, level_a, level_b) - _lower(falling, level_a, level_b)
+
+
+@njit(cache=True, nogil=True)
+def _small_clusters(order, level_a, level_b, rank_a, rank_b, codes, members, start, few, out):
+    """Sums of rank products less a cluster g. Without g the rank of a point j is r(j) - c(j), c(j) = the points of g
+    below j and half of those equal to it, H(j, k) for a k of g. So the sum over all j of (r_a - c_a)(r_b - c_b) is
+    sum r_a r_b - sum_k S_ab(k) - sum_k S_ba(k) + sum_kl D(k, l), of which the points of g themselves are then taken.
+    S_ab(k) = sum_j r_a(j) H_b(j, k); D(k, l) = sum_j H_a(j, k) H_b(j, l), counted from the largest a to the smallest
+    with a Fenwick tree over the levels of b.
+    """
+    n = len(order)
+    top_a, top_b = level_a.max() + 1, level_b.max() + 1
+    above_a, above_b = np.zeros(top_a + 1), np.zeros(top_b + 1)
+    whole = 0.0
+    for j in range(n):
+        whole += rank_a[j] * rank_b[j]
+        above_a[level_a[j]] += rank_b[j]
+        above_b[level_b[j]] += rank_a[j]
+    for t in range(top_a - 1, -1, -1):
+        above_a[t] += above_a[t + 1]
+    for t in range(top_b - 1, -1, -1):
+        above_b[t] += above_b[t + 1]
+    for g in range(len(few)):
+        if few[g]:
+            out[g] = whole
+            for k in members[start[g] : start[g + 1]]:
+                out[g] -= (above_b[level_b[k]] + above_b[level_b[k] + 1]) / 2
+                out[g] -= (above_a[level_a[k]] + above_a[level_a[k] + 1]) / 2
+    tree, equal, total = np.zeros(top_b + 1), np.zeros(top_b + 1), 0.0
+    last = n
+    while last > 0:
+        first = last - 1
+        while first > 0 and level_a[order[first - 1]] == level_a[order[last - 1]]:
+            first -= 1
+        # Points equal in a count half: the mean of the counts before they are put into the tree and after.
+        for after in range(2):
+            for m in range(first, last):
+                g = codes[order[m]]
+                if few[g]:
+                    for k in members[start[g] : start[g + 1]]:
+                        below, t = 0.0, level_b[k]
+                        while t > 0:
+                            below += tree[t]
+                            t -= t & -t
+                        out[g] += (total - below - equal[level_b[k]] / 2) / 2
+            if after == 0:
+                for m in range(first, last):
+                    level = level_b[order[m]]
+                    equal[level] += 1
+                    total += 1
+                    t = level + 1
+                    while t <= top_b:
+                        tree[t] += 1
+                        t += t & -t
+        last = first
+    for g in range(len(few)):
+        if few[g]:
+            for j in members[start[g] : start[g + 1]]:
+                below_a, below_b = 0.0, 0.0
+                for k in members[start[g] : start[g + 1]]:
+                    below_a += 1.0 if level_a[j] > level_a[k] else 0.5 if level_a[j] == level_a[k] else 0.0
+                    below_b += 1.0 if level_b[j] > level_b[k] else 0.5 if level_b[j] == level_b[k] else 0.0
+                out[g] -= (rank_a[j] - below_a) * (rank_b[j] - below_b)
+
+
+@njit(cache=True, nogil=True)
+def _large_clusters(order, level, codes, chosen, pairs, out):
+    """The same sums for the clusters ``chosen``, every point left ranked anew."""
+    variables, n = order.shape
+    ranks = np.zeros((variables, n))
+    for g in chosen:
+        for v in range(variables):
+            below, k = 0.0, 0
+            while k < n:
+                last, tied = k, 0.0
+                while last < n and level[v, order[v, last]] == level[v, order[v, k]]:
+                    if codes[order[v, last]] != g:
+                        tied += 1.0
+                    last += 1
+                for m in range(k, last):
+                    i = order[v, m]
+                    ranks[v, i] = 0.0 if codes[i] == g else below + tied / 2
+                below += tied
+                k = last
+        for p in range(len(pairs)):
+            total = 0.0
+            for i in range(n):
+                total += ranks[pairs[p, 0], i] * ranks[pairs[p, 1], i]
+            out[g, p] = total
+
+
+@njit(cache=True, nogil=True)
+def _within(level_a, level_b, members, start):
+    """Agreeing less disagreeing ordered pairs inside each cluster."""
+    out = np.zeros(len(start) - 1)
+    for g in range(len(out)):
+        for j in members[start[g] : start[g + 1]]:
+            for k in members[start[g] : start[g + 1]]:
+                out[g] += np.sign(level_a[j] - level_a[k]) * np.sign(level_b[j] - level_b[k])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _lower(order, level_a, level_b):
+    """For each point, among those before it in ``order`` and not equal in a: how many have a smaller b less how many
+    have a larger one (Fenwick tree over the levels of b)."""
+    n, top = len(order), level_b.max() + 1
+    tree, equal, total = np.zeros(top + 1), np.zeros(top), 0.0
+    out = np.zeros(n)
+    first = 0
+    while first < n:
+        last = first
+        while last < n and level_a[order[last]] == level_a[order[first]]:
+            i, below = order[last], 0.0
+            t = level_b[i]
+            while t > 0:
+                below += tree[t]
+                t -= t & -t
+            out[i] = 2 * below + equal[level_b[i]] - total
+            last += 1
+        for m in range(first, last):
+            level = level_b[order[m]]
+            total += 1
+            equal[level] += 1
+            t = level + 1
+            while t <= top:
+                tree[t] += 1
+                t += t & -t
+        first = last
+    return out
