@@ -6,11 +6,10 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from taskgram_utils import statistics
 from taskgram_utils.errors import InputError
+from taskgram_utils.jackknife import standard_error
 from taskgram_utils.memorization import (
     COLUMNS,
-    compare,
     contrasts,
     differences,
     estimates,
@@ -20,7 +19,6 @@ from taskgram_utils.memorization import (
     point_controls,
     points,
     slopes,
-    wide,
     without_commonest,
 )
 from taskgram_utils.statistics import holm
@@ -59,23 +57,23 @@ def spearman(reference, model):
 
 def test_the_share_of_points_on_exact_counts_stands_beside_mem():
     exact = np.random.default_rng(5).random(len(REFERENCE)) > 0.3
-    table = mem(REFERENCE.assign(exact=exact), MODEL, draws=10)
+    table = mem(REFERENCE.assign(exact=exact), MODEL)
     assert table.exact.tolist() == pytest.approx([exact.mean()] * 3)
-    same = mem(REFERENCE, MODEL, draws=10)
+    same = mem(REFERENCE, MODEL)
     assert same.exact.isna().all()
     pd.testing.assert_frame_equal(table.drop(columns="exact"), same.drop(columns="exact"))
     controls = REFERENCE[KEYS].assign(exact=exact, size=np.arange(len(REFERENCE)))
-    assert set(mem(REFERENCE, MODEL, controls, draws=10).measure) == {"spearman", "spearman|size"}
+    assert set(mem(REFERENCE, MODEL, controls).measure) == {"spearman", "spearman|size"}
 
 
 def test_mem_is_the_spearman_of_the_joined_points():
-    table = mem(REFERENCE.sample(frac=1, random_state=1), MODEL.sample(frac=1, random_state=2), draws=50)
+    table = mem(REFERENCE.sample(frac=1, random_state=1), MODEL.sample(frac=1, random_state=2))
     assert list(table.columns) == COLUMNS and len(table) == 3
     for row in table.itertuples():
         assert row.estimate == pytest.approx(spearman(REFERENCE, MODEL[MODEL.lm == row.model]))
         assert row.low < row.estimate < row.high
     assert (table.points == len(KEY)).all() and (table.examples == 120).all()
-    assert (table.outputs == KEY.sy.nunique()).all() and (table.resampled == "examples and outputs").all()
+    assert (table.outputs == KEY.sy.nunique()).all() and (table.clusters == "examples and outputs").all()
     assert table.reason.isna().all() and (table.form == "per_output").all() and (table.zero_rule == "keep").all()
     np.testing.assert_allclose(table.zero_share, 0.125)
     np.testing.assert_allclose(table.ties, REFERENCE.logp.duplicated(keep=False).mean())
@@ -83,12 +81,38 @@ def test_mem_is_the_spearman_of_the_joined_points():
     np.testing.assert_allclose(table.p_holm, holm(table.p))
 
 
-def test_rows_order_changes_nothing_and_draws_are_shared_between_calls():
-    one = estimates(REFERENCE, MODEL, draws=60)
-    two = estimates(REFERENCE[::-1], MODEL[MODEL.lm == "large"][::-1], draws=60)
-    np.testing.assert_allclose(one.draws[2], two.draws[0], atol=1e-12)
-    assert one.table.p[2] == two.table.p[0]
-    assert not np.allclose(one.draws, estimates(REFERENCE, MODEL, draws=60, seed=9).draws)
+def test_the_order_of_rows_and_what_else_is_estimated_change_nothing():
+    one = estimates(REFERENCE, MODEL)
+    two = estimates(REFERENCE[::-1], MODEL[MODEL.lm == "large"][::-1])
+    for kind in range(3):
+        for ours, theirs in zip(one.left[2][kind], two.left[0][kind], strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    columns = ["estimate", "low", "high", "p"]
+    np.testing.assert_allclose(one.table.loc[2, columns].astype(float), two.table.loc[0, columns].astype(float))
+
+
+def left_out(reference, model, column, statistic=spearman):
+    """What a statistic is when a value of ``column`` (or, with None, a row) is left out: by brute force."""
+    values = [np.arange(len(reference)) == i for i in range(len(reference))] if column is None else [
+        reference[column] == v for v in sorted(set(reference[column]))]
+    return np.array([statistic(reference[~gone], model) for gone in values])
+
+
+def test_the_interval_is_that_of_the_jackknife_by_brute_force():
+    small = REFERENCE[REFERENCE.example_id.isin([f"qa{i}" for i in range(30)])]
+    model = MODEL[MODEL.lm == "large"]
+    row = mem(small, model).iloc[0]
+    v = []
+    for column in ("example_id", "sy", None):
+        left = left_out(small, model, column)
+        v.append((len(left) - 1) / len(left) * ((left - row.estimate) ** 2).sum())
+    variance = max(v[0] + v[1] - v[2], v[0], v[1])
+    t = stats.t.ppf(0.975, min(30, small.sy.nunique()) - 1)
+    half = t * np.sqrt(variance) / (1 - row.estimate**2)
+    z = np.arctanh(row.estimate)
+    assert (row.low, row.high) == pytest.approx((np.tanh(z - half), np.tanh(z + half)))
+    distance = mem(small, model, measures=("kendall_distance",)).iloc[0]
+    assert distance.low < distance.estimate < distance.high < 0.5 and distance.p < 1e-6
 
 
 def test_every_family_and_every_model_is_estimated():
@@ -97,7 +121,7 @@ def test_every_family_and_every_model_is_estimated():
     model = pd.concat([p[2] for p in parts])
     model = pd.concat([model, model.assign(step=200), model.assign(seed=2)])
     other = reference.assign(lm="infinigram", zero_rule="backoff")
-    table = mem(pd.concat([reference, other]), model, draws=20, measures=("spearman", "kendall_distance", "pearson"))
+    table = mem(pd.concat([reference, other]), model, measures=("spearman", "kendall_distance", "pearson"))
     assert len(table) == 3 * 2 * 3 * 3 * 3 and table.estimate.notna().all()
     assert not table.duplicated([c for c in COLUMNS if c not in COLUMNS[COLUMNS.index("estimate"):]]).any()
     assert set(table.group.dropna()) == {"x"}
@@ -110,31 +134,31 @@ def test_every_family_and_every_model_is_estimated():
 def test_options_and_whole_answers_stay_apart():
     option = MODEL.assign(option=1, logp=0.0)
     whole = MODEL.drop_duplicates(["example_id", "lm"]).assign(n=np.nan, sy="all of y", start=0)
-    table = mem(REFERENCE, pd.concat([MODEL, option, whole]), draws=10)
-    pd.testing.assert_series_equal(table.estimate, mem(REFERENCE, MODEL, draws=10).estimate)
+    table = mem(REFERENCE, pd.concat([MODEL, option, whole]))
+    pd.testing.assert_series_equal(table.estimate, mem(REFERENCE, MODEL).estimate)
     baseline = REFERENCE.drop_duplicates("example_id").assign(n=np.nan, sy="all of y", start=0, lm="infinigram")
-    table = mem(pd.concat([REFERENCE, baseline]), pd.concat([MODEL, whole]), draws=10)
+    table = mem(pd.concat([REFERENCE, baseline]), pd.concat([MODEL, whole]))
     assert table.n.isna().sum() == 3 and (table[table.n.isna()].points == 120).all()
 
 
 def test_only_the_required_columns_are_needed():
     few = ["example_id", "n", "sy", "start", "lm", "logp"]
-    table = mem(REFERENCE[few], MODEL[few], draws=20)
-    np.testing.assert_allclose(table.estimate, mem(REFERENCE, MODEL, draws=20).estimate)
+    table = mem(REFERENCE[few], MODEL[few])
+    np.testing.assert_allclose(table.estimate, mem(REFERENCE, MODEL).estimate)
     nothing = ["task", "coverage_pairs", "coverage_points", "coverage_examples", "zero_share", "reliability"]
     assert table[nothing].isna().all().all()
     numbers = REFERENCE[few].assign(example_id=REFERENCE.example_id.str[2:].astype(int))
     text = MODEL[few].assign(example_id=MODEL.example_id.str[2:], n=MODEL.n.astype(float))
-    np.testing.assert_allclose(mem(numbers, text, draws=20).estimate, table.estimate)
+    np.testing.assert_allclose(mem(numbers, text).estimate, table.estimate)
 
 
 def test_per_pair_points_join_one_output_to_all_its_inputs():
     pairs = pd.concat([REFERENCE.assign(sx=s, logp=REFERENCE.logp + i) for i, s in enumerate("uv")])
-    table = mem(pairs, MODEL, draws=20)
+    table = mem(pairs, MODEL)
     assert (table.form == "per_pair").all() and (table.points == 2 * len(KEY)).all()
     both = pairs.merge(MODEL[MODEL.lm == "large"], on=KEYS)
     assert table.estimate[2] == pytest.approx(stats.spearmanr(both.logp_x, both.logp_y).statistic)
-    by_pair = mem(pairs, pairs.assign(lm="itself"), draws=20)
+    by_pair = mem(pairs, pairs.assign(lm="itself"))
     assert by_pair.estimate[0] == pytest.approx(1) and by_pair.points[0] == 2 * len(KEY)
 
 
@@ -145,7 +169,7 @@ def test_known_memorizers_come_out_in_order():
     key = KEY.assign(lm="taskgram", zero_rule="keep")
     halves = pd.concat([key.assign(half=h, logp=key.truth + rng.normal(0, 0.8, len(key))) for h in (0, 1)])
     together = halves.groupby(KEYS, sort=False).logp.mean().reset_index().assign(lm="taskgram", zero_rule="keep")
-    table = mem(together, pd.concat(mixed), draws=400, reference_halves=halves)
+    table = mem(together, pd.concat(mixed), reference_halves=halves)
     assert table.estimate.is_monotonic_increasing and table.low[0] < 0 < table.high[0] and table.p[0] > 0.05
     assert table.p[4] < 0.01 and abs(table.estimate[4] - np.sqrt(table.reliability[4])) < 0.04
     r = stats.spearmanr(halves[halves.half == 0].logp, halves[halves.half == 1].logp).statistic
@@ -164,7 +188,7 @@ def confounded():
 
 def test_controls_are_reported_one_by_one_and_all_together():
     reference, model, controls = confounded()
-    table = mem(reference, model, controls, draws=300)
+    table = mem(reference, model, controls)
     names = ["spearman", "spearman|log_count_sy", "spearman|tokens", "spearman|log_count_sy+tokens"]
     assert table.measure.tolist() == names * 2
     raw, given_count, given_tokens, _ = table.estimate[:4]
@@ -179,9 +203,9 @@ def test_controls_join_on_the_model_where_they_name_one_and_may_be_missing():
     assert (joined[joined.model == "b"].logp_prior == 0).all()
     assert joined[joined.model == "a"].logp_prior.nunique() == len(KEY)
     partly = controls.drop(columns="tokens").iloc[:200]
-    table = mem(reference, model, partly, draws=20)
+    table = mem(reference, model, partly)
     assert table.points.tolist() == [480, 200] * 2
-    none = mem(reference, model, controls.assign(example_id="other" + controls.example_id), draws=20)
+    none = mem(reference, model, controls.assign(example_id="other" + controls.example_id))
     assert none.reason[1] == "fewer than 3 points" and none.estimate[[1, 2]].isna().all() and none.estimate[0] > 0.6
 
 
@@ -190,12 +214,12 @@ def test_null_and_constant_scores_say_why():
     model.loc[(model.lm == "small"), "logp"] = np.nan
     model.loc[(model.lm == "middle"), "logp"] = -1.0
     model.loc[model.index[(model.lm == "large")][:50], "logp"] = np.nan
-    table = mem(REFERENCE, model, draws=20).set_index("model")
+    table = mem(REFERENCE, model).set_index("model")
     assert table.reason["small"] == "fewer than 3 points" and table.points["small"] == 0
     assert table.reason["middle"] == "log P of the model is constant"
     assert table.points["large"] == len(KEY) - 50 and table.estimate["large"] > 0.5
     unmeasured = pd.concat([REFERENCE, REFERENCE.assign(n=7)])
-    row = mem(unmeasured, MODEL, draws=20).iloc[-1]
+    row = mem(unmeasured, MODEL).iloc[-1]
     assert row.n == 7 and np.isnan(row.estimate) and row.reason == "no point in common with a model"
 
 
@@ -204,46 +228,73 @@ def test_coverage_and_examples_kept():
     kept = REFERENCE.iloc[: 4 * 60]
     examples = pd.DataFrame({"task": "qa", "group": "g", "example_id": [f"qa{i}" for i in range(200)]})
     examples["split"] = np.where(np.arange(200) < 150, "test", "train")
-    row = mem(kept, MODEL, draws=10, taskgrams=rows, examples=examples, parameters=SIZES).iloc[0]
+    row = mem(kept, MODEL, taskgrams=rows, examples=examples, parameters=SIZES).iloc[0]
     distinct = len(KEY[["example_id", "sy"]].drop_duplicates())
     assert row.coverage_points == pytest.approx(240 / distinct)
     assert row.coverage_pairs == pytest.approx((kept.pairs - kept.zeros).sum() / (4 * distinct))
     assert row.coverage_examples == pytest.approx(60 / 150) and row.parameters == 1e6
 
 
-def test_differences_are_taken_draw_by_draw():
+def test_differences_have_the_interval_of_what_changes_on_both_sides():
     other = REFERENCE.assign(lm="infinigram", zero_rule="backoff", logp=np.random.default_rng(2).normal(size=len(KEY)))
-    result = estimates(pd.concat([REFERENCE, other]), MODEL, draws=300)
+    result = estimates(pd.concat([REFERENCE, other]), MODEL)
     table = differences(result, "reference", "taskgram", "infinigram").set_index("model")
-    ours, theirs = result.draws[2], result.draws[5]
     assert table.difference["large"] == pytest.approx(result.table.estimate[2] - result.table.estimate[5])
-    assert table.low["large"] == pytest.approx(np.quantile(ours - theirs, 0.025)) and table.p["large"] < 0.01
+    model = MODEL[MODEL.lm == "large"]
+    v = []
+    for column in ("example_id", "sy", None):
+        left = left_out(REFERENCE, model, column) - left_out(other, model, column)
+        v.append((len(left) - 1) / len(left) * ((left - table.difference["large"]) ** 2).sum())
+    half = stats.t.ppf(0.975, KEY.sy.nunique() - 1) * np.sqrt(max(v[0] + v[1] - v[2], v[0], v[1]))
+    assert table.high["large"] - table.difference["large"] == pytest.approx(half) and table.p["large"] < 0.01
     models = differences(result, "model", "large", "small")
     assert models.reference.tolist() == ["taskgram", "infinigram"] and models.low[0] > 0 > models.low[1]
     with pytest.raises(InputError, match="no estimate with model = huge"):
         differences(result, "model", "huge", "small")
 
 
-def test_compare_puts_both_references_on_the_same_points():
+def test_both_references_are_put_on_the_same_points():
     placebo = REFERENCE.assign(lm="placebo", logp=np.random.default_rng(2).normal(size=len(KEY))).iloc[100:]
-    table = compare(REFERENCE.iloc[:400], placebo, MODEL[MODEL.lm == "large"], draws=200)
+    result = on_shared_points(REFERENCE.iloc[:400], placebo, MODEL[MODEL.lm == "large"])
+    table = differences(result, "reference", "taskgram", "placebo")
     both = REFERENCE.iloc[100:400]
     assert table.estimate_of[0] == pytest.approx(spearman(both, MODEL[MODEL.lm == "large"]))
     assert table.reference[0] == "taskgram - placebo" and table.low[0] > 0.3
     with pytest.raises(InputError, match="two different ones"):
-        compare(REFERENCE, REFERENCE, MODEL)
+        on_shared_points(REFERENCE, REFERENCE, MODEL)
 
 
-def test_slopes_are_least_squares_on_shared_draws():
-    result = estimates(REFERENCE, MODEL, draws=300, parameters=SIZES)
+def test_a_difference_of_other_points_lies_between_its_sides_apart_and_together():
+    """Halves that share no example are independent: variances add. The same points under one reference cancel."""
+    first, second = (REFERENCE[REFERENCE.example_id.isin([f"qa{i}" for i in r])] for r in (range(60), range(60, 120)))
+    first, second = first.assign(sy="1" + first.sy), second.assign(sy="2" + second.sy, lm="other")
+    model = MODEL[MODEL.lm == "large"]
+    halves = pd.concat([model.assign(sy=n + model.sy) for n in "12"])
+    result = estimates(pd.concat([first, second]), halves)
+    apart = [standard_error(left)[0] for left in result.left]
+    table = differences(result, "reference", "taskgram", "other")
+    freedom = min(60, first.sy.nunique() + second.sy.nunique()) - 1
+    assert (table.high - table.low)[0] / 2 == pytest.approx(stats.t.ppf(0.975, freedom) * np.hypot(*apart), rel=0.05)
+    twice = differences(estimates(pd.concat([REFERENCE, REFERENCE.assign(lm="again")]), model),
+                        "reference", "taskgram", "again")  # fmt: skip
+    assert twice.difference[0] == twice.low[0] == twice.high[0] == 0
+
+
+def test_slopes_are_least_squares_over_the_sizes():
+    result = estimates(REFERENCE, MODEL, parameters=SIZES)
     table = slopes(result)
     fit = np.polyfit([6, 7, 8], result.table.estimate, 1)[0]
-    each = [np.polyfit([6, 7, 8], draw, 1)[0] for draw in result.draws.T]
     assert table.slope[0] == pytest.approx(fit) and table.models[0] == 3
-    assert (table.low[0], table.high[0]) == pytest.approx(tuple(np.quantile(each, [0.025, 0.975])))
+    v = []
+    for place in range(3):
+        changes = np.array([left[place][1] for left in result.left])
+        each = np.array([np.polyfit([6, 7, 8], change, 1)[0] for change in changes.T])
+        v.append((len(each) - 1) / len(each) * (each**2).sum())
+    half = stats.t.ppf(0.975, KEY.sy.nunique() - 1) * np.sqrt(max(v[0] + v[1] - v[2], v[0], v[1]))
+    assert (table.low[0], table.high[0]) == pytest.approx((fit - half, fit + half))
     assert table.p[0] < 0.01
     with pytest.raises(InputError, match="slopes"):
-        slopes(estimates(REFERENCE, MODEL, draws=10))
+        slopes(estimates(REFERENCE, MODEL))
 
 
 def test_without_the_commonest_outputs_mem_is_that_of_the_other_points():
@@ -255,16 +306,16 @@ def test_without_the_commonest_outputs_mem_is_that_of_the_other_points():
     common = np.arange(size) < 140
     left = keys.assign(lm="taskgram", zero_rule="keep", logp=rng.normal(size=size) + 5 * common)
     right = keys.assign(lm="large", logp=rng.normal(size=size) + 5 * common)
-    whole, rest = mem(left, right, draws=20), without_commonest(left, right, draws=20)
+    whole, rest = mem(left, right), without_commonest(left, right)
     assert whole["estimate"].item() > 0.6 and abs(rest["estimate"].item()) < 0.25
     truth = stats.spearmanr(left["logp"][~common], right["logp"][~common]).statistic
     assert rest["estimate"].item() == pytest.approx(truth) and rest["points"].item() == size - 140
     assert rest["commonest"].item() == ("the answer", "answer is") and rest["share"].item() == pytest.approx(140 / 300)
-    assert without_commonest(left[common], right, draws=20).empty
+    assert without_commonest(left[common], right).empty
 
 
 def test_a_family_of_one_size_has_a_null_slope_and_says_why():
-    one = slopes(estimates(REFERENCE, MODEL[MODEL.lm == "large"], draws=20, parameters=SIZES))
+    one = slopes(estimates(REFERENCE, MODEL[MODEL.lm == "large"], parameters=SIZES))
     assert one["models"].tolist() == [1] and one["reason"].str.contains("fewer than two sizes").all()
     assert one[["slope", "low", "high", "p", "p_holm"]].isna().all(axis=None)
 
@@ -272,9 +323,11 @@ def test_a_family_of_one_size_has_a_null_slope_and_says_why():
 def test_incremental_r2_equals_statsmodels_and_sees_what_a_step_adds():
     rng = np.random.default_rng(8)
     infinigram = REFERENCE.assign(lm="infinigram", logp=REFERENCE.logp + rng.normal(size=len(KEY)))
-    predictors = wide(REFERENCE, infinigram).merge(KEY.assign(unigram=rng.normal(size=len(KEY)))[[*KEYS, "unigram"]])
+    sides = [table.set_index(KEYS)["logp"].rename(table.lm.iloc[0]) for table in (REFERENCE, infinigram)]
+    unigram = KEY.assign(unigram=rng.normal(size=len(KEY)))[[*KEYS, "unigram"]]
+    predictors = pd.concat(sides, axis=1).reset_index().merge(unigram)
     steps = ["unigram", "infinigram", "taskgram"]
-    table = incremental_r2(MODEL, predictors, steps, draws=200)
+    table = incremental_r2(MODEL, predictors, steps)
     own = table[table.model == "large"]
     joined = predictors.merge(MODEL[MODEL.lm == "large"], on=KEYS)
     truth = [sm.OLS(joined.logp, sm.add_constant(joined[steps[: k + 1]])).fit().rsquared for k in range(3)]
@@ -282,7 +335,7 @@ def test_incremental_r2_equals_statsmodels_and_sees_what_a_step_adds():
     np.testing.assert_allclose(own.increment, np.diff([0, *truth]))
     assert own.predictor.tolist() == steps and own.p.iloc[0] > 0.05 and own.p.iloc[2] < 0.01
     assert (own.increment_low <= own.increment_high).all() and (own.step == 100).all()
-    ranked = incremental_r2(MODEL[MODEL.lm == "large"], predictors, ["taskgram"], ranks=True, draws=50)
+    ranked = incremental_r2(MODEL[MODEL.lm == "large"], predictors, ["taskgram"], ranks=True)
     assert ranked.r2[0] == pytest.approx(spearman(REFERENCE, MODEL[MODEL.lm == "large"]) ** 2)
 
 
@@ -315,7 +368,7 @@ def test_point_controls():
 )
 def test_bad_input_is_one_clear_line(reference, model, controls, message):
     with pytest.raises(InputError, match=message) as error:
-        mem(reference, model, controls, draws=5)
+        mem(reference, model, controls)
     assert "\n" not in str(error.value)
 
 
@@ -324,26 +377,14 @@ def test_an_unknown_measure_is_refused():
         mem(REFERENCE, MODEL, measures=("rho",))
 
 
-def test_the_models_of_a_figure_share_their_draws(monkeypatch):
-    _, reference, _ = world(100, 5)
-    rng, drawn = np.random.default_rng(0), []
-    model = pd.concat([reference.assign(lm=f"m{i}", logp=reference.logp * i / 20 + rng.normal(size=500))
-                       for i in range(20)])  # fmt: skip
-    weights = statistics.draw_weights
-    monkeypatch.setattr(statistics, "draw_weights", lambda *how: drawn.append(how[1]) or weights(*how))
-    assert len(mem(reference, model, draws=30)) == 20 and drawn == list(range(30))
-
-
 def test_slopes_of_contrasts_are_differences_of_slopes():
     other = REFERENCE.assign(lm="infinigram", zero_rule=None).iloc[::2]
     other["logp"] += np.random.default_rng(5).normal(0, 1, len(other))
-    both = on_shared_points(REFERENCE, other, MODEL, draws=60, parameters=SIZES)
+    both = on_shared_points(REFERENCE, other, MODEL, parameters=SIZES)
     lead = contrasts(both, "reference", "taskgram", "infinigram")
-    pd.testing.assert_frame_equal(
-        lead.table.rename(columns={"estimate": "difference"}),
-        compare(REFERENCE, other, MODEL, draws=60, parameters=SIZES),
-    )
-    assert lead.table["points"].eq(len(other)).all() and lead.draws.shape == (3, 60)
+    same = differences(both, "reference", "taskgram", "infinigram")
+    pd.testing.assert_frame_equal(lead.table.rename(columns={"estimate": "difference"}), same)
+    assert lead.table["points"].eq(len(other)).all() and len(lead.left) == 3
     sides = slopes(both).set_index("reference")["slope"]
     found = slopes(lead)
     assert found["reference"].item() == "taskgram - infinigram"
@@ -353,5 +394,5 @@ def test_slopes_of_contrasts_are_differences_of_slopes():
 
 def test_a_difference_that_is_null_says_why():
     constant = REFERENCE.assign(lm="infinigram", logp=-1.0)
-    table = compare(REFERENCE, constant, MODEL, draws=20)
+    table = differences(on_shared_points(REFERENCE, constant, MODEL), "reference", "taskgram", "infinigram")
     assert table["difference"].isna().all() and table["reason"].str.contains("constant").all()
