@@ -1,5 +1,5 @@
 # make book: everything a reader needs, from nothing. make test: what keeps it true; make test-all: the long tests, too.
-#   make book RUN=tiny ARGS="-p draws 500"
+#   make book RUN=tiny ARGS="-p kappa 2"
 #   make book RUN=openbook DATA=FOLDER   your own text and real tasks; the README says what FOLDER holds
 #   make book TORCH_INDEX=URL   installs PyTorch from that index first (its CPU build is much smaller)
 RUN ?= miniature

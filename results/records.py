@@ -18,7 +18,6 @@ from taskgram_utils.records import place, sources
 from taskgram_utils.run import versions, write_table, write_text
 
 HERE = Path(__file__).resolve().parent
-DRAWS, SEED = 2000, 0
 
 
 def main() -> None:
@@ -28,7 +27,7 @@ def main() -> None:
     if not all((folder / place(row)).is_file() for _, row in sources().iterrows()):
         fetch(folder)
     began = time.monotonic()
-    tables = findings(folder, DRAWS, SEED, report=lambda name: print(name, flush=True))
+    tables = findings(folder, report=lambda name: print(name, flush=True))
     seconds = time.monotonic() - began
     written = {}
     for name, table in tables.items():
@@ -38,7 +37,7 @@ def main() -> None:
     from_where = sources()[["set", "repo", "commit", "licence"]].drop_duplicates()
     note = {
         "command": "python results/records.py", "date": time.strftime("%Y-%m-%d"), "seconds": round(seconds),
-        "machine": f"{platform.machine()}, {platform.system()}", "versions": versions(), "draws": DRAWS, "seed": SEED,
+        "machine": f"{platform.machine()}, {platform.system()}", "versions": versions(),
         "sources": from_where.to_dict("records"), "sha256": written,
     }  # fmt: skip
     write_text(HERE / "records.json", json.dumps(note, indent=1) + "\n")

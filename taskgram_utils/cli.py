@@ -518,10 +518,8 @@ def _finished(table, column: str, examples: int, out: str, keep: Path | None) ->
 @click.option("--controls", help="Numeric columns by example_id, n, sy, start: partials given each and all.")
 @click.option("--taskgrams", help="Task-gram table, for the coverage columns.")
 @click.option("--examples", help="Examples table, for coverage_examples.")
-@click.option("--draws", type=click.IntRange(min=10), default=2000, show_default=True, help="Bootstrap draws.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @out_option
-def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
+def mem(reference, model, controls, taskgrams, examples, out):
     """Distributional memorization: Spearman of the reference's log P with the model's, with two-way intervals."""
     import pandas as pd
 
@@ -538,7 +536,7 @@ def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
         above = pd.to_numeric(table["logp"], errors="coerce") > 1e-6
         first = f"{path}: a logp above 0 ({next(iter(table['logp'][above]), '')}) is of no probability"
         require(not above.any(), first)
-    write_table(memorization.mem(sides[reference], sides[model], draws=draws, seed=seed, **tables), out)
+    write_table(memorization.mem(sides[reference], sides[model], **tables), out)
     for path, table in sides.items():
         asked = table[table["n"].notna()]
         if asked["logp"].isna().any():
@@ -718,7 +716,7 @@ def doctor(run, parameters):
         click.echo(f"\n{opened.name}: {doctor.require_ready(opened)}")
 
 
-@main.command("run", epilog="Example: taskgram run miniature -p draws 500")
+@main.command("run", epilog="Example: taskgram run miniature -p kappa 2")
 @click.argument("run", default="miniature")
 @parameter_option
 def run_command(run, parameters):

@@ -13,7 +13,7 @@ from scipy import stats
 
 from taskgram_utils import records
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.jackknife import Ask, LeftOut, Points, interval, jackknife, points_of
+from taskgram_utils.jackknife import FEWEST, NO_INTERVAL, Ask, LeftOut, Points, interval, jackknife, points_of
 from taskgram_utils.memorization import Estimates, incremental_r2, slopes
 from taskgram_utils.performance import mean_interval
 from taskgram_utils.run import project_root, read_table
@@ -297,11 +297,12 @@ def pairs(table: pd.DataFrame) -> Estimates:
     once the means of the disease, of the group or of both are taken out of log P and log count (double centring);
     ``spearman|disease+group, of ranks`` takes them out of the ranks instead, which is the partial Spearman given a
     dummy for each. ``low`` and ``high`` leave out diseases and groups, ``low_diseases`` and ``high_diseases`` diseases
-    alone, and so does ``p``. With two or six groups no test can be had over groups, and as long as what a group has in
-    common is in the values, diseases alone say nothing of them: these three are null unless the group's mean is taken
-    out. ``reliability`` is Spearman–Brown's of log P, so treated, from every other template, ``agreement`` the mean
-    Spearman of it with the other models of the family (neither of ranks); ``zero_share`` and ``small_share`` are shares
-    of counts of 0 and below 5.
+    alone, and so does ``p``. As long as what a group has in common is in the values, diseases alone say nothing of
+    groups: these three are null unless the group's mean is taken out. Two groups give no interval of their own: ``low``
+    and ``high`` are then null, and with the group's mean taken out those of diseases alone. ``reliability`` is
+    Spearman–Brown's of log P, so treated, from every other template, ``agreement`` the mean Spearman of it with the
+    other models of the family (neither of ranks); ``zero_share`` and ``small_share`` are shares of counts of 0 and
+    below 5.
     """
     rows, kept = [], []
     for (kind, window), part in table.groupby(["kind", "window"], sort=False):
@@ -324,8 +325,8 @@ def pairs(table: pd.DataFrame) -> Estimates:
                      for i, m in enumerate(wide, 1)]  # fmt: skip
             labels = ["log count", *(f"log P of {m}" for m in wide)]
             taken = [{"disease": disease, "group": group}[factor] for factor in of]
-            both = _answered(asked, here, points, labels, taken)
             free = "group" in of
+            both = _answered(asked, here, by_disease if free and group.nunique() < FEWEST else points, labels, taken)
             one = _answered(asked, here, by_disease, labels, taken) if free else both
             family = families["family"].loc[list(wide)].to_numpy()
             left = without_means(here[1:], taken) if taken else here[1:]
@@ -405,7 +406,8 @@ def _answered(
     rows = []
     for (columns, _), result in zip(asked, results, strict=True):
         bounds = dict(zip(("low", "high", "p"), interval(result.estimate, result.left), strict=True))
-        rows.append({**columns, "estimate": result.estimate, **bounds, **beside, "reason": result.reason})
+        reason = result.reason or (NO_INTERVAL if np.isnan(bounds["low"]) else None)
+        rows.append({**columns, "estimate": result.estimate, **bounds, **beside, "reason": reason})
     return Found(rows, [None if np.isnan(result.estimate) else result.left for result in results])
 
 

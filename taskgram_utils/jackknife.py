@@ -16,6 +16,7 @@ from taskgram_utils.statistics import without_means
 MEASURES = ("spearman", "pearson", "kendall_distance", "r2", "r2 of ranks")
 FEWEST = 3
 """Points for an estimate, and clusters of a kind for an interval."""
+NO_INTERVAL = f"fewer than {FEWEST} examples or outputs: no interval"
 LEVEL = 0.95
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.errors import exactness, require, require_columns
-from taskgram_utils.jackknife import Ask, LeftOut, Result, combined, interval, jackknife, points_of
+from taskgram_utils.jackknife import NO_INTERVAL, Ask, LeftOut, Result, combined, interval, jackknife, points_of
 from taskgram_utils.statistics import holm, split_half_reliability
 
 FAMILY = ["task", "group", "n", "reference", "form", "zero_rule"]
@@ -478,7 +478,7 @@ def _found(result: Result, measure: str) -> dict:
         low, high = (1 - high) / 2, (1 - low) / 2
     else:
         low, high, p = interval(result.estimate, result.left)
-    reason = result.reason or ("fewer than 3 examples or outputs: no interval" if np.isnan(low) else None)
+    reason = result.reason or (NO_INTERVAL if np.isnan(low) else None)
     return {"estimate": result.estimate, "low": low, "high": high, "p": p, "reason": reason}
 
 

@@ -66,7 +66,7 @@ _BOTH: dict[str, Kind] = {
     "orders": _list_of(lambda n: _whole(n, 1), "numbers of words, with something in it"),
     "stopwords": one_of(*STOPWORDS), "whole_answer": _list_of(_text, "tasks", 0),
     "shuffled_share": number(0, 1), "form": one_of("per_output", "per_pair"), "zeros": one_of("keep", "drop"),
-    "kappa": number(0), "infinigram_zeros": one_of(*INFINIGRAM_ZEROS), "draws": whole(1), "seed": whole(0),
+    "kappa": number(0), "infinigram_zeros": one_of(*INFINIGRAM_ZEROS), "seed": whole(0),
     "jobs": whole(1),
     "embedding": (lambda v: _text(v) or isinstance(v, dict), "a name, or a mapping from tasks to names"),
     "gamma": (lambda v: v in (None, run_data.CALIBRATE) or isinstance(v, dict) or number(0, 1)[0](v),

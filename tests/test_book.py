@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch) -> Path:
     (tmp_path / "book" / "intro.md").write_text("# The start\n\nA page.\n")
     (tmp_path / "book" / "api.md").write_text("# Functions\n\n<!-- API -->\n")
     (tmp_path / "book" / "rerun.md").write_text("# Again\n\n<!-- PARAMETERS -->\n")
-    (tmp_path / "notebooks" / "runs" / "tiny.yaml").write_text("draws: 20\nkappa: 1.0\n")
+    (tmp_path / "notebooks" / "runs" / "tiny.yaml").write_text("jobs: 20\nkappa: 1.0\n")
     (tmp_path / "book" / "references.bib").write_text("")
     config = yaml.safe_load((REPOSITORY / "_config.yml").read_text(encoding="utf-8"))
     config["sphinx"]["config"]["html_static_path"] = []
@@ -91,8 +91,8 @@ def test_parameters_reach_one_chapter_its_pages_or_all(project):
     assert [v["n"] for v in one.values()] == [3, 3, 2]
     both = values(book.plan("tiny", [("04_memorization.n", "2")]))
     assert [v["n"] for v in both.values()] == [3, 2, 2]
-    plan = book.plan("tiny", [("draws", "50"), ("gamma", "1")])
-    assert plan.overrides == {"draws": 50} and plan.run["draws"] == 50
+    plan = book.plan("tiny", [("jobs", "50"), ("gamma", "1")])
+    assert plan.overrides == {"jobs": 50} and plan.run["jobs"] == 50
     assert values(plan)["01_first"]["gamma"] == 1
 
 
@@ -159,18 +159,18 @@ def test_a_notebook_must_declare_its_run(project):
 
 
 def test_execution_uses_the_parameters_and_is_not_repeated(project):
-    plan = book.plan("tiny", [("n", 5), ("draws", 50)])
+    plan = book.plan("tiny", [("n", 5), ("jobs", 50)])
     assert book.execute(plan, progress=False) == ["01_first", "04_factual_qa", "04_translation"]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert output(project, "01_first", -2) == str((5, 0.7, str(max(1, cores // 2)), "1"))
-    assert json.loads(output(project, "01_first").strip("'")) == {"draws": 50}
+    assert json.loads(output(project, "01_first").strip("'")) == {"jobs": 50}
     assert output(project, "04_factual_qa") == "('factual_qa', 'factual_qa', 'factual QA', 5)"
-    assert book.execute(book.plan("tiny", [("n", 5), ("draws", 50)]), progress=False) == []
-    assert book.execute(book.plan("tiny", [("n", 5), ("draws", 50), ("04_translation.n", 2)]), False) == [
+    assert book.execute(book.plan("tiny", [("n", 5), ("jobs", 50)]), progress=False) == []
+    assert book.execute(book.plan("tiny", [("n", 5), ("jobs", 50), ("04_translation.n", 2)]), False) == [
         "04_translation"
     ]
     write(project, "01_first", FIRST, "n + 1")
-    again = [("n", 5), ("draws", 50), ("04_translation.n", 2)]
+    again = [("n", 5), ("jobs", 50), ("04_translation.n", 2)]
     assert book.execute(book.plan("tiny", again), progress=False) == ["01_first"]
     assert output(project, "01_first") == "6"
 
@@ -221,7 +221,7 @@ def test_staging_appends_the_run_and_lists_what_can_be_set(project):
     box = nbformat.read(place / "notebooks" / "04_translation.ipynb", as_version=4).cells[-1]
     assert box.cell_type == "markdown" and "| `n` | `5` |" in box.source and "| `run` | `'tiny'` |" in box.source
     assert "papermill notebooks/04_memorization.ipynb out.ipynb -p run tiny -p n 5" in box.source
-    assert json.loads((place / "run" / "manifest.json").read_text())["parameters"] == {"draws": 20, "kappa": 1.0}
+    assert json.loads((place / "run" / "manifest.json").read_text())["parameters"] == {"jobs": 20, "kappa": 1.0}
     assert (place / "run" / "rise.csv").exists()
     table = (place / "book" / "rerun.md").read_text()
     assert "| `01_first` | `gamma` | `0.7` | threshold |" in table and table.count("04_memorization") == 3

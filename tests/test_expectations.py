@@ -140,7 +140,7 @@ def world(strengths, seed=0, size=600):
 )
 def test_worlds_made_to_agree_do_and_the_others_do_not(strengths, at, with_size):
     references, model, parameters = world(strengths)
-    result = estimates(references[0], model, draws=200, parameters=parameters)
+    result = estimates(references[0], model, parameters=parameters)
     filed = pd.concat(
         [expected(a, s) for a, s in (("positive", "rises"), ("positive", "falls"), ("none", "none"))], ignore_index=True
     )
@@ -152,7 +152,7 @@ def test_worlds_made_to_agree_do_and_the_others_do_not(strengths, at, with_size)
 def test_the_lead_over_a_weaker_reference_is_judged_with_its_slope():
     references, model, parameters = world((0.2, 0.6, 2))
     lead = contrasts(
-        on_shared_points(*references, model, draws=200, parameters=parameters), "reference", "taskgram", "infinigram"
+        on_shared_points(*references, model, parameters=parameters), "reference", "taskgram", "infinigram"
     )
     filed = expected(reference="taskgram - infinigram")
     judged = e.judge(filed, lead.table, slopes(lead)).iloc[0]

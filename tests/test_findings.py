@@ -25,7 +25,7 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tables(small):
     heard = []
-    found = findings.findings(*small[:1], draws=100, listed=small[1], report=heard.append)
+    found = findings.findings(*small[:1], listed=small[1], report=heard.append)
     assert heard == ["phases", "naturalstories", "arithmetic", "crosscare"]
     return found
 
@@ -42,13 +42,10 @@ def test_every_estimate_has_its_interval_or_says_why_not(tables):
         assert (tables[name]["p_holm"].dropna() >= tables[name]["p"][tables[name]["p_holm"].notna()]).all()
 
 
-def test_the_same_draws_give_the_same_table(small, tables):
-    again = findings.findings(small[0], draws=100, listed=small[1])
-    other = findings.findings(small[0], draws=100, seed=1, listed=small[1])
+def test_the_same_records_give_the_same_tables(small, tables):
+    again = findings.findings(small[0], listed=small[1])
     for name in findings.NAMES:
         pd.testing.assert_frame_equal(again[name], tables[name])
-    assert other["pairs"]["estimate"].equals(tables["pairs"]["estimate"])
-    assert not other["pairs"]["low"].equals(tables["pairs"]["low"])
 
 
 def test_controls_and_panels(tables):
@@ -73,10 +70,10 @@ def test_controls_and_panels(tables):
     assert (few == 100).all() and tables["bins"]["bin"].max() == 9
 
 
-def test_two_groups_are_resampled_and_diseases_alone_too(tables):
+def test_groups_are_left_out_and_diseases_alone_too(tables):
     pairs = tables["pairs"].query("measure == 'spearman' and task == 'race'")
-    assert (pairs["resampled"] == "examples and outputs").all() and (pairs["outputs"] == 3).all()
-    # As long as a group's mean is in the values, resampled diseases say nothing of groups.
+    assert (pairs["clusters"] == "examples and outputs").all() and (pairs["outputs"] == 3).all()
+    # As long as a group's mean is in the values, diseases left out say nothing of groups.
     assert pairs[["low_diseases", "p"]].isna().all(axis=None)
     free = tables["pairs"].query("measure == 'spearman|disease+group' and task == 'race'")
     assert (free["low"] != free["low_diseases"]).all() and free["p"].notna().all()
@@ -95,10 +92,10 @@ def test_recorded_tables_are_rounded_not_changed(tables):
 
 def test_recorded_or_computed(small, tmp_path, monkeypatch):
     told = findings.recorded()
-    assert tuple(told.tables) == findings.NAMES and "by `python results/records.py`, 2,000 draws" in told.made
+    assert tuple(told.tables) == findings.NAMES and "by `python results/records.py`" in told.made
     assert told.tables["pairs"]["group"].map(type).eq(str).all()
     monkeypatch.setattr(records, "sources", lambda path=None: small[1])
-    computed = findings.recorded(small[0], draws=100)
+    computed = findings.recorded(small[0])
     assert "computed for this page" in computed.made and len(computed.tables["bins"])
     with pytest.raises(InputError, match=r"records\.json: is missing, so nothing was recorded; make results"):
         findings.recorded(results=tmp_path)
@@ -112,13 +109,10 @@ def test_recorded_or_computed(small, tmp_path, monkeypatch):
     (tmp_path / "records.json").write_text("{}")
     with pytest.raises(InputError, match=r"records\.json: not the note of the recorded tables"):
         findings.recorded(results=tmp_path)
-    with pytest.raises(InputError, match="draws 10: at least 100"):
-        findings.recorded(small[0], draws=10)
 
 
 def test_a_note_says_where_the_numbers_are_from():
     note = json.loads((RESULTS / "records.json").read_text(encoding="utf-8"))
-    assert note["draws"] == 2000
     listed = records.sources()[["set", "repo", "commit", "licence"]].drop_duplicates()
     assert note["sources"] == listed.to_dict("records")
     for name in note["sha256"]:
@@ -129,7 +123,7 @@ def test_a_note_says_where_the_numbers_are_from():
 @pytest.mark.skipif(not originals.REAL.is_dir(), reason=f"no {originals.REAL}")
 def test_the_recorded_estimates_are_those_of_this_code():
     """Whatever does not depend on the draws, and of the rest whether both intervals overlap."""
-    found, told = findings.findings(originals.REAL, draws=100), findings.recorded().tables
+    found, told = findings.findings(originals.REAL), findings.recorded().tables
     for name in findings.NAMES:
         now, then = found[name], told[name]
         assert len(now) == len(then)

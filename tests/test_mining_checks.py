@@ -70,7 +70,7 @@ def test_a_leak_is_found_where_there_is_one():
     })  # fmt: skip
     nothing = pairs.assign(group="none", count=0)
     few = pairs.head(10).assign(group="few")
-    found = leak(pd.concat([pairs, pairs, nothing, few]), ["blind", "leaky"], draws=300).set_index("embedding")
+    found = leak(pd.concat([pairs, pairs, nothing, few]), ["blind", "leaky"]).set_index("embedding")
     assert set(found["group"]) == {"facts"} and set(found["pairs"]) == {300}
     for name in ("blind", "leaky"):
         assert found.loc[name, "estimate"] == pytest.approx(pairs[name].corr(pairs["count"], "spearman"))

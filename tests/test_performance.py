@@ -17,7 +17,7 @@ def test_performance_gives_wilson_intervals_and_the_library_bleu():
     answers = pd.DataFrame({
         "example_id": ["a", "b"], "task": "translation", "model": "m", "world": "1", "seed": 1, "step": 2,
         "output": outputs, "metric": "exact_match", "score": [1.0, 0.0]})  # fmt: skip
-    table = performance(answers, examples, {"m": 7}, draws=50).set_index("metric")
+    table = performance(answers, examples, {"m": 7}).set_index("metric")
     wilson = stats.binomtest(1, 2).proportion_ci(method="wilson")
     assert table.loc["exact_match", ["score", "low", "high"]].tolist() == pytest.approx([0.5, *wilson])
     bleu = table.loc["bleu"]
@@ -48,7 +48,7 @@ def test_empty_answers_and_those_cut_at_the_bound_are_counted_and_said():
              for metric in ("exact_match", "chrf") for model in ("m", "n")]  # fmt: skip
     parts[1] = parts[1].assign(output="x", at_bound=False)
     parts[3] = parts[3].assign(output="x", at_bound=False)
-    table = performance(pd.concat([*parts, chosen], ignore_index=True), examples, draws=20)
+    table = performance(pd.concat([*parts, chosen], ignore_index=True), examples)
     assert len(table) == 7  # three metrics of two models, and the choice
     found = table[table["task"] == "translation"].groupby("model")[["empty", "at_bound"]].agg(lambda c: set(c))
     assert found.to_numpy().tolist() == [[{2}, {3}], [{0}, {0}]]
@@ -89,7 +89,7 @@ def test_binned_performance_rises_with_frequency():
         frequency[["task", "example_id"]].assign(model=m, metric="accuracy", score=(rng.random(500) < c).astype(int))
         for m, c in (("knows", chance), ("guesses", 0.3))
     ])  # fmt: skip
-    table = binned_performance(answers, frequency, bins=4, draws=400)
+    table = binned_performance(answers, frequency, bins=4)
     knows, guesses = table[table.model == "knows"], table[table.model == "guesses"]
     assert knows.examples.sum() == 500 and knows.score.is_monotonic_increasing and knows.spearman_low.iloc[0] > 0.3
     assert knows.p.iloc[0] < 0.01 < guesses.p.iloc[0]
@@ -99,7 +99,7 @@ def test_binned_performance_rises_with_frequency():
     truth = stats.binomtest(int(top.sum()), len(top)).proportion_ci(method="wilson")
     assert (knows.low.iloc[-1], knows.high.iloc[-1]) == pytest.approx(tuple(truth))
     smooth = answers.assign(score=answers.score + rng.normal(0, 0.1, len(answers)))
-    row = binned_performance(smooth, frequency, bins=1, draws=1000).iloc[0]
+    row = binned_performance(smooth, frequency, bins=1).iloc[0]
     score = smooth[smooth.model == "knows"].score
     half = 1.96 * score.std() / np.sqrt(500)
     assert (row.low, row.high) == pytest.approx((score.mean() - half, score.mean() + half), abs=0.01)

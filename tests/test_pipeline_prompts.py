@@ -92,9 +92,9 @@ def test_accuracy_of_a_model(run):
     assert (table["correct"].map(len) == table["examples"]).all() and (table["parameters"] > 10_000).all()
     np.testing.assert_allclose(table["accuracy"], table["correct"].map(np.mean))
     for _, part in table.groupby("task"):
-        same = gap(part, draws=50, between=("start", "start"))
+        same = gap(part, between=("start", "start"))
         assert same.loc[0, ["estimate", "low", "high"]].tolist() == [0, 0, 0]
-        row = gap(part, draws=50, between=("memorization", "none")).iloc[0]
+        row = gap(part, between=("memorization", "none")).iloc[0]
         means = part.groupby("direction")["accuracy"].mean()
         assert np.isclose(row["estimate"], means["memorization"] - means["none"])
 

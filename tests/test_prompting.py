@@ -147,7 +147,7 @@ def test_the_gap_interval_covers_the_true_difference():
             {"direction": d, "seed": s, "round": 1, "correct": (rng.random(200) < skill * scale).astype(float)}
             for d, scale in (("memorization", 1.0), ("generalization", 0.8)) for s in range(5)
         ]  # fmt: skip
-        row = gap(pd.DataFrame(rows), draws=400).iloc[0]
+        row = gap(pd.DataFrame(rows)).iloc[0]
         covered.append(row["low"] <= 0.1 <= row["high"])
     assert np.mean(covered) >= 0.9
 

@@ -94,7 +94,7 @@ def test_intervals_of_the_gain_cover_the_truth():
     for _ in range(200):
         own = rng.exponential(1.0, 40)[answers] + rng.exponential(0.5, 120)
         drawn = base.assign(logp=own + 0.5 * (frequency["frequency"] > 0))
-        row = real_text.seen(drawn, base, frequency, draws=200, seed=int(rng.integers(1 << 30))).iloc[0]
+        row = real_text.seen(drawn, base, frequency).iloc[0]
         inside += row["low"] <= 0.5 <= row["high"]
     assert 0.87 <= inside / 200 <= 0.99
 
@@ -108,12 +108,12 @@ def test_two_witnesses_are_two_rank_correlations():
     reference = pd.DataFrame({**point, "lm": "taskgram", "logp": counted, "pairs": 1, "zeros": 0, "zero_rule": "keep"})
     scores = pd.DataFrame({**point, "lm": "m", "logp": model, "world": "w", "seed": 1, "step": 5, "tokens": 2})
     examples = pd.DataFrame({"example_id": ids, **KEYS, "popularity": views})
-    table = real_text.popularity(reference, scores, examples, draws=20).set_index(["reference", "measure"])["estimate"]
+    table = real_text.popularity(reference, scores, examples).set_index(["reference", "measure"])["estimate"]
     assert table["popularity", "spearman"] == pytest.approx(stats.spearmanr(views, model).statistic)
     assert table["taskgram", "spearman"] == pytest.approx(stats.spearmanr(counted, model).statistic)
     assert table["taskgram", "spearman|popularity"] < table["taskgram", "spearman"]
     with pytest.raises(InputError, match="popularity: no example has any"):
-        real_text.popularity(reference, scores, examples.assign(popularity=None), draws=20)
+        real_text.popularity(reference, scores, examples.assign(popularity=None))
 
 
 def test_expectations_are_filed_whole_and_judged_by_their_interval():

@@ -19,7 +19,7 @@ def test_the_projects_own_run_files_are_right(name):
 
 
 @pytest.mark.parametrize(("name", "text", "value"), [
-    ("draws", "0500", 500), ("seed", "010", 10), ("steps", "[0, 64]", [0, 64]), ("steps", "last", "last"),
+    ("seed", "010", 10), ("steps", "[0, 64]", [0, 64]), ("steps", "last", "last"),
     ("steps", "64", 64), ("steps", "0,64", "0,64"), ("dtype", "null", None), ("dtype", "bfloat16", "bfloat16"),
     ("scheduler", "tcp://h:8786", "tcp://h:8786"), ("weights", "007", "007"), ("weights", "", ""),
     ("gamma", "0.5", 0.5), ("gamma", "null", None), ("kappa", "1", 1), ("models", "[25k]", ["25k"]),
@@ -51,9 +51,9 @@ def test_a_wrong_value_is_one_line(name, text, wanted):
 
 def test_a_wrong_value_of_a_run_file_and_of_open_run_is_named(tmp_path):
     text = (open_run_file("tiny", {}).folder.parents[2] / "notebooks/runs/tiny.yaml").read_text()
-    (tmp_path / "own.yaml").write_text(text.replace("draws: 200 ", "draws: many "))
-    for run, changes in ((str(tmp_path / "own.yaml"), {}), ("tiny", {"draws": "many"})):
-        with pytest.raises(InputError, match=r"^parameter draws: 'many' is not a whole number of 1 or more$"):
+    (tmp_path / "own.yaml").write_text(text.replace("prompt_seeds: ", "prompt_seeds: many #"))
+    for run, changes in ((str(tmp_path / "own.yaml"), {}), ("tiny", {"prompt_seeds": "many"})):
+        with pytest.raises(InputError, match=r"^parameter prompt_seeds: 'many' is not a whole number of 1 or more$"):
             pipeline.open_run(run, **changes)
     with pytest.raises(InputError, match="parameter kappa: nan"):
         pipeline.open_run("tiny", kappa=np.nan)

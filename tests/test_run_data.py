@@ -68,7 +68,7 @@ def run_of(place, folder, **changes):
     source = {"factual_qa": [{"dataset": "wikidata", "source": "wikidata.jsonl"},
                              {"dataset": "popqa", "source": "popqa.jsonl"}],
               "world_knowledge": {"source": "mmlu"}}  # fmt: skip
-    own = {"data": str(place), "tasks": ["factual_qa", "world_knowledge"], "source": source, "draws": 30, "epochs": 1,
+    own = {"data": str(place), "tasks": ["factual_qa", "world_knowledge"], "source": source, "epochs": 1,
            "models": ["25k", "100k"], "weights": str(place / "suite")}  # fmt: skip
     return Run("real", parameters | own | changes, folder, RECIPES)
 
@@ -227,7 +227,7 @@ def test_the_papers_runs_name_its_models_tasks_and_thresholds():
         assert run["gamma"]["translation"] == {2: 0.85, 3: 0.80, 4: 0.75, 5: 0.70} and run["zeros"] == "drop"
         assert run["gamma"]["factual_qa"] == run["gamma"]["world_knowledge"] == {3: 0.75, 5: 0.65}
         text = (PACKAGE.parent / "notebooks/runs" / f"{run.name}.yaml").read_text()
-        assert re.search(r"(?m)^backend: api", text) and np.isfinite(run["draws"])
+        assert re.search(r"(?m)^backend: api", text) and np.isfinite(run["kappa"])
 
 
 def test_a_new_task_is_one_file_as_the_page_on_rerunning_shows(data, tmp_path, monkeypatch):
@@ -261,8 +261,8 @@ def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"drawss": 5}, "drawss: no parameter of a run of real text"),
-    ({"draws": 0}, "draws: 0 is not a whole number of 1"),
+    ({"kapppa": 5}, "kapppa: no parameter of a run of real text"),
+    ({"seed": -1}, "seed: -1 is not a whole number of 0"),
     ({"asked": -5}, "asked: -5 is not a whole number of 1 or more"),
     ({"seed": "a"}, "seed: 'a' is not a whole number"),
     ({"form": "per_x"}, "form: 'per_x' is not one of 'per_output', 'per_pair'"),

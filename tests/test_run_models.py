@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     parameters = yaml.safe_load((PACKAGE.parent / "notebooks/runs/tiny.yaml").read_text())
     parameters |= {"documents": 2_000, "weights": str(folder / "suite"), "models": ["25k"], "orders": [2],
-                   "tasks": ["factual_qa", "world_knowledge"], "draws": 20, "step_answers": 5}  # fmt: skip
+                   "tasks": ["factual_qa", "world_knowledge"], "step_answers": 5}  # fmt: skip
     (folder / "run.json").write_text(json.dumps(parameters))
     world = open_world(Run("any", parameters, folder / "any", RECIPES))
     suite.train_tokenizer(world, folder / "tokenizer")

@@ -63,7 +63,7 @@ def lay_out(root: Path) -> None:
     shutil.copytree(REPOSITORY / "book", root / "book")
     (root / "results").symlink_to(REPOSITORY / "results")
     (root / "notebooks" / "runs").mkdir(parents=True)
-    (root / "notebooks" / "runs" / "tiny.yaml").write_text("draws: 20\n")
+    (root / "notebooks" / "runs" / "tiny.yaml").write_text("jobs: 20\n")
     prose = "".join(p.read_text(encoding="utf-8") for p in (root / "book").glob("*.md"))
     wanted = set(re.findall(r"notebooks/(\w+)\.ipynb::([\w-]+)", prose))
     numbered = [TABLE.replace("tab-TASKKEY", label).replace("table-TASKKEY", "tab-stub")
