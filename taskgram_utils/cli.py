@@ -18,8 +18,22 @@ from taskgram_utils.progress import EVERY, Bar
 from taskgram_utils.run import SUFFIXES, NoProject, project_root, read_table, write_table
 
 
+class _Command(click.Command):
+    """A command that refuses an option given twice where one value is taken: the first would be lost."""
+
+    def parse_args(self, ctx, args):
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        single = [p for p in order if isinstance(p, click.Option) and not (p.multiple or p.is_flag or p.count)]
+        twice = next((p for p in single if single.count(p) > 1), None)
+        if twice is not None:
+            raise click.UsageError(f"{twice.opts[0]}: given twice, and one is taken", ctx)
+        return super().parse_args(ctx, args)
+
+
 class _Group(click.Group):
     """Bad input, of a user or of a file, is one line on standard error and exit code 2; a bug shows itself."""
+
+    command_class = _Command
 
     def main(self, *args, **extra):
         with warnings.catch_warnings():
@@ -104,12 +118,23 @@ def _checked(out: str) -> str:
     """Refuse a name that cannot be written, or that another command is writing, before the work begins."""
     path = Path(out)
     require(out.strip(), "--out: no name given")
+    given = {k: v for k, v in click.get_current_context().params.items() if k != "out" and v}
+    for name, value in given.items():
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            require(not _same(path, one), f"--out {out}: is what is read ({name}); name another file")
     require(out == "-" or not path.is_dir(), f"--out {out}: is a folder; name a file in it")
     require(out == "-" or path.suffix in SUFFIXES, f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
     require(out == "-" or path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
     if out != "-":
         _alone(Path(f"{out}.lock"), f"--out {out}")
     return out
+
+
+def _same(path: Path, other: object) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _alone(lock: Path, what: str) -> None:

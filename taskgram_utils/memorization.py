@@ -399,7 +399,8 @@ def _beside(used: pd.DataFrame, family: dict, whole: dict, halves: pd.DataFrame 
     elif family["form"] == "per_pair" and totals.get("pairs"):
         out["coverage_points"] = len(used) / totals["pairs"]
     if totals.get("examples"):
-        out["coverage_examples"] = out["examples"] / totals["examples"]
+        out["coverage_examples"] = used.loc[used["example_id"].isin(totals["ids"]), "example_id"].nunique()
+        out["coverage_examples"] /= totals["examples"]
     if len(used):
         value = used["logp_reference"]
         out["exact"] = used["exact"].mean()
@@ -451,7 +452,8 @@ def _totals(joined: pd.DataFrame, taskgrams: pd.DataFrame | None, examples: pd.D
             total["pairs"] = len(own[["example_id", "sx", "sy"]].drop_duplicates())
             total["points"] = len(own[["example_id", "sy"]].drop_duplicates())
         if examples is not None:
-            total["examples"] = agreeing(examples.drop(columns="n", errors="ignore"), key)["example_id"].nunique()
+            own = agreeing(examples.drop(columns="n", errors="ignore"), key)["example_id"].astype("str")
+            total |= {"examples": own.nunique(), "ids": set(own)}
     return out
 
 
@@ -505,7 +507,14 @@ def _with_controls(joined: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame
 def _control_names(controls: pd.DataFrame | None) -> list[str]:
     if controls is None:
         return []
-    numeric = [c for c in controls if pd.api.types.is_numeric_dtype(controls[c]) and c not in _NOT_CONTROLS]
+    keys = {*_NOT_CONTROLS, *FAMILY, *_KEYS, *MODEL, "sx", "lm", ""}  # what pandas wrote of an index has no name
+    columns = [c for c in controls if c not in keys and not str(c).startswith("Unnamed:")]
+    numeric = [c for c in columns if pd.api.types.is_numeric_dtype(controls[c])]
+    for column in set(columns) - set(numeric):
+        cells = controls[column].dropna().astype("str")
+        wrong = cells[pd.to_numeric(cells, errors="coerce").isna()]
+        meant = cells.str.fullmatch(r"\s*[-+]?\d[\d.,\s]*(e[-+]?\d+)?\s*", case=False).mean() > 0.5
+        require(not (meant and len(wrong)), f"controls: {column} {next(iter(wrong), '')!r} is no number")
     require(numeric, f"controls: no numeric column beside the keys (it has: {', '.join(map(str, controls.columns))})")
     return numeric
 

@@ -642,6 +642,19 @@ def test_what_is_left_out_is_said(chain, tmp_path):
     assert f"1 of {len(scores)} rows have no logp and are left out" in result.stderr
 
 
+def test_an_option_given_twice_and_an_output_that_is_read_are_refused(chain, tmp_path):
+    mem = ["mem", "--reference", chain / "reference.csv", "--model", chain / "logp.parquet"]
+    result = call(*mem, "--model", chain / "reference.csv", "--out", tmp_path / "mem.csv")
+    assert result.exit_code == 2 and "--model: given twice, and one is taken" in result.stderr
+    own = tmp_path / "own.csv"
+    own.write_bytes((chain / "reference.csv").read_bytes())
+    (tmp_path / "link.csv").symlink_to(own)
+    for out in (own, tmp_path / "link.csv"):
+        result = call("mem", "--reference", own, "--model", chain / "logp.parquet", "--out", out)
+        assert result.exit_code == 2 and f"--out {out}: is what is read (reference); name another file" in result.stderr
+    assert own.read_bytes() == (chain / "reference.csv").read_bytes()
+
+
 def test_an_inexact_count_keeps_its_flag(chain, tmp_path):
     grams, counts = read_table(chain / "taskgrams.csv"), read_table(chain / "counts.jsonl")
     rough = grams["sx"].iloc[0]

@@ -185,6 +185,27 @@ def test_controls_join_on_the_model_where_they_name_one_and_may_be_missing():
     assert none.reason[1] == "fewer than 3 points" and none.estimate[[1, 2]].isna().all() and none.estimate[0] > 0.6
 
 
+def test_what_pandas_wrote_of_an_index_is_no_control_and_a_number_that_is_none_is_refused():
+    reference, model, controls = confounded()
+    truth = mem(reference, model, controls, draws=20)
+    for unnamed in ("", "Unnamed: 0"):
+        table = mem(reference, model, controls.assign(**{unnamed: range(len(controls))}), draws=20)
+        pd.testing.assert_frame_equal(table, truth)
+    for cell, column in (("n/a", "tokens"), ("0,5", "log_count_sy")):
+        wrong = controls.assign(**{column: controls[column].astype(str)})
+        wrong.loc[3, column] = cell
+        with pytest.raises(InputError, match=f"controls: {column} '{cell}' is no number"):
+            mem(reference, model, wrong, draws=20)
+    commas = controls.assign(tokens=[f"{t},5" for t in controls.tokens])
+    with pytest.raises(InputError, match=r"controls: tokens '.,5' is no number"):
+        mem(reference, model, commas, draws=20)
+
+
+def test_the_share_of_examples_is_of_those_that_are_listed():
+    listed = pd.DataFrame({"example_id": [f"qa{i}" for i in range(110, 130)]})  # ten of them have points
+    assert mem(REFERENCE, MODEL, examples=listed, draws=10).coverage_examples.tolist() == [0.5] * 3
+
+
 def test_null_and_constant_scores_say_why():
     model = MODEL.copy()
     model.loc[(model.lm == "small"), "logp"] = np.nan
