@@ -389,8 +389,9 @@ def test_a_question_that_is_none(gsm8k, mmlu):
     lines(gsm8k / "test.jsonl", {"question": " ", "answer": "#### 1"})
     with pytest.raises(InputError, match="line 1: question and answer must be texts"):
         math_reasoning.read(gsm8k)
-    for answer, said in (("a\n#### 3/4", "'3/4' after #### is not one"), ("a\n#### 1 000", "'1 000' after ####"),
-                         ("#### 4", "no solution before ####"), ("a\n#### none", "no final number after ####")):  # fmt: skip
+    refused = [("a\n#### 3/4", "'3/4' after #### is not one"), ("a\n#### 1 000", "'1 000' after ####"),
+               ("#### 4", "no solution before ####"), ("a\n#### none", "no final number after ####")]  # fmt: skip
+    for answer, said in refused:
         lines(gsm8k / "test.jsonl", {"question": "How many?", "answer": answer})
         with pytest.raises(InputError, match=f"line 1: {said}"):
             math_reasoning.read(gsm8k)
