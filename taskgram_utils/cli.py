@@ -118,10 +118,11 @@ def _checked(out: str) -> str:
     """Refuse a name that cannot be written, or that another command is writing, before the work begins."""
     path = Path(out)
     require(out.strip(), "--out: no name given")
-    given = {k: v for k, v in click.get_current_context().params.items() if k != "out" and v}
-    for name, value in given.items():
+    for name, value in click.get_current_context().params.items():
         for one in value if isinstance(value, (list, tuple)) else [value]:
-            require(not _same(path, one), f"--out {out}: is what is read ({name}); name another file")
+            require(name == "out" or not _same(path, one), f"--out {out}: is what is read ({name}); name another file")
+        if name.startswith("corpus"):
+            _outside(out, value)
     require(out == "-" or not path.is_dir(), f"--out {out}: is a folder; name a file in it")
     require(out == "-" or path.suffix in SUFFIXES, f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
     require(out == "-" or path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
@@ -135,6 +136,12 @@ def _same(path: Path, other: object) -> bool:
         return path.samefile(other)
     except (OSError, ValueError, TypeError):
         return False
+
+
+def _outside(out: str, corpus: str) -> None:
+    """Refuse what would become a part of the corpus."""
+    inside = Path(corpus).is_dir() and Path(out).resolve().is_relative_to(Path(corpus).resolve())
+    require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name a place elsewhere")
 
 
 def _alone(lock: Path, what: str) -> None:
@@ -587,8 +594,7 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad, tokens_per_sha
 
     texts, place = _corpus(corpus, document, skip_bad, text_field), Path(out)
     require(out != "-", "--out -: an index is a folder; name one")
-    inside = Path(corpus).is_dir() and place.resolve().is_relative_to(Path(corpus).resolve())
-    require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name a folder elsewhere")
+    _outside(out, corpus)
     _alone(Path(f"{place}.lock"), f"--out {out}")
     built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
     _report(texts)
@@ -664,9 +670,10 @@ def records(out, sets, url):
 @click.option("--tokenizer", help="corpus: tokenizer file, such as Pythia's.  [default: one is trained on the text]")
 @click.option("--epochs", type=click.IntRange(min=1), help="corpus: how often it is read.  [default: 2]")
 @click.option("--documents", type=int, help="World: its size.  [default: the miniature's]")
-@click.option("--world", type=int, help="World: which draw.  [default: 1]")
+@click.option("--world", type=click.IntRange(min=0), help="World: which draw.  [default: 1]")
 @click.option("--twin", type=int, help="World: 0 is itself, others are its twins.  [default: 0]")
-@click.option("--seed", type=int, default=1, show_default=True, help="Initial weights and order of the documents.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True,
+              help="Initial weights and order of the documents.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Sizes at a time, a thread each."
 )
@@ -688,8 +695,7 @@ def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents
     require(not strange, f"{strange}: says nothing {'with' if corpus else 'without'} --corpus")
     if corpus:
         asked = _corpus(corpus, document, False, text_field)
-        inside = Path(out).resolve().is_relative_to(Path(corpus).resolve())
-        require(not inside, f"--out {out}: lies in the corpus, whose text it would change; name another folder")
+        _outside(out, corpus)
         text = training.of_corpus(asked, seed, **({"epochs": epochs} if epochs else {}), tokenizer=tokenizer or "")
     else:
         from taskgram_utils.miniature.suite import of_world as worlds
@@ -757,7 +763,7 @@ def run_command(run, parameters):
     click.echo(f"executed: {', '.join(done) or 'nothing, all chapters are current'}")
 
 
-@main.command("book", epilog="Example: taskgram book miniature -p 05_across_tasks.measure spearman")
+@main.command("book", epilog="Example: taskgram book miniature -p 05_across_tasks.n 1")
 @click.argument("run", default="miniature")
 @parameter_option
 @click.option("--strict", is_flag=True, help="Fail on any warning of the renderer.")

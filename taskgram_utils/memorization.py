@@ -34,7 +34,7 @@ COLUMNS = [
     "coverage_examples", "zero_share", "reliability", "reason", "ties", "spread", "outputs", "resampled", "exact",
 ]  # fmt: skip
 _KEYS = ["example_id", "n", "sy", "start"]
-_NOT_CONTROLS = {"example_id", "exact", "n", "start", "end", "option", "seed", "step", "world", "parameters", "half"}
+_NOT_CONTROLS = {*FAMILY, *MODEL, *_KEYS, "lm", "sx", "exact", "end", "option", "parameters", "half"}
 _NUMBERS = {"estimate", "low", "high", "p", "p_holm", "coverage_pairs", "coverage_points", "coverage_examples",
             "zero_share", "reliability", "ties", "spread", "parameters", "exact"}  # fmt: skip
 
@@ -507,8 +507,8 @@ def _with_controls(joined: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame
 def _control_names(controls: pd.DataFrame | None) -> list[str]:
     if controls is None:
         return []
-    keys = {*_NOT_CONTROLS, *FAMILY, *_KEYS, *MODEL, "sx", "lm", ""}  # what pandas wrote of an index has no name
-    columns = [c for c in controls if c not in keys and not str(c).startswith("Unnamed:")]
+    # A column without a name is an index that pandas wrote.
+    columns = [c for c in controls if c not in _NOT_CONTROLS and str(c) and not str(c).startswith("Unnamed:")]
     numeric = [c for c in columns if pd.api.types.is_numeric_dtype(controls[c])]
     for column in set(columns) - set(numeric):
         cells = controls[column].dropna().astype("str")

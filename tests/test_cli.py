@@ -653,6 +653,13 @@ def test_an_option_given_twice_and_an_output_that_is_read_are_refused(chain, tmp
         result = call("mem", "--reference", own, "--model", chain / "logp.parquet", "--out", out)
         assert result.exit_code == 2 and f"--out {out}: is what is read (reference); name another file" in result.stderr
     assert own.read_bytes() == (chain / "reference.csv").read_bytes()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("bakers bake\n")
+    (tmp_path / "n.txt").write_text("bakers\n")
+    for out in ("a.jsonl", "counts.csv"):
+        result = call("count", tmp_path / "texts", "--ngrams", tmp_path / "n.txt", "--out", tmp_path / "texts" / out)
+        assert result.exit_code == 2 and "lies in the corpus, of which it would become a part" in result.stderr
+    assert [path.name for path in (tmp_path / "texts").iterdir()] == ["a.txt"]
 
 
 def test_an_inexact_count_keeps_its_flag(chain, tmp_path):

@@ -395,7 +395,8 @@ def test_a_question_that_is_none(gsm8k, mmlu):
         lines(gsm8k / "test.jsonl", {"question": "How many?", "answer": answer})
         with pytest.raises(InputError, match=f"line 1: {said}"):
             math_reasoning.read(gsm8k)
-    for answer, number in (("a\n#### $1,000.", "1000"), ("a\n#### 5 apples", "5"), ("a\n#### -3.50%", "-3.50")):
+    for answer, number in (("a\n#### $1,000.", "1000"), ("a\n#### 5 apples", "5"), ("a\n#### -3.50%", "-3.50"),
+                           ("a\n#### The answer is 72.", "72"), ("a\n#### .5", "0.5")):  # fmt: skip
         lines(gsm8k / "test.jsonl", {"question": "How many?", "answer": answer})
         assert math_reasoning.read(gsm8k).query("split == 'test'")["answers"].tolist() == [[number]]
     (mmlu / "test" / "astronomy_test.csv").write_text(" ,1,2,3,4,B\n")
