@@ -577,6 +577,8 @@ def mem(reference, model, controls, taskgrams, examples, draws, seed, out):
             null = f"{asked['logp'].isna().sum()} of {len(asked)} rows have no logp and are left out"
             click.echo(f"taskgram: {path}: {null}", err=True)
         _say_inexact(table, path)
+    if alone := memorization.unmatched(sides[reference], sides[model]):
+        _complain(f"{reference}: {alone} points are not in {model}, and are left out")
 
 
 @main.command(epilog="Example: taskgram index corpus.jsonl --out indexes/corpus")
@@ -628,7 +630,7 @@ def documents(corpus_or_index, pair, k, document, text_field, skip_bad, tokenize
     else:
         read = f"{counter.documents:,} documents, as they were cut when the index was built"
     require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}", of {read}')
-    _complain(f"{corpus_or_index}: {read}")
+    _report(counter.corpus) if isinstance(counter, ScanCounter) else _complain(f"{corpus_or_index}: {read}")
     for number, text in enumerate(found, 1):
         click.secho(f"— {number} of {len(found)} shown —", dim=True)
         click.echo(_printable(_marked(text, pair)))

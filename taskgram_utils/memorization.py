@@ -143,6 +143,14 @@ def points(reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame 
     return joined if controls is None else _with_controls(joined, controls)
 
 
+def unmatched(reference: pd.DataFrame, model: pd.DataFrame) -> int:
+    """How many points of a reference (example_id, n, sy, start and, where both have it, task) no model has."""
+    sides = [_scores(reference, "reference"), _scores(model, "model")]
+    keys = [*_KEYS, *(["task"] if all(frame["task"].notna().all() for frame in sides) else [])]
+    asked, there = (frame[keys].drop_duplicates() for frame in sides)
+    return len(asked) - len(asked.merge(there, on=keys))
+
+
 def point_controls(
     taskgrams: pd.DataFrame, counts: pd.DataFrame, model: pd.DataFrame | None = None, prior: pd.DataFrame | None = None
 ) -> pd.DataFrame:
@@ -212,7 +220,8 @@ def compare(reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, *
 
 
 def on_shared_points(reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, **options) -> Estimates:
-    """:func:`estimates` under both references, each on the points that both have."""
+    """:func:`estimates` under both references, each on the points that both have; an output of one side is as many
+    points as the other has pairs of it."""
     sides = [_scores(frame, name) for frame, name in ((reference, "reference"), (other, "other"))]
     names = [frame["lm"].unique() for frame in sides]
     require(
@@ -223,6 +232,10 @@ def on_shared_points(reference: pd.DataFrame, other: pd.DataFrame, model: pd.Dat
     keys += ["sx"] if all(frame["sx"].notna().all() for frame in sides) else []
     with_value = [frame.loc[frame["logp"].notna(), keys].drop_duplicates() for frame in sides]
     both = [sides[0].merge(with_value[1], on=keys), sides[1].merge(with_value[0], on=keys)]
+    paired = [frame["sx"].notna().all() for frame in sides]
+    if any(paired) and not all(paired):
+        of, to = (0, 1) if paired[0] else (1, 0)
+        both[to] = both[to].drop(columns="sx").merge(both[of][[*keys, "sx"]], on=keys)
     require(len(both[0]), f"compare: no point in common (joined on {', '.join(keys)})")
     return estimates(pd.concat(both), model, **options)
 

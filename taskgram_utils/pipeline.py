@@ -61,9 +61,9 @@ from taskgram_utils.run_models import (
 )
 from taskgram_utils.tasks.base import task
 
-__all__ = ["ask_models", "at_last_step", "check_models", "check_task", "corpus", "counter", "embedding",
-           "framed_prompts", "load_model", "loss_curves", "memorization_inputs", "mining_options", "models",
-           "of_world", "open_run", "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables",
+__all__ = ["ask_models", "at_last_step", "check_models", "check_order", "check_task", "corpus", "counter",
+           "embedding", "framed_prompts", "load_model", "loss_curves", "memorization_inputs", "mining_options",
+           "models", "of_world", "open_run", "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables",
            "sizes_in_parameters", "steps", "tasks_of"]  # fmt: skip
 
 OVERRIDES = "TASKGRAM_PARAMETERS"
@@ -89,6 +89,12 @@ def check_task(run: Run, name: str) -> str:
     """``name`` itself; InputError unless it is one of the run's tasks."""
     require(name in tasks_of(run), f"task {name}: not one of {', '.join(tasks_of(run))}, the tasks of run {run.name}")
     return name
+
+
+def check_order(run: Run, n: int) -> int:
+    """``n`` itself; InputError unless the run counts n-grams of so many words."""
+    require(n in run["orders"], f"n: {n} is none of the orders of run {run.name}: {', '.join(map(str, run['orders']))}")
+    return n
 
 
 _ASKED: dict[str, bool] = {}  # tables of a model and step: whether only the last step has one

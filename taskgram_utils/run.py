@@ -386,6 +386,7 @@ def write_table(frame: pd.DataFrame, path: Path | str) -> int:
         print(_csv(frame), end="")
         return len(frame)
     path = Path(path)
+    path = path.resolve() if path.is_symlink() else path  # the link stays one
     require(path.suffix in SUFFIXES, f"{path}: a table ends in {', '.join(SUFFIXES)}, or is - for standard output")
     require(path.parent.is_dir(), f"{path}: no folder {path.parent}")
     fresh = path.with_name(f".writing-{path.name}")

@@ -297,6 +297,8 @@ def test_broken_lines_are_skipped_on_request_and_counted(tmp_path):
         where = f"{tmp_path / 'corpus.jsonl'}, line 2"
         assert result.stderr == f"{read}taskgram: skipped 2 records, the first at {where}\n"
         assert read_table(tmp_path / "counts.csv")["count"].iloc[0] == 2
+    result = done("documents", tmp_path / "corpus.jsonl", "--pair", "a", "cat", "--skip-bad")
+    assert f"skipped 2 records, the first at {where}" in result.stderr
 
 
 @pytest.mark.parametrize(("text", "unit", "documents", "lacks"), [
@@ -640,6 +642,13 @@ def test_what_is_left_out_is_said(chain, tmp_path):
     result = done("mem", "--reference", tmp_path / "holes.csv", "--model", chain / "logp.parquet", "--draws", 10,
                   "--out", tmp_path / "mem.csv")  # fmt: skip
     assert f"1 of {len(scores)} rows have no logp and are left out" in result.stderr
+    few = read_table(chain / "logp.parquet").query("example_id != @scores.example_id[0]")
+    write_table(few, tmp_path / "few.parquet")
+    result = done("mem", "--reference", chain / "reference.csv", "--model", tmp_path / "few.parquet", "--draws", 10,
+                  "--out", tmp_path / "mem.csv")  # fmt: skip
+    whole, keys = read_table(chain / "reference.csv"), ["example_id", "n", "sy", "start"]
+    lost = len(whole[keys].drop_duplicates()) - len(whole[keys].drop_duplicates().merge(few[keys].drop_duplicates()))
+    assert lost and f"{lost} points are not in {tmp_path / 'few.parquet'}, and are left out" in result.stderr
 
 
 def test_an_option_given_twice_and_an_output_that_is_read_are_refused(chain, tmp_path):

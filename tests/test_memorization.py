@@ -255,6 +255,17 @@ def test_compare_puts_both_references_on_the_same_points():
         compare(REFERENCE, REFERENCE, MODEL)
 
 
+def test_an_output_of_one_reference_stands_for_every_pair_of_the_other():
+    pairs = pd.concat([REFERENCE.assign(sx=s, logp=REFERENCE.logp + i) for i, s in enumerate("uv")])
+    plain = REFERENCE.assign(lm="infinigram", zero_rule=None, logp=np.random.default_rng(3).normal(size=len(KEY)))
+    table = on_shared_points(pairs, plain, MODEL[MODEL.lm == "large"], draws=20, parameters=SIZES).table
+    assert (table.form == "per_pair").all() and (table.points == 2 * len(KEY)).all()
+    expected = [spearman(side.merge(pairs[[*KEYS, "sx"]], on=KEYS) if side is plain else side,
+                         MODEL[MODEL.lm == "large"]) for side in (pairs, plain)]  # fmt: skip
+    assert table.sort_values("reference", ascending=False).estimate.tolist() == pytest.approx(expected)
+    assert len(compare(pairs, plain, MODEL, draws=20)) == len(SIZES)
+
+
 def test_slopes_are_least_squares_on_shared_draws():
     result = estimates(REFERENCE, MODEL, draws=300, parameters=SIZES)
     table = slopes(result)

@@ -70,6 +70,24 @@ def test_card_and_readme(made):
         assert needed in readme, needed
 
 
+def test_weights_are_read_by_whoever_reads_the_folder(made):
+    folder, _ = made
+    of = {p.name: p.stat().st_mode for p in (folder / "25k" / "step10").iterdir()}
+    assert of["model.safetensors"] == of["config.json"]
+
+
+def test_what_lies_there_is_neither_replaced_nor_taken_for_a_suite(made, tmp_path):
+    (tmp_path / "README.md").write_text("# My project\n")
+    with pytest.raises(InputError, match=r"holds a README\.md of its own"):
+        make_suite(tmp_path, **made[1])
+    (tmp_path / "README.md").unlink()
+    for other in ("[]", "{", '"suite"'):
+        (tmp_path / "card.json").write_text(other)
+        with pytest.raises(InputError, match=r"card\.json: cannot be read as what a suite says of itself"):
+            make_suite(tmp_path, **made[1])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["card.json"]
+
+
 def test_a_finished_suite_is_left_alone(made):
     folder, asked = made
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")}
