@@ -334,7 +334,8 @@ def half_an_embedding(place):
     (lambda place: None, {"embedding": "{place}/vectors"}, "vectors: no such folder"),
     (lambda place: None, {"scheduler": "tcp://127.0.0.1:1"}, "no Dask scheduler answers there"),
 ])
-def test_a_broken_input_is_one_line_before_anything_is_made(data, suite, tmp_path, breaks, change, said):
+def test_a_broken_input_is_one_line_before_anything_is_made(data, suite, tmp_path, monkeypatch, breaks, change, said):
+    monkeypatch.setattr("taskgram_utils.cluster._PATIENCE", 0.5)
     place, folder = tmp_path / "data", tmp_path / "run"
     shutil.copytree(data, place)
     breaks(place)
