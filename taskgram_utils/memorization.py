@@ -123,17 +123,17 @@ def points(reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame 
     right = right[["task", "group", "example_id", "n", "sx", "sy", "start", *MODEL, "parameters", "logp_model"]]
     _once(left, [*FAMILY, "example_id", "sx", "sy", "start"], "reference")
     _once(right, ["task", *_KEYS, "sx", *MODEL], "model")
-    with_task = [] if left["task"].isna().any() or right["task"].isna().any() else ["task"]
+    keys = _joined_on(left, right)
     by_output, by_pair = right[right["sx"].isna()], right[right["sx"].notna()]
     parts = []
     for part, sx in ((by_output, []), (by_pair, ["sx"])):
         mine = left[left["sx"].notna()] if sx else left
         if len(part) and len(mine):
-            parts.append(mine.merge(part, on=[*with_task, *_KEYS, *sx], suffixes=("", "_model")))
+            parts.append(mine.merge(part, on=[*keys, *sx], suffixes=("", "_model")))
     joined = pd.concat(parts, ignore_index=True) if parts else left.iloc[:0]
     require(
         len(joined),
-        f"reference and model have no point in common (joined on {', '.join([*with_task, *_KEYS])}; reference begins "
+        f"reference and model have no point in common (joined on {', '.join(keys)}; reference begins "
         f"{_first(left)}, model begins {_first(right)})",
     )
     for column in ("task", "group"):
@@ -146,7 +146,7 @@ def points(reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame 
 def unmatched(reference: pd.DataFrame, model: pd.DataFrame) -> int:
     """How many points of a reference (example_id, n, sy, start and, where both have it, task) no model has."""
     sides = [_scores(reference, "reference"), _scores(model, "model")]
-    keys = [*_KEYS, *(["task"] if all(frame["task"].notna().all() for frame in sides) else [])]
+    keys = _joined_on(*sides)
     asked, there = (frame[keys].drop_duplicates() for frame in sides)
     return len(asked) - len(asked.merge(there, on=keys))
 
@@ -228,7 +228,7 @@ def on_shared_points(reference: pd.DataFrame, other: pd.DataFrame, model: pd.Dat
         all(len(n) == 1 for n in names) and names[0][0] != names[1][0],
         f"compare: needs one language model a side and two different ones, got {list(names[0])} and {list(names[1])}",
     )
-    keys = [*_KEYS, "task"] if all(frame["task"].notna().all() for frame in sides) else list(_KEYS)
+    keys = _joined_on(*sides)
     keys += ["sx"] if all(frame["sx"].notna().all() for frame in sides) else []
     with_value = [frame.loc[frame["logp"].notna(), keys].drop_duplicates() for frame in sides]
     both = [sides[0].merge(with_value[1], on=keys), sides[1].merge(with_value[0], on=keys)]
@@ -240,21 +240,21 @@ def on_shared_points(reference: pd.DataFrame, other: pd.DataFrame, model: pd.Dat
     return estimates(pd.concat(both), model, **options)
 
 
-def without_commonest(reference: pd.DataFrame, model: pd.DataFrame, outputs: int = 2, **options) -> pd.DataFrame:
-    """:func:`mem` on the points whose s^y is not among the ``outputs`` commonest of its task, group and n: is Mem the
-    work of a few wordings? Adds ``commonest`` (those outputs) and ``share`` (theirs of the reference's points). A
-    family of which nothing is left has no row."""
+def without_most_frequent(reference: pd.DataFrame, model: pd.DataFrame, outputs: int = 2, **options) -> pd.DataFrame:
+    """:func:`mem` on the points whose s^y is not among the ``outputs`` most frequent of its task, group and n: is Mem
+    the work of a few wordings? Adds ``most_frequent`` (those outputs) and ``share`` (theirs of the reference's points).
+    A family of which nothing is left has no row."""
     keys = ["task", "group", "n"]
     reference = reference.assign(**{c: None for c in ("task", "group") if c not in reference})
     said = reference.drop_duplicates([*keys, "example_id", "sy", "start"])
     found = said.groupby(keys, dropna=False)["sy"].value_counts()
     top = found.groupby(level=[0, 1, 2], dropna=False).head(outputs).rename("points_of").reset_index()
-    beside = top.groupby(keys, dropna=False).agg(commonest=("sy", tuple), share=("points_of", "sum"))
+    beside = top.groupby(keys, dropna=False).agg(most_frequent=("sy", tuple), share=("points_of", "sum"))
     beside["share"] /= said.groupby(keys, dropna=False).size()
     kept = reference.merge(top[[*keys, "sy"]], on=[*keys, "sy"], how="left", indicator=True)
     kept = kept[kept.pop("_merge") == "left_only"]
     if kept.empty:
-        return pd.DataFrame(columns=[*COLUMNS, "commonest", "share"])
+        return pd.DataFrame(columns=[*COLUMNS, "most_frequent", "share"])
     return mem(kept, model, **options).merge(beside.reset_index(), on=keys, how="left")
 
 
@@ -498,6 +498,11 @@ def _scores(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         frame[column] = number.astype(float)
     require(frame["lm"].notna().all(), f"{name}: a row without the name of its language model (lm)")
     return frame
+
+
+def _joined_on(*sides: pd.DataFrame) -> list[str]:
+    """What makes a point of tables one: the task, too, where every row of each has one."""
+    return [*(["task"] if all(side["task"].notna().all() for side in sides) else []), *_KEYS]
 
 
 def _with_controls(joined: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame:

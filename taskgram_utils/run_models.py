@@ -14,7 +14,7 @@ from taskgram_utils.errors import InputError, require
 from taskgram_utils.packaged import MODELS, PREFIX, packaged, ready
 from taskgram_utils.run import PACKAGE, Run
 from taskgram_utils.run_data import suite_said
-from taskgram_utils.training import read_card
+from taskgram_utils.training import SIZES, read_card
 
 _AS_IT_COMES = "main"  # stands for the step in the name of a table of a model that has none
 
@@ -40,8 +40,6 @@ def run_models(run: Run) -> list[RunModel]:
     A size of the suite is one that the folder ``weights`` has, or, where the run trains its suite, one that can be
     trained. Raises InputError for what is none of the three, and for two models of one name.
     """
-    from taskgram_utils.training import SIZES
-
     found, wanted, shipped = [], list(map(str, run["models"])), _weights(run)
     require(wanted, "models: none named")
     own = list(SIZES) if shipped is None else [p.parent.name for p in sorted(shipped.glob("*/training.json"))]

@@ -467,9 +467,11 @@ def write_card(out: Path, text: Text) -> None:
 
 
 if __name__ == "__main__":
+    from safetensors import SafetensorError
+
     end_with(int(sys.argv[1]))
     Bar.every = EVERY
     try:
         train(**json.loads(sys.argv[2]))
-    except Exception as error:  # safetensors has errors of its own for a full disk
+    except (InputError, OSError, SafetensorError) as error:  # such as a full disk
         sys.exit(f"taskgram: {' '.join(str(error).split()) or type(error).__name__}")

@@ -21,7 +21,7 @@ from taskgram_utils.memorization import (
     points,
     slopes,
     wide,
-    without_commonest,
+    without_most_frequent,
 )
 from taskgram_utils.statistics import holm
 
@@ -278,7 +278,7 @@ def test_slopes_are_least_squares_on_shared_draws():
         slopes(estimates(REFERENCE, MODEL, draws=10))
 
 
-def test_without_the_commonest_outputs_mem_is_that_of_the_other_points():
+def test_without_the_most_frequent_outputs_mem_is_that_of_the_other_points():
     """Two outputs, common and probable, make a correlation of points that have none."""
     rng = np.random.default_rng(11)
     size = 300
@@ -287,12 +287,13 @@ def test_without_the_commonest_outputs_mem_is_that_of_the_other_points():
     common = np.arange(size) < 140
     left = keys.assign(lm="taskgram", zero_rule="keep", logp=rng.normal(size=size) + 5 * common)
     right = keys.assign(lm="large", logp=rng.normal(size=size) + 5 * common)
-    whole, rest = mem(left, right, draws=20), without_commonest(left, right, draws=20)
+    whole, rest = mem(left, right, draws=20), without_most_frequent(left, right, draws=20)
     assert whole["estimate"].item() > 0.6 and abs(rest["estimate"].item()) < 0.25
     truth = stats.spearmanr(left["logp"][~common], right["logp"][~common]).statistic
     assert rest["estimate"].item() == pytest.approx(truth) and rest["points"].item() == size - 140
-    assert rest["commonest"].item() == ("the answer", "answer is") and rest["share"].item() == pytest.approx(140 / 300)
-    assert without_commonest(left[common], right, draws=20).empty
+    assert rest["most_frequent"].item() == ("the answer", "answer is")
+    assert rest["share"].item() == pytest.approx(140 / 300)
+    assert without_most_frequent(left[common], right, draws=20).empty
 
 
 def test_a_family_of_one_size_has_a_null_slope_and_says_why():

@@ -586,3 +586,10 @@ def test_an_id_that_has_lost_digits_is_refused(tmp_path):
 def test_small_numbers_keep_their_digits(tmp_path):
     write_table(pd.DataFrame({"p": [1.23456789e-20, 0.1]}), tmp_path / "t.jsonl")
     assert read_table(tmp_path / "t.jsonl")["p"].tolist() == [1.23456789e-20, 0.1]
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out.csv").symlink_to(tmp_path / "elsewhere" / "table.csv")
+    write_table(pd.DataFrame({"n": [1]}), tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").is_symlink() and (tmp_path / "elsewhere" / "table.csv").read_text() == "n\n1\n"

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from taskgram_utils.cli import main
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models.neural import choose
-from taskgram_utils.tasks import factual_qa, math_reasoning, translation, world_knowledge
+from taskgram_utils.tasks import factual_qa, files, math_reasoning, translation, world_knowledge
 from taskgram_utils.tasks.base import check_examples, exact_match
 from tests.hub import serve
 
@@ -404,3 +404,10 @@ def test_a_question_that_is_none(gsm8k, mmlu):
         world_knowledge.read(mmlu)
     with pytest.raises(InputError, match="subjects: astronomy is a text, not a list"):
         world_knowledge.read(mmlu, "astronomy")
+
+
+def test_a_folder_in_the_place_of_a_file_is_called_one(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}: is a folder; put the questions there"):
+        files.found(tmp_path, "the questions")
+    with pytest.raises(InputError, match="none: no such file; put the questions there"):
+        files.found(tmp_path / "none", "the questions")
