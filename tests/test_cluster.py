@@ -79,8 +79,7 @@ def gone(processes):
 
 @pytest.mark.parametrize(("kind", "sent"), [
     *(("workers", sent) for sent in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)),
-    ("training", signal.SIGTERM),
-    *(pytest.param("training", sent, marks=pytest.mark.slow) for sent in (signal.SIGKILL, signal.SIGINT)),
+    *(pytest.param("training", sent, marks=pytest.mark.slow) for sent in (signal.SIGTERM, signal.SIGKILL)),
 ])  # fmt: skip
 def test_what_a_stopped_command_started_ends_with_it(tmp_path, kind, sent):
     script = tmp_path / "script.py"
