@@ -206,6 +206,7 @@ def test_an_embedding_by_task_and_none(data, tmp_path):
         run_data.embedding_named(run, "math_reasoning")
 
 
+@pytest.mark.slow
 def test_a_suite_of_another_text_is_refused(data, suite, tmp_path):
     run = run_of(data, tmp_path)
     assert pipeline.models(run) == ["25k", "100k"] and run_data.suite_said(run)["document"] == "heading"
