@@ -150,6 +150,7 @@ def _alone(lock: Path, what: str) -> None:
     try:
         held.acquire(timeout=0)
     except Timeout as error:
+        require(lock.exists(), f"{what}: cannot be written there")  # no file can be there, nor a lock
         raise InputError(f"{what}: another command is at work on it; wait for its end, or name another") from error
     except OSError as error:
         raise InputError(f"{what}: cannot be written there ({error.strerror or error})") from error

@@ -369,6 +369,14 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path):
     assert result.exit_code == 2 and result.stderr.count("\n") == 1 and "folder.csv" in result.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+def test_a_place_where_no_file_can_be(tmp_path):
+    (tmp_path / "c.txt").write_text("a b")
+    (tmp_path / "n.txt").write_text("a")
+    result = call("count", tmp_path / "c.txt", "--ngrams", tmp_path / "n.txt", "--out", "/proc/x.csv")
+    assert (result.exit_code, result.stderr) == (2, "taskgram: --out /proc/x.csv: cannot be written there\n")
+
+
 def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(30, "Read-only file system")
@@ -466,6 +474,7 @@ def bad(chain):
     (at / "broken.jsonl").write_text('{"text": "fine"}\n{"text": "cut o\n')
     (at / "ngrams.txt").write_text("fine\n--\n")
     (at / "pairs.csv").write_text("sx,sy\na,b\n")
+    (at / "blank.csv").write_text(" sx,sy\na,b\n")
     (at / "pairs.xlsx").write_text("sx,sy\na,b\n")
     (at / "no_sy.csv").write_text("sx\na\n")
     (at / "empty_ngram.csv").write_text("sx,sy\na,\n")
@@ -511,6 +520,7 @@ BAD = {
     "an unknown document": ("count {corpus} --pairs {bad}/pairs.csv --document page --out {out}", "--document page"),
     "nothing to count": ("count {corpus} --out {out}", "needs --pairs FILE or --ngrams FILE"),
     "no column sy": ("count {corpus} --pairs {bad}/no_sy.csv --out {out}", "no_sy.csv: missing column sy"),
+    "a blank before sx": ("count {corpus} --pairs {bad}/blank.csv --out {out}", "column sx (it has: ' sx', sy)"),
     "an empty n-gram": ("count {corpus} --pairs {bad}/empty_ngram.csv --out {out}", "row 1: sy is empty"),
     "an n-gram without a word": ("count {corpus} --ngrams {bad}/ngrams.txt --out {out}", "'--'"),
     "no table of pairs": ("count {corpus} --pairs {bad}/none.csv --out {out}", "none.csv: no such file"),

@@ -454,6 +454,8 @@ def test_standard_output_is_csv(table, capsys, tmp_path):
     ("t.jsonl", b'{"a": 1}\n[1]', "line 2: .*no object"),
     ("t.csv", b"answers,n\n['a' 'b'],1", "is no list, such as"),
     ("t.jsonl", b'{"answers": ["a", null]}', "no list of texts"),
+    ("t.csv", b"sx;sy;p\na;b;1,5\n", "its columns are parted by ';'; use commas"),
+    ("t.csv", b"\x1f\x8b\x08", "is compressed; unpack it first"),
     ("t.tsv", b"a\tb", "a table ends in .parquet, .csv, .jsonl"),
     ("t.csv", b'a,b\n1,"2\n3,4\n', "a quote is opened and not closed"),
     ("t.jsonl", b'{"a": 1', "cannot be read as json"),
