@@ -1,8 +1,9 @@
 """The openbook run on the textbooks and the factbook, recorded: python results/openbook.py --data DIR [--weights DIR]
 
 DIR holds the text and the tasks' files as notebooks/runs/openbook.yaml names them. With --weights the suite that
-``taskgram train --corpus`` made of that text is used, else it is trained here. Writes openbook_<table>.csv, estimates
-without any text, and openbook.json beside this file.
+``taskgram train --corpus`` made of that text is used, else it is trained here. How long training took is recorded where
+it was trained here: another training may have shared its cores, so with --weights the times recorded before stay, with
+their date. Writes openbook_<table>.csv, estimates without any text, and openbook.json beside this file.
 """
 
 import argparse
@@ -12,8 +13,10 @@ import platform
 import time
 from pathlib import Path
 
+import pandas as pd
+
 from taskgram_utils import pipeline
-from taskgram_utils.run import versions, write_table, write_text
+from taskgram_utils.run import read_table, versions, write_table, write_text
 
 HERE = Path(__file__).resolve().parent
 
@@ -30,8 +33,15 @@ def main() -> None:
     run = pipeline.open_run("openbook", data=str(Path(given.data).resolve()), weights=weights)
     began, written = time.monotonic(), {}
     pipeline.ask_models(run)
+    timed = time.strftime("%Y-%m-%d")
     for name, table in pipeline.real_tables(run).items():
         path = HERE / f"openbook_{name}.csv"
+        if name == "models" and weights and path.is_file():
+            before = json.loads((HERE / "openbook.json").read_text())
+            timed = before.get("training_timed", before["date"])
+            took = read_table(path).set_index(["model", "tokens"])["seconds"]
+            table["seconds"] = took.reindex(pd.MultiIndex.from_frame(table[["model", "tokens"]])).to_numpy()
+            table["seconds"] = table["seconds"].astype("Int64")
         write_table(table, path)
         written[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     made = {name: said["seconds"] for name, said in run.manifest()["made"].items() if said["seconds"] >= 1}
@@ -43,7 +53,8 @@ def main() -> None:
         "versions": versions(),
         "corpus": {"files": [p.name for p in text.files], "bytes": text.bytes, "sha256_of_ends": text.fingerprint(),
                    "documents": units},
-        "trained_before": bool(weights), "seconds_of_tables": made,  # each with what it waited for
+        "trained_before": bool(weights), "training_timed": timed,
+        "seconds_of_tables": made,  # each with what it waited for
         "parameters": {k: v for k, v in run.parameters.items() if k not in ("data", "weights")},
         "sha256": written,
     }  # fmt: skip

@@ -18,8 +18,22 @@ from taskgram_utils.progress import EVERY, Bar
 from taskgram_utils.run import SUFFIXES, NoProject, project_root, read_table, write_table
 
 
+class _Command(click.Command):
+    """A command that refuses an option given twice where one value is taken: the first would be lost."""
+
+    def parse_args(self, ctx, args):
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        single = [p for p in order if isinstance(p, click.Option) and not (p.multiple or p.is_flag or p.count)]
+        twice = next((p for p in single if single.count(p) > 1), None)
+        if twice is not None:
+            raise click.UsageError(f"{twice.opts[0]}: given twice, and one is taken", ctx)
+        return super().parse_args(ctx, args)
+
+
 class _Group(click.Group):
     """Bad input, of a user or of a file, is one line on standard error and exit code 2; a bug shows itself."""
+
+    command_class = _Command
 
     def main(self, *args, **extra):
         with warnings.catch_warnings():
@@ -104,6 +118,11 @@ def _checked(out: str) -> str:
     """Refuse a name that cannot be written, or that another command is writing, before the work begins."""
     path = Path(out)
     require(out.strip(), "--out: no name given")
+    for name, value in click.get_current_context().params.items():
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            require(name == "out" or not _same(path, one), f"--out {out}: is what is read ({name}); name another file")
+        if name.startswith("corpus"):
+            _outside(out, value)
     require(out == "-" or not path.is_dir(), f"--out {out}: is a folder; name a file in it")
     require(out == "-" or path.suffix in SUFFIXES, f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
     require(out == "-" or path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
@@ -112,12 +131,26 @@ def _checked(out: str) -> str:
     return out
 
 
+def _same(path: Path, other: object) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _outside(out: str, corpus: str) -> None:
+    """Refuse what would become a part of the corpus."""
+    inside = Path(corpus).is_dir() and Path(out).resolve().is_relative_to(Path(corpus).resolve())
+    require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name a place elsewhere")
+
+
 def _alone(lock: Path, what: str) -> None:
     """Keep a place for this command alone until it ends, by the file ``lock``; refuse what cannot be written."""
     held = FileLock(lock)
     try:
         held.acquire(timeout=0)
     except Timeout as error:
+        require(lock.exists(), f"{what}: cannot be written there")  # no file can be there, nor a lock
         raise InputError(f"{what}: another command is at work on it; wait for its end, or name another") from error
     except OSError as error:
         raise InputError(f"{what}: cannot be written there ({error.strerror or error})") from error
@@ -543,6 +576,8 @@ def mem(reference, model, controls, taskgrams, examples, out):
             null = f"{asked['logp'].isna().sum()} of {len(asked)} rows have no logp and are left out"
             click.echo(f"taskgram: {path}: {null}", err=True)
         _say_inexact(table, path)
+    if alone := memorization.unmatched(sides[reference], sides[model]):
+        _complain(f"{reference}: {alone} points are not in {model}, and are left out")
 
 
 @main.command(epilog="Example: taskgram index corpus.jsonl --out indexes/corpus")
@@ -560,8 +595,7 @@ def index(corpus, out, tokenizer, document, text_field, skip_bad, tokens_per_sha
 
     texts, place = _corpus(corpus, document, skip_bad, text_field), Path(out)
     require(out != "-", "--out -: an index is a folder; name one")
-    inside = Path(corpus).is_dir() and place.resolve().is_relative_to(Path(corpus).resolve())
-    require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name a folder elsewhere")
+    _outside(out, corpus)
     _alone(Path(f"{place}.lock"), f"--out {out}")
     built = build_index(texts, out, tokenizer, tokens_per_shard=tokens_per_shard or TOKENS_PER_SHARD)
     _report(texts)
@@ -595,7 +629,7 @@ def documents(corpus_or_index, pair, k, document, text_field, skip_bad, tokenize
     else:
         read = f"{counter.documents:,} documents, as they were cut when the index was built"
     require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}", of {read}')
-    _complain(f"{corpus_or_index}: {read}")
+    _report(counter.corpus) if isinstance(counter, ScanCounter) else _complain(f"{corpus_or_index}: {read}")
     for number, text in enumerate(found, 1):
         click.secho(f"— {number} of {len(found)} shown —", dim=True)
         click.echo(_printable(_marked(text, pair)))
@@ -637,9 +671,10 @@ def records(out, sets, url):
 @click.option("--tokenizer", help="corpus: tokenizer file, such as Pythia's.  [default: one is trained on the text]")
 @click.option("--epochs", type=click.IntRange(min=1), help="corpus: how often it is read.  [default: 2]")
 @click.option("--documents", type=int, help="World: its size.  [default: the miniature's]")
-@click.option("--world", type=int, help="World: which draw.  [default: 1]")
+@click.option("--world", type=click.IntRange(min=0), help="World: which draw.  [default: 1]")
 @click.option("--twin", type=int, help="World: 0 is itself, others are its twins.  [default: 0]")
-@click.option("--seed", type=int, default=1, show_default=True, help="Initial weights and order of the documents.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True,
+              help="Initial weights and order of the documents.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Sizes at a time, a thread each."
 )
@@ -661,8 +696,7 @@ def train(out, sizes, corpus, document, text_field, tokenizer, epochs, documents
     require(not strange, f"{strange}: says nothing {'with' if corpus else 'without'} --corpus")
     if corpus:
         asked = _corpus(corpus, document, False, text_field)
-        inside = Path(out).resolve().is_relative_to(Path(corpus).resolve())
-        require(not inside, f"--out {out}: lies in the corpus, whose text it would change; name another folder")
+        _outside(out, corpus)
         text = training.of_corpus(asked, seed, **({"epochs": epochs} if epochs else {}), tokenizer=tokenizer or "")
     else:
         from taskgram_utils.miniature.suite import of_world as worlds
@@ -730,7 +764,7 @@ def run_command(run, parameters):
     click.echo(f"executed: {', '.join(done) or 'nothing, all chapters are current'}")
 
 
-@main.command("book", epilog="Example: taskgram book miniature -p 05_across_tasks.measure spearman")
+@main.command("book", epilog="Example: taskgram book miniature -p 05_across_tasks.n 1")
 @click.argument("run", default="miniature")
 @parameter_option
 @click.option("--strict", is_flag=True, help="Fail on any warning of the renderer.")

@@ -36,6 +36,11 @@ _LACKS = {
 }  # fmt: skip
 
 
+def _text(path: Path) -> bool:
+    """Whether the name says text: .txt, .jsonl.gz, or what a download has left of one, .txt.partial."""
+    return unpacked(path.with_suffix("") if path.suffix == ".partial" else path).endswith(_KNOWN)
+
+
 def _below(folder: Path) -> Iterator[tuple[Path, bool]]:
     """All files in a folder and in those below it, links followed, and whether each was put there on purpose; a folder
     that was not is one of them and is not looked into."""
@@ -180,7 +185,7 @@ class Corpus:
         found = f"corpus {self.path}: holds no document with text in it{without if self.skipped else ''}"
         require(self.seen.documents, found)
         below = _below(self.path) if self.path.is_dir() else ()
-        left = sorted(p for p, own in below if not own and (unpacked(p).endswith(_KNOWN) or p.is_dir()))
+        left = sorted(p for p, own in below if not own and (_text(p) or p.is_dir()))
         if left:
             many = f"{len(left):,} hidden or temporary files or folders left out, the first {left[0]}"
             warnings.warn(f"{self.path}: {many}", InputWarning, stacklevel=1)

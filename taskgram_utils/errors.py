@@ -18,7 +18,8 @@ def require(condition: object, message: str) -> None:
 def require_columns(frame, columns, name: str) -> None:
     """Raise :class:`InputError` naming the columns that ``frame`` (called ``name``) lacks."""
     missing = [c for c in columns if c not in frame.columns]
-    require(not missing, f"{name}: missing column {', '.join(missing)} (it has: {', '.join(map(str, frame.columns))})")
+    there = ", ".join(c if c == c.strip() else repr(c) for c in map(str, frame.columns))  # blanks are seen in quotes
+    require(not missing, f"{name}: missing column {', '.join(missing)} (it has: {there})")
 
 
 def exactness(frame, name: str):

@@ -122,7 +122,7 @@ def sentence(row: pd.Series) -> str:
     """The claim of a judged row, whatever its direction, and whether it was expected."""
     what = NAMES.get(row["measure"], row["measure"])
     if " - " in row["reference"]:
-        what = f"the lead in {what} over the ∞-gram LM"
+        what = f"{what} under the task-gram LM less that under the ∞-gram LM"
     found = f"{_AT_WORDS[row['found_at']]} for the largest model; with size it {SIZE_WORDS[row['found_with_size']]}"
     missed = [row["verdict_at"] == "disagrees", row["verdict_with_size"] == "disagrees"]
     if row["verdict"] == "disagrees":
@@ -134,7 +134,7 @@ def sentence(row: pd.Series) -> str:
 
 def report(judged: pd.DataFrame) -> pd.DataFrame:
     """The rows of :func:`judge` in words: ``what``, ``paper``, ``expected``, ``found``, ``slope``, ``verdict``."""
-    kinds = {"raw": "Mem", "partial": "Mem given output frequency", "lead": "lead over the ∞-gram LM"}
+    kinds = {"raw": "Mem", "partial": "Mem given output frequency", "lead": "Mem less that under the ∞-gram LM"}
     what = [f"{_where(row)}: {kinds[key(row).rsplit('-', 1)[1]]}" for _, row in judged.iterrows()]
     return pd.DataFrame({
         "what": what, "paper": judged["paper"], "expected": judged["at"] + "; with size: " + judged["with_size"],

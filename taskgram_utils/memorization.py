@@ -21,7 +21,7 @@ COLUMNS = [
 ]  # fmt: skip
 _KEYS = ["example_id", "n", "sy", "start"]
 MEASURES = ("spearman", "pearson", "kendall_distance")
-_NOT_CONTROLS = {"example_id", "exact", "n", "start", "end", "option", "seed", "step", "world", "parameters", "half"}
+_NOT_CONTROLS = {*FAMILY, *MODEL, *_KEYS, "lm", "sx", "exact", "end", "option", "parameters", "half"}
 _NUMBERS = {"estimate", "low", "high", "p", "p_holm", "coverage_pairs", "coverage_points", "coverage_examples",
             "zero_share", "reliability", "ties", "spread", "parameters", "exact"}  # fmt: skip
 
@@ -113,17 +113,17 @@ def points(reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame 
     right = right[["task", "group", "example_id", "n", "sx", "sy", "start", *MODEL, "parameters", "logp_model"]]
     _once(left, [*FAMILY, "example_id", "sx", "sy", "start"], "reference")
     _once(right, ["task", *_KEYS, "sx", *MODEL], "model")
-    with_task = [] if left["task"].isna().any() or right["task"].isna().any() else ["task"]
+    keys = _joined_on(left, right)
     by_output, by_pair = right[right["sx"].isna()], right[right["sx"].notna()]
     parts = []
     for part, sx in ((by_output, []), (by_pair, ["sx"])):
         mine = left[left["sx"].notna()] if sx else left
         if len(part) and len(mine):
-            parts.append(mine.merge(part, on=[*with_task, *_KEYS, *sx], suffixes=("", "_model")))
+            parts.append(mine.merge(part, on=[*keys, *sx], suffixes=("", "_model")))
     joined = pd.concat(parts, ignore_index=True) if parts else left.iloc[:0]
     require(
         len(joined),
-        f"reference and model have no point in common (joined on {', '.join([*with_task, *_KEYS])}; reference begins "
+        f"reference and model have no point in common (joined on {', '.join(keys)}; reference begins "
         f"{_first(left)}, model begins {_first(right)})",
     )
     for column in ("task", "group"):
@@ -131,6 +131,14 @@ def points(reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame 
             joined[column] = joined[column].where(joined[column].notna(), joined[f"{column}_model"])
     joined = joined.drop(columns=[c for c in joined if c.endswith("_model") and c != "logp_model"])
     return joined if controls is None else _with_controls(joined, controls)
+
+
+def unmatched(reference: pd.DataFrame, model: pd.DataFrame) -> int:
+    """How many points of a reference (example_id, n, sy, start and, where both have it, task) no model has."""
+    sides = [_scores(reference, "reference"), _scores(model, "model")]
+    keys = _joined_on(*sides)
+    asked, there = (frame[keys].drop_duplicates() for frame in sides)
+    return len(asked) - len(asked.merge(there, on=keys))
 
 
 def point_controls(
@@ -196,36 +204,41 @@ def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
 
 
 def on_shared_points(reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, **options) -> Estimates:
-    """:func:`estimates` under both references, each on the points that both have."""
+    """:func:`estimates` under both references, each on the points that both have; an output of one side is as many
+    points as the other has pairs of it."""
     sides = [_scores(frame, name) for frame, name in ((reference, "reference"), (other, "other"))]
     names = [frame["lm"].unique() for frame in sides]
     require(
         all(len(n) == 1 for n in names) and names[0][0] != names[1][0],
         f"compare: needs one language model a side and two different ones, got {list(names[0])} and {list(names[1])}",
     )
-    keys = [*_KEYS, "task"] if all(frame["task"].notna().all() for frame in sides) else list(_KEYS)
+    keys = _joined_on(*sides)
     keys += ["sx"] if all(frame["sx"].notna().all() for frame in sides) else []
     with_value = [frame.loc[frame["logp"].notna(), keys].drop_duplicates() for frame in sides]
     both = [sides[0].merge(with_value[1], on=keys), sides[1].merge(with_value[0], on=keys)]
+    paired = [frame["sx"].notna().all() for frame in sides]
+    if any(paired) and not all(paired):
+        of, to = (0, 1) if paired[0] else (1, 0)
+        both[to] = both[to].drop(columns="sx").merge(both[of][[*keys, "sx"]], on=keys)
     require(len(both[0]), f"compare: no point in common (joined on {', '.join(keys)})")
     return estimates(pd.concat(both), model, **options)
 
 
-def without_commonest(reference: pd.DataFrame, model: pd.DataFrame, outputs: int = 2, **options) -> pd.DataFrame:
-    """:func:`mem` on the points whose s^y is not among the ``outputs`` commonest of its task, group and n: is Mem the
-    work of a few wordings? Adds ``commonest`` (those outputs) and ``share`` (theirs of the reference's points). A
-    family of which nothing is left has no row."""
+def without_most_frequent(reference: pd.DataFrame, model: pd.DataFrame, outputs: int = 2, **options) -> pd.DataFrame:
+    """:func:`mem` on the points whose s^y is not among the ``outputs`` most frequent of its task, group and n: is Mem
+    the work of a few wordings? Adds ``most_frequent`` (those outputs) and ``share`` (theirs of the reference's points).
+    A family of which nothing is left has no row."""
     keys = ["task", "group", "n"]
     reference = reference.assign(**{c: None for c in ("task", "group") if c not in reference})
     said = reference.drop_duplicates([*keys, "example_id", "sy", "start"])
     found = said.groupby(keys, dropna=False)["sy"].value_counts()
     top = found.groupby(level=[0, 1, 2], dropna=False).head(outputs).rename("points_of").reset_index()
-    beside = top.groupby(keys, dropna=False).agg(commonest=("sy", tuple), share=("points_of", "sum"))
+    beside = top.groupby(keys, dropna=False).agg(most_frequent=("sy", tuple), share=("points_of", "sum"))
     beside["share"] /= said.groupby(keys, dropna=False).size()
     kept = reference.merge(top[[*keys, "sy"]], on=[*keys, "sy"], how="left", indicator=True)
     kept = kept[kept.pop("_merge") == "left_only"]
     if kept.empty:
-        return pd.DataFrame(columns=[*COLUMNS, "commonest", "share"])
+        return pd.DataFrame(columns=[*COLUMNS, "most_frequent", "share"])
     return mem(kept, model, **options).merge(beside.reset_index(), on=keys, how="left")
 
 
@@ -359,7 +372,8 @@ def _beside(used: pd.DataFrame, family: dict, whole: dict, halves: pd.DataFrame 
     elif family["form"] == "per_pair" and totals.get("pairs"):
         out["coverage_points"] = len(used) / totals["pairs"]
     if totals.get("examples"):
-        out["coverage_examples"] = out["examples"] / totals["examples"]
+        out["coverage_examples"] = used.loc[used["example_id"].isin(totals["ids"]), "example_id"].nunique()
+        out["coverage_examples"] /= totals["examples"]
     if len(used):
         value = used["logp_reference"]
         out["exact"] = used["exact"].mean()
@@ -411,7 +425,8 @@ def _totals(joined: pd.DataFrame, taskgrams: pd.DataFrame | None, examples: pd.D
             total["pairs"] = len(own[["example_id", "sx", "sy"]].drop_duplicates())
             total["points"] = len(own[["example_id", "sy"]].drop_duplicates())
         if examples is not None:
-            total["examples"] = agreeing(examples.drop(columns="n", errors="ignore"), key)["example_id"].nunique()
+            own = agreeing(examples.drop(columns="n", errors="ignore"), key)["example_id"].astype("str")
+            total |= {"examples": own.nunique(), "ids": set(own)}
     return out
 
 
@@ -445,6 +460,11 @@ def _scores(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return frame
 
 
+def _joined_on(*sides: pd.DataFrame) -> list[str]:
+    """What makes a point of tables one: the task, too, where every row of each has one."""
+    return [*(["task"] if all(side["task"].notna().all() for side in sides) else []), *_KEYS]
+
+
 def _with_controls(joined: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame:
     """Join a ``controls`` table on the keys it shares with the points; null where it has no such point."""
     require_columns(controls, _KEYS, "controls")
@@ -465,7 +485,14 @@ def _with_controls(joined: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame
 def _control_names(controls: pd.DataFrame | None) -> list[str]:
     if controls is None:
         return []
-    numeric = [c for c in controls if pd.api.types.is_numeric_dtype(controls[c]) and c not in _NOT_CONTROLS]
+    # A column without a name is an index that pandas wrote.
+    columns = [c for c in controls if c not in _NOT_CONTROLS and str(c) and not str(c).startswith("Unnamed:")]
+    numeric = [c for c in columns if pd.api.types.is_numeric_dtype(controls[c])]
+    for column in set(columns) - set(numeric):
+        cells = controls[column].dropna().astype("str")
+        wrong = cells[pd.to_numeric(cells, errors="coerce").isna()]
+        meant = cells.str.fullmatch(r"\s*[-+]?\d[\d.,\s]*(e[-+]?\d+)?\s*", case=False).mean() > 0.5
+        require(not (meant and len(wrong)), f"controls: {column} {next(iter(wrong), '')!r} is no number")
     require(numeric, f"controls: no numeric column beside the keys (it has: {', '.join(map(str, controls.columns))})")
     return numeric
 

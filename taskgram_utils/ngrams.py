@@ -9,9 +9,12 @@ from typing import NamedTuple
 
 from taskgram_utils.errors import require
 
+EVERY_CHARACTER = "".join(map(chr, range(0x110000)))
 # \w is a letter, number or underscore; marks are added below (L, M, N are word characters, and "_" inside a word).
 _MARK = "".join(
-    chr(c) for c in range(0x110000) if unicodedata.category(chr(c)).startswith("M") and not re.match(r"\w", chr(c))
+    c
+    for c, kind in zip(EVERY_CHARACTER, map(unicodedata.category, EVERY_CHARACTER), strict=True)
+    if kind[0] == "M" and not re.match(r"\w", c)
 )
 
 
@@ -40,9 +43,7 @@ UNSEEN = "[\u00ad\u200c\u200d\u2060\ufeff]"
 _INNER = rf"(?!_){WORD_CHARACTER}"
 _BETWEEN = rf"(?<={_INNER}.)(?={_INNER})"
 # Led by the characters themselves, so that the search skips to them.
-_GLUE = re.compile(
-    rf"['’.,‐‑-](?:(?<=['’]){_BETWEEN}|(?<=[‐‑-]){_BETWEEN}(?!(?<=\d.)\d)|(?<=[.,])(?<=\d.)(?=\d))"
-)
+_GLUE = re.compile(rf"['’.,‐‑-](?:(?<=['’]){_BETWEEN}|(?<=[‐‑-]){_BETWEEN}(?!(?<=\d.)\d)|(?<=[.,])(?<=\d.)(?=\d))")
 _WORD = re.compile(f"{WORD_CHARACTER}+")
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
 _FIRST = re.compile(r"(?<!\S)\S")

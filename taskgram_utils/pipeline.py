@@ -61,9 +61,9 @@ from taskgram_utils.run_models import (
 )
 from taskgram_utils.tasks.base import task
 
-__all__ = ["ask_models", "at_last_step", "check_models", "check_task", "corpus", "counter", "embedding",
-           "framed_prompts", "load_model", "loss_curves", "memorization_inputs", "mining_options", "models",
-           "of_world", "open_run", "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables",
+__all__ = ["ask_models", "at_last_step", "check_models", "check_order", "check_task", "corpus", "counter",
+           "embedding", "framed_prompts", "load_model", "loss_curves", "memorization_inputs", "mining_options",
+           "models", "of_world", "open_run", "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables",
            "sizes_in_parameters", "steps", "tasks_of"]  # fmt: skip
 
 OVERRIDES = "TASKGRAM_PARAMETERS"
@@ -89,6 +89,12 @@ def check_task(run: Run, name: str) -> str:
     """``name`` itself; InputError unless it is one of the run's tasks."""
     require(name in tasks_of(run), f"task {name}: not one of {', '.join(tasks_of(run))}, the tasks of run {run.name}")
     return name
+
+
+def check_order(run: Run, n: int) -> int:
+    """``n`` itself; InputError unless the run counts n-grams of so many words."""
+    require(n in run["orders"], f"n: {n} is none of the orders of run {run.name}: {', '.join(map(str, run['orders']))}")
+    return n
 
 
 _ASKED: dict[str, bool] = {}  # tables of a model and step: whether only the last step has one
@@ -583,14 +589,14 @@ def _controls(run: Run, name: str, inputs: dict[str, Any]) -> pd.DataFrame:
 
 
 def make_common(run: Run, name: str) -> pd.DataFrame:
-    """Mem under the task-gram LM of one task without the two commonest outputs of each group, last step; ``commonest``
-    is text."""
-    from taskgram_utils.memorization import without_commonest
+    """Mem under the task-gram LM of one task without the two most frequent outputs of each group, last step;
+    ``most_frequent`` is text."""
+    from taskgram_utils.memorization import without_most_frequent
 
     inputs = memorization_inputs(run, name, last=True)
     reference = inputs["reference"][inputs["reference"]["lm"] == "taskgram"]
-    table = without_commonest(reference, inputs["model"], parameters=inputs["parameters"])
-    return table.assign(commonest=[", ".join(f"“{s}”" for s in said) for said in table["commonest"]])
+    table = without_most_frequent(reference, inputs["model"], parameters=inputs["parameters"])
+    return table.assign(most_frequent=[", ".join(f"“{s}”" for s in said) for said in table["most_frequent"]])
 
 
 def make_baseline(run: Run, name: str) -> pd.DataFrame:
@@ -609,7 +615,7 @@ def _baseline(run: Run, name: str):
 
 def make_slopes(run: Run, name: str) -> pd.DataFrame:
     """Slopes on log10 of the parameters, of one task at the last step: Mem raw and partial, the Kendall distance, and
-    the lead over the infinity-gram LM."""
+    the difference from the infinity-gram LM."""
     from taskgram_utils.memorization import at_one_step, estimates, slopes
 
     inputs = memorization_inputs(run, name, last=True)
@@ -656,7 +662,7 @@ def framed_prompts(run: Run, name: str) -> pd.DataFrame:
     """The prompts of a task that are judged, with their frame: direction, seed, round, prompt, score, frame.
 
     The best of each direction and seed; and, for every seed the same, ``start``, ``after`` (the same instruction after
-    the input), ``none`` (no instruction) and ``other task`` (the commonest instruction of another task)."""
+    the input), ``none`` (no instruction) and ``other task`` (the most frequent instruction of another task)."""
     from taskgram_utils.miniature.words import INSTRUCTIONS
     from taskgram_utils.miniature.world import prompt
 

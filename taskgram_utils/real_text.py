@@ -25,11 +25,7 @@ _BOTH = "log_count_sy+log_count_sx+tokens+logp_prior"
 
 def recorded(results: Path) -> dict[str, pd.DataFrame]:
     """The recorded tables of a run of real text, by name. Raises InputError where one is not there."""
-    tables = {name: read_table(Path(results) / f"openbook_{name}.csv") for name in (*TABLES, "performance", "gammas")}
-    if "named" not in tables["coverage"]:  # recorded before that column: only what is mined has several n
-        sizes = tables["coverage"].groupby(_GROUP)["n"].transform("nunique")
-        tables["coverage"] = tables["coverage"].assign(named=sizes == 1)
-    return tables
+    return {name: read_table(Path(results) / f"openbook_{name}.csv") for name in (*TABLES, "performance", "gammas")}
 
 
 def coverage(

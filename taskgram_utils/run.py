@@ -270,6 +270,8 @@ def _csv_columns(path: Path) -> list[tuple[str, pa.ChunkedArray]]:
     text = read_text(path)
     names = next(csv.reader(io.StringIO(text, newline="")), [])
     require(names, f"{path}: cannot be read as csv (nothing in it)")
+    other = re.search("[;\t|]", names[0])
+    require(len(names) > 1 or not other, f"{path}: its columns are parted by {other and other[0]!r}; use commas")
     options = arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True,
         quoted_strings_can_be_null=False,
@@ -386,6 +388,7 @@ def write_table(frame: pd.DataFrame, path: Path | str) -> int:
         print(_csv(frame), end="")
         return len(frame)
     path = Path(path)
+    path = path.resolve() if path.is_symlink() else path  # the link stays one
     require(path.suffix in SUFFIXES, f"{path}: a table ends in {', '.join(SUFFIXES)}, or is - for standard output")
     require(path.parent.is_dir(), f"{path}: no folder {path.parent}")
     fresh = path.with_name(f".writing-{path.name}")
@@ -440,6 +443,7 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
         wide = data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:2]
         require(not wide, f"{path}: is UTF-16 text; save it as UTF-8")
+        require(data[:2] != b"\x1f\x8b" and data[:4] != b"\x28\xb5\x2f\xfd", f"{path}: is compressed; unpack it first")
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: no UTF-8 text (byte {error.start:,})") from error

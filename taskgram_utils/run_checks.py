@@ -44,7 +44,10 @@ TEXT: Kind = (_text, "text")
 
 
 def _list_of(good: Callable[[Any], bool], what: str, least: int = 1) -> Kind:
-    return lambda value: isinstance(value, list) and len(value) >= least and all(map(good, value)), f"a list of {what}"
+    def fits(value: Any) -> bool:
+        return isinstance(value, list) and len(value) >= least and all(map(good, value)) and len({*value}) == len(value)
+
+    return fits, f"a list of {what}"
 
 
 def _whole(value: Any, least: float = -float("inf")) -> bool:
@@ -62,8 +65,8 @@ _BOTH: dict[str, Kind] = {
     "steps": (_any_step, "all, last or a list of whole numbers"),
     "dtype": one_of(None, "float32", "bfloat16", "float16"), "device": one_of(None, "cpu", "cuda", "auto"),
     "pickled": one_of(True, False), "scheduler": (lambda v: v is None or _text(v), "null or an address"),
-    "step_answers": whole(0), "tasks": _list_of(_text, "tasks, with something in it"),
-    "orders": _list_of(lambda n: _whole(n, 1), "numbers of words, with something in it"),
+    "step_answers": whole(0), "tasks": _list_of(_text, "tasks, with something in it, each once"),
+    "orders": _list_of(lambda n: _whole(n, 1), "numbers of words, with something in it, each once"),
     "stopwords": one_of(*STOPWORDS), "whole_answer": _list_of(_text, "tasks", 0),
     "shuffled_share": number(0, 1), "form": one_of("per_output", "per_pair"), "zeros": one_of("keep", "drop"),
     "kappa": number(0), "infinigram_zeros": one_of(*INFINIGRAM_ZEROS), "seed": whole(0),
@@ -124,7 +127,12 @@ def wrong(run: Run) -> list[str]:
     absent = sorted(known.keys() - set(said) - {"stop"})  # which run files from before it do not name
     found += [f"the run file lacks {', '.join(absent)}"] if absent else []
     found = [*found, *wrong_values(said)] or lines(lambda: run_data.tasks_of(run))
-    return found if found or of_world else _wrong_text(run)
+    if found:
+        return found
+    for parameter in ("gamma", "embedding", "stop"):
+        value = said.get(parameter)
+        found += lines(lambda value=value: [task(name) for name in value]) if isinstance(value, Mapping) else []
+    return found if of_world else [*found, *_wrong_text(run)]
 
 
 def _wrong_text(run: Run) -> list[str]:
@@ -134,9 +142,6 @@ def _wrong_text(run: Run) -> list[str]:
         found += lines(lambda name=name: run_data.embedding_named(run, name))
         found += lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
         found += lines(lambda name=name: run_data.stop_of(run, name))
-    for parameter in ("gamma", "embedding", "stop"):
-        named = said[parameter] if isinstance(said.get(parameter), Mapping) else {}
-        found += lines(lambda named=named: [task(n) for n in named])
     if said["backend"] != "scan" and said["control"]:
         found.append(f"control: {said['control']} can be counted in a text alone (backend: scan); set it to ''")
     if said["stopwords"] == "both" and said["control"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import re
 from pathlib import Path
@@ -15,6 +14,7 @@ from taskgram_utils.errors import InputError, require
 from taskgram_utils.packaged import MODELS, PREFIX, packaged, ready
 from taskgram_utils.run import PACKAGE, Run
 from taskgram_utils.run_data import suite_said
+from taskgram_utils.training import SIZES, read_card
 
 _AS_IT_COMES = "main"  # stands for the step in the name of a table of a model that has none
 
@@ -40,8 +40,6 @@ def run_models(run: Run) -> list[RunModel]:
     A size of the suite is one that the folder ``weights`` has, or, where the run trains its suite, one that can be
     trained. Raises InputError for what is none of the three, and for two models of one name.
     """
-    from taskgram_utils.training import SIZES
-
     found, wanted, shipped = [], list(map(str, run["models"])), _weights(run)
     require(wanted, "models: none named")
     own = list(SIZES) if shipped is None else [p.parent.name for p in sorted(shipped.glob("*/training.json"))]
@@ -76,8 +74,11 @@ def check_models(run: Run) -> None:
     from taskgram_utils.language_models.loading import DTYPES
 
     require(run["dtype"] in (None, *DTYPES), f"dtype: {run['dtype']} is none of {', '.join(DTYPES)}, and not null")
-    asked_steps(run)
+    asked = asked_steps(run)
     for model in run_models(run):
+        later = model.suite and not run["weights"] and not Path(model.source).is_dir() and isinstance(asked, list)
+        require(not later, f"steps {asked}: which steps {model.name} will have is known once the run has trained it; "
+                           "until then all or last")  # fmt: skip
         if (run["weights"] if model.suite else not model.packaged and Path(model.source).is_dir()):
             steps(run, model.name)
 
@@ -246,7 +247,7 @@ def _card(folder: Path) -> dict[str, Any]:
     """What a suite says of itself."""
     card = folder / "card.json"
     require(card.exists(), f"weights {folder}: no card.json; set weights to '' to train the suite in the run")
-    return json.loads(card.read_text())
+    return read_card(folder)
 
 
 def _weights(run: Run) -> Path | None:

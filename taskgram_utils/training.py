@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -265,6 +266,7 @@ def save(model, tokenizer_folder: Path, out: Path) -> None:
     weights = {k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items()}
     save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
     model.config.save_pretrained(fresh)
+    shutil.copymode(fresh / "config.json", fresh / "model.safetensors")  # which is written for its owner alone
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         if (Path(tokenizer_folder) / name).exists():
             shutil.copy(Path(tokenizer_folder) / name, fresh / name)
@@ -286,7 +288,9 @@ def make_suite(
         require(size in SIZES, f"size {size}: not one of {', '.join(SIZES)}")
     out.mkdir(parents=True, exist_ok=True)
     card = dict(text.card) | ({"max_steps": max_steps} if max_steps else {})
-    known = json.loads((out / "card.json").read_text()) if (out / "card.json").exists() else card
+    foreign = (out / "README.md").exists() and not (out / "card.json").exists()
+    require(not foreign, f"{out}: holds a README.md of its own, in whose place the model card would go; choose another")
+    known = read_card(out) if (out / "card.json").exists() else card
     require(
         {k: known.get(k) for k in (*card, "max_steps")} == {"max_steps": None} | card,
         f"{out}: holds a suite of another text or seed ({known}); choose another folder",
@@ -423,9 +427,17 @@ def _steps_there(folder: Path) -> list[str]:
     return [str(n) for n in sorted(int(p.name[4:]) for p in folder.glob("step*") if p.name[4:].isdigit())]
 
 
+def read_card(folder: Path) -> dict[str, Any]:
+    """What a suite says of itself, ``card.json``; InputError where it is none."""
+    with suppress(OSError, ValueError):
+        if isinstance(said := json.loads((folder / "card.json").read_text(encoding="utf-8")), dict):
+            return said
+    raise InputError(f"{folder / 'card.json'}: cannot be read as what a suite says of itself")
+
+
 def write_card(out: Path, text: Text) -> None:
     """Write the model card of a suite, ``README.md``, from what its trainings recorded."""
-    card = json.loads((out / "card.json").read_text())
+    card = read_card(out)
     trained = [json.loads(p.read_text()) for p in sorted(out.glob("*/training.json"))]
     trained.sort(key=lambda t: t["parameters"])
     rows = "\n".join(
@@ -455,6 +467,11 @@ def write_card(out: Path, text: Text) -> None:
 
 
 if __name__ == "__main__":
+    from safetensors import SafetensorError
+
     end_with(int(sys.argv[1]))
     Bar.every = EVERY
-    train(**json.loads(sys.argv[2]))
+    try:
+        train(**json.loads(sys.argv[2]))
+    except (InputError, OSError, SafetensorError) as error:  # such as a full disk
+        sys.exit(f"taskgram: {' '.join(str(error).split()) or type(error).__name__}")

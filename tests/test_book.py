@@ -277,6 +277,7 @@ def test_launch_buttons_follow_the_clones_origin(project):
         assert link.endswith("notebooks/04_memorization.ipynb") and "someone/taskgrams" in link
 
 
+@pytest.mark.slow
 def test_render_is_strict_keeps_the_last_good_site_and_is_not_repeated(project):
     index = book.build(book.plan("tiny"), strict=True, progress=False)
     assert index == project / "build" / "book" / "html" / "index.html"

@@ -297,6 +297,8 @@ def test_broken_lines_are_skipped_on_request_and_counted(tmp_path):
         where = f"{tmp_path / 'corpus.jsonl'}, line 2"
         assert result.stderr == f"{read}taskgram: skipped 2 records, the first at {where}\n"
         assert read_table(tmp_path / "counts.csv")["count"].iloc[0] == 2
+    result = done("documents", tmp_path / "corpus.jsonl", "--pair", "a", "cat", "--skip-bad")
+    assert f"skipped 2 records, the first at {where}" in result.stderr
 
 
 @pytest.mark.parametrize(("text", "unit", "documents", "lacks"), [
@@ -365,6 +367,14 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     result = call("lm", tmp_path / "folder.csv", "--counts", tmp_path / "folder.csv", "--out", "-")
     assert result.exit_code == 2 and result.stderr.count("\n") == 1 and "folder.csv" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc")
+def test_a_place_where_no_file_can_be(tmp_path):
+    (tmp_path / "c.txt").write_text("a b")
+    (tmp_path / "n.txt").write_text("a")
+    result = call("count", tmp_path / "c.txt", "--ngrams", tmp_path / "n.txt", "--out", "/proc/x.csv")
+    assert (result.exit_code, result.stderr) == (2, "taskgram: --out /proc/x.csv: cannot be written there\n")
 
 
 def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path, monkeypatch):
@@ -464,6 +474,7 @@ def bad(chain):
     (at / "broken.jsonl").write_text('{"text": "fine"}\n{"text": "cut o\n')
     (at / "ngrams.txt").write_text("fine\n--\n")
     (at / "pairs.csv").write_text("sx,sy\na,b\n")
+    (at / "blank.csv").write_text(" sx,sy\na,b\n")
     (at / "pairs.xlsx").write_text("sx,sy\na,b\n")
     (at / "no_sy.csv").write_text("sx\na\n")
     (at / "empty_ngram.csv").write_text("sx,sy\na,\n")
@@ -509,6 +520,7 @@ BAD = {
     "an unknown document": ("count {corpus} --pairs {bad}/pairs.csv --document page --out {out}", "--document page"),
     "nothing to count": ("count {corpus} --out {out}", "needs --pairs FILE or --ngrams FILE"),
     "no column sy": ("count {corpus} --pairs {bad}/no_sy.csv --out {out}", "no_sy.csv: missing column sy"),
+    "a blank before sx": ("count {corpus} --pairs {bad}/blank.csv --out {out}", "column sx (it has: ' sx', sy)"),
     "an empty n-gram": ("count {corpus} --pairs {bad}/empty_ngram.csv --out {out}", "row 1: sy is empty"),
     "an n-gram without a word": ("count {corpus} --ngrams {bad}/ngrams.txt --out {out}", "'--'"),
     "no table of pairs": ("count {corpus} --pairs {bad}/none.csv --out {out}", "none.csv: no such file"),
@@ -640,6 +652,33 @@ def test_what_is_left_out_is_said(chain, tmp_path):
     result = done("mem", "--reference", tmp_path / "holes.csv", "--model", chain / "logp.parquet",
                   "--out", tmp_path / "mem.csv")  # fmt: skip
     assert f"1 of {len(scores)} rows have no logp and are left out" in result.stderr
+    few = read_table(chain / "logp.parquet").query("example_id != @scores.example_id[0]")
+    write_table(few, tmp_path / "few.parquet")
+    result = done("mem", "--reference", chain / "reference.csv", "--model", tmp_path / "few.parquet",
+                  "--out", tmp_path / "mem.csv")  # fmt: skip
+    whole, keys = read_table(chain / "reference.csv"), ["example_id", "n", "sy", "start"]
+    lost = len(whole[keys].drop_duplicates()) - len(whole[keys].drop_duplicates().merge(few[keys].drop_duplicates()))
+    assert lost and f"{lost} points are not in {tmp_path / 'few.parquet'}, and are left out" in result.stderr
+
+
+def test_an_option_given_twice_and_an_output_that_is_read_are_refused(chain, tmp_path):
+    mem = ["mem", "--reference", chain / "reference.csv", "--model", chain / "logp.parquet"]
+    result = call(*mem, "--model", chain / "reference.csv", "--out", tmp_path / "mem.csv")
+    assert result.exit_code == 2 and "--model: given twice, and one is taken" in result.stderr
+    own = tmp_path / "own.csv"
+    own.write_bytes((chain / "reference.csv").read_bytes())
+    (tmp_path / "link.csv").symlink_to(own)
+    for out in (own, tmp_path / "link.csv"):
+        result = call("mem", "--reference", own, "--model", chain / "logp.parquet", "--out", out)
+        assert result.exit_code == 2 and f"--out {out}: is what is read (reference); name another file" in result.stderr
+    assert own.read_bytes() == (chain / "reference.csv").read_bytes()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("bakers bake\n")
+    (tmp_path / "n.txt").write_text("bakers\n")
+    for out in ("a.jsonl", "counts.csv"):
+        result = call("count", tmp_path / "texts", "--ngrams", tmp_path / "n.txt", "--out", tmp_path / "texts" / out)
+        assert result.exit_code == 2 and "lies in the corpus, of which it would become a part" in result.stderr
+    assert [path.name for path in (tmp_path / "texts").iterdir()] == ["a.txt"]
 
 
 def test_an_inexact_count_keeps_its_flag(chain, tmp_path):
@@ -686,8 +725,8 @@ def test_the_real_command_says_one_line_on_standard_error(tmp_path, arguments):
 def test_standard_output_is_utf8_whatever_the_system_says(tmp_path):
     (tmp_path / "c.txt").write_text("Łódź and हिन्दी and Ада", encoding="utf-8")
     (tmp_path / "n.txt").write_text("Łódź\nАда\n", encoding="utf-8")
-    for command in (["count", "c.txt", "--ngrams", "n.txt", "--out", "-"],
-                    ["documents", "c.txt", "--pair", "Łódź", "Ада"], ["documents", "c.txt", "--pair", "Łódź", "東京"]):
+    count = ["count", "c.txt", "--ngrams", "n.txt", "--out", "-"]
+    for command in (count, ["documents", "c.txt", "--pair", "Łódź", "東京"]):
         found = subprocess.run([sys.executable, "-m", "taskgram_utils.cli", *command], cwd=tmp_path, check=False,
                                capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"})  # fmt: skip
         assert b"Traceback" not in found.stderr

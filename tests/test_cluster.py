@@ -77,8 +77,10 @@ def gone(processes):
     return over
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("kind", ["workers", "training"])
+@pytest.mark.parametrize(("kind", "sent"), [
+    *(("workers", sent) for sent in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)),
+    *(pytest.param("training", sent, marks=pytest.mark.slow) for sent in (signal.SIGTERM, signal.SIGKILL)),
+])  # fmt: skip
 def test_what_a_stopped_command_started_ends_with_it(tmp_path, kind, sent):
     script = tmp_path / "script.py"
     script.write_text(WORKING if kind == "workers" else TRAINING)

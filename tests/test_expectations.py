@@ -149,7 +149,7 @@ def test_worlds_made_to_agree_do_and_the_others_do_not(strengths, at, with_size)
     assert (judged["verdict"] == np.where(agrees, "agrees", "disagrees")).all()
 
 
-def test_the_lead_over_a_weaker_reference_is_judged_with_its_slope():
+def test_the_difference_from_a_weaker_reference_is_judged_with_its_slope():
     references, model, parameters = world((0.2, 0.6, 2))
     lead = contrasts(
         on_shared_points(*references, model, parameters=parameters), "reference", "taskgram", "infinigram"
@@ -157,7 +157,7 @@ def test_the_lead_over_a_weaker_reference_is_judged_with_its_slope():
     filed = expected(reference="taskgram - infinigram")
     judged = e.judge(filed, lead.table, slopes(lead)).iloc[0]
     assert judged["verdict"] == "agrees" and judged["points"] == 600
-    assert "the lead in Mem over the ∞-gram LM" in e.sentence(judged)
+    assert "Mem under the task-gram LM less that under the ∞-gram LM" in e.sentence(judged)
 
 
 def test_sentences_say_the_direction_found():

@@ -19,7 +19,7 @@ from taskgram_utils.memorization import (
     point_controls,
     points,
     slopes,
-    without_commonest,
+    without_most_frequent,
 )
 from taskgram_utils.statistics import holm
 
@@ -209,6 +209,27 @@ def test_controls_join_on_the_model_where_they_name_one_and_may_be_missing():
     assert none.reason[1] == "fewer than 3 points" and none.estimate[[1, 2]].isna().all() and none.estimate[0] > 0.6
 
 
+def test_what_pandas_wrote_of_an_index_is_no_control_and_a_number_that_is_none_is_refused():
+    reference, model, controls = confounded()
+    truth = mem(reference, model, controls)
+    for unnamed in ("", "Unnamed: 0"):
+        table = mem(reference, model, controls.assign(**{unnamed: range(len(controls))}))
+        pd.testing.assert_frame_equal(table, truth)
+    for cell, column in (("n/a", "tokens"), ("0,5", "log_count_sy")):
+        wrong = controls.assign(**{column: controls[column].astype(str)})
+        wrong.loc[3, column] = cell
+        with pytest.raises(InputError, match=f"controls: {column} '{cell}' is no number"):
+            mem(reference, model, wrong)
+    commas = controls.assign(tokens=[f"{t},5" for t in controls.tokens])
+    with pytest.raises(InputError, match=r"controls: tokens '.,5' is no number"):
+        mem(reference, model, commas)
+
+
+def test_the_share_of_examples_is_of_those_that_are_listed():
+    listed = pd.DataFrame({"example_id": [f"qa{i}" for i in range(110, 130)]})  # ten of them have points
+    assert mem(REFERENCE, MODEL, examples=listed).coverage_examples.tolist() == [0.5] * 3
+
+
 def test_null_and_constant_scores_say_why():
     model = MODEL.copy()
     model.loc[(model.lm == "small"), "logp"] = np.nan
@@ -264,6 +285,18 @@ def test_both_references_are_put_on_the_same_points():
         on_shared_points(REFERENCE, REFERENCE, MODEL)
 
 
+def test_an_output_of_one_reference_stands_for_every_pair_of_the_other():
+    pairs = pd.concat([REFERENCE.assign(sx=s, logp=REFERENCE.logp + i) for i, s in enumerate("uv")])
+    plain = REFERENCE.assign(lm="infinigram", zero_rule=None, logp=np.random.default_rng(3).normal(size=len(KEY)))
+    result = on_shared_points(pairs, plain, MODEL[MODEL.lm == "large"], parameters=SIZES)
+    table = result.table
+    assert (table.form == "per_pair").all() and (table.points == 2 * len(KEY)).all()
+    expected = [spearman(side.merge(pairs[[*KEYS, "sx"]], on=KEYS) if side is plain else side,
+                         MODEL[MODEL.lm == "large"]) for side in (pairs, plain)]  # fmt: skip
+    assert table.sort_values("reference", ascending=False).estimate.tolist() == pytest.approx(expected)
+    assert len(differences(on_shared_points(pairs, plain, MODEL), "reference", "taskgram", "infinigram")) == len(SIZES)
+
+
 def test_a_difference_of_other_points_lies_between_its_sides_apart_and_together():
     """Halves that share no example are independent: variances add. The same points under one reference cancel."""
     first, second = (REFERENCE[REFERENCE.example_id.isin([f"qa{i}" for i in r])] for r in (range(60), range(60, 120)))
@@ -297,7 +330,7 @@ def test_slopes_are_least_squares_over_the_sizes():
         slopes(estimates(REFERENCE, MODEL))
 
 
-def test_without_the_commonest_outputs_mem_is_that_of_the_other_points():
+def test_without_the_most_frequent_outputs_mem_is_that_of_the_other_points():
     """Two outputs, common and probable, make a correlation of points that have none."""
     rng = np.random.default_rng(11)
     size = 300
@@ -306,12 +339,13 @@ def test_without_the_commonest_outputs_mem_is_that_of_the_other_points():
     common = np.arange(size) < 140
     left = keys.assign(lm="taskgram", zero_rule="keep", logp=rng.normal(size=size) + 5 * common)
     right = keys.assign(lm="large", logp=rng.normal(size=size) + 5 * common)
-    whole, rest = mem(left, right), without_commonest(left, right)
+    whole, rest = mem(left, right), without_most_frequent(left, right)
     assert whole["estimate"].item() > 0.6 and abs(rest["estimate"].item()) < 0.25
     truth = stats.spearmanr(left["logp"][~common], right["logp"][~common]).statistic
     assert rest["estimate"].item() == pytest.approx(truth) and rest["points"].item() == size - 140
-    assert rest["commonest"].item() == ("the answer", "answer is") and rest["share"].item() == pytest.approx(140 / 300)
-    assert without_commonest(left[common], right).empty
+    assert rest["most_frequent"].item() == ("the answer", "answer is")
+    assert rest["share"].item() == pytest.approx(140 / 300)
+    assert without_most_frequent(left[common], right).empty
 
 
 def test_a_family_of_one_size_has_a_null_slope_and_says_why():

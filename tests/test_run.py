@@ -454,6 +454,8 @@ def test_standard_output_is_csv(table, capsys, tmp_path):
     ("t.jsonl", b'{"a": 1}\n[1]', "line 2: .*no object"),
     ("t.csv", b"answers,n\n['a' 'b'],1", "is no list, such as"),
     ("t.jsonl", b'{"answers": ["a", null]}', "no list of texts"),
+    ("t.csv", b"sx;sy;p\na;b;1,5\n", "its columns are parted by ';'; use commas"),
+    ("t.csv", b"\x1f\x8b\x08", "is compressed; unpack it first"),
     ("t.tsv", b"a\tb", "a table ends in .parquet, .csv, .jsonl"),
     ("t.csv", b'a,b\n1,"2\n3,4\n', "a quote is opened and not closed"),
     ("t.jsonl", b'{"a": 1', "cannot be read as json"),
@@ -586,3 +588,10 @@ def test_an_id_that_has_lost_digits_is_refused(tmp_path):
 def test_small_numbers_keep_their_digits(tmp_path):
     write_table(pd.DataFrame({"p": [1.23456789e-20, 0.1]}), tmp_path / "t.jsonl")
     assert read_table(tmp_path / "t.jsonl")["p"].tolist() == [1.23456789e-20, 0.1]
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out.csv").symlink_to(tmp_path / "elsewhere" / "table.csv")
+    write_table(pd.DataFrame({"n": [1]}), tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").is_symlink() and (tmp_path / "elsewhere" / "table.csv").read_text() == "n\n1\n"

@@ -59,6 +59,17 @@ def test_a_wrong_value_of_a_run_file_and_of_open_run_is_named(tmp_path):
         pipeline.open_run("tiny", kappa=np.nan)
 
 
+@pytest.mark.parametrize(("change", "said"), [
+    ({"orders": [1, 1, 2]}, "orders: [1, 1, 2] is not a list of numbers of words, with something in it, each once"),
+    ({"tasks": ["factual_qa", "factual_qa"]}, "is not a list of tasks, with something in it, each once"),
+    ({"stop": {"fact": ["x"]}}, "task fact: "), ({"gamma": {"fact": 0.5}}, "task fact: "),
+])  # fmt: skip
+def test_what_is_named_twice_and_a_task_that_is_none_are_told(change, said):
+    for run in ("tiny", "openbook"):
+        complaints = wrong(open_run_file(run, {}, change))
+        assert any(said in line for line in complaints), complaints
+
+
 def test_a_run_file_that_lacks_or_invents_a_parameter(tmp_path):
     (tmp_path / "own.yaml").write_text("name: own\ncolour: red\n")
     found = wrong(open_run_file(str(tmp_path / "own.yaml"), {}))

@@ -206,6 +206,7 @@ def test_an_embedding_by_task_and_none(data, tmp_path):
         run_data.embedding_named(run, "math_reasoning")
 
 
+@pytest.mark.slow
 def test_a_suite_of_another_text_is_refused(data, suite, tmp_path):
     run = run_of(data, tmp_path)
     assert pipeline.models(run) == ["25k", "100k"] and run_data.suite_said(run)["document"] == "heading"
@@ -334,7 +335,8 @@ def half_an_embedding(place):
     (lambda place: None, {"embedding": "{place}/vectors"}, "vectors: no such folder"),
     (lambda place: None, {"scheduler": "tcp://127.0.0.1:1"}, "no Dask scheduler answers there"),
 ])
-def test_a_broken_input_is_one_line_before_anything_is_made(data, suite, tmp_path, breaks, change, said):
+def test_a_broken_input_is_one_line_before_anything_is_made(data, suite, tmp_path, monkeypatch, breaks, change, said):
+    monkeypatch.setattr("taskgram_utils.cluster._PATIENCE", 0.5)
     place, folder = tmp_path / "data", tmp_path / "run"
     shutil.copytree(data, place)
     breaks(place)

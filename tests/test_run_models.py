@@ -56,6 +56,12 @@ def mixed(folder):
 POINTS = [("25k", "0"), ("25k", "10"), ("own", "0"), ("own", "10"), ("plain", "main")]
 
 
+def test_a_length_that_a_run_does_not_count_is_refused(folder):
+    assert pipeline.check_order(run_of(folder), 2) == 2
+    with pytest.raises(InputError, match="n: 3 is none of the orders of run mixed: 2"):
+        pipeline.check_order(run_of(folder), 3)
+
+
 def test_every_model_at_every_step(mixed, folder):
     assert pipeline.models(mixed) == ["25k", "own", "plain"] and pipeline.own_sizes(mixed) == ["25k"]
     assert run_models.points_in_time(mixed) == POINTS
@@ -139,6 +145,7 @@ def test_steps_that_are_asked_for(folder):
     ({"models": ["{folder}/own/step10"]}, "name the folder that holds step10"),
     ({"models": ["{folder}/own"], "steps": [7]}, r"model own: no step 7 \(steps there: 0, 10\)"),
     ({"models": ["{folder}/plain"], "steps": [7]}, r"model plain: no step 7 \(steps there: none\)"),
+    ({"weights": "", "models": ["25k"], "steps": [0, 64]}, r"steps \[0, 64\]: which steps 25k will have is known once"),
     ({"steps": "some"}, "steps: some is neither all, last nor a list of numbers"),
     ({"steps": [True]}, "neither all, last nor a list"),
     ({"dtype": "float8"}, "dtype: float8 is none of float32, bfloat16, float16"),

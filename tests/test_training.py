@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,18 @@ def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("suite") / "small"
     asked = {"documents": 1_000, "world": 1, "seed": 3, "sizes": ["25k"], "jobs": 1, "max_steps": STEPS}
     return make_suite(out, **asked), asked
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Each size is trained in this process: a new one takes five seconds before its first step."""
+
+    def train_here(out, text, size, seed, max_steps):
+        suite.train(size, out / "stream.bin", out / "tokenizer", out / size, seed, max_steps, text.batch, text.context,
+                    text.vocabulary)  # fmt: skip
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr(suite, "_apart", train_here)
 
 
 def train(made, out, **changes):
@@ -68,6 +82,24 @@ def test_card_and_readme(made):
     for needed in ("# Mini-Pythia, world 1, seed 3", "| 25k | 25,472 (156,544) | 32, 2, 16 | 0.01 | fp32 | 10 |",
                    card["stream_sha256"], "1,000 documents", "--world 1 --seed 3`", torch.__version__):  # fmt: skip
         assert needed in readme, needed
+
+
+def test_weights_are_read_by_whoever_reads_the_folder(made):
+    folder, _ = made
+    of = {p.name: p.stat().st_mode for p in (folder / "25k" / "step10").iterdir()}
+    assert of["model.safetensors"] == of["config.json"]
+
+
+def test_what_lies_there_is_neither_replaced_nor_taken_for_a_suite(made, tmp_path):
+    (tmp_path / "README.md").write_text("# My project\n")
+    with pytest.raises(InputError, match=r"holds a README\.md of its own"):
+        make_suite(tmp_path, **made[1])
+    (tmp_path / "README.md").unlink()
+    for other in ("[]", "{", '"suite"'):
+        (tmp_path / "card.json").write_text(other)
+        with pytest.raises(InputError, match=r"card\.json: cannot be read as what a suite says of itself"):
+            make_suite(tmp_path, **made[1])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["card.json"]
 
 
 def test_a_finished_suite_is_left_alone(made):
@@ -227,7 +259,7 @@ def documents(folder, stream):
     return tokenizer.decode(stream.tolist(), clean_up_tokenization_spaces=False).split(suite.END)[:-1]
 
 
-def test_a_text_is_read_whole_each_time_in_another_order(text, tmp_path):
+def test_a_text_is_read_whole_each_time_in_another_order(text, here, tmp_path):
     asked = suite.of_corpus(text, 1, 2, vocabulary=300, batch=2, context=32)
     folder = suite.make_suite(tmp_path / "suite", asked, 1, ["25k"], jobs=1, max_steps=3)
     card = json.loads((folder / "card.json").read_text())
@@ -244,7 +276,7 @@ def test_a_text_is_read_whole_each_time_in_another_order(text, tmp_path):
     assert "`taskgram train --corpus text --document heading --epochs 2 --seed 1 --out DIR`" in said
 
 
-def test_another_order_another_text_another_tokenizer_are_refused_in_the_same_folder(text, tmp_path):
+def test_another_order_another_text_another_tokenizer_are_refused_in_the_same_folder(text, here, tmp_path):
     folder = suite.make_suite(tmp_path / "suite", suite.of_corpus(text, 1, 1, vocabulary=300, batch=2, context=32), 1,
                               ["25k"], jobs=1, max_steps=2)  # fmt: skip
     given = folder / "tokenizer" / "tokenizer.json"
@@ -266,7 +298,7 @@ def test_tokenizers_that_cannot_be(text, tmp_path):
         suite.of_corpus(text, 1, 1, tmp_path / "bad.json")
 
 
-def test_the_tokenizer_of_pythia_reads_a_text(text, tmp_path):
+def test_the_tokenizer_of_pythia_reads_a_text(text, here, tmp_path):
     place = Path(__file__).resolve().parents[1] / "../shared/data/tokenizers/20B_tokenizer.json"
     if not place.is_file():
         pytest.skip(f"no {place}")
@@ -276,7 +308,7 @@ def test_the_tokenizer_of_pythia_reads_a_text(text, tmp_path):
     assert sorted(documents(folder, np.fromfile(folder / "stream.bin", "<u2"))) == sorted(text)
 
 
-def test_a_trial_does_not_pass_for_a_training_and_a_text_too_short_leaves_nothing(text, tmp_path):
+def test_a_trial_does_not_pass_for_a_training_and_a_text_too_short_leaves_nothing(text, here, tmp_path):
     asked = suite.of_corpus(text, 1, 1, vocabulary=300, batch=2, context=32)
     folder = suite.make_suite(tmp_path / "suite", asked, 1, ["25k"], jobs=1, max_steps=1)
     with pytest.raises(InputError, match="holds a suite of another text or seed"):
@@ -287,7 +319,7 @@ def test_a_trial_does_not_pass_for_a_training_and_a_text_too_short_leaves_nothin
     assert not list((tmp_path / "short").iterdir())
 
 
-def test_a_given_tokenizers_end_of_text_ends_a_text_of_its_models(text, tmp_path):
+def test_a_given_tokenizers_end_of_text_ends_a_text_of_its_models(text, here, tmp_path):
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     letters = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}

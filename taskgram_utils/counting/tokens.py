@@ -12,7 +12,7 @@ import numpy as np
 
 from taskgram_utils.compiled import njit
 from taskgram_utils.errors import InputError
-from taskgram_utils.ngrams import UNSEEN, UNSPACED, WORD_CHARACTER, words
+from taskgram_utils.ngrams import EVERY_CHARACTER, UNSEEN, UNSPACED, WORD_CHARACTER, words
 from taskgram_utils.reading import Block, lists
 
 BLOCK = 1 << 20  # bytes handed to the compiled code at once: drowns the cost of a call
@@ -32,10 +32,14 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
     rule, with ``_MARK``, ``_HARD`` and ``_UNSPACED``; the UTF-8 bytes of its lower case as one number; its combining
     class, and that of the last mark it is composed of. And the pairs that NFC composes, before or after lower-casing
     (sorted)."""
-    points = range(0x110000)
-    everything = "".join(map(chr, points))
+    everything = EVERY_CHARACTER
     lower = re.sub(f"[{_IRREGULAR}]", "-", everything).lower()
-    code = np.array([int.from_bytes(c.encode("utf-8", "surrogatepass"), "big") for c in lower], np.uint32)
+    small = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), "<u4")
+    one, two, three = small & 0x3F, (small & 0xFC0) << 2, (small & 0x3F000) << 4  # six bits a byte, from the right
+    code = np.select(
+        [small < 0x80, small < 0x800, small < 0x10000], [small, 0xC080 | two | one, 0xE08080 | three | two | one],
+        0xF0808080 | (small & 0x1C0000) << 6 | three | two | one,
+    )  # fmt: skip
     kind = np.zeros(len(everything), np.uint8)
     for value, pattern in enumerate((WORD_CHARACTER, r"\d", "['’]", "[-‐‑]", "[.,]", UNSEEN), _LETTER):
         for match in re.finditer(f"(?:{pattern})+", everything):
@@ -46,17 +50,19 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
     combining = np.fromiter(map(unicodedata.combining, everything), np.uint8, len(everything))
     composed, second, last = set(), set(), combining.copy()
     lowered = {}
-    for c, small in zip(everything, lower, strict=True):
-        if c != small:
-            lowered.setdefault(small, []).append(c)
-    for c in everything:
-        parts = [int(p, 16) for p in unicodedata.decomposition(c).split() if not p.startswith("<")]
-        if unicodedata.normalize("NFC", c) != c or c in _IRREGULAR:
+    for point in np.flatnonzero(small != np.arange(len(small))).tolist():
+        lowered.setdefault(lower[point], []).append(chr(point))
+    kind[list(map(ord, _IRREGULAR))] |= _HARD
+    for c, parts in zip(everything, map(unicodedata.decomposition, everything), strict=True):
+        if not parts:
+            continue
+        if unicodedata.normalize("NFC", c) != c:
             kind[ord(c)] |= _HARD
-        elif len(parts) == 2 and not unicodedata.decomposition(c).startswith("<"):
-            second.add(parts[1])
-            last[ord(c)] = combining[parts[1]]
-            composed |= {ord(p) << 21 | parts[1] for p in (chr(parts[0]), *lowered.get(chr(parts[0]), []))}
+        elif not parts.startswith("<") and " " in parts and c not in _IRREGULAR:
+            base, mark = (int(p, 16) for p in parts.split())
+            second.add(mark)
+            last[ord(c)] = combining[mark]
+            composed |= {ord(p) << 21 | mark for p in (chr(base), *lowered.get(chr(base), []))}
     kind[combining > 0] |= _MARK
     kind[list(second)] |= _MARK
     kind[0x1161:0x1176] |= _HARD  # the parts of Hangul syllables, which are composed by rule

@@ -20,6 +20,7 @@ from taskgram_utils.language_models.packing import Tree, branching, prefixes
 _SHARE = 0.25  # of the free memory that a batch may take
 _FEWEST = 256  # tokens of a batch, whatever the memory
 _MOST = {"cpu": 1 << 10, "cuda": 1 << 16}  # beyond it a batch is no faster
+_CACHED = 1 << 16  # the same of growing texts, each of which adds one token at a time
 _LOGITS = {"cpu": 1 << 22, "cuda": 1 << 28}  # logits of a batch that are there at a time
 _WHOLE = 1 << 26  # the same, of a network that does something to its logits
 _TRIMMED = 1 << 23  # bytes of a batch whose memory is worth handing back
@@ -28,13 +29,17 @@ _SHARED = 64  # tokens that texts must have in common for these to be read once
 
 def token_budget(model: LanguageModel) -> int:
     """Tokens of a batch, padding included, for which a quarter of the free memory is enough."""
+    most = _MOST.get(model.network.device.type, _MOST["cpu"])
+    return int(np.clip(_SHARE * _free(model) / token_bytes(model), _FEWEST, most))
+
+
+def _free(model: LanguageModel) -> int:
+    """Bytes of memory that are free where a model is."""
     device = model.network.device
     if device.type == "cuda":
         own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        free = torch.cuda.mem_get_info(device)[0] + own
-    else:
-        free = psutil.virtual_memory().available
-    return int(np.clip(_SHARE * free / token_bytes(model), _FEWEST, _MOST.get(device.type, _MOST["cpu"])))
+        return torch.cuda.mem_get_info(device)[0] + own
+    return psutil.virtual_memory().available
 
 
 def token_bytes(model: LanguageModel) -> int:
@@ -56,6 +61,12 @@ def cache_bytes(model: LanguageModel) -> int:
     """Memory that a token takes in the key-value cache, at most."""
     layers = model.network.config.get_text_config().num_hidden_layers
     return 2 * layers * model.network.get_input_embeddings().embedding_dim * model.network.dtype.itemsize
+
+
+def cache_budget(model: LanguageModel) -> int:
+    """Tokens of a batch of growing texts, prompts and room together: as many as a quarter of the free memory keeps in
+    the key-value cache, each at its most."""
+    return int(np.clip(_SHARE * _free(model) / cache_bytes(model), _FEWEST, _CACHED))
 
 
 def log_probabilities(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.language_models.forward import batches, cache_bytes, read, token_budget, token_bytes, within_memory
+from taskgram_utils.language_models.forward import batches, cache_budget, read, within_memory
 from taskgram_utils.language_models.hooks import replaced_input
 from taskgram_utils.language_models.loading import UNREADABLE, LanguageModel, out_of_memory
 from taskgram_utils.language_models.packing import encode
@@ -17,7 +17,6 @@ from taskgram_utils.language_models.packing import encode
 _KINDS: WeakKeyDictionary = WeakKeyDictionary()  # of networks that were tried
 _BEFORE = 4  # tokens before an answer that are decoded along with it
 _Asked = tuple[list[int], int, Sequence[str]]
-_WIDER = 4  # a step of an answer reads one token a text: so many times the tokens of a scored batch are one
 
 
 def answers_of(
@@ -38,7 +37,7 @@ def answers_of(
     for i in [i for i in ids if room[i] < 1]:
         reasons[i] = f"prompt of {len(ids.pop(i))} tokens, longer than the context of {model.context}"
     if budget is None:
-        budget = int(_WIDER * token_budget(model) / max(1, cache_bytes(model) / token_bytes(model)))
+        budget = cache_budget(model)
     outputs: list[tuple[str, bool] | None] = [None] * len(texts)
     live = list(ids)
     cut = []

@@ -231,6 +231,8 @@ def load(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     known = re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", device)
     require(known, f"{where}: device {device} is none of cpu, cuda, cuda:1, mps, xpu and auto")
+    packed = str(path_or_name).startswith("packaged/") and not folder.is_dir()
+    require(not packed, f"{where}: packaged/ is for run files; a run unpacks the model into the folder build/packaged")
     dtype = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype or _dtype(device)
     require(isinstance(dtype, torch.dtype), f"{where}: dtype {dtype} is none of {', '.join(DTYPES)}")
     if folder.is_dir():

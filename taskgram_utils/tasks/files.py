@@ -24,7 +24,7 @@ def folder(source: str | Path, holds: str) -> Path:
 
 def found(path: Path, what: str) -> Path:
     """A file that has to be there; InputError says what should lie there."""
-    require(path.is_file(), f"{path}: no such file; put {what} there")
+    require(path.is_file(), f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; put {what} there")
     return path
 
 

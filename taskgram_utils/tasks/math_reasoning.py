@@ -67,12 +67,14 @@ def read(source: str | Path = HUB) -> pd.DataFrame:
             texts = (row["question"], row["answer"])
             require(all(isinstance(t, str) and t.strip() for t in texts), f"{where}: question and answer must be texts")
             solution, mark, last = row["answer"].rpartition("####")
-            final = final_number(last)
-            require(mark and final, f"{where}: no final number after ####")
+            numbers = _NUMBER.findall(last) if mark else []
+            require(numbers, f"{where}: no final number after ####")
+            require(len(numbers) == 1, f"{where}: {last.strip()!r} after #### is not one number")
+            require(solution.strip(), f"{where}: no solution before ####")
             y = re.sub(r"\n\s*\n", "\n", re.sub(r"<<[^>]*>>", "", solution).strip())
             rows.append({"example_id": f"gsm8k-{split}-{number}", "split": split, "group": "gsm8k",
                          "instruction": INSTRUCTION, "x": row["question"].strip(), "y": f" {y}",
-                         "answers": [final]})  # fmt: skip
+                         "answers": [final_number(last)]})  # fmt: skip
     return table("math_reasoning", rows)
 
 

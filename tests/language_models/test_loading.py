@@ -101,3 +101,8 @@ def test_accents_may_be_composed_and_a_space_put_before_a_text(tmp_path):
     made = byte_level(normalizers.NFC())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     assert neural.load(folder(tmp_path, made)).lead == []
+
+
+def test_a_packaged_model_is_one_of_a_run_file():
+    with pytest.raises(InputError, match="packaged/ is for run files"):
+        loading.load("packaged/SmolLM2-135M-Instruct")

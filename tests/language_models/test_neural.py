@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from taskgram_utils.errors import InputError
-from taskgram_utils.language_models import forward, neural, packing
+from taskgram_utils.language_models import forward, generation, neural, packing
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import word_spans
 from taskgram_utils.run import PACKAGE
@@ -812,6 +812,18 @@ def test_the_budget_is_what_memory_holds(model, monkeypatch):
     assert forward.token_budget(model) == 600
     memory.available = 1 << 50
     assert forward.token_budget(model) == 1024
+    assert forward.cache_budget(model) == 1 << 16
+    memory.available = 4 * 6000 * forward.cache_bytes(model)
+    assert forward.cache_budget(model) == 6000
+
+
+def test_long_answers_are_written_many_at_a_time(model, monkeypatch):
+    examples = pd.DataFrame({"example_id": range(300), "x": [f"Question {i}:" for i in range(300)]})
+    neural.generate(examples, model, 1)  # which tries what may be in a batch
+    plain, sizes = generation._continue, []
+    monkeypatch.setattr(generation, "_continue", lambda m, asked: sizes.append(len(asked)) or plain(m, asked))
+    assert len(neural.generate(examples, model, 1000, stop=["e"])) == 300
+    assert sizes == [300]
 
 
 def test_an_empty_table_gives_an_empty_table(model):

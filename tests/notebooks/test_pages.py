@@ -59,12 +59,21 @@ def names(site: Path) -> list[str]:
     return sorted(str(p.relative_to(site)) for folder in ("book", "notebooks") for p in (site / folder).glob("*.html"))
 
 
-def test_every_page_fits_its_width(visit, site, width):
+def test_every_page_fits_its_width_and_its_figures_are_shown_and_described(visit, site, width):
     assert len(names(site)) > 10
+    seen = 0
     for name in names(site):
         page = visit(name)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         assert page.locator("article h1").count() == 1, name
+        for image in page.locator("article img").all():
+            image.scroll_into_view_if_needed()
+            assert image.evaluate("i => i.complete && i.naturalWidth > 50 && i.getBoundingClientRect().width > 50"), (
+                name
+            )
+            assert len(image.get_attribute("alt") or "") > 15, f"{name}: a figure without words"
+            seen += 1
+    assert seen >= 4
 
 
 def test_no_page_shows_markup(site):
@@ -97,20 +106,6 @@ def test_search_finds(visit):
     assert "Method" in found and "Glossary" in found
     visit("search.html?q=zyzzyvas").wait_for_function("!document.querySelector('#search-progress, .dots')?.innerText")
     assert page.locator("#search-results li").count() == 0
-
-
-def test_figures_are_shown_and_described(visit, site):
-    seen = 0
-    for name in names(site):
-        page = visit(name)
-        for image in page.locator("article img").all():
-            image.scroll_into_view_if_needed()
-            assert image.evaluate("i => i.complete && i.naturalWidth > 50 && i.getBoundingClientRect().width > 50"), (
-                name
-            )
-            assert len(image.get_attribute("alt") or "") > 15, f"{name}: a figure without words"
-            seen += 1
-    assert seen >= 4
 
 
 def test_a_chapter_ends_with_its_run(visit):

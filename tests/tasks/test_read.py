@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from taskgram_utils.cli import main
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models.neural import choose
-from taskgram_utils.tasks import factual_qa, math_reasoning, translation, world_knowledge
+from taskgram_utils.tasks import factual_qa, files, math_reasoning, translation, world_knowledge
 from taskgram_utils.tasks.base import check_examples, exact_match
 from tests.hub import serve
 
@@ -389,8 +389,25 @@ def test_a_question_that_is_none(gsm8k, mmlu):
     lines(gsm8k / "test.jsonl", {"question": " ", "answer": "#### 1"})
     with pytest.raises(InputError, match="line 1: question and answer must be texts"):
         math_reasoning.read(gsm8k)
+    refused = [("a\n#### 3/4", "'3/4' after #### is not one"), ("a\n#### 1 000", "'1 000' after ####"),
+               ("#### 4", "no solution before ####"), ("a\n#### none", "no final number after ####")]  # fmt: skip
+    for answer, said in refused:
+        lines(gsm8k / "test.jsonl", {"question": "How many?", "answer": answer})
+        with pytest.raises(InputError, match=f"line 1: {said}"):
+            math_reasoning.read(gsm8k)
+    for answer, number in (("a\n#### $1,000.", "1000"), ("a\n#### 5 apples", "5"), ("a\n#### -3.50%", "-3.50"),
+                           ("a\n#### The answer is 72.", "72"), ("a\n#### .5", "0.5")):  # fmt: skip
+        lines(gsm8k / "test.jsonl", {"question": "How many?", "answer": answer})
+        assert math_reasoning.read(gsm8k).query("split == 'test'")["answers"].tolist() == [[number]]
     (mmlu / "test" / "astronomy_test.csv").write_text(" ,1,2,3,4,B\n")
     with pytest.raises(InputError, match="row 1: no question"):
         world_knowledge.read(mmlu)
     with pytest.raises(InputError, match="subjects: astronomy is a text, not a list"):
         world_knowledge.read(mmlu, "astronomy")
+
+
+def test_a_folder_in_the_place_of_a_file_is_called_one(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}: is a folder; put the questions there"):
+        files.found(tmp_path, "the questions")
+    with pytest.raises(InputError, match="none: no such file; put the questions there"):
+        files.found(tmp_path / "none", "the questions")
