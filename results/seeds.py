@@ -72,7 +72,7 @@ def last_scores(run: Run) -> pd.DataFrame:
     kind = facts["example_id"].str.removeprefix("qa-").astype(int).map(disputed)
     facts = facts.assign(group=kind.map({True: "facts, disputed", False: "facts, undisputed"}))
     both = pd.concat([answers, facts], ignore_index=True)
-    return performance(both, examples, sizes_in_parameters(run), run["draws"])
+    return performance(both, examples, sizes_in_parameters(run))
 
 
 def picture(mem: pd.DataFrame, out: Path) -> None:
