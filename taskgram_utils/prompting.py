@@ -10,7 +10,7 @@ import pandas as pd
 
 from taskgram_utils.counting.base import Counter
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.jackknife import interval, mean, points_of
+from taskgram_utils.jackknife import FEWEST, interval, mean, points_of
 from taskgram_utils.ngrams import ngrams, normalize, size, word_spans
 from taskgram_utils.progress import Bar
 
@@ -241,8 +241,8 @@ def gap(table: pd.DataFrame, between: tuple[str, str] = tuple(DIRECTIONS)) -> pd
     """Accuracy under memorization prompts minus under generalization prompts, per round, with a 95% interval.
 
     ``table``: from :func:`accuracy`; ``between`` names other values of its ``direction`` (a baseline, say). The
-    difference is paired by example and averaged over seeds; the interval leaves out examples and seeds in turn.
-    Returns round, estimate, low, high, seeds, examples.
+    difference is paired by example and averaged over seeds; the interval leaves out examples and seeds in turn, and
+    examples alone with fewer than three seeds. Returns round, estimate, low, high, seeds, examples.
     """
     require_columns(table, ["direction", "seed", "round", "correct"], "accuracy of prompts")
     rows = []
@@ -256,7 +256,7 @@ def gap(table: pd.DataFrame, between: tuple[str, str] = tuple(DIRECTIONS)) -> pd
         difference = np.stack(first["correct"].to_list()) - np.stack(second["correct"].to_list())
         runs, examples = difference.shape
         run, example = (codes.ravel() for codes in np.indices(difference.shape))
-        found = mean(difference.ravel(), points_of(example, run))
+        found = mean(difference.ravel(), points_of(example, run if runs >= FEWEST else None))
         low, high, _ = interval(found.estimate, found.left, correlation=False)
         rows.append((number, found.estimate, low, high, runs, examples))
     return pd.DataFrame(rows, columns=["round", "estimate", "low", "high", "seeds", "examples"])

@@ -354,7 +354,7 @@ def test_the_doctor_says_what_is_there_and_which_runs_can_work():
 
 @pytest.mark.parametrize(("command", "message"), [
     ("count corpus --ngrams n.txt", "Missing option '--out'. (taskgram count --help)"), ("cuont", "No such command"),
-    ("mem --reference r.csv --model m.csv --draws 3 --out -", "No such option: --draws"),
+    ("mem --reference r.csv --model m.csv --draws 3 --out -", "No such option '--draws'"),
     ("mine e.csv --n two --gamma .5 --out -", "'two' is not a valid integer"), ("count --colour", "--colour"),
 ])  # fmt: skip
 def test_a_command_typed_wrongly_is_one_line_and_exit_code_2(command, message):
