@@ -190,9 +190,9 @@ def _index(path: str, document: str, skip_bad: bool, text_field: str, **options)
     return Index(path, **options)
 
 
-def _report(corpus) -> None:
+def _report(corpus, of: str = "") -> None:
     """Say how many documents were read, and how many records could not be."""
-    _complain(f"{corpus.path}: {corpus.summary()}")
+    _complain(f"{corpus.path}: {of}{corpus.summary()}")
     if skipped := corpus.skipped:
         many = f"{len(skipped)} record" + "s" * (len(skipped) > 1)
         click.echo(f"taskgram: skipped {many}, the first at {skipped[0]}", err=True)
@@ -629,7 +629,11 @@ def documents(corpus_or_index, pair, k, document, text_field, skip_bad, tokenize
     else:
         read = f"{counter.documents:,} documents, as they were cut when the index was built"
     require(found, f'{corpus_or_index}: no document holds both "{pair[0]}" and "{pair[1]}", of {read}')
-    _report(counter.corpus) if isinstance(counter, ScanCounter) else _complain(f"{corpus_or_index}: {read}")
+    if isinstance(counter, ScanCounter):
+        first = f"the first {k} were found in " if len(found) == k else ""  # no more is read than is shown
+        _report(counter.corpus, first)
+    else:
+        _complain(f"{corpus_or_index}: {read}")
     for number, text in enumerate(found, 1):
         click.secho(f"— {number} of {len(found)} shown —", dim=True)
         click.echo(_printable(_marked(text, pair)))

@@ -77,7 +77,7 @@ class Corpus:
     and links are followed; hidden files and folders and what systems leave are left out (an InputWarning says how
     many). A file without any ending is text where it is named itself.
     ``document`` says what a document is: ``record`` (a JSON line, a row of parquet, or a line of a text file),
-    ``file``, ``heading`` (a line that starts with ``#`` begins one), ``paragraph`` (a blank line ends one) or
+    ``file``, ``heading`` (a line that starts with ``#`` begins one), ``paragraph`` (a line of white space ends one) or
     ``words:N`` (runs of N words). Left empty it is ``file`` for text and ``record`` for the others, whose text stands
     in ``text_field``.
     Iterating yields the text of each document that holds at least one character that is not white space; nothing but

@@ -244,7 +244,7 @@ def cut(text: str, unit: str) -> Iterator[str]:
     if unit == "heading":
         yield from re.split(r"(?m)^(?=#)", text)
     elif unit == "paragraph":
-        yield from re.split(r"(?:\A|\n)(?:[ \t\r]*\n)+", text)
+        yield from re.split(r"(?:\A|\n)(?:[^\S\n]*\n)+", text)
     else:
         step, tokens = int(unit.removeprefix("words:")), words(text)
         for i in range(0, len(tokens), step):

@@ -91,6 +91,17 @@ def test_a_suite_of_a_text_and_the_examples_of_a_task(chain, tmp_path):
     assert read_table(tmp_path / "examples.csv")["sx"].tolist() == ["France"]
 
 
+def test_an_empty_column_task_is_none(chain, tmp_path):
+    examples = read_table(chain / "examples.jsonl").query("task == 'factual_qa'").head(40)
+    found = []
+    for name, table in (("none", examples.drop(columns="task")), ("empty", examples.assign(task=None))):
+        write_table(table, tmp_path / f"{name}.csv")
+        done("mine", tmp_path / f"{name}.csv", "--n", 1, "--embedding", chain / "vectors", "--stopwords", "kept",
+             "--out", tmp_path / f"{name}-grams.csv")  # fmt: skip
+        found.append(read_table(tmp_path / f"{name}-grams.csv"))
+    pd.testing.assert_frame_equal(*found)
+
+
 def test_text_without_spaces_is_marked_and_said_once(tmp_path):
     (tmp_path / "c.txt").write_text("The capital of Japan is Tokyo, 東京.\n")
     (tmp_path / "p.csv").write_text("sx,sy\n東京,tokyo\n大阪,tokyo\ncapital,tokyo\n")
@@ -281,7 +292,9 @@ def test_documents_are_shown_with_both_ngrams_marked(chain, index, documents, ba
     table = read_table(chain / "counts.jsonl")
     row = table[table["sy"].notna() & (table["count"] >= 3)].iloc[0]
     where = index if backend == "index" else chain / "corpus.jsonl"
-    shown = done("documents", where, "--pair", row.sx.upper(), row.sy, "-k", 2).stdout
+    result = done("documents", where, "--pair", row.sx.upper(), row.sy, "-k", 2)
+    shown, read = result.stdout, result.stderr
+    assert f"{DOCUMENTS:,} documents" in read if backend == "index" else "the first 2 were found in " in read
     assert "— 1 of 2 shown —" in shown and "— 2 of 2 shown —" in shown
     for text in shown.split("shown —\n")[1:]:
         assert f"[{row.sx}]" in text.lower() and f"[{row.sy}]" in text.lower()

@@ -66,6 +66,12 @@ def test_units_of_json_lines(tmp_path, unit, expected):
     assert list(Corpus(path, unit)) == expected
 
 
+def test_a_line_of_white_space_ends_a_paragraph(tmp_path):
+    for blank in ("", " \t", "\r", "\f", "\u00a0", "\u2003 "):
+        (tmp_path / "book.md").write_text(f"one\n{blank}\ntwo\nthree", newline="")
+        assert list(Corpus(tmp_path / "book.md", "paragraph")) == ["one", "two\nthree"], repr(blank)
+
+
 @given(text=st.text(st.sampled_from("ab \n\t#é'"), max_size=60), size=st.integers(1, 7))
 def test_cutting_loses_no_word(tmp_path_factory, text, size):
     path = write(tmp_path_factory.getbasetemp() / "cut.txt", f"word\n{text}")

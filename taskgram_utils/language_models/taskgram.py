@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.errors import exactness, require, require_columns
+from taskgram_utils.ngrams import normalize
 
 _GROUP = ["task", "group", "n"]
 _POINT = ["task", "group", "example_id", "n", "sy", "start"]
@@ -26,7 +27,8 @@ def taskgram_logp(
     An s^x that occurs nowhere is left out. ``pairs`` counts a point's remaining s^x, ``zeros`` those whose joint count
     was 0 (also where these are dropped). Where a task, group and n has no pair at all in the corpus, log P is null.
     ``exact`` is false where the count of one of a point's pairs or of its s^x is not exact, by that column of
-    ``counts``, and null where nothing is known; p0 is not looked at.
+    ``counts``, and null where nothing is known; p0 is not looked at. Two spellings of
+    the same words with the same counts (Po, po) are one n-gram.
 
     Raises InputError where a count is missing, given twice with different values, larger for the pair than for its
     s^x (exact document counts), no number of documents, or of another source than the others.
@@ -120,6 +122,11 @@ def _counted(taskgrams: pd.DataFrame, counts: pd.DataFrame, half: int | None = N
     pairs = pairs.merge(_pair_counts(counts, half), on=["sx", "sy"], how="left")
     _present(pairs, "pair_count", "counts", ["sx", "sy"])
     pairs["exact"] &= pairs["sx"].map(singles["exact"]).astype("boolean")
+    # Counts by words are those of the words: Po and po are one n-gram there, and two where pieces are counted.
+    forms = {s: normalize(s) or s for s in pd.unique(pairs[["sx", "sy"]].to_numpy().ravel())}
+    pairs["_x"], pairs["_y"] = (pairs[side].map(forms) for side in ("sx", "sy"))
+    counted = ["pair_count", "sx_count"]
+    pairs = pairs.drop_duplicates([*_POINT, "_x", *counted])
     units = set(counts["unit"].dropna()) if "unit" in counts else set()
     single = sorted(set(counts["unit"][counts["sy"].isna()].dropna()) - {"documents"}) if units else []
     require(not single, f"counts: single n-grams in {', '.join(single)}, pairs in documents; count all in documents")
@@ -131,8 +138,8 @@ def _counted(taskgrams: pd.DataFrame, counts: pd.DataFrame, half: int | None = N
             row = wrong.iloc[0]
             message = f"({row.sx!r}, {row.sy!r}) is in {row.pair_count:g} documents, {row.sx!r} in {row.sx_count:g}"
             require(False, f"counts: {message}: single counts and pair counts are not of one corpus")
-    distinct = pairs.drop_duplicates([*_GROUP, "sx", "sy"])
-    sums = distinct.groupby(_GROUP, dropna=False, sort=False)[["pair_count", "sx_count"]].sum()
+    distinct = pairs.drop_duplicates([*_GROUP, "_x", "_y", *counted])
+    sums = distinct.groupby(_GROUP, dropna=False, sort=False)[counted].sum()
     p0 = (sums["pair_count"] / sums["sx_count"].where(sums["sx_count"] > 0)).rename("p0")
     return pairs.merge(p0.reset_index(), on=_GROUP, how="left")
 

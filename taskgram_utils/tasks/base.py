@@ -81,7 +81,8 @@ def check_examples(
     for column, value in defaults.items():
         if column not in out:
             out[column] = value
-    out["instruction"] = out["instruction"].fillna("")
+    for column in ("task", "split", "instruction"):
+        out[column] = out[column].fillna(defaults[column])
     nameless = out["example_id"].isna() | (out["example_id"].astype(str).str.strip() == "")
     where = f"{nameless.sum()} rows without an example_id, the first is row {nameless.argmax() + 1}"
     require(not nameless.any(), f"{name}: {where}")

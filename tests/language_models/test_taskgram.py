@@ -115,6 +115,14 @@ def test_an_output_that_stands_twice_is_one_point_at_its_first_place():
     )
 
 
+def test_two_spellings_of_the_same_words_are_one_pair():
+    upper = TABLE.assign(sx=TABLE.sx.str.upper()), COUNTS.assign(sx=COUNTS.sx.str.upper())
+    both = [pd.concat([a, b], ignore_index=True) for a, b in zip((TABLE, COUNTS), upper, strict=True)]
+    pd.testing.assert_frame_equal(taskgram_logp(*both), taskgram_logp(TABLE, COUNTS))
+    other = COUNTS.assign(sx=COUNTS.sx.str.upper(), count=COUNTS["count"] + 1)  # of pieces, two texts
+    assert (taskgram_logp(both[0], pd.concat([COUNTS, other])).pairs > taskgram_logp(TABLE, COUNTS).pairs).all()
+
+
 def test_inputs_that_occur_nowhere_are_left_out_and_a_group_without_pairs_is_null():
     gone = COUNTS.copy()
     gone.loc[gone.sx == "b", "count"] = 0
