@@ -20,10 +20,9 @@ def performance(
     """Mean score per task, group, metric, model and step, with its 95% interval and the number of examples.
 
     Intervals are Wilson's where scores are 0 or 1, else Student's over examples. Greedy translations also get corpus
-    BLEU (sacrebleu, its signature in ``note``; 0 to 100), with the interval of the jackknife over examples. ``unscored``
-    counts examples without a score, ``empty`` answers that are blank, ``at_bound`` generated ones
-    that the bound of tokens cut off; null where ``answers`` does not say. ``parameters`` adds the
-    models' sizes by name.
+    BLEU (sacrebleu, its signature in ``note``; 0 to 100), with the interval of the jackknife over examples.
+    ``unscored`` counts examples without a score, ``empty`` answers that are blank, ``at_bound`` generated ones that
+    the bound of tokens cut off; null where ``answers`` does not say. ``parameters`` adds the models' sizes by name.
     """
     require_columns(answers, ["example_id", "model", "metric", "score"], "answers")
     keys = [c for c in ("task", "group", "metric", *MODEL) if c in answers or c == "group"]
