@@ -19,7 +19,8 @@ import pandas as pd
 from taskgram_utils.jackknife import Ask, combined, interval, jackknife, points_of
 from taskgram_utils.pipeline import open_run
 from taskgram_utils.progress import Bar
-from taskgram_utils.run import versions, write_table, write_text
+from taskgram_utils.run import versions
+from taskgram_utils.tables import write_table, write_text
 
 HERE = Path(__file__).resolve().parent
 RHO = (0.0, 0.3, 0.6)

@@ -15,7 +15,8 @@ from pathlib import Path
 from taskgram_utils.fetching import fetch
 from taskgram_utils.findings import findings, rounded
 from taskgram_utils.records import place, sources
-from taskgram_utils.run import versions, write_table, write_text
+from taskgram_utils.run import versions
+from taskgram_utils.tables import write_table, write_text
 
 HERE = Path(__file__).resolve().parent
 

@@ -21,7 +21,8 @@ from taskgram_utils import figures
 from taskgram_utils.expectations import NAMES
 from taskgram_utils.performance import performance
 from taskgram_utils.pipeline import open_run, sizes_in_parameters
-from taskgram_utils.run import Run, versions, write_table, write_text
+from taskgram_utils.run import Run, versions
+from taskgram_utils.tables import write_table, write_text
 
 HERE = Path(__file__).resolve().parent
 SHIPPED = "taskgram_utils/miniature/weights"

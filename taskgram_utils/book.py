@@ -19,14 +19,16 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from taskgram_utils import pipeline, run_data, scale
+from taskgram_utils import pipeline, reads, scale
 from taskgram_utils.cluster import THREAD_VARIABLES
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.folders import listed
 from taskgram_utils.progress import Bar
-from taskgram_utils.run import PACKAGE, Run, open_run_file, project_root, read_yaml, write_text
+from taskgram_utils.reads import PACKAGE
+from taskgram_utils.run import Input, Recipe, Run, open_run_file, project_root
 from taskgram_utils.run_checks import require_values, value_of
 from taskgram_utils.run_data import of_world
+from taskgram_utils.tables import read_yaml, write_text
 from taskgram_utils.tasks import base as tasks
 
 KERNEL = "taskgram"
@@ -42,11 +44,15 @@ class Chapter(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A chapter with the parameters really used and the key that its executed copy is filed under."""
+    """A chapter with the parameters really used."""
 
     chapter: Chapter
     values: dict[str, Any]
-    key: str
+
+    @property
+    def table(self) -> str:
+        """The name that its executed copy has in the run."""
+        return f"notebooks/{self.chapter.name}"
 
 
 class Plan(NamedTuple):
@@ -177,8 +183,14 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
         f"run {opened.name}: its tasks lack {', '.join(sorted(absent))}, and the book has a chapter on each; "
         "for fewer tasks run single chapters: papermill notebooks/NAME.ipynb out.ipynb -p run ...",
     )
-    inputs = _input_hash(opened)
-    return Plan(opened, overrides, [Page(c, used[c.name], _key(c, used[c.name], inputs)) for c in book], toc)
+    pages = [Page(c, used[c.name]) for c in book]
+    # An executed chapter is a file of the run like any other, made with the run's parameters and its own.
+    for page in pages:
+        opened.parameters |= {f"{page.chapter.name}.{name}": value for name, value in page.values.items()}
+    sources = {c.name: c.source for c in book}
+    opened.recipes = {**opened.recipes, "package": Input(_package), "notebook/*": Input(lambda _, c: [sources[c]]),
+                      "notebooks/*": Recipe(_executed(pages, overrides), ".ipynb", path=True)}  # fmt: skip
+    return Plan(opened, overrides, pages, toc)
 
 
 def _standing(given: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
@@ -223,39 +235,10 @@ def _typed(label: str, value: Any, default: Any) -> Any:
     return value
 
 
-def _key(chapter: Chapter, values: dict[str, Any], inputs: str) -> str:
-    """What an executed copy is filed under: its source, the parameters really used, its inputs."""
-    text = json.dumps([filled(chapter), values, inputs], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _input_hash(run: Run) -> str:
-    """Hash of all that a chapter may read beside its own source: the run's parameters and the files that they name, the
-    package (book and command line apart), the recorded tables, the paper's numbers and what was expected, the pinned
-    versions."""
-    root = project_root()
-    digest = hashlib.sha256(json.dumps([sys.version, run.parameters], sort_keys=True, default=str).encode())
+def _package(run: Run) -> list[Path]:
+    """The code and data of the package, the book and the command line apart, and the pinned versions."""
     skip = {PACKAGE / "book.py", PACKAGE / "cli.py"}
-    read = [root / "constraints.txt", root / "book" / "expectations.yaml"]
-    for path in [*read, *_files(PACKAGE), *_files(root / "results"), *_files(root / "book" / "paper")]:
-        if path.exists() and path not in skip:
-            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    if not of_world(run):
-        named = [run_data.sources_state, run_data.text_state]
-        digest.update(json.dumps([state(run) for state in named if _found(state, run)], default=str).encode())
-    values = [v for value in run.parameters.values() for v in (value if isinstance(value, list) else [value])]
-    for place in (root / Path(v).expanduser() for v in values if isinstance(v, str) and v):
-        for path in [] if not place.exists() else _files(place) if place.is_dir() else [place]:
-            digest.update(f"{path}{path.stat().st_size}{path.stat().st_mtime_ns}".encode())
-    return digest.hexdigest()
-
-
-def _found(state: Callable[[Run], list], run: Run) -> bool:
-    """Whether what a run names is there: the doctor says what is not, planning a book does not."""
-    try:
-        return state(run) is not None
-    except InputError:
-        return False
+    return [p for p in [*_files(PACKAGE), project_root() / "constraints.txt"] if p not in skip and p.exists()]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -272,13 +255,12 @@ def execute(plan: Plan, progress: bool | None = None) -> list[str]:
     Two notebooks at a time, threads x notebooks <= cores. An executed copy is kept only when the whole notebook ran
     and wrote nothing to standard error. Raises InputError with one line a failed notebook: notebook, cell, error.
     """
-    pending = [page for page in plan.pages if not is_current(plan.folder, page)]
+    pending = [page for page in plan.pages if not plan.run.is_current(page.table)]
     if not pending:
         return []
     if "models" in plan.run.parameters:
         pipeline.ask_models(plan.run, progress)
     (plan.folder / "unfinished").mkdir(parents=True, exist_ok=True)
-    _write_kernel(project_root() / "build" / "jupyter", plan.overrides)
     jobs: dict[Future, str] = {}
     failures: list[BaseException] = []
     waiting = list(pending)
@@ -291,7 +273,7 @@ def execute(plan: Plan, progress: bool | None = None) -> list[str]:
             while (waiting and not failures) or jobs:
                 while waiting and not failures and len(jobs) < AT_A_TIME:
                     page = waiting.pop(0)
-                    jobs[pool.submit(_execute_one, page, plan.folder)] = page.chapter.name
+                    jobs[pool.submit(plan.run.path, page.table)] = page.chapter.name
                 bar.set_postfix_str(", ".join(jobs.values()))
                 done, _ = wait(jobs, timeout=1, return_when=FIRST_COMPLETED)
                 for job in done:
@@ -308,22 +290,31 @@ def execute(plan: Plan, progress: bool | None = None) -> list[str]:
     return [page.chapter.name for page in pending]
 
 
-def is_current(folder: Path, page: Page) -> bool:
-    """Is there an executed copy filed under this page's key?"""
-    copy, record = (folder / f"{page.chapter.name}{ending}" for ending in (".ipynb", ".json"))
-    return copy.exists() and record.exists() and json.loads(record.read_text(encoding="utf-8"))["key"] == page.key
+def _executed(pages: Sequence[Page], overrides: dict[str, Any]) -> Callable[[Run, Path, str], None]:
+    """How a page is made: run by papermill, with its own and the run's replaced parameters."""
+    by_name = {page.chapter.name: page for page in pages}
+
+    def make(run: Run, out: Path, name: str) -> None:
+        _execute_one(run, by_name[name], overrides, out)
+
+    return make
 
 
-def _execute_one(page: Page, folder: Path) -> None:
-    """Run one notebook; the copy moves from ``unfinished/`` into place, its key beside it, only when all went well."""
+def _execute_one(run: Run, page: Page, overrides: dict[str, Any], out: Path) -> None:
+    """Run one notebook; ``out`` is written only when all went well. What its kernel read is noted as read."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    chapter, values, key = page
-    defaults = declared(chapter)
+    chapter, values = page
+    for name in values:
+        run[f"{chapter.name}.{name}"]  # noted as read
+    run.files(f"notebook/{chapter.name}")
+    run.files("package")
+    folder, defaults = run.folder / "notebooks" / "unfinished", declared(chapter)
     changed = {n: v for n, v in values.items() if v != defaults[n][0] and (n != "task" or not chapter.task)}
-    partial = folder / "unfinished" / f"{chapter.name}.ipynb"
+    partial, noted = folder / f"{chapter.name}.ipynb", folder / f"{chapter.name}.json"
+    kernel = _write_kernel(project_root() / "build" / "jupyter", overrides, noted)
     place = f"notebooks/{chapter.source.name}" + (f" ({chapter.task})" if chapter.task else "")
     config = Config()
     with tempfile.TemporaryDirectory(prefix="tg-") as sockets:
@@ -331,7 +322,7 @@ def _execute_one(page: Page, folder: Path) -> None:
             config.KernelManager.update({"transport": "ipc", "connection_file": f"{sockets}/kernel.json"})
         try:
             notebook = papermill.execute_notebook(
-                filled(chapter), str(partial), parameters=changed, kernel_name=KERNEL, language="python",
+                filled(chapter), str(partial), parameters=changed, kernel_name=kernel, language="python",
                 progress_bar=False, config=config, resources={"metadata": {"path": str(project_root())}},
             )  # fmt: skip
         except PapermillExecutionError as error:
@@ -341,25 +332,30 @@ def _execute_one(page: Page, folder: Path) -> None:
         said = " ".join(output.text for output in cell.outputs if output.get("name") == "stderr")
         where = f"{place}, cell {cell.execution_count}"
         require(not said, f"{where} wrote to standard error: {' '.join(said.split())[:300]} ({partial})")
-    (folder / f"{chapter.name}.json").unlink(missing_ok=True)
-    os.replace(partial, folder / f"{chapter.name}.ipynb")
-    write_text(folder / f"{chapter.name}.json", json.dumps({"key": key, "parameters": values}, indent=1))
+    os.replace(partial, out)
+    if noted.exists():
+        for kind, names in json.loads(noted.read_text(encoding="utf-8")).items():
+            for name, value in names.items():
+                reads.note(kind, name, value)
+        noted.unlink()
 
 
-def _write_kernel(folder: Path, overrides: dict[str, Any]) -> None:
-    """Write a kernel specification for this very interpreter and let Jupyter find it. Its environment holds the thread
-    counts and the run's replaced parameters and silences progress bars on pages: all stand before a kernel starts."""
+def _write_kernel(folder: Path, overrides: dict[str, Any], noted: Path) -> str:
+    """Write a kernel specification for this very interpreter, let Jupyter find it and return its name. Its environment
+    holds the thread counts, the run's replaced parameters and the file in which the kernel notes what it reads, and
+    silences progress bars on pages: all of it before a kernel starts."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores // AT_A_TIME)))
     environment |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    environment[pipeline.OVERRIDES] = json.dumps(overrides)
+    environment |= {pipeline.OVERRIDES: json.dumps(overrides), reads.KERNEL: str(noted)}
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=50"]
     spec = {"argv": command, "display_name": "Python 3", "language": "python", "env": environment}
-    place = folder / "kernels" / KERNEL
+    place = folder / "kernels" / f"{KERNEL}-{noted.stem}".lower()
     place.mkdir(parents=True, exist_ok=True)
     write_text(place / "kernel.json", json.dumps(spec, indent=1))
     known = os.environ.get("JUPYTER_PATH", "").split(os.pathsep)
     os.environ["JUPYTER_PATH"] = os.pathsep.join([str(folder), *(p for p in known if p and p != str(folder))])
+    return place.name
 
 
 def _end_kernels() -> None:
@@ -381,7 +377,7 @@ def stage(plan: Plan) -> Path:
     """
     for page in plan.pages:
         require(
-            is_current(plan.folder, page),
+            plan.run.is_current(page.table),
             f"chapter {page.chapter.name} has not been run with these parameters: 'taskgram run {plan.run.name}' first",
         )
     root = project_root()

@@ -16,7 +16,7 @@ import requests
 from taskgram_utils import records
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.progress import Bar
-from taskgram_utils.run import write_text
+from taskgram_utils.tables import write_text
 
 ADDRESS = "https://raw.githubusercontent.com"
 _ATTEMPTS = 5

@@ -16,8 +16,9 @@ from taskgram_utils.errors import InputError, require
 from taskgram_utils.jackknife import FEWEST, NO_INTERVAL, Ask, LeftOut, Points, interval, jackknife, points_of
 from taskgram_utils.memorization import Estimates, incremental_r2, slopes
 from taskgram_utils.performance import mean_interval
-from taskgram_utils.run import project_root, read_table
+from taskgram_utils.run import project_root
 from taskgram_utils.statistics import blocks, holm, split_half_reliability, without_means
+from taskgram_utils.tables import read_table
 
 BLOCK = 50
 """Words of running text in a block: some sentences, a fifth of the shortest distance at which a story turns."""

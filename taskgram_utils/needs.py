@@ -13,7 +13,8 @@ from taskgram_utils import run_data, run_models
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.service import IN_FLIGHT
 from taskgram_utils.errors import InputError
-from taskgram_utils.run import Run, project_root, read_table
+from taskgram_utils.run import Run, project_root
+from taskgram_utils.tables import read_table
 from taskgram_utils.tasks.base import task
 from taskgram_utils.tasks.files import HUB
 

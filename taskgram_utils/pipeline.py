@@ -17,8 +17,8 @@ from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputWarning, require
 from taskgram_utils.progress import Bar
-from taskgram_utils.real_tables import make_real, real_needs, real_tables
-from taskgram_utils.run import Recipe, Run, open_run_file
+from taskgram_utils.real_tables import make_real, real_tables
+from taskgram_utils.run import Input, Recipe, Run, open_run_file
 from taskgram_utils.run_checks import require_values
 from taskgram_utils.run_data import (
     CALIBRATE,
@@ -26,29 +26,30 @@ from taskgram_utils.run_data import (
     asked_examples,
     asked_grams,
     corpus,
+    embedding_files,
     embedding_named,
-    embedding_state,
     gamma_of,
     metrics,
     of_world,
     open_world,
     read_examples,
-    sources_state,
+    source_files,
     stop_of,
     tasks_of,
-    text_state,
+    text_files,
     tokenizer_file,
+    tokenizer_files,
     whole_test,
     world_of,
 )
 from taskgram_utils.run_models import (
     at_last_step,
     check_models,
+    checkpoint_files,
     free_model,
     load_model,
     loss_curves,
     model_of,
-    model_source,
     models,
     own_sizes,
     points_in_time,
@@ -57,7 +58,9 @@ from taskgram_utils.run_models import (
     step_of,
     step_part,
     steps,
-    weights_state,
+    training_files,
+    training_of,
+    weight_files,
 )
 from taskgram_utils.tasks.base import task
 
@@ -97,7 +100,8 @@ def check_order(run: Run, n: int) -> int:
     return n
 
 
-_ASKED: dict[str, bool] = {}  # tables of a model and step: whether only the last step has one
+_ASKED = {"scores": False, "prior": True, "answers": False, "prompt_accuracy": True, "prompt_scores": True}
+"""Tables of a model and step: whether only the last step has one."""
 _OF_WORLDS = ("prompt_accuracy", "prompt_scores")  # those of them that only a miniature world has
 
 
@@ -125,9 +129,10 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
              for at in points_in_time(run)}  # fmt: skip
     names |= {at: (f"parameters/{at[0]}", *names[at]) for at in last}
     waiting = [own for own in names.values() if not all(map(run.is_current, own))]
-    _make_needs(run, {name for own in waiting for name in own})
     if not waiting:
         return
+    for name in ("prompts", "corpus") if of_world(run) and any("prompt" in n for own in waiting for n in own) else ():
+        run.path(name)  # once, before several processes want it
     about, silent = (run.name, run.parameters, run.folder, run.root), progress if progress is None else not progress
     asked = [(*about, own) for own in waiting[::-1]]  # the largest models, which are named last, first
     with Bar(total=len(waiting), desc="models", unit="model", disable=silent) as bar:
@@ -139,15 +144,6 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
             made = (_make(*own) for own in asked)
         for _ in made:
             bar.update()
-
-
-def _make_needs(run: Run, names: set[str]) -> None:
-    """Make what tables of models read beside each other, once and before them."""
-    while names:
-        needs = set().union(*(run.needs(name) for name in names)) - names
-        for name in sorted(n for n in needs if n.split("/")[0] not in _ASKED):
-            run.path(name)
-        names = {n for n in needs if n.split("/")[0] in _ASKED}
 
 
 def _make(name: str, parameters: dict[str, Any], folder: Path, root: Path, tables: Iterable[str]) -> None:
@@ -164,11 +160,6 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _per_model(name: str, last: bool = False):
-    _ASKED[name] = last
-    return lambda run: tuple(f"{name}/{key}/{step}" for key, step in points_in_time(run, last))
 
 
 def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -243,13 +234,10 @@ def embedding(run: Run, name: str | None = None):
     named = embedding_named(run, name or tasks_of(run)[0])
     if named == "twin":
         return load_embedding(run.path("embedding"))
+    run.files(f"embedding_of/{name or tasks_of(run)[0]}")
     if named.startswith(PREFIX):
         named = packaged(named, run.root / "build" / "packaged")
     return kept_embedding(named, run.root / "build" / "embeddings", run["device"])
-
-
-def _embedding_needs(run: Run) -> tuple[str, ...]:
-    return ("examples", "embedding") if run["embedding"] == "twin" else ("examples",)
 
 
 def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
@@ -325,8 +313,6 @@ def counter(run: Run, document: str | None = None):
 
     ``document``: cut the text otherwise than the run says (not with an index, which was cut when it was built).
     """
-    from taskgram_utils.run_data import placed
-
     backend = "scan" if of_world(run) else run["backend"]
     require(backend in ("scan", "index", "api"), f"backend: {backend} is none of scan, index, api")
     require(
@@ -338,12 +324,19 @@ def counter(run: Run, document: str | None = None):
 
         return ApiCounter(run["corpus"])
     if backend == "index":
-        from taskgram_utils.counting.index import Index
-
-        return Index(placed(run, run["corpus"]), tokenizer_file(run))
+        return _given_index(run)
     from taskgram_utils.counting.scan import ScanCounter
 
     return ScanCounter(corpus(run, document))
+
+
+def _given_index(run: Run):
+    """The index that a run names."""
+    from taskgram_utils.counting.index import Index
+    from taskgram_utils.run_data import placed
+
+    run.files("text")
+    return Index(placed(run, run.parameters["corpus"]), tokenizer_file(run))
 
 
 def _count(run: Run, document: str | None = None) -> pd.DataFrame:
@@ -423,25 +416,12 @@ def make_infinigram_lm(run: Run) -> pd.DataFrame:
     that could be asked for so many tokens; the table is then empty."""
     from taskgram_utils.counting.index import Index
     from taskgram_utils.language_models.infinigram import infinigram_logp
-    from taskgram_utils.run_data import placed
 
     backend = "scan" if of_world(run) else run["backend"]
     if backend == "api":
         return run.table("taskgram_lm").iloc[:0]
-    named = backend == "index"
-    index = Index(placed(run, run["corpus"]), tokenizer_file(run)) if named else Index(run.path("index"))
+    index = _given_index(run) if backend == "index" else Index(run.path("index"))
     return infinigram_logp(asked_grams(run), run.table("examples"), index, zeros=run["infinigram_zeros"])
-
-
-def make_suite(run: Run, out: Path) -> None:
-    from taskgram_utils import training
-    from taskgram_utils.miniature.suite import of_world as world_text
-
-    if of_world(run):
-        text = world_text(run["documents"], run["world"], run["seed"])
-    else:
-        text = training.of_corpus(corpus(run), run["seed"], run["epochs"], tokenizer_file(run) or "")
-    training.make_suite(out, text, run["seed"], own_sizes(run), jobs=run["jobs"])
 
 
 def _long(run: Run) -> str:
@@ -455,12 +435,16 @@ def make_steps(run: Run, model: str) -> pd.DataFrame:
     return pd.DataFrame({"step": pd.array(found, dtype="Int64")})
 
 
+def make_last_step(run: Run, model: str) -> pd.DataFrame:
+    return pd.DataFrame({"step": pd.array(steps(run, model_of(run, model).name)[-1:], dtype="Int64")})
+
+
 def make_parameters(run: Run, model: str) -> pd.DataFrame:
     from taskgram_utils.language_models.loading import parameters
 
     one = model_of(run, model)
     if one.suite:
-        count = json.loads((Path(model_source(run, one.name)) / "training.json").read_text())["parameters"]
+        count = training_of(run, one.name)["parameters"]
     else:
         count = parameters(load_model(run, one.name))
     return pd.DataFrame({"model": [one.name], "parameters": [count]})
@@ -496,7 +480,8 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import choose, generate
 
     examples, loaded, parts = asked_examples(run), _model(run, model, step), []
-    final = step_of(step) == steps(run, model_of(run, model).name)[-1]
+    last = run.table(f"last_step/{model}")["step"].iloc[0]
+    final = step == step_part(None if pd.isna(last) else last)
     for one in map(task, tasks_of(run)):
         asked = examples[examples["task"] == one.name]
         longest = answer_tokens(run, one)
@@ -515,7 +500,7 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
             pairs = zip(answers["output"], gold, strict=True)
             scores = [None if pd.isna(o) else function(o, list(g)) for o, g in pairs]
             parts.append(answers.assign(metric=metric, score=scores))
-        if one.worked and run.parameters.get("bertscore"):
+        if one.worked and run.get("bertscore"):
             parts.append(answers.assign(metric=METRIC, score=_bertscore(run, answers, asked)))
     group = examples.set_index("example_id")["group"]
     answers = pd.concat(parts, ignore_index=True)
@@ -725,120 +710,51 @@ def _of_tasks(name: str):
     return make
 
 
-def _needs_tasks(name: str):
-    return lambda run: tuple(f"{name}/{t}" for t in tasks_of(run))
-
-
-def _of_text(*others: str):
-    """What is made from the text itself: of a world from its ``corpus``, of real text from files that lie there."""
-    return lambda run: (*(("corpus",) if of_world(run) else ()), *others)
-
-
-_WORLD = ("documents", "world")
-_TEXT = ("corpus", "document", "text_field", "backend", "data")  # and the tokenizer of an index of pieces
-_MODELS = ("models", "steps")
-_LOADED = ("world", "seed", "dtype")
-_MEASURED = ("asked", "taskgram_lm", "taskgram_halves", "infinigram_lm", "scores", "taskgrams", "examples", "counts")
-
-
-def _counted(run: Run) -> tuple[str, ...]:
-    plain = ("plain_corpus",) if run["stopwords"] == "both" else ()
-    return (*_of_text("taskgrams")(run), *plain)
-
-
-def _infinigram_needs(run: Run) -> tuple[str, ...]:
-    made = {"scan": "index", "index": None, "api": "taskgram_lm"}["scan" if of_world(run) else run["backend"]]
-    return ("taskgrams", "asked", "examples", *([made] if made else []))
-
-
-def _suite_inputs(run: Run) -> list:
-    return [own_sizes(run), text_state(run)]
-
-
-def _trained(run: Run, model: str) -> tuple[str, ...]:
-    """The suite, where the run trains it and the model is of it."""
-    return ("suite",) if model_of(run, model).suite and not run["weights"] else ()
-
-
-def _scored(run: Run, model: str, step: str) -> tuple[str, ...]:
-    return ("asked", "taskgrams", *_trained(run, model))
-
-
-def _last_state(run: Run, model: str) -> list:
-    return weights_state(run, model, step_part(steps(run, model_of(run, model).name)[-1]))
-
-
-def _prompted(run: Run, model: str, step: str) -> tuple[str, ...]:
-    return ("examples", "prompts", *_trained(run, model))
-
-
-def _answered(run: Run, model: str, step: str) -> tuple[str, ...]:
-    return ("examples", "asked", f"scores/{model}/{step}")
-
-
-RECIPES: dict[str, Recipe] = {
-    "corpus": Recipe(make_corpus, (), _WORLD, ("miniature.world",), suffix=".jsonl", path=True),
-    "truth": Recipe(make_truth, (), _WORLD, ("miniature.world",)),
-    "plain_corpus": Recipe(make_plain_corpus, _of_text(), _TEXT, ("ngrams",), suffix=".jsonl", path=True,
-                           inputs=text_state),
-    "examples": Recipe(make_examples, (), (*_WORLD, "tasks", "source", "data"),
-                       ("tasks.factual_qa", "tasks.math_reasoning", "tasks.translation", "tasks.world_knowledge"),
-                       inputs=sources_state),
-    "true_pairs": Recipe(make_true_pairs, ("examples",), (*_WORLD, "tasks")),
-    "embedding": Recipe(make_embedding, (), _WORLD, ("embedding", "miniature.world"), suffix="", path=True),
-    "own_embedding": Recipe(make_own_embedding, ("corpus",), (), ("embedding",), suffix="", path=True),
-    "gammas": Recipe(make_gammas, _embedding_needs,
-                     ("embedding", "gamma", "orders", "shuffled_share", "stopwords", "tasks", "whole_answer",
-                      "calibrated_on"), ("mining",), inputs=embedding_state),
-    "taskgrams": Recipe(make_taskgrams, lambda run: (*_embedding_needs(run), "gammas"),
-                        ("embedding", "orders", "stopwords", "tasks", "whole_answer"), ("mining",),
-                        inputs=embedding_state),
-    "counts": Recipe(make_counts, lambda run: _counted(run), (*_TEXT, "tokenizer", "stopwords"), ("counting.scan",),
-                     inputs=text_state),
-    "control_counts": Recipe(make_control_counts, _of_text("taskgrams"), (*_TEXT, "stopwords", "control"),
-                             ("counting.scan",), inputs=text_state),
-    "asked": Recipe(make_asked, lambda run: ("examples",) if of_world(run) else ("examples", "counts", "taskgrams"),
-                    ("asked",)),
-    "index": Recipe(make_index, _of_text(), _TEXT, ("counting.index",), suffix="", path=True, inputs=text_state),
-    "taskgram_lm": Recipe(make_taskgram_lm, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
-                          ("language_models.taskgram",)),
-    "taskgram_halves": Recipe(make_taskgram_halves, ("taskgrams", "counts"), ("form", "zeros", "kappa"),
-                              ("language_models.taskgram",)),
-    "infinigram_lm": Recipe(make_infinigram_lm, _infinigram_needs, (*_TEXT, "tokenizer", "infinigram_zeros"),
-                            ("language_models.infinigram",)),
-    "suite": Recipe(make_suite, (), (*_WORLD, *_TEXT, "seed", "epochs", "tokenizer"), ("miniature.suite", "training"),
-                    suffix="", path=True, resumable=True, inputs=_suite_inputs),
-    "steps/*": Recipe(make_steps, (), ()),
-    "parameters/*": Recipe(make_parameters, _trained, (), inputs=_last_state),
-    "scores": Recipe(_together("scores"), _per_model("scores"), _MODELS),
-    "scores/*": Recipe(make_score, _scored, _LOADED, ("language_models.neural",), inputs=weights_state),
-    "prior": Recipe(_together("prior", last=True), _per_model("prior", last=True), _MODELS),
-    "prior/*": Recipe(make_prior, _scored, _LOADED, ("language_models.neural",), inputs=weights_state),
-    "answers": Recipe(_together("answers"), _per_model("answers"), _MODELS),
-    "answers/*": Recipe(make_answer, _answered, (*_LOADED, "tasks", "step_answers", "bertscore", "stop"),
-                        ("language_models.neural",), inputs=weights_state),
-    "performance": Recipe(make_performance, ("answers", "examples"), ("models",), ("performance",)),
-    "frequency": Recipe(make_frequency, ("taskgrams", "counts"), (), ("performance",)),
-    "memorization": Recipe(_of_tasks("memorization"), _needs_tasks("memorization"), ("tasks",)),
-    "memorization/*": Recipe(make_memorization, _MEASURED, ("models",), ("memorization",)),
-    "partial": Recipe(_of_tasks("partial"), _needs_tasks("partial"), ("tasks",)),
-    "partial/*": Recipe(make_partial, (*_MEASURED, "prior"), ("models",), ("memorization",)),
-    "common": Recipe(_of_tasks("common"), _needs_tasks("common"), ("tasks",)),
-    "common/*": Recipe(make_common, _MEASURED, ("models",), ("memorization",)),
-    "baseline": Recipe(_of_tasks("baseline"), _needs_tasks("baseline"), ("tasks",)),
-    "baseline/*": Recipe(make_baseline, _MEASURED, ("models",), ("memorization",)),
-    "slopes": Recipe(_of_tasks("slopes"), _needs_tasks("slopes"), ("tasks",)),
-    "slopes/*": Recipe(make_slopes, (*_MEASURED, "prior"), ("models",), ("memorization",)),
-    "real/*": Recipe(make_real, real_needs, ("models", "form", "zeros", "kappa", "document", "control"),
-                     ("real_tables",)),
-    "prompts": Recipe(make_prompts, ("corpus",), ("tasks", "prompt_rounds", "prompt_seeds"),
-                      ("prompting", "counting.scan", "miniature.clauses")),
-    "prompt_accuracy": Recipe(_together("prompt_accuracy", last=True), _per_model("prompt_accuracy", last=True),
-                              _MODELS),
-    "prompt_accuracy/*": Recipe(make_prompt_accuracy, _prompted, ("tasks", "prompt_examples", "dtype", "stop"),
-                                ("language_models.neural", "miniature.world"), inputs=weights_state),
-    "prompt_scores": Recipe(_together("prompt_scores", last=True), _per_model("prompt_scores", last=True), _MODELS),
-    "prompt_scores/*": Recipe(make_prompt_scores, lambda run, *parts: (*_prompted(run, *parts), "taskgrams"),
-                              (*_LOADED, "tasks", "prompt_examples"),
-                              ("language_models.neural", "miniature.world"), inputs=weights_state),
+RECIPES: dict[str, Recipe | Input] = {
+    "text": Input(text_files), "tokenizer": Input(tokenizer_files), "source/*": Input(source_files),
+    "embedding_of/*": Input(embedding_files), "weights/*": Input(weight_files),
+    "checkpoints/*": Input(checkpoint_files), "training/*": Input(training_files),
+    "corpus": Recipe(make_corpus, ".jsonl", path=True),
+    "truth": Recipe(make_truth),
+    "plain_corpus": Recipe(make_plain_corpus, ".jsonl", path=True),
+    "examples": Recipe(make_examples),
+    "true_pairs": Recipe(make_true_pairs),
+    "embedding": Recipe(make_embedding, "", path=True),
+    "own_embedding": Recipe(make_own_embedding, "", path=True),
+    "gammas": Recipe(make_gammas),
+    "taskgrams": Recipe(make_taskgrams),
+    "counts": Recipe(make_counts),
+    "control_counts": Recipe(make_control_counts),
+    "asked": Recipe(make_asked),
+    "index": Recipe(make_index, "", path=True),
+    "taskgram_lm": Recipe(make_taskgram_lm),
+    "taskgram_halves": Recipe(make_taskgram_halves),
+    "infinigram_lm": Recipe(make_infinigram_lm),
+    "steps/*": Recipe(make_steps),
+    "last_step/*": Recipe(make_last_step),
+    "parameters/*": Recipe(make_parameters),
+    "scores": Recipe(_together("scores")),
+    "scores/*": Recipe(make_score),
+    "prior": Recipe(_together("prior", last=True)),
+    "prior/*": Recipe(make_prior),
+    "answers": Recipe(_together("answers")),
+    "answers/*": Recipe(make_answer),
+    "performance": Recipe(make_performance),
+    "frequency": Recipe(make_frequency),
+    "memorization": Recipe(_of_tasks("memorization")),
+    "memorization/*": Recipe(make_memorization),
+    "partial": Recipe(_of_tasks("partial")),
+    "partial/*": Recipe(make_partial),
+    "common": Recipe(_of_tasks("common")),
+    "common/*": Recipe(make_common),
+    "baseline": Recipe(_of_tasks("baseline")),
+    "baseline/*": Recipe(make_baseline),
+    "slopes": Recipe(_of_tasks("slopes")),
+    "slopes/*": Recipe(make_slopes),
+    "real/*": Recipe(make_real),
+    "prompts": Recipe(make_prompts),
+    "prompt_accuracy": Recipe(_together("prompt_accuracy", last=True)),
+    "prompt_accuracy/*": Recipe(make_prompt_accuracy),
+    "prompt_scores": Recipe(_together("prompt_scores", last=True)),
+    "prompt_scores/*": Recipe(make_prompt_scores),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from taskgram_utils.errors import require
-from taskgram_utils.run import read_table
+from taskgram_utils.tables import read_table
 
 OURS = ("taskgram_utils", "ours")
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pandas as pd
 
 from taskgram_utils import real_text
@@ -14,7 +11,7 @@ from taskgram_utils.memorization import COLUMNS, Estimates, at_one_step
 from taskgram_utils.performance import binned_performance
 from taskgram_utils.run import Run
 from taskgram_utils.run_data import asked_examples, asked_grams, whole_test
-from taskgram_utils.run_models import at_last_step, model_source, models, own_sizes, run_models, sizes_in_parameters
+from taskgram_utils.run_models import at_last_step, models, own_sizes, sizes_in_parameters, training_of
 
 
 def make_real(run: Run, name: str) -> pd.DataFrame:
@@ -38,7 +35,7 @@ def _units(run: Run) -> dict[str, str]:
 
 
 def _fewest(run: Run) -> int:
-    return run.parameters.get("fewest", real_text.FEWEST)
+    return run.get("fewest", real_text.FEWEST)
 
 
 def _coverage(run: Run) -> pd.DataFrame:
@@ -51,7 +48,7 @@ def _coverage(run: Run) -> pd.DataFrame:
 
 def _models(run: Run) -> pd.DataFrame:
     table = real_text.models_table(models(run), own_sizes(run), sizes_in_parameters(run))
-    said = {size: json.loads((Path(model_source(run, size)) / "training.json").read_text()) for size in own_sizes(run)}
+    said = {size: training_of(run, size) for size in own_sizes(run)}
     for column, kind in (("tokens", "Int64"), ("seconds", "Int64"), ("loss", "Float64")):
         table[column] = pd.array([said.get(m, {}).get(column) for m in table["model"]], kind)
     return table
@@ -162,12 +159,3 @@ def _frequency(run: Run) -> pd.DataFrame:
 _MADE = {"coverage": _coverage, "models": _models, "memorization": _memorization,
          "baseline": _baseline, "slopes": _slopes, "seen": _seen, "popularity": _popularity,
          "frequency": _frequency}  # fmt: skip
-
-
-def real_needs(run: Run, name: str) -> tuple[str, ...]:
-    first = ("asked", "taskgrams", "counts", *(("control_counts",) if run["control"] else ()))
-    if name == "coverage":
-        return first
-    if name == "models":
-        return tuple(f"parameters/{model.key}" for model in run_models(run))
-    return (*first, "real/coverage", "scores", "prior", "answers", "infinigram_lm", "frequency")

@@ -14,7 +14,7 @@ from taskgram_utils.expectations import direction, verdict
 from taskgram_utils.jackknife import combined, interval, mean, points_of
 from taskgram_utils.memorization import Estimates, contrasts, estimates, on_shared_points, point_controls, slopes
 from taskgram_utils.mining_checks import coverage as mined_coverage
-from taskgram_utils.run import read_table
+from taskgram_utils.tables import read_table
 
 FEWEST = 200
 """Examples kept below which a task on real text has a coverage and no Mem (METHOD section 1)."""

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.errors import InputError, require, require_columns
-from taskgram_utils.run import PACKAGE
+from taskgram_utils.reads import PACKAGE
 
 SETS = {
     "phases": "correlation of Pythia's log P with n-gram log P, by training step",

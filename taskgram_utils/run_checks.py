@@ -12,7 +12,8 @@ from taskgram_utils.language_models.infinigram import ZEROS as INFINIGRAM_ZEROS
 from taskgram_utils.miniature.world import LEAST
 from taskgram_utils.mining import STOPWORDS
 from taskgram_utils.reading import Part
-from taskgram_utils.run import Run, read_yaml
+from taskgram_utils.run import Run
+from taskgram_utils.tables import read_yaml
 from taskgram_utils.tasks.base import task
 
 Kind = tuple[Callable[[Any], bool], str]

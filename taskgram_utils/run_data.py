@@ -44,32 +44,35 @@ def placed(run: Run, name: str) -> Path:
 
 def tokenizer_file(run: Run) -> Path | None:
     """The tokenizer file that a run names, in its ``data``; None where it names none."""
-    return placed(run, run["tokenizer"]) if run["tokenizer"] else None
+    run.files("tokenizer")
+    return _tokenizer(run)
+
+
+def _tokenizer(run: Run) -> Path | None:
+    return placed(run, run.parameters["tokenizer"]) if run.parameters["tokenizer"] else None
 
 
 def corpus(run: Run, document: str | None = None) -> Corpus:
     """The corpus of a run, cut into its own documents or into others (``document``)."""
     if of_world(run):
         return Corpus(run.path("corpus"), document or "")
-    place = placed(run, run["corpus"])
-    said = "name the folder that holds it: -p data FOLDER" if not run["data"] else "put the text there"
+    place = placed(run, run.parameters["corpus"])
+    said = "name the folder that holds it: -p data FOLDER" if not run.parameters["data"] else "put the text there"
     require(place.exists(), f"run {run.name}: no corpus {place}; {said}")
-    return Corpus(place, run["document"] if document is None else document, text_field=run["text_field"])
+    text = Corpus(place, run["document"] if document is None else document, text_field=run["text_field"])
+    run.files("text")
+    return text
 
 
-def text_state(run: Run, *_: str) -> list:
-    """What stands for a run's text in a table's key: nothing for a world, which is in the key by its parameters."""
-    if of_world(run) or run["backend"] == "api":
-        return []
-    if run["backend"] == "index":
-        return _files_state([placed(run, run["corpus"])])
-    text = corpus(run)  # and times, for a fingerprint does not look into the middle of a file
-    return [_fingerprint(text), *((p.stat().st_size, p.stat().st_mtime_ns) for p in text.files)]
+def text_files(run: Run) -> list[Path]:
+    """The files of a run's text; of an index on disk its own."""
+    place = placed(run, run["corpus"])
+    return listed_files(place) if run["backend"] == "index" else Corpus(place).files
 
 
-def _files_state(places: list[Path]) -> list:
-    files = [p for place in places for p in (listed(place) if place.is_dir() else [place]) if p.is_file()]
-    return [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+def listed_files(place: Path) -> list[Path]:
+    """A file, or the files of a folder and those below it."""
+    return [p for p in (listed(place) if place.is_dir() else [place]) if p.is_file()]
 
 
 _known: dict[tuple, str] = {}  # of large corpora: a fingerprint reads both ends of every file
@@ -117,6 +120,7 @@ def read_examples(run: Run, local: bool = False) -> pd.DataFrame:
                 continue
             try:
                 parts.append(kind.read(**options))
+                run.files(f"source/{name}")
             except TypeError as error:
                 strange = str(error).partition("argument ")[2] or str(error)
                 raise InputError(f"run {run.name}: a source of {name} has no option {strange}") from error
@@ -126,18 +130,20 @@ def read_examples(run: Run, local: bool = False) -> pd.DataFrame:
     return table
 
 
-def sources_state(run: Run, *_: str) -> list:
-    """What stands for a run's task files in a table's key: names, sizes and times."""
-    if of_world(run):
-        return []
-    named = [one["source"] for name in tasks_of(run) for one in sources(run, name)]
-    return _files_state([Path(place) for place in named if place != HUB])
+def source_files(run: Run, name: str) -> list[Path]:
+    """The files of a task's data sets."""
+    return [path for one in sources(run, name) if one["source"] != HUB for path in listed_files(Path(one["source"]))]
 
 
-def embedding_state(run: Run, *_: str) -> list:
-    """What stands for embeddings that lie in folders, in a table's key: names, sizes and times of their files."""
-    names = dict.fromkeys(embedding_named(run, name) for name in tasks_of(run))
-    return _files_state([Path(name) for name in names if Path(name).is_dir()])
+def embedding_files(run: Run, name: str) -> list[Path]:
+    """The files of a task's embedding, where it is a folder."""
+    place = Path(embedding_named(run, name))
+    return listed_files(place) if place.is_dir() else []
+
+
+def tokenizer_files(run: Run) -> list[Path]:
+    """The tokenizer file that a run names."""
+    return [path for path in [_tokenizer(run)] if path and path.is_file()]
 
 
 def suite_said(run: Run) -> dict[str, Any]:
@@ -161,7 +167,7 @@ def answer_tokens(run: Run, kind: Task) -> int:
 def stop_of(run: Run, name: str) -> list[str] | None:
     """The texts that end the generated answers of a task in a run; None where its ``stop``, a mapping
     from tasks to lists, leaves them to the examples."""
-    asked = run.parameters.get("stop") or {}
+    asked = run.get("stop") or {}
     named = asked.get(name) if isinstance(asked, Mapping) else asked
     listed = isinstance(named, list) and all(isinstance(text, str) and text for text in named)
     good = isinstance(asked, Mapping) and (named is None or listed)

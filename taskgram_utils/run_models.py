@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from filelock import FileLock
 
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.packaged import MODELS, PREFIX, packaged, ready
-from taskgram_utils.run import PACKAGE, Run
-from taskgram_utils.run_data import suite_said
-from taskgram_utils.training import SIZES, read_card
+from taskgram_utils.miniature.suite import of_world as worlds
+from taskgram_utils.packaged import PREFIX, packaged, ready
+from taskgram_utils.reads import PACKAGE, digest, recording, states
+from taskgram_utils.run import Run
+from taskgram_utils.run_data import corpus, listed_files, of_world, suite_said, tokenizer_file
+from taskgram_utils.training import SIZES, Text, make_suite, of_corpus, read_card
 
 _AS_IT_COMES = "main"  # stands for the step in the name of a table of a model that has none
 
@@ -40,13 +44,13 @@ def run_models(run: Run) -> list[RunModel]:
     A size of the suite is one that the folder ``weights`` has, or, where the run trains its suite, one that can be
     trained. Raises InputError for what is none of the three, and for two models of one name.
     """
-    found, wanted, shipped = [], list(map(str, run["models"])), _weights(run)
+    found, wanted, shipped = [], list(map(str, run.parameters["models"])), _weights(run)
     require(wanted, "models: none named")
     own = list(SIZES) if shipped is None else [p.parent.name for p in sorted(shipped.glob("*/training.json"))]
     for model in wanted:
         folder = (run.root / Path(model).expanduser()).resolve()
         if model in own:
-            found.append(RunModel(model, str((shipped or run.folder / "suite") / model), True))
+            found.append(RunModel(model, str((shipped or suite_folder(run)) / model), True))
         elif model.startswith(PREFIX):
             place = _packages(run) / model.removeprefix(PREFIX)
             if not place.is_dir():
@@ -83,14 +87,20 @@ def check_models(run: Run) -> None:
             steps(run, model.name)
 
 
+def named_models(run: Run) -> list[RunModel]:
+    """:func:`run_models`, for what is made from all of them."""
+    run["models"]  # noted as read
+    return run_models(run)
+
+
 def models(run: Run) -> list[str]:
     """The names of a run's models as its tables have them, in its order."""
-    return [model.name for model in run_models(run)]
+    return [model.name for model in named_models(run)]
 
 
 def own_sizes(run: Run) -> list[str]:
     """Those models of a run that are sizes of its suite."""
-    return [model.name for model in run_models(run) if model.suite]
+    return [model.name for model in named_models(run) if model.suite]
 
 
 def model_of(run: Run, name: str) -> RunModel:
@@ -102,7 +112,7 @@ def model_source(run: Run, name: str) -> str:
     """What is loaded for a model: a folder or a hub name. The suite is trained if it has to be; InputError where its
     weights were trained on another world, seed or number of documents than the run names."""
     model = model_of(run, name)
-    if model.suite and run["weights"]:
+    if model.suite and run.parameters["weights"]:
         folder = _weights(run)
         said = _card(folder)
         for parameter, wanted in suite_said(run).items():
@@ -112,10 +122,35 @@ def model_source(run: Run, name: str) -> str:
                 "set weights to '' to train the suite of this run",
             )
     elif model.suite:
-        run.path("suite")
+        _train(run)
     elif model.packaged:
         packaged(name, _packages(run))
     return model.source
+
+
+def suite_text(run: Run) -> Text:
+    """What the suite of a run reads."""
+    if of_world(run):
+        return worlds(run["documents"], run["world"], run["seed"])
+    return of_corpus(corpus(run), run["seed"], run["epochs"], tokenizer_file(run) or "")
+
+
+def suite_folder(run: Run) -> Path:
+    """Where the suite is that a run trains. Its name follows from what it reads, to the byte: the suite of another text
+    stays where it is, and whoever needs it no more removes it."""
+    with recording() as made:
+        card = suite_text(run).card | ({} if of_world(run) else {"corpus": ""})  # a text by another name is the same
+    content = [[name, state[2]] for files in made["inputs"].values() for name, state in files.items()]
+    return run.folder / f"suite-{digest(json.dumps([card, content], sort_keys=True))[:8]}"
+
+
+def _train(run: Run) -> None:
+    """Train those sizes of a run's suite that are not there yet, all in one go."""
+    with recording():
+        folder, sizes = suite_folder(run), own_sizes(run)
+        with FileLock(f"{folder}.lock"):
+            if not all((folder / size / "training.json").exists() for size in sizes):
+                make_suite(folder, suite_text(run), run["seed"], sizes, jobs=run["jobs"])
 
 
 def _packages(run: Run) -> Path:
@@ -134,7 +169,10 @@ def steps(run: Run, name: str) -> list[int | None]:
     local, numbers = model.suite or model.packaged or Path(model.source).is_dir(), isinstance(asked, list)
     if numbers and not local:
         return asked
-    found = steps_of(model_source(run, name), needed=model.suite) if local else run.table(f"steps/{model.key}")["step"]
+    source = model_source(run, name) if local else ""
+    if local:
+        run.files(f"checkpoints/{model.key}")
+    found = steps_of(source, needed=model.suite) if local else run.table(f"steps/{model.key}")["step"]
     found = list(found)
     if numbers:
         absent = next((step for step in asked if step not in found), None)
@@ -155,7 +193,7 @@ def asked_steps(run: Run) -> str | list[int]:
 
 def points_in_time(run: Run, last: bool = False) -> list[tuple[str, str]]:
     """(model, step) of all models of the run as parts of table names; ``last``: their last steps alone."""
-    found = [(model.key, steps(run, model.name)) for model in run_models(run)]
+    found = [(model.key, steps(run, model.name)) for model in named_models(run)]
     return [(key, step_part(step)) for key, own in found for step in (own[-1:] if last else own)]
 
 
@@ -177,7 +215,7 @@ def at_last_step(table: pd.DataFrame, by: str = "model") -> pd.DataFrame:
 
 def sizes_in_parameters(run: Run) -> dict[str, int]:
     """Non-embedding parameters of every model."""
-    found = {m.name: int(run.table(f"parameters/{m.key}")["parameters"].iloc[0]) for m in run_models(run)}
+    found = {m.name: int(run.table(f"parameters/{m.key}")["parameters"].iloc[0]) for m in named_models(run)}
     free_model()
     return found
 
@@ -189,24 +227,34 @@ def loss_curves(run: Run) -> pd.DataFrame:
     if not own:
         return pd.DataFrame({"model": [], "parameters": [], "step": [], "loss": []})
     parts = [pd.read_csv(Path(model_source(run, s)) / "loss.csv").assign(model=s, parameters=sizes[s]) for s in own]
+    for size in own:
+        run.files(f"training/{size}")
     return pd.concat(parts, ignore_index=True)
 
 
-def weights_state(run: Run, key: str, step: str) -> list[tuple[str, int, int]]:
-    """What stands for a model's weights in a table's key: names, sizes and times of its files.
+def training_of(run: Run, size: str) -> dict[str, Any]:
+    """What is written down of the training of a size of the suite."""
+    place = Path(model_source(run, size)) / "training.json"
+    run.files(f"training/{size}")
+    return json.loads(place.read_text(encoding="utf-8"))
 
-    Nothing for a suite that the run trains, which is in the key through its recipe, nor for a revision on the hub.
-    """
-    from taskgram_utils.language_models.loading import files_state
 
-    model = model_of(run, key)
-    folder = Path(model.source)
-    if model.packaged:
-        return [(MODELS[model.name].sha256, 0, 0)]
-    if not folder.is_dir() or (model.suite and not run["weights"]):
-        return []
+def training_files(run: Run, size: str) -> list[Path]:
+    """What the training of a size of the suite left beside its weights."""
+    return listed_files(Path(model_of(run, size).source) / "training.json") + listed_files(
+        Path(model_of(run, size).source) / "loss.csv")
+
+
+def checkpoint_files(run: Run, key: str) -> list[Path]:
+    """A file of each step of a model in a folder: which steps it has."""
+    return sorted(Path(model_of(run, key).source).glob("step*/config.json"))
+
+
+def weight_files(run: Run, key: str, step: str) -> list[Path]:
+    """The files of a model at a step, where it is a folder; none of a revision on a hub."""
+    folder = Path(model_of(run, key).source)
     inner = folder / f"step{step}"
-    return files_state(inner if inner.is_dir() else folder)
+    return listed_files(inner) if inner.is_dir() else [p for p in folder.glob("*") if p.is_file()]
 
 
 _held: dict[tuple, Any] = {}
@@ -224,8 +272,10 @@ def load_model(run: Run, name: str, step: int | str | None = "last"):
     torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))))
     source = model_source(run, name)
     step = steps(run, name)[-1] if step == "last" else step
-    how = {p: run[p] for p in ("dtype", "device", "pickled")}
-    asked = (source, step, *how.values(), str(weights_state(run, model_of(run, name).key, step_part(step))))
+    # Where a model is asked makes no other table: device and pickled are not noted as read.
+    how = {"dtype": run["dtype"]} | {p: run.parameters[p] for p in ("device", "pickled")}
+    files = run.files(f"weights/{model_of(run, name).key}/{step_part(step)}")
+    asked = (source, step, *how.values(), str(states(files)))
     if asked not in _held:
         free_model()
         _held[asked] = load(source, step, **how)
@@ -252,7 +302,7 @@ def _card(folder: Path) -> dict[str, Any]:
 
 def _weights(run: Run) -> Path | None:
     """The folder of the suite's weights; None where the run trains them."""
-    named = run["weights"]
+    named = run.parameters["weights"]
     return None if not named else next(
         (root / named for root in (PACKAGE.parent, run.root) if (root / named).is_dir()), run.root / named
     )

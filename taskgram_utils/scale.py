@@ -11,7 +11,7 @@ import pandas as pd
 
 from taskgram_utils.counting.service import IN_FLIGHT
 from taskgram_utils.errors import require
-from taskgram_utils.run import read_table
+from taskgram_utils.tables import read_table
 
 
 class Large(NamedTuple):

@@ -175,6 +175,29 @@ def test_execution_uses_the_parameters_and_is_not_repeated(project):
     assert output(project, "01_first") == "6"
 
 
+def test_a_page_is_run_again_where_something_that_it_read_has_changed(project):
+    """A parameter, a table, a file of ``book`` or ``results``; and not for what it did not read."""
+    read = "from taskgram_utils import pipeline\nimport pandas as pd\nrun = pipeline.open_run(run)\n"
+    write(project, "01_first", FIRST, f"{read}run['kappa'], pd.read_csv('results/a.csv').size")
+    write(project, "04_memorization", TASK, "import taskgram_utils.run", "open('book/facts.yaml').read()")
+    (project / "results").mkdir()
+    for name in ("results/a.csv", "results/b.csv", "book/facts.yaml"):
+        (project / name).write_text("n\n1\n")
+    names = ["01_first", "04_factual_qa", "04_translation"]
+
+    def executed(**given):
+        return book.execute(book.plan("tiny", given.items()), progress=False)
+
+    assert [executed(), executed()] == [names, []]
+    assert [executed(jobs=3), executed(kappa=2), executed(kappa=2)] == [[], ["01_first"], []]
+    (project / "results" / "a.csv").write_text("n\n2\n")
+    assert [executed(kappa=2), executed(kappa=2)] == [["01_first"], []]
+    (project / "results" / "b.csv").write_text("n\n2\n")
+    assert executed(kappa=2) == []
+    (project / "book" / "facts.yaml").write_text("n\n2\n")
+    assert executed(kappa=2) == names[1:]
+
+
 def test_a_failed_notebook_is_one_line_and_never_staged(project):
     write(project, "04_memorization", TASK, "task", "if task == 'translation':\n    raise ValueError('no\\npairs')")
     with pytest.raises(InputError) as raised:
@@ -186,7 +209,7 @@ def test_a_failed_notebook_is_one_line_and_never_staged(project):
     assert (folder / "unfinished" / "04_translation.ipynb").exists() and not (folder / "04_translation.ipynb").exists()
     with pytest.raises(InputError, match="04_translation has not been run"):
         book.stage(book.plan("tiny"))
-    pages = [p for p in book.plan("tiny").pages if not book.is_current(folder, p)]
+    pages = [p for p in book.plan("tiny").pages if not book.plan("tiny").run.is_current(p.table)]
     assert [p.chapter.name for p in pages] == ["04_translation"], "what had run stays run"
 
 

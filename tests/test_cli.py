@@ -21,7 +21,7 @@ from taskgram_utils.cli import _unescaped, main
 from taskgram_utils.embedding import train_embedding
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import normalize, words
-from taskgram_utils.run import read_table, write_table
+from taskgram_utils.tables import read_table, write_table
 from taskgram_utils.tasks.base import registry
 
 DOCUMENTS, STEPS = 2_000, 30

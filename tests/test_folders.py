@@ -7,7 +7,8 @@ import pytest
 
 from taskgram_utils.folders import listed, meant
 from taskgram_utils.language_models.loading import files_state
-from taskgram_utils.run_data import _files_state
+from taskgram_utils.reads import states
+from taskgram_utils.run_data import listed_files
 from taskgram_utils.tasks import factual_qa, translation, world_knowledge
 
 STRAY = [".DS_Store", "._a.json", ".ipynb_checkpoints/a.json", "__MACOSX/a.json", "Thumbs.db", "b/desktop.ini",
@@ -30,14 +31,18 @@ def test_what_nobody_meant_changes_no_state(tmp_path):
     for name in ("a.json", "b/c.json"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("{}")
-    before = _files_state([place]), files_state(place), listed(place, "*.json")
+
+    def state():
+        return states(listed_files(place)), files_state(place), listed(place, "*.json")
+
+    before = state()
     assert len(before[0]) == len(before[1]) == len(before[2]) == 2
     for name in STRAY:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("stray")
-    assert (_files_state([place]), files_state(place), listed(place, "*.json")) == before
+    assert state() == before
     (place / "b/c.json").write_text("{ }")
-    assert _files_state([place]) != before[0] and files_state(place) != before[1]
+    assert state()[0] != before[0] and state()[1] != before[1]
 
 
 @pytest.mark.parametrize(("task", "options", "stray"), [

@@ -14,7 +14,8 @@ from taskgram_utils.miniature.words import INSTRUCTIONS
 from taskgram_utils.ngrams import ngrams, words
 from taskgram_utils.pipeline import RECIPES, framed_prompts, open_world, prompt_examples
 from taskgram_utils.prompting import Fragments, gap
-from taskgram_utils.run import PACKAGE, Run
+from taskgram_utils.reads import PACKAGE
+from taskgram_utils.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import normalize
-from taskgram_utils.run import read_table
+from taskgram_utils.tables import read_table
 from taskgram_utils.training import SIZES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,8 @@ import pytest
 
 from taskgram_utils import book, pipeline
 from taskgram_utils.errors import InputError
-from taskgram_utils.run import PACKAGE, open_run_file
+from taskgram_utils.reads import PACKAGE
+from taskgram_utils.run import open_run_file
 from taskgram_utils.run_checks import TEXT, one_of, require_parameters, whole, wrong
 
 

@@ -1,15 +1,17 @@
 """A run of real text from its files to its last table: a small text, real facts, a real embedding, trained models."""
 
 import json
+import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from taskgram_utils import doctor, pipeline, real_text, run_data, training
+from taskgram_utils import doctor, pipeline, real_text, run_data, run_models, training
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import api
 from taskgram_utils.counting.index import build_index
@@ -18,7 +20,8 @@ from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.packaged import found
 from taskgram_utils.pipeline import RECIPES, real_tables
-from taskgram_utils.run import PACKAGE, Run
+from taskgram_utils.reads import PACKAGE
+from taskgram_utils.run import Run
 from taskgram_utils.tasks import base
 
 CAPITALS = {
@@ -69,7 +72,7 @@ def run_of(place, folder, **changes):
                              {"dataset": "popqa", "source": "popqa.jsonl"}],
               "world_knowledge": {"source": "mmlu"}}  # fmt: skip
     own = {"data": str(place), "tasks": ["factual_qa", "world_knowledge"], "source": source, "epochs": 1,
-           "models": ["25k", "100k"], "weights": str(place / "suite")}  # fmt: skip
+           "models": ["25k", "100k"], "weights": f"{place}/suite"}  # fmt: skip
     return Run("real", parameters | own | changes, folder, RECIPES)
 
 
@@ -158,7 +161,7 @@ def test_the_web_service_has_no_halves_and_no_infinity_gram_lm(data, tmp_path, m
     run = run_of(data, tmp_path, tasks=["factual_qa"], control="", backend="api", corpus="v4_some_index")
     assert run.table("counts")["half"].isna().all() and asked == ["v4_some_index"]
     assert run.table("infinigram_lm").empty and len(run.table("asked")) > 40
-    assert run_data.text_state(run) == []
+    assert json.loads((tmp_path / "counts.parquet.json").read_text())["reads"]["inputs"] == {}
 
 
 @pytest.mark.parametrize(("change", "said"), [
@@ -392,3 +395,53 @@ def test_a_change_anywhere_in_the_text_makes_its_counts_stale(data, tmp_path):
     assert not run_of(place, tmp_path / "run", tasks=["factual_qa"]).is_current("counts")
     (place / "wikidata.jsonl").write_text('{"context": "The capital of Peru is", "continuation": "Lima"}\n')
     assert not run_of(place, tmp_path / "run", tasks=["factual_qa"]).is_current("examples")
+
+
+def test_a_table_counts_the_code_of_the_tasks_as_read(data, tmp_path):
+    run_of(data, tmp_path, tasks=["factual_qa"]).table("examples")
+    files = json.loads((tmp_path / "examples.parquet.json").read_text())["reads"]["files"]
+    named = {Path(file).relative_to(PACKAGE).as_posix() for file in files if Path(file).is_relative_to(PACKAGE)}
+    assert {"tasks/factual_qa.py", "tasks/base.py", "ngrams.py"} <= named and "tasks/translation.py" not in named
+
+
+def test_examples_by_another_spelling_are_not_read_again(data, tmp_path, monkeypatch):
+    place = tmp_path / "data"
+    shutil.copytree(data, place)
+    run_of(place, tmp_path / "run", tasks=["factual_qa"]).table("examples")
+    for file in place.rglob("*"):
+        os.utime(file, (0, 0))
+    monkeypatch.chdir(tmp_path)
+    for other in (f"{place}/", place / ".." / "data"):
+        assert run_of(other, tmp_path / "run", tasks=["factual_qa"]).is_current("examples")
+
+
+def test_the_suite_of_a_run_follows_the_content_of_its_text(data, tmp_path, monkeypatch):
+    trained = []
+
+    def train(out, text, seed, sizes, jobs):
+        trained.append((out.name, *sizes))
+        for size in sizes:
+            (out / size / "step1").mkdir(parents=True, exist_ok=True)
+            for name in ("training.json", "step1/config.json"):
+                (out / size / name).write_text("{}")
+
+    monkeypatch.setattr(run_models, "make_suite", train)
+    place = tmp_path / "data"
+    shutil.copytree(data, place)
+
+    def ready(sizes=("25k", "100k"), at=place, **changes):
+        run = run_of(at, tmp_path / "run", weights="", models=list(sizes), **changes)
+        for size in sizes:
+            run_models.steps(run, size)
+        return len(trained)
+
+    assert [ready(), ready(["25k"]), ready(at=f"{place}/"), ready(at=place / ".." / "data")] == [1, 1, 1, 1]
+    file = place / "corpus" / "countries.txt"
+    os.utime(file, (0, 0))
+    assert [ready(), ready(["25k", "600k"]), ready(["600k"])] == [1, 2, 2]
+    assert trained[1][0] == trained[0][0]
+    text = file.read_text()
+    file.write_text(text.replace("Madrid", "Lisbon"))
+    assert [ready(), ready(seed=2), ready(epochs=2)] == [3, 4, 5] and len({name for name, *_ in trained}) == 4
+    file.write_text(text)
+    assert ready() == 5 and len(list((tmp_path / "run").glob("suite-????????"))) == 4  # nothing was removed

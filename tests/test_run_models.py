@@ -17,7 +17,8 @@ from taskgram_utils import training as suite
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models import loading, neural
 from taskgram_utils.pipeline import RECIPES, open_world
-from taskgram_utils.run import PACKAGE, Run
+from taskgram_utils.reads import PACKAGE
+from taskgram_utils.run import Run
 from tests.hub import serve
 
 

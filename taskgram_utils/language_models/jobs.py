@@ -22,7 +22,7 @@ from taskgram_utils.cluster import one_a_worker
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.language_models import neural
 from taskgram_utils.language_models.loading import LanguageModel, files_state, identity, load, nearest, steps_of
-from taskgram_utils.run import read_table, write_table
+from taskgram_utils.tables import read_table, write_table
 
 _READ = ("example_id", "task", "group", "instruction", "x", "y", "options", "stop", "n", "sy", "start", "end")
 CHUNK = 2000  # examples after which what was computed is kept

@@ -13,6 +13,7 @@ import pandas as pd
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import normalize
+from taskgram_utils.reads import note_module
 
 COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options", "gold",
            "stop")  # fmt: skip
@@ -61,6 +62,8 @@ def task(name: str) -> Task:
     """The task of this name; InputError lists the names there are."""
     tasks = registry()
     require(name in tasks, f"task {name}: not one of {', '.join(sorted(tasks))}")
+    for function in filter(None, (tasks[name].miniature, tasks[name].read, *tasks[name].metrics.values())):
+        note_module(function.__module__ or "")
     return tasks[name]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.run import read_text
+from taskgram_utils.tables import read_text
 
 HUB = "hub"
 """The source that stands for the data set the paper used."""

@@ -25,7 +25,7 @@ from taskgram_utils.counting.service import IN_FLIGHT, Cache, Service, _seconds,
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models.taskgram import taskgram_logp
 from taskgram_utils.ngrams import normalize
-from taskgram_utils.run import read_table
+from taskgram_utils.tables import read_table
 
 # As the service's tokens: a word keeps the space before it, and long words fall into pieces.
 _TOKEN = re.compile(r" ?\w{1,6}(?!\w)| ?\w{6}|\w+|\s|[^\w\s]")
