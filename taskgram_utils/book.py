@@ -27,7 +27,6 @@ from taskgram_utils.progress import Bar
 from taskgram_utils.reads import PACKAGE
 from taskgram_utils.run import Input, Recipe, Run, open_run_file, project_root
 from taskgram_utils.run_checks import require_values, value_of
-from taskgram_utils.run_data import of_world
 from taskgram_utils.tables import read_yaml, write_text
 from taskgram_utils.tasks import base as tasks
 
@@ -76,7 +75,7 @@ class Plan(NamedTuple):
 def contents(run: Run) -> Path:
     """The table of contents of a run: the whole book's, or that of runs about real text."""
     own = project_root() / "notebooks" / "runs" / "openbook.toc.yml"
-    return project_root() / "_toc.yml" if of_world(run) or not own.exists() else own
+    return project_root() / "_toc.yml" if run.parameters.get("world") is not None or not own.exists() else own
 
 
 def chapters(toc: Path | None = None) -> list[Chapter]:

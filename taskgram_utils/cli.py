@@ -348,9 +348,9 @@ def examples(task, source, dataset, subjects, languages, direction, split, out):
         table = table[table["split"] == split]
     write_table(table.dropna(axis=1, how="all"), out)
     ends = "an answer is one of the options"
-    if kind.real_tokens:
+    if kind.max_tokens:
         ends = f"an answer ends at {' or '.join(map(repr, kind.stop))}"
-        ends += f", at {kind.real_tokens} tokens at most"
+        ends += f", at {kind.max_tokens} tokens at most"
     click.echo(f"taskgram: {task}: {ends}", err=True)
 
 
@@ -665,6 +665,24 @@ def records(out, sets, url):
     for name, part in found.groupby("set", sort=False):
         licences = "; ".join(sorted(set(part["repo"] + " (" + part["licence"] + ")")))
         click.echo(f"{name}: {len(part)} files, {part['fetched'].sum()} of them fetched now, {licences}")
+
+
+@main.command(epilog="Example: taskgram world --documents 40000 --out worlds/first")
+@click.option("--out", required=True, help="New folder of the files.")
+@click.option("--documents", type=int, help="Documents of the corpus.  [default: the miniature's]")
+@click.option("--world", type=click.IntRange(min=0), default=1, show_default=True, help="Which draw.")
+def world(out, documents, world):
+    """Write a miniature world as files that any run can read: its corpus, the examples of four tasks, what is true of
+    it (facts, true pairs), and word vectors made from the text of its twin world."""
+    from taskgram_utils.miniature.files import write_world
+    from taskgram_utils.miniature.world import FULL
+
+    place = Path(out)
+    require(out.strip(), "--out: no name given")
+    require(not place.is_file() and not (place.is_dir() and any(place.iterdir())), f"--out {out}: is not empty")
+    _alone(Path(f"{place}.lock"), f"--out {out}")
+    written = write_world(place, FULL if documents is None else documents, world)
+    click.echo("\n".join(f"{place / name}: {many:,} rows" for name, many in written.items()))
 
 
 @main.command(epilog="Example: taskgram train --out suites/first --size smallest")

@@ -16,7 +16,7 @@ from taskgram_utils.embedding import load_embedding
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.packaged import MODELS, PREFIX, ready
 from taskgram_utils.run import Run, open_run_file, project_root, versions
-from taskgram_utils.run_checks import lines, unusable, wrong
+from taskgram_utils.run_checks import drawn, lines, unusable, wrong
 from taskgram_utils.tasks.files import HUB
 
 # What a default book can do without: package, what it is for, how to get it.
@@ -63,7 +63,7 @@ def describe(run: Run) -> str:
     own = pipeline.own_sizes(run)
     kind = {model: "shipped" if run["weights"] else "trained in the run" for model in own}
     named = ", ".join(f"{model} ({kind.get(model, 'its own')})" for model in pipeline.models(run))
-    if not pipeline.of_world(run):
+    if not drawn(run):
         return f"text {run['corpus']}, tasks {', '.join(run['tasks'])}, models {named}"
     return f"{run['documents']:,} documents, models {named}, about {_space(run) / 1e9:.1f} GB of disk"
 
@@ -73,10 +73,9 @@ def lacking(run: Run) -> list[str]:
     found = wrong(run)
     if found:
         return list(dict.fromkeys(found))
-    if not pipeline.of_world(run):
-        found += _lacking_text(run)
+    found += [] if drawn(run) else _lacking_text(run)
     found += lines(lambda: pipeline.check_models(run))
-    found += _lacking_embeddings(run)
+    found += [] if drawn(run) else _lacking_embeddings(run)
     if run["scheduler"]:
         found += lines(lambda: _answers(run["scheduler"]))
     if run.parameters.get("bertscore") and not find_spec("bert_score"):
@@ -99,7 +98,7 @@ def _lacking_embeddings(run: Run) -> list[str]:
             found += lines(lambda name=name: ready(name))
         if Path(name).is_dir():
             found += lines(lambda name=name: load_embedding(name))
-        elif name != "twin" and not find_spec("sentence_transformers"):
+        elif not find_spec("sentence_transformers"):
             found.append(f"embedding {name}: pip install -e '.[hub]' for sentence-transformers")
     return found
 
@@ -141,7 +140,7 @@ def require_ready(run: Run) -> str:
 
 def _space(run: Run) -> float:
     """Bytes of disk that a run takes, as far as that can be said beforehand."""
-    if pipeline.of_world(run):
+    if drawn(run):
         return run["documents"] * BYTES_A_DOCUMENT + 1e8
     weights = needs.needs(run).set_index("what")["amount"]["weights on disk"] * 1e9
     place = run_data.placed(run, run["corpus"])

@@ -16,6 +16,7 @@ from taskgram_utils.bertscore import METRIC
 from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputWarning, require
+from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
 from taskgram_utils.progress import Bar
 from taskgram_utils.real_tables import make_real, real_tables
 from taskgram_utils.run import Input, Recipe, Run, open_run_file
@@ -23,15 +24,15 @@ from taskgram_utils.run_checks import require_values
 from taskgram_utils.run_data import (
     CALIBRATE,
     answer_tokens,
-    asked_examples,
     asked_grams,
     corpus,
     embedding_files,
     embedding_named,
     gamma_of,
-    metrics,
-    of_world,
+    listed_files,
+    named,
     open_world,
+    placed,
     read_examples,
     source_files,
     stop_of,
@@ -39,8 +40,8 @@ from taskgram_utils.run_data import (
     text_files,
     tokenizer_file,
     tokenizer_files,
+    truth_known,
     whole_test,
-    world_of,
 )
 from taskgram_utils.run_models import (
     at_last_step,
@@ -62,12 +63,13 @@ from taskgram_utils.run_models import (
     training_of,
     weight_files,
 )
+from taskgram_utils.tables import read_table
 from taskgram_utils.tasks.base import task
 
 __all__ = ["ask_models", "at_last_step", "check_models", "check_order", "check_task", "corpus", "counter",
            "embedding", "framed_prompts", "load_model", "loss_curves", "memorization_inputs", "mining_options",
-           "models", "of_world", "open_run", "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables",
-           "sizes_in_parameters", "steps", "tasks_of"]  # fmt: skip
+           "models", "open_run", "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables",
+           "sizes_in_parameters", "steps", "tasks_of", "truth_known"]  # fmt: skip
 
 OVERRIDES = "TASKGRAM_PARAMETERS"
 """Environment variable with run parameters as JSON, set by ``taskgram book -p`` for the kernels of its notebooks."""
@@ -102,14 +104,13 @@ def check_order(run: Run, n: int) -> int:
 
 _ASKED = {"scores": False, "prior": True, "answers": False, "prompt_accuracy": True, "prompt_scores": True}
 """Tables of a model and step: whether only the last step has one."""
-_OF_WORLDS = ("prompt_accuracy", "prompt_scores")  # those of them that only a miniature world has
 
 
 def ask_models(run: Run, progress: bool | None = None) -> None:
     """Make all tables for which a model is loaded, model by model and step by step: each loaded once, freed before the
     next, and each table written as it is made, so that a run that was stopped goes on where it was.
 
-    Before them the text of a run of real text is counted and indexed, so that its warnings come here and not on a page.
+    Before them the text is counted and indexed, so that its warnings come here and not on a page.
     On CPUs, ``jobs`` processes share the models and the cores. With the run parameter ``scheduler``, every worker of
     that Dask cluster has one model at a time; the workers must find this run's folder by the same path.
     """
@@ -119,20 +120,19 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
             steps(run, model.name)  # a hub is asked for them
     for name in ("taskgrams", "asked"):  # what a suite is trained for is looked at before the hours that this takes
         run.path(name)
-    if not of_world(run):
-        indexed = ["index"] if run["backend"] == "scan" else []
-        for name in ("counts", *(["control_counts"] if run["control"] else []), *indexed):
-            run.path(name)
-    last = set(points_in_time(run, last=True))
-    kinds = {n: only for n, only in _ASKED.items() if of_world(run) or n not in _OF_WORLDS}
+    indexed, control = run["backend"] == "scan", run["control"]
+    for name in ("counts", *(["control_counts"] if control else []), *(["index"] if indexed else [])):
+        run.path(name)
+    last, prompts = set(points_in_time(run, last=True)), "prompt_rounds" in run.parameters
+    kinds = {n: only for n, only in _ASKED.items() if prompts or not n.startswith("prompt")}
     names = {at: tuple(f"{n}/{at[0]}/{at[1]}" for n, only in kinds.items() if at in last or not only)
              for at in points_in_time(run)}  # fmt: skip
     names |= {at: (f"parameters/{at[0]}", *names[at]) for at in last}
     waiting = [own for own in names.values() if not all(map(run.is_current, own))]
     if not waiting:
         return
-    for name in ("prompts", "corpus") if of_world(run) and any("prompt" in n for own in waiting for n in own) else ():
-        run.path(name)  # once, before several processes want it
+    if prompts:
+        run.path("prompts")  # once, before several processes want it
     about, silent = (run.name, run.parameters, run.folder, run.root), progress if progress is None else not progress
     asked = [(*about, own) for own in waiting[::-1]]  # the largest models, which are named last, first
     with Bar(total=len(waiting), desc="models", unit="model", disable=silent) as bar:
@@ -178,8 +178,8 @@ def _together(name: str, last: bool = False):
 # --- corpus and tasks ------------------------------------------------------------------------------------------------
 
 
-def make_corpus(run: Run, out: Path) -> None:
-    open_world(run).write(out)
+def make_world(run: Run, out: Path) -> None:
+    write_world(out, run["documents"], run["world"])
 
 
 def make_plain_corpus(run: Run, out: Path) -> None:
@@ -193,29 +193,28 @@ def make_plain_corpus(run: Run, out: Path) -> None:
 
 
 def make_truth(run: Run) -> pd.DataFrame:
-    return open_world(run).facts()
-
-
-def make_examples(run: Run) -> pd.DataFrame:
-    if not of_world(run):
-        return read_examples(run)
-    world = open_world(run)
-    return pd.concat([task(name).miniature(world) for name in tasks_of(run)], ignore_index=True)
+    """The facts of a text whose truth is known, with the documents that state them."""
+    return _true(run, FACTS)
 
 
 def make_true_pairs(run: Run) -> pd.DataFrame:
-    world, examples = open_world(run), run.table("examples")
-    parts = [task(t).truth(world, examples[examples["task"] == t]).assign(task=t) for t in tasks_of(run)]
-    return pd.concat(parts, ignore_index=True)[["task", "example_id", "sx", "sy"]]
+    """The pairs of words that carry an example, where they are known: task, example_id, sx, sy."""
+    pairs = _true(run, TRUE_PAIRS)
+    return pd.concat([pairs[pairs["task"] == name] for name in tasks_of(run)], ignore_index=True)
+
+
+def _true(run: Run, name: str) -> pd.DataFrame:
+    place = placed(run, name)
+    require(place.is_file(), f"{place}: no such file: what is true of this text is not known")
+    run.files(f"truth_in/{name}")
+    return read_table(place)
+
+
+def make_examples(run: Run) -> pd.DataFrame:
+    return read_examples(run)
 
 
 # --- mining and counting ---------------------------------------------------------------------------------------------
-
-
-def make_embedding(run: Run, out: Path) -> None:
-    from taskgram_utils.embedding import train_embedding
-
-    train_embedding(open_world(run, twin=1), out)
 
 
 def make_own_embedding(run: Run, out: Path) -> None:
@@ -226,18 +225,15 @@ def make_own_embedding(run: Run, out: Path) -> None:
 
 
 def embedding(run: Run, name: str | None = None):
-    """The embedding of a run (for one of its tasks, where it names several): trained on the twin world's text, or the
-    one its run file names, its vectors kept between runs."""
-    from taskgram_utils.embedding import kept_embedding, load_embedding
+    """The embedding that a run names (for one of its tasks, where it names several), its vectors kept between runs."""
+    from taskgram_utils.embedding import kept_embedding
     from taskgram_utils.packaged import PREFIX, packaged
 
-    named = embedding_named(run, name or tasks_of(run)[0])
-    if named == "twin":
-        return load_embedding(run.path("embedding"))
+    chosen = embedding_named(run, name or tasks_of(run)[0])
     run.files(f"embedding_of/{name or tasks_of(run)[0]}")
-    if named.startswith(PREFIX):
-        named = packaged(named, run.root / "build" / "packaged")
-    return kept_embedding(named, run.root / "build" / "embeddings", run["device"])
+    if chosen.startswith(PREFIX):
+        chosen = packaged(chosen, run.root / "build" / "packaged")
+    return kept_embedding(chosen, run.root / "build" / "embeddings", run.parameters["device"])
 
 
 def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
@@ -246,7 +242,7 @@ def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
     from taskgram_utils.mining import language_stopwords
 
     options = {"stopwords": run["stopwords"], "whole_answer": set(run["whole_answer"])}
-    if name and not of_world(run):
+    if name:
         examples = run.table("examples")
         groups = examples["group"][examples["task"] == name].unique()
         spoken = {g: task(name).languages(g) for g in groups}
@@ -276,10 +272,10 @@ def make_gammas(run: Run) -> pd.DataFrame:
                 continue
             train = mined[mined["split"] != "test"]
             train = train if len(train) else mined
-            most = None if of_world(run) else run["calibrated_on"]
+            most = run["calibrated_on"]
             train = train if most is None or len(train) <= most else train.sample(most, random_state=0).sort_index()
-            options = mining_options(run, name) | {"empty": not of_world(run)}
-            table = calibrate(train, n, embedding(run, name), share=run["shuffled_share"], **options)
+            options = mining_options(run, name)
+            table = calibrate(train, n, embedding(run, name), share=run["shuffled_share"], empty=True, **options)
             tables.append(table if asked == CALIBRATE else table.assign(gamma=asked))
     columns = ["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
@@ -298,10 +294,10 @@ def make_taskgrams(run: Run) -> pd.DataFrame:
             mined = _mined(run, name, test)
             if len(own) and len(mined):
                 gamma, options = float(own["gamma"].iloc[0]), mining_options(run, name)
-                parts.append(mine(mined, n, gamma, embedding(run, name), **options, empty=not of_world(run)))
-            named = test[(test["task"] == name) & ~test.index.isin(mined.index)]
-            if n == run["orders"][0] and len(named):
-                parts.append(named_pairs(named, n))
+                parts.append(mine(mined, n, gamma, embedding(run, name), **options, empty=True))
+            by_name = test[(test["task"] == name) & ~test.index.isin(mined.index)]
+            if n == run["orders"][0] and len(by_name):
+                parts.append(named_pairs(by_name, n))
     found = [part for part in parts if len(part)]
     orders = ", ".join(map(str, run["orders"]))
     require(found, f"run {run.name}: no example of any task has a task-gram, at n = {orders}")
@@ -313,7 +309,7 @@ def counter(run: Run, document: str | None = None):
 
     ``document``: cut the text otherwise than the run says (not with an index, which was cut when it was built).
     """
-    backend = "scan" if of_world(run) else run["backend"]
+    backend = run["backend"]
     require(backend in ("scan", "index", "api"), f"backend: {backend} is none of scan, index, api")
     require(
         document is None or backend == "scan",
@@ -345,7 +341,7 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
     from taskgram_utils.mining import STOPWORDS_UP_TO
 
     pairs = run.table("taskgrams")[["n", "sx", "sy", "sx_text", "sy_text"]].drop_duplicates()
-    halves = of_world(run) or run["backend"] != "api"
+    halves = run["backend"] != "api"
     bare = (run["stopwords"] == "both") & (pairs["n"] <= STOPWORDS_UP_TO)
     parts = []
     if bare.any():
@@ -355,7 +351,7 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
     if not bare.all():
         asked, counting = _distinct(pairs[~bare]), counter(run, document)
         parts.append(count_table(counting, pairs=asked, halves=halves, singles=True))
-        if not of_world(run) and run["backend"] == "scan" and OVERRIDES not in os.environ:
+        if run["backend"] == "scan" and OVERRIDES not in os.environ:
             print(f"taskgram: {counting.corpus.path}: {counting.corpus.summary()}", file=sys.stderr)
     if len(parts) == 1:
         return parts[0]
@@ -377,11 +373,11 @@ def make_control_counts(run: Run) -> pd.DataFrame:
 
 
 def make_asked(run: Run) -> pd.DataFrame:
-    """The test examples that models are asked: all of a world; of real text those that can give a point, whose s^x
-    some document holds, of each group at most ``asked``, drawn at random."""
+    """The test examples that models are asked: all of them, or where the run says how many (``asked``), at most so many
+    of each group, drawn at random from those that can give a point, whose s^x occurs in some document."""
     test = whole_test(run)
-    if of_world(run):
-        return test
+    if run["asked"] is None:
+        return test.reset_index(drop=True)
     counts, grams = run.table("counts"), run.table("taskgrams")
     whole = counts[counts["half"].isna() & counts["sy"].isna() & (counts["count"] > 0)]
     known = grams[grams["sx"].isin(whole["sx"])][["task", "example_id"]].drop_duplicates()
@@ -417,15 +413,11 @@ def make_infinigram_lm(run: Run) -> pd.DataFrame:
     from taskgram_utils.counting.index import Index
     from taskgram_utils.language_models.infinigram import infinigram_logp
 
-    backend = "scan" if of_world(run) else run["backend"]
+    backend = run["backend"]
     if backend == "api":
         return run.table("taskgram_lm").iloc[:0]
     index = _given_index(run) if backend == "index" else Index(run.path("index"))
     return infinigram_logp(asked_grams(run), run.table("examples"), index, zeros=run["infinigram_zeros"])
-
-
-def _long(run: Run) -> str:
-    return "refuse" if of_world(run) else "window"
 
 
 def make_steps(run: Run, model: str) -> pd.DataFrame:
@@ -456,21 +448,21 @@ def _model(run: Run, model: str, step: str):
 
 def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     """With world and seed of the run, of whose examples the table is: its models, whatever they are, are compared."""
-    return table.assign(world=world_of(run), seed=run["seed"])
+    return table.assign(world=named(run), seed=run["seed"])
 
 
 def make_score(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
     loaded = _model(run, model, step)
-    return _named(run, score(asked_examples(run), loaded, asked_grams(run), options=True, long=_long(run)))
+    return _named(run, score(run.table("asked"), loaded, asked_grams(run), options=True, long=run["long"]))
 
 
 def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
     loaded = _model(run, model, step)
-    return _named(run, score(asked_examples(run), loaded, asked_grams(run), prior=True, long=_long(run)))
+    return _named(run, score(run.table("asked"), loaded, asked_grams(run), prior=True, long=run["long"]))
 
 
 def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
@@ -479,7 +471,7 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
     Before the last step at most ``step_answers`` greedy answers a task and group, drawn once for all models."""
     from taskgram_utils.language_models.neural import choose, generate
 
-    examples, loaded, parts = asked_examples(run), _model(run, model, step), []
+    examples, loaded, parts = run.table("asked"), _model(run, model, step), []
     last = run.table(f"last_step/{model}")["step"].iloc[0]
     final = step == step_part(None if pd.isna(last) else last)
     for one in map(task, tasks_of(run)):
@@ -496,7 +488,7 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
             asked = asked.groupby("group").head(run["step_answers"])
         answers = _named(run, generate(asked, loaded, longest, stop_of(run, one.name)))
         gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
-        for metric, function in metrics(run, one).items():
+        for metric, function in one.metrics.items():
             pairs = zip(answers["output"], gold, strict=True)
             scores = [None if pd.isna(o) else function(o, list(g)) for o, g in pairs]
             parts.append(answers.assign(metric=metric, score=scores))
@@ -511,11 +503,11 @@ def _bertscore(run: Run, answers: pd.DataFrame, asked: pd.DataFrame):
     from taskgram_utils.bertscore import precision
     from taskgram_utils.packaged import PREFIX, packaged
 
-    named = run["bertscore"]
-    named = str(packaged(named, run.root / "build" / "packaged")) if named.startswith(PREFIX) else named
+    chosen = run["bertscore"]
+    chosen = str(packaged(chosen, run.root / "build" / "packaged")) if chosen.startswith(PREFIX) else chosen
     gold = asked.set_index("example_id")["y"].loc[answers["example_id"]]
     said = [None if pd.isna(o) else o for o in answers["output"]]
-    return precision(said, [y.strip() for y in gold], named, run["device"])
+    return precision(said, [y.strip() for y in gold], chosen, run.parameters["device"])
 
 
 # --- measures --------------------------------------------------------------------------------------------------------
@@ -549,7 +541,7 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
 
     model = of_task(run.table("scores"))
     model = at_last_step(model, "lm") if last else model
-    grams, asked = of_task(run.table("taskgrams")), of_task(asked_examples(run))
+    grams, asked = of_task(run.table("taskgrams")), of_task(run.table("asked"))
     return {
         "reference": of_task(pd.concat([run.table("taskgram_lm"), run.table("infinigram_lm")], ignore_index=True)),
         "model": model[model["n"].notna()], "reference_halves": of_task(run.table("taskgram_halves")),
@@ -638,7 +630,7 @@ def prompted(run: Run) -> list[str]:
 
 def prompt_examples(run: Run, name: str) -> pd.DataFrame:
     """The test examples that prompts are judged on; copied ones are not held out. A third for worked solutions."""
-    asked = asked_examples(run).query("task == @name and group != 'copied'")
+    asked = run.table("asked").query("task == @name and group != 'copied'")
     most = run["prompt_examples"] // (3 if name == "math_reasoning" else 1)
     return asked.sample(min(most, len(asked)), random_state=0)
 
@@ -714,12 +706,12 @@ RECIPES: dict[str, Recipe | Input] = {
     "text": Input(text_files), "tokenizer": Input(tokenizer_files), "source/*": Input(source_files),
     "embedding_of/*": Input(embedding_files), "weights/*": Input(weight_files),
     "checkpoints/*": Input(checkpoint_files), "training/*": Input(training_files),
-    "corpus": Recipe(make_corpus, ".jsonl", path=True),
+    "truth_in/*": Input(lambda run, name: listed_files(placed(run, name))),
+    "world": Recipe(make_world, "", path=True),
     "truth": Recipe(make_truth),
     "plain_corpus": Recipe(make_plain_corpus, ".jsonl", path=True),
     "examples": Recipe(make_examples),
     "true_pairs": Recipe(make_true_pairs),
-    "embedding": Recipe(make_embedding, "", path=True),
     "own_embedding": Recipe(make_own_embedding, "", path=True),
     "gammas": Recipe(make_gammas),
     "taskgrams": Recipe(make_taskgrams),

@@ -10,7 +10,7 @@ from taskgram_utils.language_models.taskgram import taskgram_halves, taskgram_lo
 from taskgram_utils.memorization import COLUMNS, Estimates, at_one_step
 from taskgram_utils.performance import binned_performance
 from taskgram_utils.run import Run
-from taskgram_utils.run_data import asked_examples, asked_grams, whole_test
+from taskgram_utils.run_data import asked_grams, whole_test
 from taskgram_utils.run_models import at_last_step, models, own_sizes, sizes_in_parameters, training_of
 
 
@@ -42,7 +42,7 @@ def _coverage(run: Run) -> pd.DataFrame:
     grams, test = run.table("taskgrams"), whole_test(run)
     parts = [real_text.coverage(grams, run.table(counts), test, run["orders"]).assign(documents=unit)
              for unit, counts in _units(run).items()]  # fmt: skip
-    asked = asked_examples(run).groupby(["task", "group"]).size().rename("asked").reset_index()
+    asked = run.table("asked").groupby(["task", "group"]).size().rename("asked").reset_index()
     return pd.concat(parts, ignore_index=True).merge(asked, on=["task", "group"], how="left")
 
 
@@ -56,7 +56,7 @@ def _models(run: Run) -> pd.DataFrame:
 
 def _inputs(run: Run) -> dict[str, pd.DataFrame]:
     """Scores, prior and task-grams of the examples that models are asked, of the last steps."""
-    asked = asked_examples(run)
+    asked = run.table("asked")
     scores, prior = at_last_step(run.table("scores"), "lm"), run.table("prior")
     return {"scores": scores[scores["n"].notna()], "prior": prior, "examples": asked, "taskgrams": asked_grams(run)}
 

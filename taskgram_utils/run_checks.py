@@ -61,7 +61,7 @@ def _any_step(value: Any) -> bool:
     return value in ("all", "last") or _whole(value, 0) or _list_of(lambda v: _whole(v, 0), "")[0](value)
 
 
-_BOTH: dict[str, Kind] = {
+_ALWAYS: dict[str, Kind] = {
     "name": TEXT, "weights": TEXT, "models": _list_of(_text, "models, with something in it"),
     "steps": (_any_step, "all, last or a list of whole numbers"),
     "dtype": one_of(None, "float32", "bfloat16", "float16"), "device": one_of(None, "cpu", "cuda", "auto"),
@@ -75,17 +75,20 @@ _BOTH: dict[str, Kind] = {
     "embedding": (lambda v: _text(v) or isinstance(v, dict), "a name, or a mapping from tasks to names"),
     "gamma": (lambda v: v in (None, run_data.CALIBRATE) or isinstance(v, dict) or number(0, 1)[0](v),
               "null, calibrate, a number above 0 and below 1, or a mapping from tasks"),
-    "stop": (lambda v: v is None or isinstance(v, dict), "a mapping from tasks to lists of texts"),
-}  # fmt: skip
-_WORLD = {"documents": whole(LEAST), "world": whole(0), "prompt_rounds": whole(1), "prompt_seeds": whole(1),
-          "prompt_examples": whole(1)}  # fmt: skip
-_REAL = {
     "data": TEXT, "corpus": TEXT, "document": TEXT, "control": TEXT, "text_field": TEXT, "tokenizer": TEXT,
-    "bertscore": TEXT, "backend": one_of("scan", "index", "api"), "asked": whole(1), "calibrated_on": whole(2),
-    "fewest": whole(3), "epochs": whole(1),
+    "bertscore": TEXT, "backend": one_of("scan", "index", "api"), "calibrated_on": whole(2), "fewest": whole(1),
+    "asked": (lambda v: v is None or _whole(v, 1), "null, or a whole number of 1 or more"), "epochs": whole(1),
     "source": (lambda v: isinstance(v, dict), "a mapping from tasks to their data sets"),
+    "long": one_of("refuse", "window"),
 }  # fmt: skip
-_KINDS = {**_BOTH, **_WORLD, **_REAL}
+_SOME: dict[str, Kind] = {
+    "stop": (lambda v: v is None or isinstance(v, dict), "a mapping from tasks to lists of texts"),
+    "max_tokens": (lambda v: isinstance(v, dict) and all(_whole(n, 1) for n in v.values()),
+                   "a mapping from tasks to whole numbers of 1 or more"),
+    "world": (lambda v: v is None or _whole(v, 0), "null, or the number of a world"), "documents": whole(LEAST),
+    "prompt_rounds": whole(1), "prompt_seeds": whole(1), "prompt_examples": whole(1),
+}  # fmt: skip
+_KINDS = {**_ALWAYS, **_SOME}
 
 
 def value_of(name: str, text: str) -> Any:
@@ -119,28 +122,28 @@ def require_parameters(notebook: Mapping[str, Any], **kinds: Kind) -> None:
 
 
 def wrong(run: Run) -> list[str]:
-    """A line for each value of a run that cannot be, for each parameter that it lacks, and for each that no such run
-    has; empty where all is well."""
-    of_world, said = run_data.of_world(run), run.parameters
-    known = {**_BOTH, **(_WORLD if of_world else _REAL)}
-    what = "a run of the miniature world" if of_world else "a run of real text"
-    found = [f"{name}: no parameter of {what}" for name in said if name not in known]
-    absent = sorted(known.keys() - set(said) - {"stop"})  # which run files from before it do not name
+    """A line for each value of a run that cannot be, for each parameter that it lacks, and for each that no run has;
+    empty where all is well."""
+    said = {name: value for name, value in run.parameters.items() if "." not in name}  # those of chapters apart
+    found = [f"{name}: no parameter of a run" for name in said if name not in _KINDS]
+    wanted = {*_ALWAYS, *(["documents"] if said.get("world") is not None else [])}
+    absent = sorted(wanted - set(said))
     found += [f"the run file lacks {', '.join(absent)}"] if absent else []
     found = [*found, *wrong_values(said)] or lines(lambda: run_data.tasks_of(run))
     if found:
         return found
-    for parameter in ("gamma", "embedding", "stop"):
+    for parameter in ("gamma", "embedding", "stop", "max_tokens"):
         value = said.get(parameter)
         found += lines(lambda value=value: [task(name) for name in value]) if isinstance(value, Mapping) else []
-    return found if of_world else [*found, *_wrong_text(run)]
+    return [*found, *_wrong_text(run)]
 
 
 def _wrong_text(run: Run) -> list[str]:
-    """Of a run of real text, what cannot be together."""
+    """What of a run cannot be together."""
     said, found = run.parameters, []
     for name in said["tasks"]:
-        found += lines(lambda name=name: run_data.embedding_named(run, name))
+        if not drawn(run):
+            found += lines(lambda name=name: run_data.embedding_named(run, name))
         found += lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
         found += lines(lambda name=name: run_data.stop_of(run, name))
     if said["backend"] != "scan" and said["control"]:
@@ -149,13 +152,18 @@ def _wrong_text(run: Run) -> list[str]:
         found.append("control: with stopwords both there is none; set it to ''")
     if said["control"] and said["control"] == said["document"]:
         found.append(f"control: {said['control']} is the run's own document; name another, or none: ''")
-    if said["tokenizer"] and not run_data.tokenizer_file(run).is_file():
+    if said["tokenizer"] and not drawn(run) and not run_data.tokenizer_file(run).is_file():
         found.append(f"tokenizer: {run_data.tokenizer_file(run)}: no such file")
     return found
 
 
+def drawn(run: Run) -> bool:
+    """Whether a run's files are those of a miniature world, and need not be looked at before it is written."""
+    return run.parameters.get("world") is not None
+
+
 def unusable(run: Run) -> list[str]:
-    """A line for each input of a run of real text that lies here and cannot be used: its tasks' files are read whole,
+    """A line for each input of a run that lies here and cannot be used: its tasks' files are read whole,
     of its text the beginning of each file. Empty where all is well; what comes from the hub is not asked for."""
     found = lines(lambda: run.is_current("examples") or run_data.read_examples(run, local=True))
     return found + lines(lambda: _open_text(run))

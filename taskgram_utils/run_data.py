@@ -1,4 +1,4 @@
-"""The text and the tasks of a run: a draw of the miniature world, or the files and data sets its run file names."""
+"""The text and the tasks of a run: the files and data sets that its run file names."""
 
 from __future__ import annotations
 
@@ -11,35 +11,42 @@ import pandas as pd
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.folders import listed
+from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS
 from taskgram_utils.miniature.world import World
 from taskgram_utils.run import Run
 from taskgram_utils.tasks.base import Task, task
-from taskgram_utils.tasks.files import HUB
+from taskgram_utils.tasks.files import HUB, is_examples, own_examples
 
 CALIBRATE = "calibrate"
 """What stands in a run file's ``gamma`` where a threshold is calibrated."""
 
 
-def of_world(run: Run) -> bool:
-    """Whether a run is about the miniature world, and not about a text of its own."""
-    return not run.parameters.get("corpus")
-
-
-def open_world(run: Run, twin: int = 0) -> World:
-    """The miniature world of a run, or one of its twins. InputError for a run of real text."""
-    require(of_world(run), f"run {run.name}: is about real text, and this is about the miniature world")
-    return World(run["documents"], run["world"], twin)
-
-
-def world_of(run: Run) -> str:
-    """What stands under ``world`` in the tables of a run."""
-    return str(run["world"]) if of_world(run) else run.name
+def folder(run: Run) -> Path:
+    """Where the files lie that a run names: its ``data``, or the miniature world it draws, which is written first."""
+    if run.get("world") is not None:
+        return run.path("world")
+    return run.root / Path(run.parameters["data"]).expanduser()
 
 
 def placed(run: Run, name: str) -> Path:
-    """The place of a file or folder that a run file names: in its ``data``, else in the project."""
-    base = run.root / Path(run.parameters.get("data") or "").expanduser()
-    return base / Path(name).expanduser()
+    """The place of a file or folder that a run file names."""
+    return folder(run) / Path(name).expanduser()
+
+
+def truth_known(run: Run) -> bool:
+    """Whether what is true lies beside the run's text, as it does for a miniature world."""
+    return (folder(run) / FACTS).is_file() and (folder(run) / TRUE_PAIRS).is_file()
+
+
+def open_world(run: Run, twin: int = 0) -> World:
+    """The miniature world that a run draws, or one of its twins. InputError for a run that draws none."""
+    require(run.get("world") is not None, f"run {run.name}: draws no miniature world, and this is about one")
+    return World(run["documents"], run["world"], twin)
+
+
+def named(run: Run) -> str:
+    """What stands under ``world`` in the tables of a run: the number of its world, or its own name."""
+    return str(run.name if run.get("world") is None else run["world"])
 
 
 def tokenizer_file(run: Run) -> Path | None:
@@ -54,10 +61,8 @@ def _tokenizer(run: Run) -> Path | None:
 
 def corpus(run: Run, document: str | None = None) -> Corpus:
     """The corpus of a run, cut into its own documents or into others (``document``)."""
-    if of_world(run):
-        return Corpus(run.path("corpus"), document or "")
     place = placed(run, run.parameters["corpus"])
-    said = "name the folder that holds it: -p data FOLDER" if not run.parameters["data"] else "put the text there"
+    said = "put the text there" if run.parameters["data"] else "name the folder that holds it: -p data FOLDER"
     require(place.exists(), f"run {run.name}: no corpus {place}; {said}")
     text = Corpus(place, run["document"] if document is None else document, text_field=run["text_field"])
     run.files("text")
@@ -110,17 +115,20 @@ def sources(run: Run, name: str) -> list[dict[str, Any]]:
 
 
 def read_examples(run: Run, local: bool = False) -> pd.DataFrame:
-    """The real examples of a run's tasks, as their readers give them; ``local``: those of files alone."""
+    """The examples of a run's tasks, from tables of examples or from data sets; ``local``: those of files alone."""
     parts = []
     for name in tasks_of(run):
         kind = task(name)
-        require(kind.read, f"task {name}: has no real data set")
         for options in sources(run, name):
             if local and options["source"] == HUB:
                 continue
+            run.files(f"source/{name}")
             try:
-                parts.append(kind.read(**options))
-                run.files(f"source/{name}")
+                if is_examples(options["source"]):
+                    parts.append(own_examples(**options, name=name))
+                else:
+                    require(kind.read, f"task {name}: has no data set of its own; name an examples table")
+                    parts.append(kind.read(**options))
             except TypeError as error:
                 strange = str(error).partition("argument ")[2] or str(error)
                 raise InputError(f"run {run.name}: a source of {name} has no option {strange}") from error
@@ -148,20 +156,17 @@ def tokenizer_files(run: Run) -> list[Path]:
 
 def suite_said(run: Run) -> dict[str, Any]:
     """What the card of a suite must say that a run may use: that it has read this run's text, in its order."""
-    if of_world(run):
+    if run.get("world") is not None:
         return {p: run[p] for p in ("documents", "world", "seed")}
     text = corpus(run)
     return {"fingerprint": _fingerprint(text), "document": text.document, "seed": run["seed"]}
 
 
-def metrics(run: Run, kind: Task) -> dict[str, Any]:
-    """The metrics of a task in a run: those of the miniature, or of the real data set."""
-    return kind.metrics if of_world(run) else kind.real_metrics or kind.metrics
-
-
 def answer_tokens(run: Run, kind: Task) -> int:
-    """How long a generated answer may be in a run; 0 where options are chosen."""
-    return kind.max_tokens if of_world(run) else kind.real_tokens
+    """How long a generated answer may be in a run, whose ``max_tokens`` maps tasks to numbers; 0 where options are
+    chosen."""
+    own = run.get("max_tokens") or {}
+    return own.get(kind.name, kind.max_tokens) if kind.max_tokens else 0
 
 
 def stop_of(run: Run, name: str) -> list[str] | None:
@@ -198,14 +203,15 @@ def gamma_of(run: Run, name: str, n: int) -> float | str | None:
 
 def embedding_named(run: Run, name: str) -> str:
     """The embedding that a run names for a task, one for all or a mapping from tasks: a name, or the path of a folder
-    that lies in the project or elsewhere."""
+    that lies in the run's data, in the project or elsewhere."""
     asked = run["embedding"]
     asked = asked.get(name) if isinstance(asked, Mapping) else asked
     require(isinstance(asked, str) and asked, f"run {run.name}: no embedding for task {name}")
-    place = run.root / Path(asked).expanduser()
+    places = [folder(run) / Path(asked).expanduser(), run.root / Path(asked).expanduser()]
+    place = next((place for place in places if place.is_dir()), None)
     path = asked.startswith((".", "~", "/")) or asked.count("/") > 1
-    require(not path or place.is_dir(), f"embedding {asked}: no such folder")
-    return str(place) if place.is_dir() and asked != "twin" else asked
+    require(not path or place, f"embedding {asked}: no such folder")
+    return str(place or asked)
 
 
 def whole_test(run: Run) -> pd.DataFrame:
@@ -214,12 +220,7 @@ def whole_test(run: Run) -> pd.DataFrame:
     return examples[examples["split"] == "test"]
 
 
-def asked_examples(run: Run) -> pd.DataFrame:
-    """The test examples that models are asked."""
-    return whole_test(run) if of_world(run) else run.table("asked")
-
-
 def asked_grams(run: Run) -> pd.DataFrame:
     """The task-grams of the examples that models are asked."""
     grams = run.table("taskgrams")
-    return grams if of_world(run) else grams[grams["example_id"].isin(asked_examples(run)["example_id"])]
+    return grams[grams["example_id"].isin(run.table("asked")["example_id"])].reset_index(drop=True)

@@ -17,7 +17,7 @@ from taskgram_utils.miniature.suite import of_world as worlds
 from taskgram_utils.packaged import PREFIX, packaged, ready
 from taskgram_utils.reads import PACKAGE, digest, recording, states
 from taskgram_utils.run import Run
-from taskgram_utils.run_data import corpus, listed_files, of_world, suite_said, tokenizer_file
+from taskgram_utils.run_data import corpus, listed_files, suite_said, tokenizer_file
 from taskgram_utils.training import SIZES, Text, make_suite, of_corpus, read_card
 
 _AS_IT_COMES = "main"  # stands for the step in the name of a table of a model that has none
@@ -130,7 +130,7 @@ def model_source(run: Run, name: str) -> str:
 
 def suite_text(run: Run) -> Text:
     """What the suite of a run reads."""
-    if of_world(run):
+    if run.get("world") is not None:
         return worlds(run["documents"], run["world"], run["seed"])
     return of_corpus(corpus(run), run["seed"], run["epochs"], tokenizer_file(run) or "")
 
@@ -139,7 +139,8 @@ def suite_folder(run: Run) -> Path:
     """Where the suite is that a run trains. Its name follows from what it reads, to the byte: the suite of another text
     stays where it is, and whoever needs it no more removes it."""
     with recording() as made:
-        card = suite_text(run).card | ({} if of_world(run) else {"corpus": ""})  # a text by another name is the same
+        card = suite_text(run).card
+    card |= ({"corpus": ""} if "corpus" in card else {})  # a text by another name is the same
     content = [[name, state[2]] for files in made["inputs"].values() for name, state in files.items()]
     return run.folder / f"suite-{digest(json.dumps([card, content], sort_keys=True))[:8]}"
 

@@ -27,12 +27,9 @@ class Task:
     data set, from the hub or from files of one's own; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
     words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own;
     ``orders`` are the n it is shown at; ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
-    ``max_tokens`` bounds a generated answer, 0 where options are chosen instead; ``stop``: the texts
-    that end it, unless an example has its own.
-
-    Of the real data set: ``real_metrics`` where they are others, ``real_tokens`` the bound of an
-    answer, which no gold answer should reach, ``worked`` whether y is a worked solution, which
-    BERTScore can be asked of, and ``languages(group)`` the languages of x and y by code.
+    ``max_tokens`` bounds a generated answer, which no gold answer should reach; 0 where options are chosen instead;
+    ``stop``: the texts that end it, unless an example has its own; ``worked``: whether y is a worked solution, which
+    BERTScore can be asked of; ``languages(group)``: the languages of x and y by code.
     """
 
     name: str
@@ -45,8 +42,6 @@ class Task:
     max_tokens: int = 0
     stop: tuple[str, ...] = ("\n",)
     read: Callable[..., pd.DataFrame] | None = field(default=None, repr=False)
-    real_metrics: dict[str, Callable[[str, list[str]], float]] = field(default_factory=dict, repr=False)
-    real_tokens: int = 0
     worked: bool = False
     languages: Callable[[str], tuple[str, str]] = field(default=lambda group: ("en", "en"), repr=False)
 

@@ -16,7 +16,7 @@ from taskgram_utils.folders import listed
 from taskgram_utils.miniature.words import QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import normalize
-from taskgram_utils.tasks.base import Task, exact_match, matches, table, test_size
+from taskgram_utils.tasks.base import Task, matches, table, test_size
 from taskgram_utils.tasks.files import HUB, checked, folder, found, hub_rows, json_file, json_lines
 
 
@@ -227,5 +227,5 @@ def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
         "sy": examples["y"].map(normalize)})  # fmt: skip
 
 
-TASK = Task("factual_qa", "Factual QA", miniature, truth, {"exact_match": exact_match}, whole_answer=True,
-            max_tokens=16, read=read, real_metrics={"exact_match": alias_match}, real_tokens=24)  # fmt: skip
+TASK = Task("factual_qa", "Factual QA", miniature, truth, {"exact_match": alias_match}, whole_answer=True,
+            max_tokens=24, read=read)  # fmt: skip

@@ -8,11 +8,50 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
+import pyarrow.parquet as pq
+
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.tables import read_text
+from taskgram_utils.tables import SUFFIXES, read_table, read_text
+from taskgram_utils.tasks.base import check_examples, task
 
 HUB = "hub"
 """The source that stands for the data set the paper used."""
+
+
+def is_examples(source: str | Path) -> bool:
+    """Whether a file is a table of examples (example_id, x, y, ...) and not a data set in a format of its own."""
+    path = Path(source)
+    if path.suffix not in SUFFIXES or not path.is_file():
+        return False
+    try:
+        if path.suffix == ".parquet":
+            names = pq.read_schema(path).names
+        elif path.suffix == ".csv":
+            names = next(csv.reader(io.StringIO(read_text(path)[: 1 << 16], newline="")), [])
+        else:
+            names = next(iter(json_lines(path, ())), ("", ()))[1]
+    except (InputError, OSError, ValueError, csv.Error):
+        return False
+    return {"example_id", "x", "y"} <= set(names)
+
+
+def own_examples(source: str | Path, name: str) -> pd.DataFrame:
+    """The examples of a task in a table of examples; all of it where it has no column ``task``.
+
+    Filled in where they are missing: ``group`` (the task's name), ``answers`` (y alone) and ``stop`` (the task's own).
+    Raises InputError for a table without an example of the task and for what
+    :func:`~taskgram_utils.tasks.base.check_examples` refuses.
+    """
+    rows, kind = read_table(source), task(name)
+    rows = rows[rows["task"] == name] if "task" in rows and rows["task"].notna().any() else rows.assign(task=name)
+    require(len(rows), f"{source}: holds no example of task {name}")
+    rows = check_examples(rows, str(source)).reset_index(drop=True)
+    rows["group"] = rows["group"].fillna(name)
+    for column, value in (("answers", rows["y"].str.strip().map(lambda y: [y])),
+                          ("stop", pd.Series([list(kind.stop)] * len(rows)))):  # fmt: skip
+        rows[column] = rows[column].where(rows[column].notna(), value)
+    return rows.astype({"gold": "Int64"})
 
 
 def folder(source: str | Path, holds: str) -> Path:

@@ -120,5 +120,5 @@ def accuracy(output: str, answers: list[str]) -> float:
 
 
 # No gold solution of GSM8K's test split has more than 235 tokens of Pythia's, or 294 of SmolLM2's.
-TASK = Task("math_reasoning", "Maths reasoning", miniature, truth, {"accuracy": accuracy}, max_tokens=72,
-            stop=("\n\n", "Question:"), read=read, real_tokens=400, worked=True)
+TASK = Task("math_reasoning", "Maths reasoning", miniature, truth, {"accuracy": accuracy}, max_tokens=400,
+            stop=("\n\n", "Question:"), read=read, worked=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,10 +99,10 @@ def chrf(output: str, answers: list[str]) -> float:
 
 
 def languages(group: str) -> tuple[str, str]:
-    """The languages of x and y of a pair such as en-cs."""
-    x, _, y = group.partition("-")
-    return x, y
+    """The languages of x and y of a pair such as en-cs; of a group of another name English is assumed."""
+    codes = re.fullmatch("([a-z]{2})-([a-z]{2})", str(group))
+    return (codes[1], codes[2]) if codes else ("en", "en")
 
 
-TASK = Task("translation", "Translation", miniature, truth, {"exact_match": exact_match, "chrf": chrf}, max_tokens=64,
-            read=read, real_tokens=320, languages=languages)
+TASK = Task("translation", "Translation", miniature, truth, {"exact_match": exact_match, "chrf": chrf}, max_tokens=320,
+            read=read, languages=languages)
