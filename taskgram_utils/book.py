@@ -26,12 +26,16 @@ from taskgram_utils.folders import listed
 from taskgram_utils.progress import Bar
 from taskgram_utils.reads import PACKAGE
 from taskgram_utils.run import Input, Recipe, Run, open_run_file, project_root
-from taskgram_utils.run_checks import require_values, value_of
+from taskgram_utils.run_checks import ONLY_CODE, ONLY_TEXT, require_values, value_of
+from taskgram_utils.run_data import truth_known
 from taskgram_utils.tables import read_yaml, write_text
 from taskgram_utils.tasks import base as tasks
 
 KERNEL = "taskgram"
 AT_A_TIME = 2
+
+
+LEFT_OUT = "*Left out: this part needs to know what is true of the text, and of this text that is not known.*"
 
 
 class Chapter(NamedTuple):
@@ -103,14 +107,23 @@ def chapters(toc: Path | None = None) -> list[Chapter]:
     return found
 
 
-def filled(chapter: Chapter):
+def filled(chapter: Chapter, truth: bool = True):
     """The notebook as run for this chapter: ``TASKKEY`` becomes the task (``factual_qa``), ``TASKNAME`` its title
-    within a sentence (``factual QA``), and the parameter ``task`` has it as its value."""
+    within a sentence (``factual QA``), and the parameter ``task`` has it as its value. Without the ``truth``, a line
+    stands for each part of it that is marked as needing it."""
     import nbformat
 
     text = chapter.source.read_text(encoding="utf-8")
+    notebook = nbformat.reads(text, as_version=4)
+    if not truth:
+        marked = [cell.source.startswith((ONLY_CODE, ONLY_TEXT)) for cell in notebook.cells]
+        first = [now and not before for before, now in zip([False, *marked], marked, strict=False)]
+        cells = zip(notebook.cells, marked, first, strict=True)
+        notebook.cells = [nbformat.v4.new_markdown_cell(LEFT_OUT, id=cell.id) if begins else cell
+                          for cell, out, begins in cells if begins or not out]  # fmt: skip
+        text = nbformat.writes(notebook)
     if not chapter.task:
-        return nbformat.reads(text, as_version=4)
+        return notebook
     title = tasks.task(chapter.task).title
     text = text.replace("TASKKEY", chapter.task).replace("TASKNAME", title[0].lower() + title[1:])
     notebook = nbformat.reads(text, as_version=4)
@@ -177,8 +190,9 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
     opened = open_run_file(named, pipeline.RECIPES, overrides)
     require_values(overrides)
     absent = {c.task for c in book if c.task} - set(opened.parameters.get("tasks", [c.task for c in book]))
+    book = [chapter for chapter in book if chapter.task not in absent]
     require(
-        not absent,
+        not absent or toc != project_root() / "_toc.yml",
         f"run {opened.name}: its tasks lack {', '.join(sorted(absent))}, and the book has a chapter on each; "
         "for fewer tasks run single chapters: papermill notebooks/NAME.ipynb out.ipynb -p run ...",
     )
@@ -321,7 +335,7 @@ def _execute_one(run: Run, page: Page, overrides: dict[str, Any], out: Path) -> 
             config.KernelManager.update({"transport": "ipc", "connection_file": f"{sockets}/kernel.json"})
         try:
             notebook = papermill.execute_notebook(
-                filled(chapter), str(partial), parameters=changed, kernel_name=kernel, language="python",
+                filled(chapter, truth_known(run)), str(partial), parameters=changed, kernel_name=kernel, language="python",
                 progress_bar=False, config=config, resources={"metadata": {"path": str(project_root())}},
             )  # fmt: skip
         except PapermillExecutionError as error:
@@ -383,7 +397,11 @@ def stage(plan: Plan) -> Path:
     place = root / "build" / "src"
     shutil.rmtree(place, ignore_errors=True)
     (place / "notebooks").mkdir(parents=True)
-    shutil.copy(plan.toc, place / "_toc.yml")
+    toc = yaml.safe_load(plan.toc.read_text(encoding="utf-8"))
+    there = {f"notebooks/{page.chapter.name}" for page in plan.pages}
+    for part in toc["parts"]:
+        part["chapters"] = [e for e in part["chapters"] if not e["file"].startswith("notebooks/") or e["file"] in there]
+    write_text(place / "_toc.yml", yaml.safe_dump(toc, allow_unicode=True, sort_keys=False))
     shutil.copytree(root / "book", place / "book")
     absent = _absent_pages(plan)
     for name in absent:
@@ -421,7 +439,8 @@ def _absent_pages(plan: Plan) -> set[str]:
     if plan.toc == root / "_toc.yml":
         return set()
     prose = {str(path.relative_to(root).with_suffix("")) for path in (root / "book").glob("*.md")}
-    return (pages(root / "_toc.yml") | prose) - pages(plan.toc)
+    here = {name for name in pages(plan.toc) if not name.startswith("notebooks/")}
+    return (pages(root / "_toc.yml") | prose) - here - {f"notebooks/{page.chapter.name}" for page in plan.pages}
 
 
 def _unlink(place: Path, absent: set[str]) -> None:

@@ -47,6 +47,7 @@ from taskgram_utils.run_models import (
     at_last_step,
     check_models,
     checkpoint_files,
+    family,
     free_model,
     load_model,
     loss_curves,
@@ -67,9 +68,9 @@ from taskgram_utils.tables import read_table
 from taskgram_utils.tasks.base import task
 
 __all__ = ["ask_models", "at_last_step", "check_models", "check_order", "check_task", "corpus", "counter",
-           "embedding", "framed_prompts", "load_model", "loss_curves", "memorization_inputs", "mining_options",
-           "models", "open_run", "open_world", "own_sizes", "prompt_examples", "prompted", "real_tables",
-           "sizes_in_parameters", "steps", "tasks_of", "truth_known"]  # fmt: skip
+           "embedding", "family", "framed_prompts", "load_model", "loss_curves", "memorization_inputs",
+           "mined_examples", "mining_options", "models", "open_run", "open_world", "own_sizes", "prompt_examples",
+           "prompted", "real_tables", "sizes_in_parameters", "steps", "tasks_of", "truth_known"]  # fmt: skip
 
 OVERRIDES = "TASKGRAM_PARAMETERS"
 """Environment variable with run parameters as JSON, set by ``taskgram book -p`` for the kernels of its notebooks."""
@@ -257,6 +258,12 @@ def _mined(run: Run, name: str, examples: pd.DataFrame) -> pd.DataFrame:
     if "sx" not in examples:
         return examples
     return examples[~examples["sx"].notna().groupby(examples["group"]).transform("any")]
+
+
+def mined_examples(run: Run) -> pd.DataFrame:
+    """The test examples whose s^x are mined, task by task."""
+    test = whole_test(run)
+    return _stacked([_mined(run, name, test) for name in tasks_of(run)])
 
 
 def make_gammas(run: Run) -> pd.DataFrame:
@@ -591,14 +598,15 @@ def _baseline(run: Run, name: str):
 
 
 def make_slopes(run: Run, name: str) -> pd.DataFrame:
-    """Slopes on log10 of the parameters, of one task at the last step: Mem raw and partial, the Kendall distance, and
-    the difference from the infinity-gram LM."""
+    """Slopes on log10 of the parameters, of one task at the last step, over the models that are compared by size: Mem
+    raw and partial, the Kendall distance, and the difference from the infinity-gram LM."""
     from taskgram_utils.memorization import at_one_step, estimates, slopes
 
     inputs = memorization_inputs(run, name, last=True)
     measures = ("spearman", "kendall_distance")
     result = estimates(**inputs, controls=_controls(run, name, inputs), measures=measures)
-    return _stacked([slopes(at_one_step(each)) for each in (result, _baseline(run, name))])
+    sized = [each.rows(each.table["model"].isin(family(run)).to_numpy()) for each in (result, _baseline(run, name))]
+    return _stacked([slopes(at_one_step(each)) for each in sized])
 
 
 def make_prompts(run: Run) -> pd.DataFrame:

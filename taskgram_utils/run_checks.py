@@ -121,6 +121,21 @@ def require_parameters(notebook: Mapping[str, Any], **kinds: Kind) -> None:
     require(not lines, "parameter " + "; parameter ".join(lines))
 
 
+ONLY_CODE, ONLY_TEXT = "# Only where the truth is known", "<!-- Only where the truth is known -->"
+"""First line of the cells of a notebook that a run leaves out where what is true of its text is not known."""
+
+
+def leave_out(run: Run) -> bool:
+    """Whether what is true of a run's text is known. In a notebook cells marked ONLY_CODE are not run where it is not."""
+    from IPython import get_ipython
+
+    known, shell = run_data.truth_known(run), get_ipython()
+    if shell and not known:
+        shell.input_transformers_cleanup.append(
+            lambda lines: ["pass\n"] if lines and lines[0].startswith(ONLY_CODE) else lines)
+    return known
+
+
 def wrong(run: Run) -> list[str]:
     """A line for each value of a run that cannot be, for each parameter that it lacks, and for each that no run has;
     empty where all is well."""

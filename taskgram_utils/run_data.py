@@ -25,7 +25,7 @@ def folder(run: Run) -> Path:
     """Where the files lie that a run names: its ``data``, or the miniature world it draws, which is written first."""
     if run.get("world") is not None:
         return run.path("world")
-    return run.root / Path(run.parameters["data"]).expanduser()
+    return run.root / Path(run.parameters.get("data") or "").expanduser()
 
 
 def placed(run: Run, name: str) -> Path:
@@ -35,7 +35,7 @@ def placed(run: Run, name: str) -> Path:
 
 def truth_known(run: Run) -> bool:
     """Whether what is true lies beside the run's text, as it does for a miniature world."""
-    return (folder(run) / FACTS).is_file() and (folder(run) / TRUE_PAIRS).is_file()
+    return all(run.files(f"truth_in/{name}") for name in (FACTS, TRUE_PAIRS))
 
 
 def open_world(run: Run, twin: int = 0) -> World:

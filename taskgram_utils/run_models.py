@@ -103,6 +103,11 @@ def own_sizes(run: Run) -> list[str]:
     return [model.name for model in named_models(run) if model.suite]
 
 
+def family(run: Run) -> list[str]:
+    """The models that are compared by size: those of the run's suite, which have read its text, else all."""
+    return own_sizes(run) or models(run)
+
+
 def model_of(run: Run, name: str) -> RunModel:
     """The model of this name, or of this name as part of a file name."""
     return next(model for model in run_models(run) if name in (model.name, model.key))

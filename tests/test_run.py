@@ -8,15 +8,10 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from taskgram_utils.errors import InputError
 from taskgram_utils.run import Input, Recipe, Run, open_run_file

@@ -1,7 +1,5 @@
 """Tables and texts in files: what is written comes back, other programs' files are read as written."""
 
-import json
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
