@@ -79,7 +79,8 @@ class Plan(NamedTuple):
 def contents(run: Run) -> Path:
     """The table of contents of a run: the whole book's, or that of runs about real text."""
     own = project_root() / "notebooks" / "runs" / "openbook.toc.yml"
-    return project_root() / "_toc.yml" if run.parameters.get("world") is not None or not own.exists() else own
+    whole = run.parameters.get("world") is not None or not run.parameters.get("corpus") or not own.exists()
+    return project_root() / "_toc.yml" if whole else own
 
 
 def chapters(toc: Path | None = None) -> list[Chapter]:
@@ -333,9 +334,10 @@ def _execute_one(run: Run, page: Page, overrides: dict[str, Any], out: Path) -> 
     with tempfile.TemporaryDirectory(prefix="tg-") as sockets:
         if os.name == "posix":  # sockets in a folder of their own: no open port, and the path stays short
             config.KernelManager.update({"transport": "ipc", "connection_file": f"{sockets}/kernel.json"})
+        cells = filled(chapter, truth_known(run))
         try:
             notebook = papermill.execute_notebook(
-                filled(chapter, truth_known(run)), str(partial), parameters=changed, kernel_name=kernel, language="python",
+                cells, str(partial), parameters=changed, kernel_name=kernel, language="python",
                 progress_bar=False, config=config, resources={"metadata": {"path": str(project_root())}},
             )  # fmt: skip
         except PapermillExecutionError as error:

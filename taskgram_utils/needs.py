@@ -196,7 +196,7 @@ def _asked(run: Run, name: str) -> tuple[int, Asked]:
     sources = run_data.sources(run, name)
     groups = 6 if name == "translation" else len(sources)
     most = size.test if all(one["source"] == HUB for one in sources) or name == "translation" else size.test * groups
-    return min(most, run["asked"] * groups), size
+    return min(most, (run["asked"] or most) * groups), size
 
 
 def _pairs(size: Asked, orders: list[int]) -> float:

@@ -51,6 +51,7 @@ from taskgram_utils.run_models import (
     free_model,
     load_model,
     loss_curves,
+    main_model,
     model_of,
     models,
     own_sizes,
@@ -68,7 +69,7 @@ from taskgram_utils.tables import read_table
 from taskgram_utils.tasks.base import task
 
 __all__ = ["ask_models", "at_last_step", "check_models", "check_order", "check_task", "corpus", "counter",
-           "embedding", "family", "framed_prompts", "load_model", "loss_curves", "memorization_inputs",
+           "embedding", "family", "framed_prompts", "load_model", "loss_curves", "main_model", "memorization_inputs",
            "mined_examples", "mining_options", "models", "open_run", "open_world", "own_sizes", "prompt_examples",
            "prompted", "real_tables", "sizes_in_parameters", "steps", "tasks_of", "truth_known"]  # fmt: skip
 

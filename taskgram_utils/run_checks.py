@@ -126,7 +126,7 @@ ONLY_CODE, ONLY_TEXT = "# Only where the truth is known", "<!-- Only where the t
 
 
 def leave_out(run: Run) -> bool:
-    """Whether what is true of a run's text is known. In a notebook cells marked ONLY_CODE are not run where it is not."""
+    """Whether what is true of a run's text is known; where not, a notebook's cells marked ONLY_CODE are not run."""
     from IPython import get_ipython
 
     known, shell = run_data.truth_known(run), get_ipython()

@@ -104,8 +104,14 @@ def own_sizes(run: Run) -> list[str]:
 
 
 def family(run: Run) -> list[str]:
-    """The models that are compared by size: those of the run's suite, which have read its text, else all."""
-    return own_sizes(run) or models(run)
+    """The models that are compared by size: those of the run's suite, where it has more than one, else all."""
+    own = own_sizes(run)
+    return own if len(own) > 1 else models(run)
+
+
+def main_model(run: Run) -> str:
+    """The largest model that has read the run's text: of its suite, else of all."""
+    return (own_sizes(run) or models(run))[-1]
 
 
 def model_of(run: Run, name: str) -> RunModel:

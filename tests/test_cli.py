@@ -407,6 +407,7 @@ WRITING = {
     "generate": "generate {at}/e.csv --model m --max-tokens 3 --out {out}.csv",
     "mem": "mem --reference {at}/r.csv --model {at}/m.csv --out {out}.csv", "index": "index {at}/c.txt --out {out}",
     "train": "train --out {out} --size smallest", "records": "records --out {out}",
+    "world": "world --documents 2000 --out {out}",
 }  # fmt: skip
 INSIDE = ("train", "records")  # whose folder may stand where nothing else can be written
 

@@ -45,13 +45,16 @@ def test_a_run_without_fitting_weights_says_so(change, message):
     assert len(found) == 1 and message in found[0]
 
 
-def test_an_embedding_needs_its_package_and_a_run_its_disk(monkeypatch):
+def test_an_embedding_needs_its_package_and_a_run_its_disk(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 10))
-    run = pipeline.open_run("tiny", embedding="intfloat/e5-large-v2")
+    run = pipeline.open_run("openbook", data=str(tmp_path), embedding="intfloat/e5-large-v2")
+    monkeypatch.setattr(doctor, "_lacking_text", lambda run: [])
+    monkeypatch.setattr(doctor, "_space", lambda run: 1e9)
+    monkeypatch.setattr(pipeline, "check_models", lambda run: None)
     first, second = doctor.lacking(run)
     assert "intfloat/e5-large-v2: pip install" in first and second.startswith("disk: about")
-    with pytest.raises(InputError, match="run tiny cannot work here: embedding"):
+    with pytest.raises(InputError, match="run openbook cannot work here: embedding"):
         doctor.require_ready(run)
     assert doctor.parts().set_index("part").loc["pytest", "version"] == "absent"
 

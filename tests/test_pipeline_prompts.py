@@ -8,11 +8,10 @@ import pytest
 import yaml
 
 from taskgram_utils import training as suite
-from taskgram_utils.corpus import Corpus
 from taskgram_utils.miniature import clauses
 from taskgram_utils.miniature.words import INSTRUCTIONS
 from taskgram_utils.ngrams import ngrams, words
-from taskgram_utils.pipeline import RECIPES, framed_prompts, open_world, prompt_examples
+from taskgram_utils.pipeline import RECIPES, corpus, framed_prompts, open_world, prompt_examples
 from taskgram_utils.prompting import Fragments, gap
 from taskgram_utils.reads import PACKAGE
 from taskgram_utils.run import Run
@@ -47,7 +46,7 @@ def test_clauses_give_the_instructions_back(name):
 
 
 def test_scores_are_counts_of_the_corpus(run):
-    texts = [set(ngrams(words(text), 2)) for text in Corpus(run.path("corpus"))]
+    texts = [set(ngrams(words(text), 2)) for text in corpus(run)]
     table = run.table("prompts")
     assert set(table["task"]) == set(clauses.UNHEARD) and set(table["seed"]) == {0, 1}
 

@@ -74,7 +74,7 @@ def test_what_is_named_twice_and_a_task_that_is_none_are_told(change, said):
 def test_a_run_file_that_lacks_or_invents_a_parameter(tmp_path):
     (tmp_path / "own.yaml").write_text("name: own\ncolour: red\n")
     found = wrong(open_run_file(str(tmp_path / "own.yaml"), {}))
-    assert found[0] == "colour: no parameter of a run of the miniature world" and "lacks device, documents" in found[1]
+    assert found[0] == "colour: no parameter of a run" and "lacks asked, backend, bertscore" in found[1]
 
 
 def refused(cells: list[str], **kinds) -> str:
@@ -132,10 +132,10 @@ def test_every_notebook_checks_what_it_declares_before_all_else(path):
 
 def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", "")  # so that what follows is undone
-    book._write_kernel(tmp_path, {})
+    kernel = book._write_kernel(tmp_path, {}, tmp_path / "noted.json")
     notebook = PACKAGE.parent / "notebooks/05_across_tasks.ipynb"
     command = [sys.executable, "-m", "papermill", notebook, tmp_path / "o.ipynb", "-p", "run", "tiny", "-p",
-               "fwe", "3", "-k", book.KERNEL, "--cwd", PACKAGE.parent]  # fmt: skip
+               "fwe", "3", "-k", kernel, "--cwd", PACKAGE.parent]  # fmt: skip
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode != 0
     said = "InputError: parameter fwe: this notebook has none of that name; it has run, n, widest, widest_slope, few, "

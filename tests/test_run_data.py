@@ -244,7 +244,7 @@ def test_a_new_task_is_one_file_as_the_page_on_rerunning_shows(data, tmp_path, m
     run = run_of(data, tmp_path, tasks=["rivers"], source={"rivers": "anywhere"})
     examples = base.check_examples(run_data.read_examples(run))
     assert examples[["task", "group", "y"]].to_numpy().tolist() == [["rivers", "rivers", " the Adriatic"]]
-    assert list(run_data.metrics(run, base.task("rivers"))) == ["exact_match"]
+    assert list(base.task("rivers").metrics) == ["exact_match"]
     assert run_data.answer_tokens(run, base.task("rivers")) == 8 and examples["stop"].tolist() == [["\n"]]
 
 
@@ -265,9 +265,9 @@ def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"kapppa": 5}, "kapppa: no parameter of a run of real text"),
+    ({"kapppa": 5}, "kapppa: no parameter of a run"),
     ({"seed": -1}, "seed: -1 is not a whole number of 0"),
-    ({"asked": -5}, "asked: -5 is not a whole number of 1 or more"),
+    ({"asked": -5}, "asked: -5 is not null, or a whole number of 1 or more"),
     ({"seed": "a"}, "seed: 'a' is not a whole number"),
     ({"form": "per_x"}, "form: 'per_x' is not one of 'per_output', 'per_pair'"),
     ({"kappa": 0}, "kappa: 0 is not a number above 0"),

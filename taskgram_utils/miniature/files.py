@@ -24,7 +24,7 @@ def write_world(out: Path, documents: int, world: int) -> dict[str, int]:
     """
     drawn, out = World(documents, world), Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    tasks = [task(name) for name in registry()]
+    tasks = [one for name in registry() if (one := task(name)).miniature]
     examples = {one.name: one.miniature(drawn) for one in tasks}
     pairs = [one.truth(drawn, examples[one.name]).assign(task=one.name) for one in tasks]
     tables = {

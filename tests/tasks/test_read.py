@@ -198,11 +198,11 @@ def test_real_solutions_are_right_as_far_as_their_stops_and_bound():
         right.append(math_reasoning.accuracy(y, answers))
         assert math_reasoning.accuracy(f"{y}\n#### {answers[0]}\n\nQuestion: I have 5", answers) == 1
     assert sum(right) == 1319 - 35
-    assert math_reasoning.TASK.real_tokens == 400 > longest(table["y"])
-    assert translation.TASK.real_tokens == 320 > longest(translation.read(DATA / "wmt09")["y"])
+    assert math_reasoning.TASK.max_tokens == 400 > longest(table["y"])
+    assert translation.TASK.max_tokens == 320 > longest(translation.read(DATA / "wmt09")["y"])
     questions = [factual_qa.read(DATA / "triviaqa" / "triviaqa_sm_sub.jsonl"),
                  factual_qa.read(DATA / "popqa" / "popqa.json", "popqa")]  # fmt: skip
-    assert factual_qa.TASK.real_tokens == 24 > longest(pd.concat(questions)["y"])
+    assert factual_qa.TASK.max_tokens == 24 > longest(pd.concat(questions)["y"])
 
 
 def longest(texts) -> int:
