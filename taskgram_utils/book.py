@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from taskgram_utils import pipeline, reads, scale
-from taskgram_utils.cluster import THREAD_VARIABLES
+from taskgram_utils.cluster import THREAD_VARIABLES, cores
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.folders import listed
 from taskgram_utils.progress import Bar
@@ -359,8 +359,7 @@ def _write_kernel(folder: Path, overrides: dict[str, Any], noted: Path) -> str:
     """Write a kernel specification for this very interpreter, let Jupyter find it and return its name. Its environment
     holds the thread counts, the run's replaced parameters and the file in which the kernel notes what it reads, and
     silences progress bars on pages: all of it before a kernel starts."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores // AT_A_TIME)))
+    environment = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores() // AT_A_TIME)))
     environment |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     environment |= {pipeline.OVERRIDES: json.dumps(overrides), reads.KERNEL: str(noted)}
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=50"]

@@ -110,15 +110,19 @@ def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Itera
             client.cancel(list(running))
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Iterator[Any]:
     """Results of ``work(*job)`` as they come, from so many fresh processes of this machine, which share its cores.
 
     The processes draw no progress bars, and end when this one is stopped or dies. Raises InputError where one of them
     was killed.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processes = min(processes, len(jobs), cores)
-    limits = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores // max(processes, 1))))
+    processes = min(processes, len(jobs), cores())
+    limits = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores() // max(processes, 1))))
     before, others = dict(os.environ), set(multiprocessing.active_children())
     apart = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, apart, initializer=end_with, initargs=(os.getpid(),)) as pool:

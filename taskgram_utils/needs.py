@@ -168,7 +168,8 @@ def said(amount: float) -> str:
 def _device(run: Run) -> str:
     import torch
 
-    return "cuda" if run["device"] in ("cuda", "auto") or torch.cuda.is_available() else "cpu"
+    asked = run["device"]
+    return "cuda" if asked in ("cuda", "auto") or (asked is None and torch.cuda.is_available()) else "cpu"
 
 
 def _sizes(run: Run) -> dict[str, float | None]:

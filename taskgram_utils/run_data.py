@@ -133,8 +133,8 @@ def read_examples(run: Run, local: bool = False) -> pd.DataFrame:
                 strange = str(error).partition("argument ")[2] or str(error)
                 raise InputError(f"run {run.name}: a source of {name} has no option {strange}") from error
     table = pd.concat(parts or [pd.DataFrame(columns=["task", "example_id"])], ignore_index=True)
-    twice = table["example_id"][table.duplicated(["task", "example_id"])]
-    require(twice.empty, f"run {run.name}: two sources give {', '.join(twice[:1])}; name each once")
+    twice = table["example_id"][table.duplicated("example_id")]
+    require(twice.empty, f"run {run.name}: two sources give {', '.join(twice[:1])}; every example has an id of its own")
     return table
 
 

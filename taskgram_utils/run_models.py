@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from filelock import FileLock
 
+from taskgram_utils.cluster import cores
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.miniature.suite import of_world as worlds
 from taskgram_utils.packaged import PREFIX, packaged, ready
@@ -281,7 +282,7 @@ def load_model(run: Run, name: str, step: int | str | None = "last"):
 
     from taskgram_utils.language_models.loading import load
 
-    torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))))
+    torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", cores()))))
     source = model_source(run, name)
     step = steps(run, name)[-1] if step == "last" else step
     # Where a model is asked makes no other table: device and pickled are not noted as read.

@@ -287,10 +287,11 @@ def make_suite(
     for size in sizes:
         require(size in SIZES, f"size {size}: not one of {', '.join(SIZES)}")
     out.mkdir(parents=True, exist_ok=True)
-    card = dict(text.card) | ({"max_steps": max_steps} if max_steps else {})
+    shape = {"batch": text.batch, "context": text.context}
+    card = dict(text.card) | shape | ({"max_steps": max_steps} if max_steps else {})
     foreign = (out / "README.md").exists() and not (out / "card.json").exists()
     require(not foreign, f"{out}: holds a README.md of its own, in whose place the model card would go; choose another")
-    known = read_card(out) if (out / "card.json").exists() else card
+    known = shape | read_card(out) if (out / "card.json").exists() else card
     require(
         {k: known.get(k) for k in (*card, "max_steps")} == {"max_steps": None} | card,
         f"{out}: holds a suite of another text or seed ({known}); choose another folder",

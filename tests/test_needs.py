@@ -49,6 +49,14 @@ def test_the_papers_run_is_added_up_from_its_models_and_tasks():
     assert table["models of unknown size"] == 1
 
 
+@pytest.mark.parametrize(("asked", "there", "used"), [
+    ("cpu", True, "cpu"), (None, True, "cuda"), (None, False, "cpu"), ("cuda", False, "cuda"), ("auto", False, "cuda"),
+])  # fmt: skip
+def test_hours_are_those_of_the_device_that_the_run_names(monkeypatch, asked, there, used):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    assert needs._device(open_run("pythia-pile", device=asked)) == used
+
+
 def test_a_world_needs_nothing_of_it_and_an_index_its_folder():
     assert needs.needs(open_run("tiny"), RESULTS).empty
     rows = needs.needs(open_run("olmo-dolma", backend="index", corpus="no/such"), RESULTS).set_index("what")["amount"]

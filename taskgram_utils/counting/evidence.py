@@ -66,7 +66,7 @@ def searched(texts: Iterable[str], ngrams: Sequence[str]) -> pd.DataFrame:
     for text in texts:
         small = text.lower()
         for k, ngram in enumerate(ngrams):
-            if ngram in small:
+            if ngram.lower() in small:
                 found[k] += 1, ngram in text and whole[k].search(text) is not None
     return pd.DataFrame(found, columns=["letters", "as typed"])
 

@@ -91,3 +91,5 @@ def test_string_search_finds_letters_and_misses_capitals():
     assert found["letters"].tolist() == [3, 1, 0, 1, 0]
     assert found["as typed"].tolist() == [2, 0, 0, 1, 0]
     assert scan(texts, asked, progress=False).found.ngrams.tolist() == [2, 1, 1, 1, 0]
+    written = searched(texts, ["The", "More", "CAT"])
+    assert written["letters"].tolist() == [1, 1, 3] and written["as typed"].tolist() == [1, 1, 1]
