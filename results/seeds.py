@@ -26,7 +26,7 @@ from taskgram_utils.tables import write_table, write_text
 
 HERE = Path(__file__).resolve().parent
 SHIPPED = "taskgram_utils/miniature/weights"
-TWO = {"sizes": ["100k", "600k"], "steps": "last"}
+TWO = {"models": ["100k", "600k"], "steps": "last"}
 SUITES = {
     "A": {"world": 0, "seed": 0, "steps": "last", "weights": ""},
     "C": {"world": 2, "seed": 2, "weights": ""},
