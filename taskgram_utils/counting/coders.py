@@ -30,7 +30,7 @@ class Words:
                 listed = (folder / self.file).read_text("utf-8", "surrogatepass").split("\n")[:-1]
             except (UnicodeDecodeError, OSError) as error:
                 raise InputError(f"{folder}/vocabulary.txt: cannot be read as UTF-8 text; build it again") from error
-        self.vocabulary = Vocabulary(listed)
+        self.vocabulary, self._listed = Vocabulary(listed), []  # the words, once some are asked for
         wrong = f"{folder}/vocabulary.txt: a line is not one word, or repeats one; build it again"
         require(len(self.vocabulary) == len(listed), wrong)
 
@@ -69,8 +69,9 @@ class Words:
         return np.concatenate(ids), np.concatenate(sizes)
 
     def decode(self, ids: Sequence[int]) -> str:
-        listed = self.vocabulary.words()
-        return " ".join(listed[i] for i in ids)
+        if len(self._listed) != len(self.vocabulary):
+            self._listed = self.vocabulary.words()
+        return " ".join(self._listed[i] for i in ids)
 
     def save(self, folder: Path) -> None:
         text = "".join(f"{w}\n" for w in self.vocabulary.words())
