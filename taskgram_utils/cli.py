@@ -552,9 +552,17 @@ def _finished(table, column: str, examples: int, out: str, keep: Path | None) ->
 @click.option("--controls", help="Numeric columns by example_id, n, sy, start: partials given each and all.")
 @click.option("--taskgrams", help="Task-gram table, for the coverage columns.")
 @click.option("--examples", help="Examples table, for coverage_examples.")
+@click.option("--difference", nargs=2, metavar="A B",
+              help="Mem of A less Mem of B, two language models of --model or two of --reference (then on the points "
+              "that both have).")
+@click.option("--slopes", is_flag=True, help="Slopes against log10 of the models' parameters (a column of --model, or "
+              "--size), in place of the estimates or differences.")
+@click.option("--size", "sizes", nargs=2, type=(str, float), multiple=True, metavar="NAME NUMBER",
+              help="Parameters of a model; may be repeated.")
 @out_option
-def mem(reference, model, controls, taskgrams, examples, out):
-    """Distributional memorization: Spearman of the reference's log P with the model's, with two-way intervals."""
+def mem(reference, model, controls, taskgrams, examples, difference, slopes, sizes, out):
+    """Distributional memorization: Spearman of the reference's log P with the model's, with two-way intervals; the
+    difference of two; or slopes of either against the size of the models."""
     import pandas as pd
 
     from taskgram_utils import memorization
@@ -570,7 +578,16 @@ def mem(reference, model, controls, taskgrams, examples, out):
         above = pd.to_numeric(table["logp"], errors="coerce") > 1e-6
         first = f"{path}: a logp above 0 ({next(iter(table['logp'][above]), '')}) is of no probability"
         require(not above.any(), first)
-    write_table(memorization.mem(sides[reference], sides[model], **tables), out)
+    tables["parameters"] = dict(sizes) or None
+    result = memorization.estimates(sides[reference], sides[model], **tables)
+    if difference:
+        result = _less(result, *difference, sides[reference], sides[model], tables)
+    if slopes:
+        steps = result.table.groupby("model")["step"].nunique() if "model" in result.table else pd.Series([2])
+        result = memorization.at_one_step(result) if (steps <= 1).all() else result
+        write_table(memorization.slopes(result), out)
+    else:
+        write_table(result.table, out)
     for path, table in sides.items():
         asked = table[table["n"].notna()]
         if asked["logp"].isna().any():
@@ -579,6 +596,20 @@ def mem(reference, model, controls, taskgrams, examples, out):
         _say_inexact(table, path)
     if alone := memorization.unmatched(sides[reference], sides[model]):
         _complain(f"{reference}: {alone} points are not in {model}, and are left out")
+
+
+def _less(result, of: str, to: str, reference, model, tables: dict):
+    """Estimates of ``of`` less those of ``to``, whichever table has both."""
+    from taskgram_utils import memorization
+
+    known = {by: sorted(map(str, result.table[by].dropna().unique())) for by in ("model", "reference")}
+    by = next((by for by, names in known.items() if {of, to} <= set(names)), None)
+    there = "; ".join(f"--{by} has {', '.join(names)}" for by, names in known.items())
+    require(by and of != to, f"--difference {of} {to}: names no two of one table ({there})")
+    if by == "reference":
+        sides = [reference[reference["lm"] == name] for name in (of, to)]
+        result = memorization.on_shared_points(*sides, model, **tables)
+    return memorization.contrasts(result, by, of, to)
 
 
 @main.command(epilog="Example: taskgram index corpus.jsonl --out indexes/corpus")

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from filelock import FileLock
 from scipy.stats import spearmanr
 
-from taskgram_utils import __version__
+from taskgram_utils import __version__, memorization
 from taskgram_utils.cli import _unescaped, main
 from taskgram_utils.embedding import train_embedding
 from taskgram_utils.miniature.world import World
@@ -182,6 +182,65 @@ def test_mem_is_the_rank_correlation_of_the_two(chain):
         else:
             assert table.loc[key, "reason"] == "fewer than 3 points"
     assert set(table["model"]) == {"25k"} and set(table["measure"]) == {"spearman"}
+
+
+@pytest.fixture
+def two_sides(tmp_path):
+    """A reference under two language models, and three models of three sizes, each closer to the first reference."""
+    rng = np.random.default_rng(0)
+    key = pd.DataFrame({"example_id": [f"e{i // 3}" for i in range(240)], "n": 2, "start": [i % 3 for i in range(240)],
+                        "sy": [f"s{i}" for i in rng.integers(0, 60, 240)]})  # fmt: skip
+    first, second = rng.normal(size=(2, 240))
+    reference = pd.concat([key.assign(lm="taskgram", logp=first - 9), key.assign(lm="infinigram", logp=second - 9)])
+    models = [key.assign(lm=name, logp=share * first + rng.normal(size=240) - 20, parameters=size)
+              for name, share, size in (("small", 0.2, 1e4), ("middle", 0.6, 1e5), ("large", 1.5, 1e6))]  # fmt: skip
+    reference.to_csv(tmp_path / "r.csv", index=False)
+    pd.concat(models).to_csv(tmp_path / "m.csv", index=False)
+    key.assign(common=rng.normal(size=240)).to_csv(tmp_path / "c.csv", index=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("given", [[], ["--controls", "{at}/c.csv"]])
+def test_mem_gives_differences_and_slopes_as_the_functions_do(two_sides, given):
+    reference, model = read_table(two_sides / "r.csv"), read_table(two_sides / "m.csv")
+    controls = read_table(two_sides / "c.csv") if given else None
+    base = ["mem", "--reference", two_sides / "r.csv", "--model", two_sides / "m.csv", "--out", two_sides / "o.csv"]
+    base += [part.format(at=two_sides) for part in given]
+
+    def made(*more) -> pd.DataFrame:
+        done(*base, *more)
+        return read_table(two_sides / "o.csv")
+
+    result = memorization.estimates(reference, model, controls)
+    by_model = made("--difference", "large", "small")
+    expected = memorization.contrasts(result, "model", "large", "small").table
+    assert np.allclose(by_model[["estimate", "low", "high", "p"]], expected[["estimate", "low", "high", "p"]])
+    assert len(by_model) == (4 if given else 2) and by_model["low"].iloc[0] > 0
+    sides = [reference[reference["lm"] == name] for name in ("taskgram", "infinigram")]
+    both = memorization.contrasts(memorization.on_shared_points(*sides, model, controls=controls),
+                                  "reference", "taskgram", "infinigram")  # fmt: skip
+    by_reference = made("--difference", "taskgram", "infinigram")
+    assert np.allclose(by_reference["estimate"], both.table["estimate"])
+    slopes = made("--slopes")
+    assert np.allclose(slopes["slope"], memorization.slopes(result)["slope"]) and (slopes["models"] == 3).all()
+    raw = slopes.query("measure == 'spearman' and reference == 'taskgram'")
+    assert len(raw) == 1 and raw["low"].iloc[0] > 0
+    apart = made("--slopes", "--difference", "taskgram", "infinigram")
+    assert np.allclose(apart["slope"], memorization.slopes(both)["slope"])
+    pd.read_csv(two_sides / "m.csv").drop(columns="parameters").to_csv(two_sides / "m.csv", index=False)
+    sized = made("--slopes", *(part for name, size in (("small", 1e4), ("middle", 1e5), ("large", 1e6))
+                               for part in ("--size", name, size)))  # fmt: skip
+    assert np.allclose(sized["slope"], slopes["slope"])
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    (["--difference", "large", "huge"], "large huge: names no two of one table .--model has large, middle"),
+    (["--difference", "large", "taskgram"], "names no two of one table"),
+    (["--difference", "large", "large"], "names no two of one table"),
+])  # fmt: skip
+def test_a_difference_of_what_is_not_there_is_refused(two_sides, more, said):
+    result = call("mem", "--reference", two_sides / "r.csv", "--model", two_sides / "m.csv", *more, "--out", "-")
+    assert result.exit_code == 2 and re.search(said, result.stderr) and result.stderr.count("\n") == 1
 
 
 def test_every_ending_and_standard_output_hold_the_same_table(chain, tmp_path):
