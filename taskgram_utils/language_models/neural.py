@@ -63,11 +63,10 @@ def score(
     in windows, each token after as many as the context holds, and after half a context at the least; each window begins
     with the special tokens that the tokenizer puts before a text.
 
-    An example without a score (longer than the context, y or x empty or no text, a character in y that the vocabulary
-    cannot spell, no memory for it) gets null ``logp``
-    in all its rows, an s^y that does not stand where the table says in its own; each with a line on standard error, its
-    id in ``frame.attrs["failed"]``. Raises :class:`~taskgram_utils.errors.InputError` for missing columns and repeated
-    ids.
+    An example without a score (longer than the context, y empty, x or y no text, a character in y that the vocabulary
+    cannot spell, no memory for it) gets null ``logp`` in all its rows, an s^y that is not where the table says in its
+    own; each with a line on standard error, its id in ``frame.attrs["failed"]``. Raises
+    :class:`~taskgram_utils.errors.InputError` for missing columns and repeated ids.
     """
     require(long in LONG, f"long: {long} is none of {', '.join(LONG)}")
     _check_budget(budget)
