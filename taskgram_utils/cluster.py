@@ -126,13 +126,13 @@ def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Itera
     before, others = dict(os.environ), set(multiprocessing.active_children())
     apart = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, apart, initializer=end_with, initargs=(os.getpid(),)) as pool:
-        try:
-            os.environ.update(limits, TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")  # read as a process starts
-            futures = [pool.submit(work, *job) for job in jobs]
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-        try:
+        try:  # from the first process on: a stop may come while the others are started
+            try:
+                os.environ.update(limits, TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")  # read as a process starts
+                futures = [pool.submit(work, *job) for job in jobs]
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:

@@ -215,7 +215,7 @@ def test_a_suite_of_another_text_is_refused(data, suite, tmp_path):
     assert pipeline.models(run) == ["25k", "100k"] and run_data.suite_said(run)["document"] == "heading"
     with pytest.raises(InputError, match=r"trained on document = heading, the run says paragraph; set weights to ''"):
         pipeline.load_model(run_of(data, tmp_path, document="paragraph"), "25k")
-    with pytest.raises(InputError, match="is about real text, and this is about the miniature world"):
+    with pytest.raises(InputError, match="draws no miniature world, and this is about one"):
         run_data.open_world(run)
 
 
