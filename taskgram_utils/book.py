@@ -22,12 +22,11 @@ import yaml
 from taskgram_utils import pipeline, reads, scale
 from taskgram_utils.cluster import THREAD_VARIABLES, cores
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.folders import listed
 from taskgram_utils.progress import Bar
 from taskgram_utils.reads import PACKAGE
 from taskgram_utils.run import Input, Recipe, Run, open_run_file, project_root
 from taskgram_utils.run_checks import ONLY_CODE, ONLY_TEXT, require_values, value_of
-from taskgram_utils.run_data import truth_known
+from taskgram_utils.run_data import draws_world, listed_files, truth_known
 from taskgram_utils.tables import read_yaml, write_text
 from taskgram_utils.tasks import base as tasks
 
@@ -79,7 +78,7 @@ class Plan(NamedTuple):
 def contents(run: Run) -> Path:
     """The table of contents of a run: the whole book's, or that of runs about real text."""
     own = project_root() / "notebooks" / "runs" / "openbook.toc.yml"
-    whole = run.parameters.get("world") is not None or not run.parameters.get("corpus") or not own.exists()
+    whole = draws_world(run) or not run.parameters.get("corpus") or not own.exists()
     return project_root() / "_toc.yml" if whole else own
 
 
@@ -249,14 +248,14 @@ def _typed(label: str, value: Any, default: Any) -> Any:
     return value
 
 
+def _package_files() -> list[Path]:
+    return [p for p in listed_files(PACKAGE) if "__pycache__" not in p.parts]
+
+
 def _package(run: Run) -> list[Path]:
     """The code and data of the package, the book and the command line apart, and the pinned versions."""
     skip = {PACKAGE / "book.py", PACKAGE / "cli.py"}
-    return [p for p in [*_files(PACKAGE), project_root() / "constraints.txt"] if p not in skip and p.exists()]
-
-
-def _files(folder: Path) -> list[Path]:
-    return [p for p in listed(folder) if p.is_file() and "__pycache__" not in p.parts]
+    return [p for p in [*_package_files(), project_root() / "constraints.txt"] if p not in skip and p.exists()]
 
 
 # ---------------------------------------------------------------- running
@@ -525,7 +524,7 @@ def parameters_table() -> str:
 def api_page() -> str:
     """Markdown of every public function and class of the package, read from the source without importing it."""
     parts = []
-    for path in _files(PACKAGE):
+    for path in _package_files():
         if path.suffix != ".py" or path.name == "__init__.py":
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -564,7 +563,7 @@ def render(strict: bool = False) -> Path:
     place, site, work = (root / "build" / name for name in ("src", "book", "render"))
     index, stamp = site / "html" / "index.html", site / "rendered.json"
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    for path in _files(place):
+    for path in listed_files(place):
         digest.update(str(path.relative_to(place)).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     last = json.loads(stamp.read_text(encoding="utf-8")) if stamp.exists() and index.exists() else {}
     if last.get("key") == digest.hexdigest() and last["strict"] >= strict:

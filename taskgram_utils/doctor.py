@@ -16,7 +16,7 @@ from taskgram_utils.embedding import load_embedding
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.packaged import MODELS, PREFIX, ready
 from taskgram_utils.run import Run, open_run_file, project_root, versions
-from taskgram_utils.run_checks import drawn, lines, unusable, wrong
+from taskgram_utils.run_checks import lines, unusable, wrong
 from taskgram_utils.tasks.files import HUB
 
 # What a default book can do without: package, what it is for, how to get it.
@@ -63,7 +63,7 @@ def describe(run: Run) -> str:
     own = pipeline.own_sizes(run)
     kind = {model: "shipped" if run["weights"] else "trained in the run" for model in own}
     named = ", ".join(f"{model} ({kind.get(model, 'its own')})" for model in pipeline.models(run))
-    if not drawn(run):
+    if not run_data.draws_world(run):
         return f"text {run['corpus']}, tasks {', '.join(run['tasks'])}, models {named}"
     return f"{run['documents']:,} documents, models {named}, about {_space(run) / 1e9:.1f} GB of disk"
 
@@ -73,9 +73,9 @@ def lacking(run: Run) -> list[str]:
     found = wrong(run)
     if found:
         return list(dict.fromkeys(found))
-    found += [] if drawn(run) else _lacking_text(run)
+    found += [] if run_data.draws_world(run) else _lacking_text(run)
     found += [] if found else lines(lambda: pipeline.check_models(run))  # a suite is known by the text it reads
-    found += [] if drawn(run) else _lacking_embeddings(run)
+    found += [] if run_data.draws_world(run) else _lacking_embeddings(run)
     if run["scheduler"]:
         found += lines(lambda: _answers(run["scheduler"]))
     if run.parameters.get("bertscore") and not find_spec("bert_score"):
@@ -140,7 +140,7 @@ def require_ready(run: Run) -> str:
 
 def _space(run: Run) -> float:
     """Bytes of disk that a run takes, as far as that can be said beforehand."""
-    if drawn(run):
+    if run_data.draws_world(run):
         return run["documents"] * BYTES_A_DOCUMENT + 1e8
     weights = needs.needs(run).set_index("what")["amount"]["weights on disk"] * 1e9
     place = run_data.placed(run, run["corpus"])

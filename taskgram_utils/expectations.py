@@ -31,15 +31,15 @@ SIZE_WORDS = {
 
 
 def read_expectations() -> pd.DataFrame:
-    """``book/expectations.yaml`` as filed, one row per expectation: task, group, n (the main order), reference,
+    """``book/expectations.yaml`` as preregistered, one row per expectation: task, group, n (the main order), reference,
     measure, ``at`` (the largest size: positive, negative, none), ``with_size`` (rises, falls, none), paper, why."""
-    filed = yaml.safe_load((project_root() / "book" / "expectations.yaml").read_text(encoding="utf-8"))
-    table = pd.DataFrame(filed["expectations"])
+    preregistered = yaml.safe_load((project_root() / "book" / "expectations.yaml").read_text(encoding="utf-8"))
+    table = pd.DataFrame(preregistered["expectations"])
     require(
         table["at"].isin(AT).all() and table["with_size"].isin(WITH_SIZE).all(),
         f"expectations.yaml: at must be one of {', '.join(AT)}, with_size one of {', '.join(WITH_SIZE)}",
     )
-    return table.assign(n=filed["main_order"])
+    return table.assign(n=preregistered["main_order"])
 
 
 def direction(estimate: float, low: float, high: float, widest: float) -> str:
@@ -74,7 +74,7 @@ def judge(
 
     ``estimates`` holds rows of ``memorization`` tables (raw, partial) and of differences, at one step; ``slopes`` those
     of :func:`taskgram_utils.memorization.slopes`. Adds ``model``, ``estimate``, ``low``, ``high``, ``p``, ``points``,
-    ``found_at``, ``slope``, ``slope_low``, ``slope_high``, ``slope_p``, ``slope_holm`` (Holm over the filed slopes),
+    ``found_at``, ``slope``, ``slope_low``, ``slope_high``, ``slope_p``, ``slope_holm`` (Holm over the slopes of all),
     ``found_with_size``, ``other_n`` (the same of the other n, in words), ``verdict_at`` and ``verdict_with_size`` of
     the two parts, and ``verdict``: ``disagrees`` where a part does, else ``cannot be said`` where one cannot, else
     ``agrees``. An interval that holds 0 speaks for "none" only if it is at most ``widest`` (``widest_slope`` per

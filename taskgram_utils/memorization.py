@@ -61,7 +61,7 @@ def estimates(
     (``spearman|a+b``), on the points that have the control. ``low``, ``high`` (95%) and ``p`` are of the two-way
     cluster jackknife (:func:`taskgram_utils.jackknife.interval`), ``p_holm`` is Holm's over the whole table.
     ``parameters`` gives the models' sizes by name. How every row changes when an example, an output or a point is left
-    out is kept for :func:`differences` and :func:`slopes`.
+    out is kept for :func:`contrasts` and :func:`slopes`.
 
     Beside each estimate: ``points``, ``examples``, ``outputs`` (distinct s^y), ``clusters`` (what is left out in turn);
     ``zero_share`` of the joint counts; ``ties`` (share of points whose reference log P another has too)
@@ -171,19 +171,14 @@ def point_controls(
     return table.merge(extra if "task" in on else extra.drop(columns="task"), on=on).dropna(axis=1, how="all")
 
 
-def differences(result: Estimates, by: str, of: object, to: object) -> pd.DataFrame:
-    """Rows whose column ``by`` is ``of`` less the rows that agree but have ``to``.
-
-    For example ``differences(result, "reference", "taskgram", "infinigram")`` is Mem_n - Mem_inf. Returns the shared
-    columns, ``difference`` (its sides in ``estimate_of``, ``estimate_to``), ``points`` (of the smaller side), ``low``,
-    ``high``, ``p``, ``p_holm`` and ``reason``; the interval is of the change of both sides when a cluster is left out.
-    Each side keeps its own points: :func:`on_shared_points` puts both on the same ones.
-    """
-    return contrasts(result, by, of, to).table.rename(columns={"estimate": "difference"})
-
-
 def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
-    """The differences of :func:`differences` as estimates, so that :func:`slopes` takes them too."""
+    """Estimates whose column ``by`` is ``of`` less those that agree but have ``to``; :func:`slopes` takes them too.
+
+    For example ``contrasts(result, "reference", "taskgram", "infinigram")`` is Mem_n - Mem_inf. The table has the
+    shared columns, ``estimate`` (its sides in ``estimate_of``, ``estimate_to``), ``points`` (of the smaller side),
+    ``low``, ``high``, ``p``, ``p_holm`` and ``reason``; the interval is of the change of both sides when a cluster is
+    left out. Each side keeps its own points: :func:`on_shared_points` puts both on the same ones.
+    """
     require(by in IDENTITY, f"differences by {by}: not one of {', '.join(IDENTITY)}")
     loose = {by, *({"zero_rule"} if by == "reference" else {"parameters"} if by == "model" else set())}
     shared = [c for c in IDENTITY if c not in loose]

@@ -94,7 +94,7 @@ def named_pairs(examples: pd.DataFrame, n: int) -> pd.DataFrame:
     """The task-gram table of examples that name their subject (the column ``sx``): its pair with the whole answer.
 
     What mining has to find is said there, so no γ is asked and ``cosine`` is null. ``n`` is that of the table the pairs
-    are filed with, not the number of words of the name. Examples without a name, without a word in name or answer, or
+    are in, not the number of words of the name. Examples without a name, without a word in name or answer, or
     whose name is the answer have none. Columns as :func:`mine`.
     """
     require_columns(examples, ["example_id", "x", "y", "sx"], "examples")

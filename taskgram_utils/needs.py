@@ -82,7 +82,7 @@ def needs(run: Run, results: Path | None = None) -> pd.DataFrame:
     A model whose size nothing says is left out of the sums, and a row says so.
     """
     results = results or project_root() / "results"
-    if run.parameters.get("world") is not None:
+    if run_data.draws_world(run):
         return pd.DataFrame(columns=COLUMNS)
     sizes, many = _sizes(run), _many_steps(run)
     known = {name: size for name, size in sizes.items() if size}

@@ -212,10 +212,6 @@ def _true(run: Run, name: str) -> pd.DataFrame:
     return read_table(place)
 
 
-def make_examples(run: Run) -> pd.DataFrame:
-    return read_examples(run)
-
-
 # --- mining and counting ---------------------------------------------------------------------------------------------
 
 
@@ -291,7 +287,7 @@ def make_gammas(run: Run) -> pd.DataFrame:
 
 def make_taskgrams(run: Run) -> pd.DataFrame:
     """The task-gram table of the test split. Groups whose examples name their subject have its pair with the answer,
-    once, filed under the first n; all others are mined at every n."""
+    once, at the first n; all others are mined at every n."""
     from taskgram_utils.mining import mine, named_pairs
 
     examples, gammas = run.table("examples"), run.table("gammas")
@@ -719,7 +715,7 @@ RECIPES: dict[str, Recipe | Input] = {
     "world": Recipe(make_world, "", path=True),
     "truth": Recipe(make_truth),
     "plain_corpus": Recipe(make_plain_corpus, ".jsonl", path=True),
-    "examples": Recipe(make_examples),
+    "examples": Recipe(read_examples),
     "true_pairs": Recipe(make_true_pairs),
     "own_embedding": Recipe(make_own_embedding, "", path=True),
     "gammas": Recipe(make_gammas),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -135,31 +135,6 @@ class Fragments(NamedTuple):
         return parts
 
 
-class ChatProposer(NamedTuple):
-    """Proposer that asks a language model, as the paper does, for a better instruction given prompts and their scores.
-
-    ``generate``: a request to its answer (a local chat model); ``bounds``: fewest and most words of a prompt;
-    ``shown``: prompts shown. A line of the answer is a proposal; one outside the bounds or seen before is dropped.
-    """
-
-    generate: Callable[[str], str]
-    bounds: tuple[int, int] = (3, 25)
-    shown: int = 8
-
-    def __call__(self, history, direction, proposals, rng) -> list[str]:
-        shown = "\n".join(f"score {score:.1f}: {prompt}" for prompt, score in history[-self.shown :])
-        aim = "higher" if DIRECTIONS[direction] > 0 else "lower"
-        request = (
-            f"These instructions for one task have scores; the last is the best so far.\n{shown}\n"
-            f"Write {proposals} new instructions for the same task, each of {self.bounds[0]} to {self.bounds[1]} "
-            f"words, with {aim} scores. One a line, nothing else."
-        )
-        seen = {p for p, _ in history}
-        lines = [line.strip().lstrip("-*0123456789.) ").strip("\"' ") for line in self.generate(request).splitlines()]
-        fits = [s for s in lines if s not in seen and self.bounds[0] <= size(s) <= self.bounds[1]]
-        return list(dict.fromkeys(fits))[:proposals]
-
-
 def optimize(
     start: str,
     proposer: Proposer,
@@ -211,36 +186,11 @@ def optimize(
     return history
 
 
-def accuracy(
-    history: pd.DataFrame, evaluate: Callable[[str], np.ndarray | float], rounds: Sequence[int] | None = None
-) -> pd.DataFrame:
-    """Accuracy of the best prompt after each of ``rounds`` (default: the first and the last), on examples held out.
-
-    ``evaluate(prompt)`` gives the scores of the same held-out examples, float [examples], for every prompt; each
-    distinct prompt is evaluated once. Returns direction, seed, round, prompt, score, accuracy (mean), examples, and
-    correct (the scores themselves, for :func:`gap`).
-    """
-    require_columns(history, ["direction", "seed", "round", "prompt", "score", "best"], "history of prompts")
-    asked = sorted(set(rounds)) if rounds is not None else [0, int(history["round"].max())]
-    best = history[history["best"]]
-    table = pd.concat(
-        [best[best["round"] <= r].groupby(["direction", "seed"]).tail(1).assign(round=r) for r in asked],
-        ignore_index=True,
-    )
-    prompts = Bar(table["prompt"].unique(), desc="prompts: accuracy", unit="prompt", disable=None, leave=False)
-    scores = {p: np.atleast_1d(np.asarray(evaluate(p), float)) for p in prompts}
-    lengths = {len(s) for s in scores.values()}
-    require(len(lengths) == 1, f"prompts: evaluated on different numbers of examples: {sorted(lengths)}")
-    table["correct"] = [scores[p] for p in table["prompt"]]
-    table["accuracy"] = [scores[p].mean() for p in table["prompt"]]
-    table["examples"] = lengths.pop()
-    return table[["direction", "seed", "round", "prompt", "score", "accuracy", "examples", "correct"]]
-
-
 def gap(table: pd.DataFrame, between: tuple[str, str] = tuple(DIRECTIONS)) -> pd.DataFrame:
     """Accuracy under memorization prompts minus under generalization prompts, per round, with a 95% interval.
 
-    ``table``: from :func:`accuracy`; ``between`` names other values of its ``direction`` (a baseline, say). The
+    ``table``: direction, seed, round and ``correct``, the scores [examples] of the same examples under every prompt;
+    ``between`` names other values of its ``direction`` (a baseline, say). The
     difference is paired by example and averaged over seeds; the interval leaves out examples and seeds in turn, and
     examples alone with fewer than three seeds. Returns round, estimate, low, high, seeds, examples.
     """

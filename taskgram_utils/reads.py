@@ -111,18 +111,21 @@ def unchanged(path: Path, before: list | None) -> bool:
     return same and (found.st_mtime_ns == before[1] or state(path)[2] == before[2])
 
 
-def states(files: Iterable[Path]) -> dict[str, list | None]:
-    """The state of files by their place below the folder that they have in common."""
+def _named(files: Iterable[Path]) -> dict[str, Path]:
+    """Files by their place below the folder that they have in common."""
     files = [Path(path).absolute() for path in files]
     base = os.path.commonpath([path.parent for path in files]) if files else ""
-    return {path.relative_to(base).as_posix(): state(path) for path in files}
+    return {path.relative_to(base).as_posix(): path for path in files}
+
+
+def states(files: Iterable[Path]) -> dict[str, list | None]:
+    """The state of files by their place below the folder that they have in common."""
+    return {name: state(path) for name, path in _named(files).items()}
 
 
 def all_unchanged(files: Iterable[Path], before: dict[str, list | None]) -> bool:
     """Whether these are the files there were, by name, with the content that they had."""
-    files = [Path(path).absolute() for path in files]
-    base = os.path.commonpath([path.parent for path in files]) if files else ""
-    named = {path.relative_to(base).as_posix(): path for path in files}
+    named = _named(files)
     return named.keys() == before.keys() and all(unchanged(path, before[name]) for name, path in named.items())
 
 

@@ -45,7 +45,7 @@ def coverage(
         own = taskgrams[(taskgrams["task"] == task) & (taskgrams["group"] == group)]
         nothing = {"task": task, "group": group, "examples": len(asked), "with_pairs": 0.0, "kept": 0, "said": 0,
                    "n": None}  # fmt: skip
-        named = bool(len(own)) and bool(own["cosine"].isna().all())  # filed under one n, whatever the run's are
+        named = bool(len(own)) and bool(own["cosine"].isna().all())  # at one n, whatever the run's are
         nothing["named"] = named
         without = [] if named else [n for n in orders if n not in set(own["n"])]
         rows += [{**nothing, "n": n} for n in without]
@@ -155,13 +155,13 @@ def models_table(names: Sequence[str], suite: Collection[str], parameters: Mappi
 
 def read_expectations(path: Path) -> pd.DataFrame:
     """The expectations of ``book/openbook_expectations.yaml``, a row for each entry and group."""
-    filed = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    rows = [{**entry, "group": group} for entry in filed["entries"] for group in entry["groups"]]
-    return pd.DataFrame(rows).drop(columns="groups").assign(filed=str(filed["filed"]), widest=filed["widest"])
+    said = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    rows = [{**entry, "group": group} for entry in said["entries"] for group in entry["groups"]]
+    return pd.DataFrame(rows).drop(columns="groups").assign(widest=said["widest"])
 
 
-def judge(filed: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Every filed expectation with what was found: model, estimate, low, high, found (see
+def judge(preregistered: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Every preregistered expectation with what was found: model, estimate, low, high, found (see
     :func:`taskgram_utils.expectations.direction`) and verdict; all null where a group has too few examples."""
     models = tables["models"].sort_values("parameters")
     own = models[models["has_read"] == "this text"]["model"]
@@ -169,7 +169,7 @@ def judge(filed: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFra
              "proxy": next(iter(models[models["has_read"] == "other text"]["model"][::-1]), None)}  # fmt: skip
     measures = {"raw": "spearman", "given": f"spearman|{_BOTH}"}
     rows = []
-    for entry in filed.to_dict("records"):
+    for entry in preregistered.to_dict("records"):
         table = tables[entry["table"]]
         part = table[table["group"] == entry["group"]]
         if entry["table"] != "seen":

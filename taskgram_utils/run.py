@@ -69,6 +69,7 @@ class Run:
     folder: Path
     recipes: dict[str, Recipe | Input] = field(repr=False)
     root: Path = field(default_factory=project_root, repr=False)  # of the project: its run file's paths start there
+    found: dict[str, Any] = field(default_factory=dict, repr=False)  # what takes long to find out, once a run is opened
     _current: dict[str, str] = field(default_factory=dict, repr=False)  # digests of what was found or made current
 
     def __getitem__(self, parameter: str) -> Any:

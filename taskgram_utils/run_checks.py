@@ -157,7 +157,7 @@ def _wrong_text(run: Run) -> list[str]:
     """What of a run cannot be together."""
     said, found = run.parameters, []
     for name in said["tasks"]:
-        if not drawn(run):
+        if not run_data.draws_world(run):
             found += lines(lambda name=name: run_data.embedding_named(run, name))
         found += lines(lambda name=name: [run_data.gamma_of(run, name, n) for n in said["orders"]])
         found += lines(lambda name=name: run_data.stop_of(run, name))
@@ -167,14 +167,9 @@ def _wrong_text(run: Run) -> list[str]:
         found.append("control: with stopwords both there is none; set it to ''")
     if said["control"] and said["control"] == said["document"]:
         found.append(f"control: {said['control']} is the run's own document; name another, or none: ''")
-    if said["tokenizer"] and not drawn(run) and not run_data.tokenizer_file(run).is_file():
+    if said["tokenizer"] and not run_data.draws_world(run) and not run_data.tokenizer_file(run).is_file():
         found.append(f"tokenizer: {run_data.tokenizer_file(run)}: no such file")
     return found
-
-
-def drawn(run: Run) -> bool:
-    """Whether a run's files are those of a miniature world, and need not be looked at before it is written."""
-    return run.parameters.get("world") is not None
 
 
 def unusable(run: Run) -> list[str]:

@@ -21,9 +21,14 @@ CALIBRATE = "calibrate"
 """What stands in a run file's ``gamma`` where a threshold is calibrated."""
 
 
+def draws_world(run: Run) -> bool:
+    """Whether a run's files are those of a miniature world, which is written when they are first asked for."""
+    return run.get("world") is not None
+
+
 def folder(run: Run) -> Path:
     """Where the files lie that a run names: its ``data``, or the miniature world it draws, which is written first."""
-    if run.get("world") is not None:
+    if draws_world(run):
         return run.path("world")
     return run.root / Path(run.parameters.get("data") or "").expanduser()
 
@@ -40,13 +45,13 @@ def truth_known(run: Run) -> bool:
 
 def open_world(run: Run, twin: int = 0) -> World:
     """The miniature world that a run draws, or one of its twins. InputError for a run that draws none."""
-    require(run.get("world") is not None, f"run {run.name}: draws no miniature world, and this is about one")
+    require(draws_world(run), f"run {run.name}: draws no miniature world, and this is about one")
     return World(run["documents"], run["world"], twin)
 
 
 def named(run: Run) -> str:
     """What stands under ``world`` in the tables of a run: the number of its world, or its own name."""
-    return str(run.name if run.get("world") is None else run["world"])
+    return str(run["world"] if draws_world(run) else run.name)
 
 
 def tokenizer_file(run: Run) -> Path | None:
@@ -156,7 +161,7 @@ def tokenizer_files(run: Run) -> list[Path]:
 
 def suite_said(run: Run) -> dict[str, Any]:
     """What the card of a suite must say that a run may use: that it has read this run's text, in its order."""
-    if run.get("world") is not None:
+    if draws_world(run):
         return {p: run[p] for p in ("documents", "world", "seed")}
     text = corpus(run)
     return {"fingerprint": _fingerprint(text), "document": text.document, "seed": run["seed"]}

@@ -18,7 +18,7 @@ from taskgram_utils.miniature.suite import of_world as worlds
 from taskgram_utils.packaged import PREFIX, packaged, ready
 from taskgram_utils.reads import PACKAGE, digest, recording, states
 from taskgram_utils.run import Run
-from taskgram_utils.run_data import corpus, listed_files, suite_said, tokenizer_file
+from taskgram_utils.run_data import corpus, draws_world, listed_files, suite_said, tokenizer_file
 from taskgram_utils.training import SIZES, Text, make_suite, of_corpus, read_card
 
 _AS_IT_COMES = "main"  # stands for the step in the name of a table of a model that has none
@@ -142,7 +142,7 @@ def model_source(run: Run, name: str) -> str:
 
 def suite_text(run: Run) -> Text:
     """What the suite of a run reads."""
-    if run.get("world") is not None:
+    if draws_world(run):
         return worlds(run["documents"], run["world"], run["seed"])
     return of_corpus(corpus(run), run["seed"], run["epochs"], tokenizer_file(run) or "")
 
@@ -150,6 +150,12 @@ def suite_text(run: Run) -> Text:
 def suite_folder(run: Run) -> Path:
     """Where the suite is that a run trains. Its name follows from what it reads, to the byte: the suite of another text
     stays where it is, and whoever needs it no more removes it."""
+    if "suite" not in run.found:
+        run.found["suite"] = _suite_folder(run)
+    return run.found["suite"]
+
+
+def _suite_folder(run: Run) -> Path:
     with recording() as made:
         card = suite_text(run).card
     card |= ({"corpus": ""} if "corpus" in card else {})  # a text by another name is the same

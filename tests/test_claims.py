@@ -88,16 +88,16 @@ def test_the_evidence_of_a_run_has_a_row_for_each_number():
     assert pd.isna(table.loc["frequency-translation-unseen", "low"])
 
 
-def test_the_filed_claims_find_their_records_and_their_keys():
-    filed = claims.read_claims()
+def test_the_preregistered_claims_find_their_records_and_their_keys():
+    preregistered = claims.read_claims()
     known = {f"{side}-{expectations.key(row)}" for _, row in expectations.read_expectations().iterrows()
              for side in ("at", "slope")}  # fmt: skip
     known |= {"frequency-factual_qa-facts", "kendall-held_out"}
-    assert {c["miniature"] for c in filed if "miniature" in c} <= known
-    table = claims.compare(filed, HERE, findings.recorded().tables)
-    assert len(table) == len({c["key"] for c in filed}) and set(table["records_verdict"]) == {
+    assert {c["miniature"] for c in preregistered if "miniature" in c} <= known
+    table = claims.compare(preregistered, HERE, findings.recorded().tables)
+    assert len(table) == len({c["key"] for c in preregistered}) and set(table["records_verdict"]) == {
         "agrees", "disagrees", "cannot be said"}  # fmt: skip
-    absent = table["key"].isin([c["key"] for c in filed if "absent" in c])
+    absent = table["key"].isin([c["key"] for c in preregistered if "absent" in c])
     assert (table.loc[absent, "records_verdict"] == "cannot be said").all() and absent.sum() == 10
 
 

@@ -95,7 +95,7 @@ def test_two_rows_for_one_expectation_are_refused():
     assert e.judge(expected(), pd.concat([rows, other, other]), sloped)["verdict"].item() == "agrees"
 
 
-def test_expectations_as_filed():
+def test_expectations_as_preregistered():
     table = e.read_expectations()
     assert len(table) == 10 and set(table["n"]) == {2}
     assert {"taskgram", "taskgram - infinigram"} == set(table["reference"])
@@ -141,10 +141,10 @@ def world(strengths, seed=0, size=600):
 def test_worlds_made_to_agree_do_and_the_others_do_not(strengths, at, with_size):
     references, model, parameters = world(strengths)
     result = estimates(references[0], model, parameters=parameters)
-    filed = pd.concat(
+    preregistered = pd.concat(
         [expected(a, s) for a, s in (("positive", "rises"), ("positive", "falls"), ("none", "none"))], ignore_index=True
     )
-    judged = e.judge(filed, result.table, slopes(result))
+    judged = e.judge(preregistered, result.table, slopes(result))
     agrees = (judged["at"] == at) & (judged["with_size"] == with_size)
     assert (judged["verdict"] == np.where(agrees, "agrees", "disagrees")).all()
 
@@ -154,8 +154,8 @@ def test_the_difference_from_a_weaker_reference_is_judged_with_its_slope():
     lead = contrasts(
         on_shared_points(*references, model, parameters=parameters), "reference", "taskgram", "infinigram"
     )
-    filed = expected(reference="taskgram - infinigram")
-    judged = e.judge(filed, lead.table, slopes(lead)).iloc[0]
+    preregistered = expected(reference="taskgram - infinigram")
+    judged = e.judge(preregistered, lead.table, slopes(lead)).iloc[0]
     assert judged["verdict"] == "agrees" and judged["points"] == 600
     assert "Mem under the task-gram LM less that under the ∞-gram LM" in e.sentence(judged)
 
@@ -175,8 +175,8 @@ def test_sentences_say_the_direction_found():
 
 
 def test_report_and_claims_carry_the_numbers_of_their_rows():
-    filed = pd.concat([expected(), expected(measure="spearman|log_count_sy")], ignore_index=True)
-    judged = e.judge(filed, *tables(UP, UP))
+    preregistered = pd.concat([expected(), expected(measure="spearman|log_count_sy")], ignore_index=True)
+    judged = e.judge(preregistered, *tables(UP, UP))
     report = e.report(judged)
     assert report["what"].tolist() == ["qa (g): Mem", "qa (g): Mem given output frequency"]
     assert report["found"].tolist() == [e.number(0.3, 0.2, 0.4, 50), "no estimate"]
@@ -207,11 +207,11 @@ def test_numbers_as_pages_show_them(numbers, text):
     assert e.number(*numbers).count(" ") == ("N =" in text) + ("no estimate" in text)
 
 
-def test_holms_p_is_over_the_filed_slopes():
-    filed = pd.concat([expected(), expected(measure="pearson")], ignore_index=True)
+def test_holms_p_is_over_the_preregistered_slopes():
+    preregistered = pd.concat([expected(), expected(measure="pearson")], ignore_index=True)
     rows, sloped = (pd.concat([t, t.assign(measure="pearson")]) for t in tables())
     sloped["p"] = [0.01, 0.04]
-    assert e.judge(filed, rows, sloped)["slope_holm"].tolist() == pytest.approx([0.02, 0.04])
+    assert e.judge(preregistered, rows, sloped)["slope_holm"].tolist() == pytest.approx([0.02, 0.04])
 
 
 def test_what_would_refute_follows_the_finding():

@@ -11,7 +11,6 @@ from taskgram_utils.jackknife import standard_error
 from taskgram_utils.memorization import (
     COLUMNS,
     contrasts,
-    differences,
     estimates,
     incremental_r2,
     mem,
@@ -259,25 +258,25 @@ def test_coverage_and_examples_kept():
 def test_differences_have_the_interval_of_what_changes_on_both_sides():
     other = REFERENCE.assign(lm="infinigram", zero_rule="backoff", logp=np.random.default_rng(2).normal(size=len(KEY)))
     result = estimates(pd.concat([REFERENCE, other]), MODEL)
-    table = differences(result, "reference", "taskgram", "infinigram").set_index("model")
-    assert table.difference["large"] == pytest.approx(result.table.estimate[2] - result.table.estimate[5])
+    table = contrasts(result, "reference", "taskgram", "infinigram").table.set_index("model")
+    assert table.estimate["large"] == pytest.approx(result.table.estimate[2] - result.table.estimate[5])
     model = MODEL[MODEL.lm == "large"]
     v = []
     for column in ("example_id", "sy", None):
         left = left_out(REFERENCE, model, column) - left_out(other, model, column)
-        v.append((len(left) - 1) / len(left) * ((left - table.difference["large"]) ** 2).sum())
+        v.append((len(left) - 1) / len(left) * ((left - table.estimate["large"]) ** 2).sum())
     half = stats.t.ppf(0.975, KEY.sy.nunique() - 1) * np.sqrt(max(v[0] + v[1] - v[2], v[0], v[1]))
-    assert table.high["large"] - table.difference["large"] == pytest.approx(half) and table.p["large"] < 0.01
-    models = differences(result, "model", "large", "small")
+    assert table.high["large"] - table.estimate["large"] == pytest.approx(half) and table.p["large"] < 0.01
+    models = contrasts(result, "model", "large", "small").table
     assert models.reference.tolist() == ["taskgram", "infinigram"] and models.low[0] > 0 > models.low[1]
     with pytest.raises(InputError, match="no estimate with model = huge"):
-        differences(result, "model", "huge", "small")
+        contrasts(result, "model", "huge", "small")
 
 
 def test_both_references_are_put_on_the_same_points():
     placebo = REFERENCE.assign(lm="placebo", logp=np.random.default_rng(2).normal(size=len(KEY))).iloc[100:]
     result = on_shared_points(REFERENCE.iloc[:400], placebo, MODEL[MODEL.lm == "large"])
-    table = differences(result, "reference", "taskgram", "placebo")
+    table = contrasts(result, "reference", "taskgram", "placebo").table
     both = REFERENCE.iloc[100:400]
     assert table.estimate_of[0] == pytest.approx(spearman(both, MODEL[MODEL.lm == "large"]))
     assert table.reference[0] == "taskgram - placebo" and table.low[0] > 0.3
@@ -294,7 +293,8 @@ def test_an_output_of_one_reference_stands_for_every_pair_of_the_other():
     expected = [spearman(side.merge(pairs[[*KEYS, "sx"]], on=KEYS) if side is plain else side,
                          MODEL[MODEL.lm == "large"]) for side in (pairs, plain)]  # fmt: skip
     assert table.sort_values("reference", ascending=False).estimate.tolist() == pytest.approx(expected)
-    assert len(differences(on_shared_points(pairs, plain, MODEL), "reference", "taskgram", "infinigram")) == len(SIZES)
+    both = contrasts(on_shared_points(pairs, plain, MODEL), "reference", "taskgram", "infinigram")
+    assert len(both.table) == len(both.left) == len(SIZES)
 
 
 def test_a_difference_of_other_points_lies_between_its_sides_apart_and_together():
@@ -305,12 +305,12 @@ def test_a_difference_of_other_points_lies_between_its_sides_apart_and_together(
     halves = pd.concat([model.assign(sy=n + model.sy) for n in "12"])
     result = estimates(pd.concat([first, second]), halves)
     apart = [standard_error(left)[0] for left in result.left]
-    table = differences(result, "reference", "taskgram", "other")
+    table = contrasts(result, "reference", "taskgram", "other").table
     freedom = min(60, first.sy.nunique() + second.sy.nunique()) - 1
     assert (table.high - table.low)[0] / 2 == pytest.approx(stats.t.ppf(0.975, freedom) * np.hypot(*apart), rel=0.05)
-    twice = differences(estimates(pd.concat([REFERENCE, REFERENCE.assign(lm="again")]), model),
-                        "reference", "taskgram", "again")  # fmt: skip
-    assert twice.difference[0] == twice.low[0] == twice.high[0] == 0
+    twice = contrasts(estimates(pd.concat([REFERENCE, REFERENCE.assign(lm="again")]), model),
+                      "reference", "taskgram", "again").table  # fmt: skip
+    assert twice.estimate[0] == twice.low[0] == twice.high[0] == 0
 
 
 def test_slopes_are_least_squares_over_the_sizes():
@@ -416,8 +416,6 @@ def test_slopes_of_contrasts_are_differences_of_slopes():
     other["logp"] += np.random.default_rng(5).normal(0, 1, len(other))
     both = on_shared_points(REFERENCE, other, MODEL, parameters=SIZES)
     lead = contrasts(both, "reference", "taskgram", "infinigram")
-    same = differences(both, "reference", "taskgram", "infinigram")
-    pd.testing.assert_frame_equal(lead.table.rename(columns={"estimate": "difference"}), same)
     assert lead.table["points"].eq(len(other)).all() and len(lead.left) == 3
     sides = slopes(both).set_index("reference")["slope"]
     found = slopes(lead)
@@ -428,5 +426,5 @@ def test_slopes_of_contrasts_are_differences_of_slopes():
 
 def test_a_difference_that_is_null_says_why():
     constant = REFERENCE.assign(lm="infinigram", logp=-1.0)
-    table = differences(on_shared_points(REFERENCE, constant, MODEL), "reference", "taskgram", "infinigram")
-    assert table["difference"].isna().all() and table["reason"].str.contains("constant").all()
+    table = contrasts(on_shared_points(REFERENCE, constant, MODEL), "reference", "taskgram", "infinigram").table
+    assert table["estimate"].isna().all() and table["reason"].str.contains("constant").all()

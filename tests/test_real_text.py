@@ -116,17 +116,18 @@ def test_two_witnesses_are_two_rank_correlations():
         real_text.popularity(reference, scores, examples.assign(popularity=None))
 
 
-def test_expectations_are_filed_whole_and_judged_by_their_interval():
-    filed = real_text.read_expectations(project_root() / "book" / "openbook_expectations.yaml")
-    assert set(filed["expected"]) <= {"positive", "negative", "none"} and filed["why"].str.len().min() > 20
-    assert not filed.duplicated(["table", "of", "measure", "group"]).any()
+def test_expectations_are_preregistered_whole_and_judged_by_their_interval():
+    preregistered = real_text.read_expectations(project_root() / "book" / "openbook_expectations.yaml")
+    assert set(preregistered["expected"]) <= {"positive", "negative", "none"}
+    assert preregistered["why"].str.len().min() > 20
+    assert not preregistered.duplicated(["table", "of", "measure", "group"]).any()
     models = pd.DataFrame({"model": ["s", "l", "p"], "parameters": [1, 2, 9],
                            "has_read": ["this text", "this text", "other text"]})  # fmt: skip
     mem = pd.DataFrame({"model": ["s", "l"], "estimate": [0.9, 0.2], "low": [0.8, 0.1], "high": [1, 0.3]})
     mem = mem.assign(group="popqa", n=1, reference="taskgram", measure="spearman", documents="heading")
     nothing = pd.DataFrame(columns=["group", "n", "model", "difference", "low", "high"])
     empty = {"slopes": mem.iloc[:0].assign(slope=0.0), "seen": nothing}
-    judged = real_text.judge(filed, {"models": models, "memorization": mem, **empty})
+    judged = real_text.judge(preregistered, {"models": models, "memorization": mem, **empty})
     row = judged[(judged["group"] == "popqa") & (judged["measure"] == "raw") & (judged["of"] == "suite")].iloc[0]
     assert (row["model"], row["estimate"], row["found"], row["verdict"]) == ("l", 0.2, "positive", "agrees")
     assert (judged.drop(row.name)["found"] == "null").all()

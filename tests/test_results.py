@@ -50,14 +50,14 @@ def test_the_tuned_suite_has_scores_and_no_mem():
         assert (NOTE["suites"][suite]["world"], NOTE["suites"][suite]["seed"]) == (world, seed)
 
 
-def test_both_measured_suites_can_be_held_against_every_filed_expectation():
-    filed = expectations.read_expectations()
+def test_both_measured_suites_can_be_held_against_every_preregistered_expectation():
+    preregistered = expectations.read_expectations()
     estimates = pd.concat([recorded("partial"), recorded("baseline")])
     for suite in ("B", "C"):
         judged = expectations.judge(
-            filed, estimates[estimates["suite"] == suite], recorded("slopes").query("suite == @suite")
+            preregistered, estimates[estimates["suite"] == suite], recorded("slopes").query("suite == @suite")
         )
-        assert len(judged) == len(filed) and judged["estimate"].notna().all()
+        assert len(judged) == len(preregistered) and judged["estimate"].notna().all()
 
 
 def test_the_recorded_run_of_real_text_holds_estimates_and_no_text():

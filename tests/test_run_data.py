@@ -109,8 +109,8 @@ def test_every_table_of_a_run_of_real_text(data, suite, tmp_path):
     assert set(tables["models"]["has_read"]) == {"this text"}
     assert set(tables["popularity"]["reference"]) == {"taskgram", "popularity"}
     assert (tables["performance"].query("task == 'factual_qa'")["metric"] == "exact_match").all()
-    filed = real_text.read_expectations(PACKAGE.parent / "book" / "openbook_expectations.yaml")
-    assert set(real_text.judge(filed, tables)["verdict"]) <= {"agrees", "disagrees", "cannot be said"}
+    preregistered = real_text.read_expectations(PACKAGE.parent / "book" / "openbook_expectations.yaml")
+    assert set(real_text.judge(preregistered, tables)["verdict"]) <= {"agrees", "disagrees", "cannot be said"}
 
 
 @pytest.mark.parametrize("document", ["heading", "paragraph"])

@@ -104,10 +104,6 @@ class ApiCounter:
         """C((s^x, s^y)) for m pairs, in ``pair_unit``: int64 [m]."""
         return self.counts(pairs=pairs).pairs
 
-    def pair_matrix(self, xs: Sequence[str], ys: Sequence[str]) -> np.ndarray:
-        """C((s^x, s^y)) of every x with every y, in ``pair_unit``: int64 [len(xs), len(ys)]."""
-        return self.pair_counts([(x, y) for x in xs for y in ys]).reshape(len(xs), len(ys))
-
     def documents_with(self, sx: str, sy: str | None = None, k: int = 5) -> list[str]:
         """Up to ``k`` documents that hold both n-grams (or ``sx``, where ``sy`` is None), as the service returns them.
 

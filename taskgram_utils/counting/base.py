@@ -62,9 +62,6 @@ class Counter(Protocol):
     def pair_counts(self, pairs: Pairs) -> np.ndarray:
         """C((s^x, s^y)) for m pairs: int64 [m]."""
 
-    def pair_matrix(self, xs: Sequence[str], ys: Sequence[str]) -> np.ndarray:
-        """C((s^x, s^y)) of every x with every y: int64 [len(xs), len(ys)]."""
-
     def documents_with(self, sx: str, sy: str | None = None, k: int = 5) -> list[str]:
         """The first ``k`` documents, in the order of the corpus, that hold both (or ``sx``, where ``sy`` is None)."""
 

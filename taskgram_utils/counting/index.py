@@ -285,15 +285,6 @@ class Index:
         """C((s^x, s^y)) for m pairs: int64 [m]."""
         return self.counts(pairs=pairs).pairs
 
-    def pair_matrix(self, xs: Sequence[str], ys: Sequence[str]) -> np.ndarray:
-        """C((s^x, s^y)) of every x with every y: int64 [len(xs), len(ys)]."""
-        xs, ys = as_ngrams(xs), as_ngrams(ys)
-        asked, (low, high) = self._ranges([*xs, *ys])
-        out = np.zeros((len(xs), len(ys)), np.int64)
-        for s, reader in enumerate(self._readers):
-            out += postings.pair_matrix(reader, asked, low[s], high[s], len(xs))
-        return out
-
     def documents_with(self, sx: str, sy: str | None = None, k: int = 5) -> list[str]:
         """The first ``k`` documents that hold both n-grams (or ``sx``, where ``sy`` is None).
 

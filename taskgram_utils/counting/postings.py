@@ -123,25 +123,6 @@ def pair_counts(reader: Reader, asked: Asked, low, high, a, b, halves: bool) -> 
     return out
 
 
-def pair_matrix(reader: Reader, asked: Asked, low: np.ndarray, high: np.ndarray, xs: int) -> np.ndarray:
-    """Documents shared by each of the first ``xs`` n-grams with each of the others: [xs, k - xs]."""
-    held = _bytes(reader, asked.hits(low, high))
-    out = np.zeros((xs, len(held) - xs), np.int64)
-    for a, b in chunks(held[:xs], BUDGET // 3):
-        x = _fetch(reader, asked, low, high, np.arange(a, b))
-        for c, d in chunks(held[xs:], BUDGET // 3):
-            y = _fetch(reader, asked, low, high, np.arange(xs + c, xs + d))
-            # y's by document, as many documents at once as there is room for.
-            step = max(32, BUDGET // 3 // (4 * (d - c)) // 32 * 32)
-            own = np.zeros((b - a, d - c), np.int64)
-            for begin in range(0, reader.documents, step):
-                end = min(begin + step, reader.documents)
-                turned = _by_document(*y, begin, end)
-                spread(_product, even(b - a, 8), *x, *turned, begin, end, own)
-            out[a:b, c:d] = own
-    return out
-
-
 def shared_documents(reader: Reader, asked: Asked, low: np.ndarray, high: np.ndarray) -> Iterator[np.ndarray]:
     """Documents of the shard that hold all of a few n-grams, in order, a stretch at a time."""
     hits = asked.hits(low, high)
@@ -379,31 +360,3 @@ def _documents(pool, starts, stops, dense, q, begin, end, out):
         at += 1
         found += 1
     return found
-
-
-@njit(cache=True, nogil=True)
-def _by_document(pool, starts, stops, dense, begin, end):
-    """The n-grams of each document from ``begin`` to ``end``: where they begin in the second array, and they."""
-    pointers, held = np.zeros(end - begin + 2, np.int64), np.empty(end - begin, np.uint32)
-    for q in range(len(starts)):
-        for k in range(_documents(pool, starts, stops, dense, q, begin, end, held)):
-            pointers[np.int64(held[k]) - begin + 2] += 1
-    for d in range(2, len(pointers)):
-        pointers[d] += pointers[d - 1]
-    numbers = np.empty(pointers[-1], np.int32)
-    for q in range(len(starts)):
-        for k in range(_documents(pool, starts, stops, dense, q, begin, end, held)):
-            d = np.int64(held[k]) - begin + 1
-            numbers[pointers[d]] = q
-            pointers[d] += 1
-    return pointers, numbers
-
-
-@njit(cache=True, nogil=True)
-def _product(pool, starts, stops, dense, pointers, numbers, begin, end, out, first, last):
-    held = np.empty(end - begin, np.uint32)
-    for q in range(first, last):
-        for k in range(_documents(pool, starts, stops, dense, q, begin, end, held)):
-            d = np.int64(held[k]) - begin
-            for at in range(pointers[d], pointers[d + 1]):
-                out[q, numbers[at]] += 1

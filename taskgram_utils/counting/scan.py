@@ -147,14 +147,6 @@ class ScanCounter:
         """C((s^x, s^y)) for m pairs: int64 [m]."""
         return self.counts(pairs=pairs).pairs
 
-    def pair_matrix(self, xs: Sequence[str], ys: Sequence[str]) -> np.ndarray:
-        """C((s^x, s^y)) of every x with every y: int64 [len(xs), len(ys)]."""
-        distinct, at, _ = numbered([*xs, *ys], ())
-        pair_at = np.stack([np.repeat(at[: len(xs)], len(ys)), np.tile(at[len(xs) :], len(xs))], axis=1)
-        where = self.progress, self.scheduler, self.keep
-        joint = passes.count(self.corpus, distinct, pair_at, "documents", False, *where).joint
-        return joint[0].reshape(len(xs), len(ys))
-
     def documents_with(self, sx: str, sy: str | None = None, k: int = 5) -> list[str]:
         """The first ``k`` documents that hold both n-grams (or ``sx``, where ``sy`` is None)."""
         matcher, found = Matcher(Queries([sx, sx if sy is None else sy], np.array([[0, 1]])), "documents"), []

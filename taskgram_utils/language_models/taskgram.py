@@ -88,7 +88,7 @@ def placebo_reference(
     zeros: str = "keep",
     kappa: float = 1.0,
 ) -> pd.DataFrame:
-    """The exchanged reference: log P(s^y' | s^x), filed under the s^y it stands for (``lm`` is ``placebo``).
+    """The exchanged reference: log P(s^y' | s^x), given to the s^y it stands for (``lm`` is ``placebo``).
 
     ``placebo`` comes from :func:`placebo_outputs`, ``placebo_counts`` holds the pairs (sx, placebo). The language model
     is the same one: p0 stays that of the task-gram table.

@@ -26,7 +26,7 @@ class Task:
     ``miniature(world)`` gives the examples table of the miniature world; ``read(source, **options)`` that of the real
     data set, from the hub or from files of one's own; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
     words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own;
-    ``orders`` are the n it is shown at; ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
+    ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
     ``max_tokens`` bounds a generated answer, which no gold answer should reach; 0 where options are chosen instead;
     ``stop``: the texts that end it, unless an example has its own; ``worked``: whether y is a worked solution, which
     BERTScore can be asked of; ``languages(group)``: the languages of x and y by code.
@@ -37,7 +37,6 @@ class Task:
     miniature: Callable[[World], pd.DataFrame] = field(repr=False)
     truth: Callable[[World, pd.DataFrame], pd.DataFrame] = field(repr=False)
     metrics: dict[str, Callable[[str, list[str]], float]] = field(repr=False)
-    orders: tuple[int, ...] = (1, 2)
     whole_answer: bool = False
     max_tokens: int = 0
     stop: tuple[str, ...] = ("\n",)

@@ -237,9 +237,8 @@ def test_enumerated_documents_are_the_truth(server, tmp_path):
     assert evidence["count"].tolist() == [*found.ngrams, *found.pairs]
     assert evidence["occurrences"].tolist()[:2] == [occurrences("red"), occurrences("red apple")]
     assert evidence["date"].str.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00").all()
-    assert asked.pair_matrix(["red", "night"], ["lamp", "blue"]).tolist() == [
-        [truth(x, y) for y in ("lamp", "blue")] for x in ("red", "night")
-    ]
+    crossed = [(x, y) for x in ("red", "night") for y in ("lamp", "blue")]
+    assert asked.pair_counts(crossed).tolist() == [truth(*pair) for pair in crossed]
 
 
 def test_an_ngram_is_found_as_typed_and_held_by_its_words(server, tmp_path):

@@ -97,7 +97,7 @@ def test_counts_of_pieces_are_those_of_string_search(index, monkeypatch):
             assert np.array_equal(whole.ngrams, found.ngrams[0]) and np.array_equal(whole.pairs, found.pairs[0])
     index.unit = "documents"
     typed = index.count(ASKED)
-    matrix = index.pair_matrix(ASKED, ASKED)
+    matrix = index.pair_counts([(x, y) for x in ASKED for y in ASKED]).reshape(len(ASKED), len(ASKED))
     assert np.array_equal(matrix.diagonal(), typed) and np.array_equal(matrix, matrix.T)
     assert len(index.documents_with("ada", k=999)) == typed[0]
 

@@ -80,8 +80,6 @@ def test_equals_counting_by_hand(tmp_path, texts, singles, pairs, tokens_per_sha
                 assert index.count(singles).tolist() == single
                 assert index.pair_counts(pairs).tolist() == joint
                 assert index.counts(singles, pairs).pairs.tolist() == joint
-    xs, ys = ([pair[side] for pair in pairs] for side in (0, 1))
-    assert index.pair_matrix(xs, ys).diagonal().tolist() == joint_of(texts, pairs)
     assert (index.documents, index.tokens) == (len(texts), sum(len(words(t)) for t in texts))
     for x, y in pairs[:3]:
         assert len(index.documents_with(x, y, len(texts))) == joint_of(texts, [(x, y)])[0]
@@ -101,11 +99,11 @@ def index(texts, tmp_path_factory):
     return build_index(texts, tmp_path_factory.mktemp("built") / "i", progress=False)
 
 
-def test_matrix_and_documents(index, texts):
+def test_crossed_pairs_and_documents(index, texts):
     asked = asked_of(texts)
     xs, ys = asked[:40], [*asked[40:70], "nowhere", asked[0]]
-    by_scan = scan(texts, pairs=[(x, y) for x in xs for y in ys], progress=False).found.pairs
-    assert np.array_equal(index.pair_matrix(xs, ys), by_scan.reshape(len(xs), len(ys)))
+    crossed = [(x, y) for x in xs for y in ys]
+    assert np.array_equal(index.pair_counts(crossed), scan(texts, pairs=crossed, progress=False).found.pairs)
     x, y = asked[0], "w0 w1"
     holding = [t for t in texts if all(f" {s} " in f" {t} " for s in (x, y))]
     assert index.documents_with(x, y, 3) == holding[:3]
@@ -225,7 +223,8 @@ def test_several_shards_count_as_one(tmp_path, texts, index):
     for halves in (False, True):
         for found, whole in zip(several.counts(asked, pairs, halves), index.counts(asked, pairs, halves), strict=True):
             assert np.array_equal(found, whole)
-    assert np.array_equal(several.pair_matrix(asked[:50], asked), index.pair_matrix(asked[:50], asked))
+    crossed = [(x, y) for x in asked[:50] for y in asked]
+    assert np.array_equal(several.pair_counts(crossed), index.pair_counts(crossed))
     assert several.documents_with("w9", k=9_999) == [t for t in texts if "w9" in t.split()]
     contexts, targets = zip(*((words(t)[:3], words(t)[3:]) for t in texts[690:710]), strict=True)
     for found, whole in zip(several.infinigram(contexts, targets), index.infinigram(contexts, targets), strict=True):

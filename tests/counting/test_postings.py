@@ -24,8 +24,8 @@ def asked(index):
 def test_memory_changes_no_count(index, asked, unit, monkeypatch):
     rng, index.unit = np.random.default_rng(2), unit
     pairs = [(asked[a], asked[b]) for a, b in rng.integers(0, len(asked), (300, 2))]
-    sides = asked[:60], asked[100:200]
-    expected = [index.counts(asked, pairs, halves) for halves in (False, True)], index.pair_matrix(*sides)
+    crossed = [(x, y) for x in asked[:60] for y in asked[100:200]]
+    expected = [index.counts(asked, pairs, halves) for halves in (False, True)], index.pair_counts(crossed)
     documents = [[set(index.documents_with(s, k=9_999)) for s in pair] for pair in pairs[:50]]
     assert expected[0][0].pairs[:50].tolist() == [len(x & y) for x, y in documents]
     for change in ({"BUDGET": 1}, {"BUDGET": 1_000}, {"_READ": 0, "_READ_TOKEN": 0}, {"_READ": 0, "_READ_TOKEN": 0.01}):
@@ -35,7 +35,7 @@ def test_memory_changes_no_count(index, asked, unit, monkeypatch):
             for halves in (False, True):
                 for found, whole in zip(index.counts(asked, pairs, halves), expected[0][halves], strict=True):
                     assert np.array_equal(found, whole)
-            assert np.array_equal(index.pair_matrix(*sides), expected[1])
+            assert np.array_equal(index.pair_counts(crossed), expected[1])
 
 
 def test_documents_are_never_more_than_bits(index, asked):

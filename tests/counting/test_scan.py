@@ -98,10 +98,11 @@ def test_a_corpus_on_disk_and_its_table(tmp_path):
     assert ScanCounter(str(path)).documents == 2
 
 
-def test_counter_matrix_and_documents():
+def test_counter_pairs_and_documents():
     texts = ["Ada was born in Oslo.", "Oslo is cold", "Born in Oslo: Ada", "ada"]
     counter = ScanCounter(texts, progress=False)
-    assert counter.pair_matrix(["ada", "born in"], ["Oslo", "cold", "ada"]).tolist() == [[2, 0, 3], [2, 0, 2]]
+    crossed = [(x, y) for x in ("ada", "born in") for y in ("Oslo", "cold", "ada")]
+    assert counter.pair_counts(crossed).tolist() == [2, 0, 3, 2, 0, 2]
     assert counter.count(["oslo"]).tolist() == [3]
     assert counter.pair_counts([("ada", "oslo")]).tolist() == [2]
     assert counter.documents_with("born in", "ADA", 5) == [texts[0], texts[2]]
