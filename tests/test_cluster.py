@@ -63,6 +63,7 @@ def stop(*_):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)  # which is ignored where the tests were started in the background
     list(in_processes(time.sleep, [(600,)] * 2, 2))
 """
 TRAINING = "from taskgram_utils.cli import main; main()"
