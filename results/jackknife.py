@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.jackknife import Ask, combined, interval, jackknife, points_of
-from taskgram_utils.pipeline import open_run
 from taskgram_utils.progress import Bar
-from taskgram_utils.run import versions
+from taskgram_utils.run.pipeline import open_run
+from taskgram_utils.run.store import versions
 from taskgram_utils.tables import write_table, write_text
 
 HERE = Path(__file__).resolve().parent

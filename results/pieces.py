@@ -22,7 +22,7 @@ from taskgram_utils.counting.base import count_table
 from taskgram_utils.counting.index import Index, build_index
 from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.mining import candidates
-from taskgram_utils.run import versions
+from taskgram_utils.run.store import versions
 from taskgram_utils.tables import write_table, write_text
 from taskgram_utils.tasks import factual_qa
 

@@ -12,10 +12,10 @@ import platform
 import time
 from pathlib import Path
 
+from taskgram_chapters.findings import findings, rounded
+from taskgram_chapters.records import place, sources
 from taskgram_utils.fetching import fetch
-from taskgram_utils.findings import findings, rounded
-from taskgram_utils.records import place, sources
-from taskgram_utils.run import versions
+from taskgram_utils.run.store import versions
 from taskgram_utils.tables import write_table, write_text
 
 HERE = Path(__file__).resolve().parent

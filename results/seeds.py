@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from taskgram_chapters.expectations import NAMES
 from taskgram_utils import figures
-from taskgram_utils.expectations import NAMES
 from taskgram_utils.performance import performance
-from taskgram_utils.pipeline import open_run, sizes_in_parameters
-from taskgram_utils.run import Run, versions
+from taskgram_utils.run.pipeline import open_run, sizes_in_parameters
+from taskgram_utils.run.store import Run, versions
 from taskgram_utils.tables import write_table, write_text
 
 HERE = Path(__file__).resolve().parent

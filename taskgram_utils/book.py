@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from taskgram_utils import pipeline, reads, scale
 from taskgram_utils.cluster import THREAD_VARIABLES, cores
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.progress import Bar
-from taskgram_utils.reads import PACKAGE
-from taskgram_utils.run import Input, Recipe, Run, open_run_file, project_root
-from taskgram_utils.run_checks import ONLY_CODE, ONLY_TEXT, require_values, value_of
-from taskgram_utils.run_data import draws_world, listed_files, truth_known
+from taskgram_utils.run import pipeline, reads, scale
+from taskgram_utils.run.checks import ONLY_CODE, ONLY_TEXT, require_values, value_of
+from taskgram_utils.run.data import draws_world, listed_files, truth_known
+from taskgram_utils.run.reads import PACKAGE
+from taskgram_utils.run.store import Input, Recipe, Run, open_run_file, project_root
 from taskgram_utils.tables import read_yaml, write_text
 from taskgram_utils.tasks import base as tasks
 
@@ -255,7 +255,9 @@ def _package_files() -> list[Path]:
 def _package(run: Run) -> list[Path]:
     """The code and data of the package, the book and the command line apart, and the pinned versions."""
     skip = {PACKAGE / "book.py", PACKAGE / "cli.py"}
-    return [p for p in [*_package_files(), project_root() / "constraints.txt"] if p not in skip and p.exists()]
+    chapters = sorted((project_root() / "notebooks" / "lib").glob("*.py"))
+    files = [*_package_files(), *chapters, project_root() / "constraints.txt"]
+    return [p for p in files if p not in skip and p.exists()]
 
 
 # ---------------------------------------------------------------- running

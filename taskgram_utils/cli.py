@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from taskgram_utils import __version__
 from taskgram_utils.errors import InputError, InputWarning, exactness, require, require_columns
 from taskgram_utils.progress import EVERY, Bar
-from taskgram_utils.run import NoProject, project_root
+from taskgram_utils.run.store import NoProject, project_root
 from taskgram_utils.tables import SUFFIXES, read_table, write_table
 
 
@@ -780,7 +780,8 @@ def doctor(run, parameters):
 
     What a run of real text takes (disk, memory, hours, requests) is an estimate from rates that were measured.
     """
-    from taskgram_utils import book, doctor, needs
+    from taskgram_utils import book
+    from taskgram_utils.run import doctor, needs
 
     require(run or not parameters, "-p: name the run whose parameters these are")
     opened = book.plan(run, parameters).run if run else None
@@ -809,7 +810,8 @@ def doctor(run, parameters):
 @parameter_option
 def run_command(run, parameters):
     """Execute every notebook of RUN."""
-    from taskgram_utils import book, doctor
+    from taskgram_utils import book
+    from taskgram_utils.run import doctor
 
     plan = book.plan(run, parameters)
     _alone(project_root() / "build" / "taskgram.lock", "build")
@@ -824,7 +826,8 @@ def run_command(run, parameters):
 @click.option("--strict", is_flag=True, help="Fail on any warning of the renderer.")
 def book_command(run, parameters, strict):
     """Execute every notebook of RUN and render the book to build/book/html/index.html."""
-    from taskgram_utils import book, doctor
+    from taskgram_utils import book
+    from taskgram_utils.run import doctor
 
     plan = book.plan(run, parameters)
     _alone(project_root() / "build" / "taskgram.lock", "build")

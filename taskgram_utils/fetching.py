@@ -13,22 +13,63 @@ from urllib.parse import quote, urlsplit
 import pandas as pd
 import requests
 
-from taskgram_utils import records
-from taskgram_utils.errors import InputError, require
+from taskgram_utils.errors import InputError, require, require_columns
 from taskgram_utils.progress import Bar
+from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.tables import write_text
 
+SETS = {
+    "phases": "correlation of Pythia's log P with n-gram log P, by training step",
+    "naturalstories": "surprisal of words of running text, in full and in short contexts",
+    "arithmetic": "accuracy by the number that a sum or product begins with",
+    "crosscare": "log P of sentences with a disease and a group, and how often the Pile has both",
+}
+_LISTED = ["set", "repo", "commit", "path", "bytes", "sha256", "licence"]
 ADDRESS = "https://raw.githubusercontent.com"
 _ATTEMPTS = 5
 _FOR_NOW = (403, 408, 429)  # like all from 500 on: what is refused now may be answered later
 _LONGEST = 60.0  # seconds between two attempts
 
 
+def sources(path: str | Path | None = None) -> pd.DataFrame:
+    """The files of the records: set, repo, commit, path, bytes, sha256, licence. ``path``: a list of one's own in the
+    same form, for the same files of another commit. Raises InputError where a column is missing or a row is no file."""
+    place = Path(path) if path else PACKAGE / "published" / "SOURCES.tsv"
+    table = table_of_text(place, sep="\t")
+    require_columns(table, _LISTED, str(place))
+    plain = table["path"].map(lambda p: bool(p) and not (Path(p).is_absolute() or ".." in Path(p).parts or "\0" in p))
+    right = plain & table["sha256"].str.fullmatch("[0-9a-f]{64}") & table["commit"].str.fullmatch("[0-9a-f]{40}")
+    right &= table["repo"].str.fullmatch(r"\w[\w.-]*/\w[\w.-]*") & table["set"].isin(SETS)
+    right &= table["bytes"].str.fullmatch(r"\d{1,12}") & ~table.duplicated(["set", "repo", "path"])
+    wrong = table.index[~right.fillna(False).astype(bool)]
+    require(not len(wrong), f"{place}: row {wrong[0] + 1 if len(wrong) else ''} names no file of a known set by commit")
+    return table.assign(bytes=pd.to_numeric(table["bytes"]))
+
+
+def place(row: pd.Series) -> Path:
+    """Where a file of :func:`sources` lies in a folder of records: ``set/owner+name/path``."""
+    return Path(row["set"]) / row["repo"].replace("/", "+") / row["path"]
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def table_of_text(path: Path, **how) -> pd.DataFrame:
+    """A table of texts, blanks and all."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, **how)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a table ({' '.join(str(error).split())[:120]})") from error
+
+
 def fetch(
     folder: str | Path, sets: Sequence[str] = (), url: str | None = None, listed: pd.DataFrame | None = None,
     progress: bool = True, pause: float = 1.0, timeout: float = 30.0,
 ) -> pd.DataFrame:  # fmt: skip
-    """Fetch the files of :func:`taskgram_utils.records.sources` (of the named ``sets``; default: all) into a folder.
+    """Fetch the files of :func:`sources` (of the named ``sets``; default: all) into a folder.
 
     From ``url``/owner/name/commit/path, by default :data:`ADDRESS`. A file that is there already, whole and unaltered,
     is not fetched again. What fails for now is asked again after ``pause`` seconds, doubled each time. A file appears
@@ -36,9 +77,9 @@ def fetch(
     address or the file: for an unknown set, a folder that cannot be written, a file there that is another one, and
     what cannot be had.
     """
-    folder, listed = Path(folder), records.sources() if listed is None else listed
-    unknown = sorted(set(sets) - set(records.SETS))
-    require(not unknown, f"record {', '.join(unknown)}: not one of {', '.join(records.SETS)}")
+    folder, listed = Path(folder), sources() if listed is None else listed
+    unknown = sorted(set(sets) - set(SETS))
+    require(not unknown, f"record {', '.join(unknown)}: not one of {', '.join(SETS)}")
     url = (url or ADDRESS).rstrip("/")
     try:
         parts = urlsplit(url)
@@ -48,22 +89,22 @@ def fetch(
     require(known, f"{url}: no address of a web server")
     note = folder / "SOURCES.tsv"
     require(not note.is_dir(), f"{note}: is a folder, where the list of the files is kept; remove it")
-    wanted = listed[listed["set"].isin(sets or records.SETS)]
+    wanted = listed[listed["set"].isin(sets or SETS)]
     fetched = []
     with requests.Session() as session:
         rows = [row for _, row in wanted.iterrows()]
         for row in Bar(rows, desc="records", unit=" files", disable=None if progress else True):
-            path = folder / records.place(row)
+            path = folder / place(row)
             there = path.exists()
             if there:
-                same = path.is_file() and records.digest(path) == row["sha256"]
+                same = path.is_file() and digest(path) == row["sha256"]
                 require(same, f"{path}: another file lies there (its sha256 is not that of commit "
                         f"{row['commit'][:12]}); remove it, and run this again")  # fmt: skip
             else:
                 address = f"{url}/{row['repo']}/{row['commit']}/{quote(row['path'])}"
                 _one(session, address, path, row, pause, timeout)
             fetched.append(not there)
-    here = listed[[(folder / records.place(row)).is_file() for _, row in listed.iterrows()]]
+    here = listed[[(folder / place(row)).is_file() for _, row in listed.iterrows()]]
     text = here.to_csv(sep="\t", index=False)
     if not note.is_file() or note.read_text(encoding="utf-8") != text:
         write_text(note, text)

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from taskgram_utils.errors import require_columns
-from taskgram_utils.run import Run
+from taskgram_utils.run.store import Run
 from taskgram_utils.tables import write_table
 
 # Okabe and Ito (2008), the yellow left out: it does not show on white.

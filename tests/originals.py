@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
-from taskgram_utils.records import place
+from taskgram_chapters.records import place
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "records"
 COMMIT = {"phases": "a" * 40, "naturalstories": "b" * 40, "arithmetic": "c" * 40, "crosscare": "d" * 40}

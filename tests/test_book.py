@@ -12,8 +12,9 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from taskgram_utils import book, run_data
+from taskgram_utils import book
 from taskgram_utils.errors import InputError
+from taskgram_utils.run import data as run_data
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -177,9 +178,9 @@ def test_execution_uses_the_parameters_and_is_not_repeated(project):
 
 def test_a_page_is_run_again_where_something_that_it_read_has_changed(project):
     """A parameter, a table, a file of ``book`` or ``results``; and not for what it did not read."""
-    read = "from taskgram_utils import pipeline\nimport pandas as pd\nrun = pipeline.open_run(run)\n"
+    read = "from taskgram_utils.run import pipeline\nimport pandas as pd\nrun = pipeline.open_run(run)\n"
     write(project, "01_first", FIRST, f"{read}run['kappa'], pd.read_csv('results/a.csv').size")
-    write(project, "04_memorization", TASK, "import taskgram_utils.run", "open('book/facts.yaml').read()")
+    write(project, "04_memorization", TASK, "import taskgram_utils.run.store", "open('book/facts.yaml').read()")
     (project / "results").mkdir()
     for name in ("results/a.csv", "results/b.csv", "book/facts.yaml"):
         (project / name).write_text("n\n1\n")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from taskgram_utils import records
+from taskgram_chapters import records
 from taskgram_utils.cli import main
 from taskgram_utils.errors import InputError
-from taskgram_utils.fetching import fetch
+from taskgram_utils.fetching import fetch, table_of_text
 from tests import originals
 
 QUICK = {"progress": False, "pause": 0.01, "timeout": 60}
@@ -92,7 +92,7 @@ def test_the_list_beside_the_files(there):
     theirs, ours, listed = there
     with originals.server(theirs, {}) as (url, _):
         fetch(ours, ["phases"], url=url, listed=listed, **QUICK)
-        assert set(records._table(ours / "SOURCES.tsv", sep="\t")["set"]) == {"phases"}
+        assert set(table_of_text(ours / "SOURCES.tsv", sep="\t")["set"]) == {"phases"}
         (ours / "SOURCES.tsv").unlink()
         (ours / "SOURCES.tsv").mkdir()
         with pytest.raises(InputError, match=r"SOURCES\.tsv: is a folder"):

@@ -8,7 +8,7 @@ import pytest
 
 from taskgram_utils import figures
 from taskgram_utils.errors import InputError
-from taskgram_utils.run import Run
+from taskgram_utils.run.store import Run
 
 matplotlib.use("Agg")
 

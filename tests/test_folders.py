@@ -7,8 +7,8 @@ import pytest
 
 from taskgram_utils.folders import listed, meant
 from taskgram_utils.language_models.loading import files_state
-from taskgram_utils.reads import states
-from taskgram_utils.run_data import listed_files
+from taskgram_utils.run.data import listed_files
+from taskgram_utils.run.reads import states
 from taskgram_utils.tasks import factual_qa, translation, world_knowledge
 
 STRAY = [".DS_Store", "._a.json", ".ipynb_checkpoints/a.json", "__MACOSX/a.json", "Thumbs.db", "b/desktop.ini",

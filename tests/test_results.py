@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from taskgram_utils import expectations, real_text
+from taskgram_chapters import expectations, real_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 NOTE = json.loads((RESULTS / "seeds.json").read_text(encoding="utf-8"))

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from taskgram_utils.counting.engine.suffix_array import place_of
+from taskgram_utils.counting.engine.suffix_search import search
 from taskgram_utils.counting.index import Index
 from taskgram_utils.counting.service import LIMITS
-from taskgram_utils.counting.suffix_array import place_of
-from taskgram_utils.counting.suffix_search import search
 
 _MOST = 1 << 20  # bytes of a request
 

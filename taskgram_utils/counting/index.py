@@ -19,7 +19,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting import postings, suffix_search
 from taskgram_utils.counting.base import (
     Counts,
     Pairs,
@@ -30,11 +29,12 @@ from taskgram_utils.counting.base import (
     numbered,
     with_total,
 )
-from taskgram_utils.counting.coders import Pieces, Words
-from taskgram_utils.counting.edges import Edges
-from taskgram_utils.counting.postings import Asked, Reader
-from taskgram_utils.counting.shards import hints, open_shards, swapped, write_shard
-from taskgram_utils.counting.tokens import BLOCK, UNKNOWN
+from taskgram_utils.counting.engine import postings, suffix_search
+from taskgram_utils.counting.engine.coders import Pieces, Words
+from taskgram_utils.counting.engine.edges import Edges
+from taskgram_utils.counting.engine.postings import Asked, Reader
+from taskgram_utils.counting.engine.shards import hints, open_shards, swapped, write_shard
+from taskgram_utils.counting.engine.tokens import BLOCK, UNKNOWN
 from taskgram_utils.errors import InputError, InputWarning, require
 from taskgram_utils.ngrams import unspaced, word_spans, written
 from taskgram_utils.progress import Bar

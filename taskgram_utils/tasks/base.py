@@ -13,7 +13,7 @@ import pandas as pd
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import normalize
-from taskgram_utils.reads import note_module
+from taskgram_utils.run.reads import note_module
 
 COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options", "gold",
            "stop")  # fmt: skip

@@ -26,7 +26,7 @@ import pandas as pd
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import require
 from taskgram_utils.miniature.world import World
-from taskgram_utils.run import versions
+from taskgram_utils.run.store import versions
 from taskgram_utils.tables import read_table, write_table, write_text
 from tests.benchmarks import index_jobs, scan_jobs
 from tests.benchmarks.harness import Job, processor, race

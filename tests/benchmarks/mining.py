@@ -26,7 +26,7 @@ from taskgram_utils import mining
 from taskgram_utils.embedding import load_embedding
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.packaged import found, packaged
-from taskgram_utils.run import versions
+from taskgram_utils.run.store import versions
 from taskgram_utils.tables import write_table, write_text
 from taskgram_utils.tasks.math_reasoning import read
 from tests.benchmarks.harness import Job, processor, race

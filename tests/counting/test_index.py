@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting import shards
 from taskgram_utils.counting.base import half_of
+from taskgram_utils.counting.engine import shards
 from taskgram_utils.counting.index import BACKOFF, Index, build_index
 from taskgram_utils.counting.scan import scan
 from taskgram_utils.errors import InputError

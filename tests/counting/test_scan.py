@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting import matching, passes
+from taskgram_utils.counting import passes
 from taskgram_utils.counting.base import half_of
+from taskgram_utils.counting.engine import matching
 from taskgram_utils.counting.scan import ScanCounter, scan
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ngrams as ngrams_of

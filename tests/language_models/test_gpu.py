@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from taskgram_utils.language_models import jobs, neural
 from taskgram_utils.language_models.loading import LanguageModel
-from taskgram_utils.reads import PACKAGE
+from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.training import SIZES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -35,7 +35,7 @@ from taskgram_utils.errors import InputError
 from taskgram_utils.language_models import forward, generation, neural, packing
 from taskgram_utils.miniature.world import World
 from taskgram_utils.ngrams import word_spans
-from taskgram_utils.reads import PACKAGE
+from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.tasks import math_reasoning
 
 PYTHIA = Path(__file__).resolve().parents[2] / "../shared/data/tokenizers/20B_tokenizer.json"

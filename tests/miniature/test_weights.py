@@ -9,7 +9,7 @@ import pytest
 from taskgram_utils import training as suite
 from taskgram_utils.language_models import neural
 from taskgram_utils.miniature.world import FULL
-from taskgram_utils.reads import PACKAGE
+from taskgram_utils.run.reads import PACKAGE
 
 WEIGHTS = PACKAGE / "miniature" / "weights"
 SUITES = {"main": (1, 1, 0), "twin1": (1, 1, 1), "twin2": (1, 1, 2), "reseed": (1, 3, 0)}

@@ -1,0 +1,1 @@
+"""A run: its parameters, its tables, and which table is made from which."""

@@ -1,0 +1,755 @@
+"""Which table is made from which, and by which room's function: the only file that knows the order."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from taskgram_utils.bertscore import METRIC
+from taskgram_utils.cluster import in_processes, one_a_worker
+from taskgram_utils.corpus import Corpus
+from taskgram_utils.errors import InputWarning, require
+from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
+from taskgram_utils.progress import Bar
+from taskgram_utils.run.checks import require_values
+from taskgram_utils.run.data import (
+    CALIBRATE,
+    answer_tokens,
+    asked_grams,
+    corpus,
+    embedding_files,
+    embedding_named,
+    gamma_of,
+    listed_files,
+    named,
+    open_world,
+    placed,
+    read_examples,
+    source_files,
+    stop_of,
+    tasks_of,
+    text_files,
+    tokenizer_file,
+    tokenizer_files,
+    truth_known,
+    whole_test,
+)
+from taskgram_utils.run.models import (
+    at_last_step,
+    check_models,
+    checkpoint_files,
+    family,
+    free_model,
+    load_model,
+    loss_curves,
+    main_model,
+    model_of,
+    models,
+    own_sizes,
+    points_in_time,
+    run_models,
+    sizes_in_parameters,
+    step_of,
+    step_part,
+    steps,
+    training_files,
+    training_of,
+    weight_files,
+)
+from taskgram_utils.run.store import Input, Recipe, Run, open_run_file
+from taskgram_utils.tables import read_table
+from taskgram_utils.tasks.base import task
+
+__all__ = ["ask_models", "at_last_step", "check_models", "check_order", "check_task", "corpus", "counter",
+           "embedding", "family", "framed_prompts", "load_model", "loss_curves", "main_model", "memorization_inputs",
+           "mined_examples", "mining_options", "models", "open_run", "open_world", "own_sizes", "prompt_examples",
+           "prompted", "sizes_in_parameters", "steps", "tasks_of", "truth_known"]  # fmt: skip
+
+OVERRIDES = "TASKGRAM_PARAMETERS"
+"""Environment variable with run parameters as JSON, set by ``taskgram book -p`` for the kernels of its notebooks."""
+
+
+def open_run(name_or_path: str, **overrides: Any) -> Run:
+    """Open a run: by name (``notebooks/runs/<name>.yaml``) or run file, with parameters of the run file replaced.
+
+    Raises InputError for an unknown run or parameter, and for a value that a parameter cannot have.
+
+    >>> run = open_run("miniature")          # doctest: +SKIP
+    >>> counts = run.table("counts")         # doctest: +SKIP
+    """
+    if OVERRIDES in os.environ:  # a page may write nothing to standard error, and ask_models has said it
+        warnings.simplefilter("ignore", InputWarning)
+    run = open_run_file(name_or_path, RECIPES, {**json.loads(os.environ.get(OVERRIDES, "{}")), **overrides})
+    require_values(run.parameters)
+    return run
+
+
+def check_task(run: Run, name: str) -> str:
+    """``name`` itself; InputError unless it is one of the run's tasks."""
+    require(name in tasks_of(run), f"task {name}: not one of {', '.join(tasks_of(run))}, the tasks of run {run.name}")
+    return name
+
+
+def check_order(run: Run, n: int) -> int:
+    """``n`` itself; InputError unless the run counts n-grams of so many words."""
+    require(n in run["orders"], f"n: {n} is none of the orders of run {run.name}: {', '.join(map(str, run['orders']))}")
+    return n
+
+
+_ASKED = {"scores": False, "prior": True, "answers": False, "prompt_accuracy": True, "prompt_scores": True}
+"""Tables of a model and step: whether only the last step has one."""
+
+
+def ask_models(run: Run, progress: bool | None = None) -> None:
+    """Make all tables for which a model is loaded, model by model and step by step: each loaded once, freed before the
+    next, and each table written as it is made, so that a run that was stopped goes on where it was.
+
+    Before them the text is counted and indexed, so that its warnings come here and not on a page.
+    On CPUs, ``jobs`` processes share the models and the cores. With the run parameter ``scheduler``, every worker of
+    that Dask cluster has one model at a time; the workers must find this run's folder by the same path.
+    """
+    run.path("examples")
+    for model in run_models(run):
+        if not model.suite:
+            steps(run, model.name)  # a hub is asked for them
+    for name in ("taskgrams", "asked"):  # what a suite is trained for is looked at before the hours that this takes
+        run.path(name)
+    indexed, control = run["backend"] == "scan", run["control"]
+    for name in ("counts", *(["control_counts"] if control else []), *(["index"] if indexed else [])):
+        run.path(name)
+    last, prompts = set(points_in_time(run, last=True)), "prompt_rounds" in run.parameters
+    kinds = {n: only for n, only in _ASKED.items() if prompts or not n.startswith("prompt")}
+    names = {at: tuple(f"{n}/{at[0]}/{at[1]}" for n, only in kinds.items() if at in last or not only)
+             for at in points_in_time(run)}  # fmt: skip
+    names |= {at: (f"parameters/{at[0]}", *names[at]) for at in last}
+    waiting = [own for own in names.values() if not all(map(run.is_current, own))]
+    if not waiting:
+        return
+    if prompts:
+        run.path("prompts")  # once, before several processes want it
+    about, silent = (run.name, run.parameters, run.folder, run.root), progress if progress is None else not progress
+    asked = [(*about, own) for own in waiting[::-1]]  # the largest models, which are named last, first
+    with Bar(total=len(waiting), desc="models", unit="model", disable=silent) as bar:
+        if run["scheduler"]:
+            made = one_a_worker(run["scheduler"], _make, asked)
+        elif run["jobs"] > 1 and (run["device"] == "cpu" or not _has_gpu()):
+            made = in_processes(_make, asked, run["jobs"])
+        else:
+            made = (_make(*own) for own in asked)
+        for _ in made:
+            bar.update()
+
+
+def _make(name: str, parameters: dict[str, Any], folder: Path, root: Path, tables: Iterable[str]) -> None:
+    """Make some tables of one model in whichever process this is."""
+    run = Run(name, parameters, folder, RECIPES, root)
+    try:
+        for table in tables:
+            run.path(table)
+    finally:
+        free_model()
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([t for t in tables if len(t)], ignore_index=True)
+
+
+def _together(name: str, last: bool = False):
+    def make(run: Run) -> pd.DataFrame:
+        table = _stacked([run.table(f"{name}/{key}/{step}") for key, step in points_in_time(run, last)])
+        free_model()
+        return table
+
+    return make
+
+
+# --- corpus and tasks ------------------------------------------------------------------------------------------------
+
+
+def make_world(run: Run, out: Path) -> None:
+    write_world(out, run["documents"], run["world"])
+
+
+def make_plain_corpus(run: Run, out: Path) -> None:
+    """The documents without stop words, for ``stopwords: both``."""
+    from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
+
+    with out.open("w", encoding="utf-8") as file:
+        for text in corpus(run):
+            kept = " ".join(w for w in words(text) if w not in ENGLISH_STOPWORDS)
+            file.write(json.dumps({"text": kept or "-"}, ensure_ascii=False) + "\n")
+
+
+def make_truth(run: Run) -> pd.DataFrame:
+    """The facts of a text whose truth is known, with the documents that state them."""
+    return _true(run, FACTS)
+
+
+def make_true_pairs(run: Run) -> pd.DataFrame:
+    """The pairs of words that carry an example, where they are known: task, example_id, sx, sy."""
+    pairs = _true(run, TRUE_PAIRS)
+    return pd.concat([pairs[pairs["task"] == name] for name in tasks_of(run)], ignore_index=True)
+
+
+def _true(run: Run, name: str) -> pd.DataFrame:
+    place = placed(run, name)
+    require(place.is_file(), f"{place}: no such file: what is true of this text is not known")
+    run.files(f"truth_in/{name}")
+    return read_table(place)
+
+
+# --- mining and counting ---------------------------------------------------------------------------------------------
+
+
+def make_own_embedding(run: Run, out: Path) -> None:
+    """Word vectors of the run's own corpus: what mining must not use (METHOD section 3.8), kept to be compared with."""
+    from taskgram_utils.embedding import train_embedding
+
+    train_embedding(corpus(run), out)
+
+
+def embedding(run: Run, name: str | None = None):
+    """The embedding that a run names (for one of its tasks, where it names several), its vectors kept between runs."""
+    from taskgram_utils.embedding import kept_embedding
+    from taskgram_utils.packaged import PREFIX, packaged
+
+    chosen = embedding_named(run, name or tasks_of(run)[0])
+    run.files(f"embedding_of/{name or tasks_of(run)[0]}")
+    if chosen.startswith(PREFIX):
+        chosen = packaged(chosen, run.root / "build" / "packaged")
+    return kept_embedding(chosen, run.root / "build" / "embeddings", run.parameters["device"])
+
+
+def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
+    """How a task of a run (by default any that is in English) is mined: whose s^y is the whole answer, and what happens
+    to stop words, which of a translation are each language's own."""
+    from taskgram_utils.mining import language_stopwords
+
+    options = {"stopwords": run["stopwords"], "whole_answer": set(run["whole_answer"])}
+    if name:
+        examples = run.table("examples")
+        groups = examples["group"][examples["task"] == name].unique()
+        spoken = {g: task(name).languages(g) for g in groups}
+        options |= {f"stopwords_{side}": {g: language_stopwords(codes[i]) for g, codes in spoken.items()}
+                    for i, side in enumerate("xy")}  # fmt: skip
+    return options
+
+
+def _mined(run: Run, name: str, examples: pd.DataFrame) -> pd.DataFrame:
+    """The examples of a task whose s^x are mined; those of a group that names its subjects are not."""
+    examples = examples[examples["task"] == name]
+    if "sx" not in examples:
+        return examples
+    return examples[~examples["sx"].notna().groupby(examples["group"]).transform("any")]
+
+
+def mined_examples(run: Run) -> pd.DataFrame:
+    """The test examples whose s^x are mined, task by task."""
+    test = whole_test(run)
+    return _stacked([_mined(run, name, test) for name in tasks_of(run)])
+
+
+def make_gammas(run: Run) -> pd.DataFrame:
+    """Thresholds by task and n, with what shuffled and own pairs pass them; calibrated on the train split, where there
+    is one, else on the test split (no count and no model is looked at)."""
+    from taskgram_utils.mining import calibrate
+
+    examples, tables = run.table("examples"), []
+    for n in run["orders"]:
+        for name in tasks_of(run):
+            asked, mined = gamma_of(run, name, n), _mined(run, name, examples)
+            if asked is None or mined.empty:
+                continue
+            train = mined[mined["split"] != "test"]
+            train = train if len(train) else mined
+            most = run["calibrated_on"]
+            train = train if most is None or len(train) <= most else train.sample(most, random_state=0).sort_index()
+            options = mining_options(run, name)
+            table = calibrate(train, n, embedding(run, name), share=run["shuffled_share"], empty=True, **options)
+            tables.append(table if asked == CALIBRATE else table.assign(gamma=asked))
+    columns = ["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def make_taskgrams(run: Run) -> pd.DataFrame:
+    """The task-gram table of the test split. Groups whose examples name their subject have its pair with the answer,
+    once, at the first n; all others are mined at every n."""
+    from taskgram_utils.mining import mine, named_pairs
+
+    examples, gammas = run.table("examples"), run.table("gammas")
+    test, parts = examples[examples["split"] == "test"], []
+    for n in run["orders"]:
+        for name in tasks_of(run):
+            own = gammas[(gammas["n"] == n) & (gammas["task"] == name)]
+            mined = _mined(run, name, test)
+            if len(own) and len(mined):
+                gamma, options = float(own["gamma"].iloc[0]), mining_options(run, name)
+                parts.append(mine(mined, n, gamma, embedding(run, name), **options, empty=True))
+            by_name = test[(test["task"] == name) & ~test.index.isin(mined.index)]
+            if n == run["orders"][0] and len(by_name):
+                parts.append(named_pairs(by_name, n))
+    found = [part for part in parts if len(part)]
+    orders = ", ".join(map(str, run["orders"]))
+    require(found, f"run {run.name}: no example of any task has a task-gram, at n = {orders}")
+    return pd.concat(found, ignore_index=True)
+
+
+def counter(run: Run, document: str | None = None):
+    """What counts for a run: its text read through, an infini-gram index on disk, or the web service.
+
+    ``document``: cut the text otherwise than the run says (not with an index, which was cut when it was built).
+    """
+    backend = run["backend"]
+    require(backend in ("scan", "index", "api"), f"backend: {backend} is none of scan, index, api")
+    require(
+        document is None or backend == "scan",
+        f"control: {document}: an index was cut into documents when it was built; set control to ''",
+    )
+    if backend == "api":
+        from taskgram_utils.counting.api import ApiCounter
+
+        return ApiCounter(run["corpus"])
+    if backend == "index":
+        return _given_index(run)
+    from taskgram_utils.counting.scan import ScanCounter
+
+    return ScanCounter(corpus(run, document))
+
+
+def _given_index(run: Run):
+    """The index that a run names."""
+    from taskgram_utils.counting.index import Index
+    from taskgram_utils.run.data import placed
+
+    run.files("text")
+    return Index(placed(run, run.parameters["corpus"]), tokenizer_file(run))
+
+
+def _count(run: Run, document: str | None = None) -> pd.DataFrame:
+    from taskgram_utils.counting.base import count_table
+    from taskgram_utils.counting.scan import ScanCounter
+    from taskgram_utils.mining import STOPWORDS_UP_TO
+
+    pairs = run.table("taskgrams")[["n", "sx", "sy", "sx_text", "sy_text"]].drop_duplicates()
+    halves = run["backend"] != "api"
+    bare = (run["stopwords"] == "both") & (pairs["n"] <= STOPWORDS_UP_TO)
+    parts = []
+    if bare.any():
+        require(document is None, "stopwords: both is counted in the documents of the run alone")
+        plain = ScanCounter(Corpus(run.path("plain_corpus")))
+        parts.append(count_table(plain, pairs=_distinct(pairs[bare]), halves=halves, singles=True))
+    if not bare.all():
+        asked, counting = _distinct(pairs[~bare]), counter(run, document)
+        parts.append(count_table(counting, pairs=asked, halves=halves, singles=True))
+        if run["backend"] == "scan" and OVERRIDES not in os.environ:
+            print(f"taskgram: {counting.corpus.path}: {counting.corpus.summary()}", file=sys.stderr)
+    if len(parts) == 1:
+        return parts[0]
+    table = pd.concat(parts, ignore_index=True).assign(source=parts[-1]["source"].iloc[0] + "; n <= 3: no stop words")
+    return table.drop_duplicates(["sx", "sy", "half"], ignore_index=True)
+
+
+def _distinct(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs.drop(columns="n").drop_duplicates()
+
+
+def make_counts(run: Run) -> pd.DataFrame:
+    return _count(run)
+
+
+def make_control_counts(run: Run) -> pd.DataFrame:
+    """The same counts with other documents (the run's ``control``), to see what a document is worth."""
+    return _count(run, run["control"])
+
+
+def make_asked(run: Run) -> pd.DataFrame:
+    """The test examples that models are asked: all of them, or where the run says how many (``asked``), at most so many
+    of each group, drawn at random from those that can give a point, whose s^x occurs in some document."""
+    test = whole_test(run)
+    if run["asked"] is None:
+        return test.reset_index(drop=True)
+    counts, grams = run.table("counts"), run.table("taskgrams")
+    whole = counts[counts["half"].isna() & counts["sy"].isna() & (counts["count"] > 0)]
+    known = grams[grams["sx"].isin(whole["sx"])][["task", "example_id"]].drop_duplicates()
+    able = test.merge(known, on=["task", "example_id"])
+    drawn = able.sample(frac=1, random_state=0).groupby(["task", "group"], dropna=False).head(run["asked"])
+    return drawn.sort_index().reset_index(drop=True)
+
+
+def make_index(run: Run, out: Path) -> None:
+    from taskgram_utils.counting.index import build_index
+
+    build_index(corpus(run), out)
+
+
+# --- three language models, one question -----------------------------------------------------------------------------
+
+
+def make_taskgram_lm(run: Run) -> pd.DataFrame:
+    from taskgram_utils.language_models.taskgram import taskgram_logp
+
+    return taskgram_logp(run.table("taskgrams"), run.table("counts"), run["form"], run["zeros"], run["kappa"])
+
+
+def make_taskgram_halves(run: Run) -> pd.DataFrame:
+    from taskgram_utils.language_models.taskgram import taskgram_halves
+
+    return taskgram_halves(run.table("taskgrams"), run.table("counts"), run["form"], run["zeros"], run["kappa"])
+
+
+def make_infinigram_lm(run: Run) -> pd.DataFrame:
+    """log P under the ∞-gram LM: of an index made of the run's text, or of the one it names. The web service has none
+    that could be asked for so many tokens; the table is then empty."""
+    from taskgram_utils.counting.index import Index
+    from taskgram_utils.language_models.infinigram import infinigram_logp
+
+    backend = run["backend"]
+    if backend == "api":
+        return run.table("taskgram_lm").iloc[:0]
+    index = _given_index(run) if backend == "index" else Index(run.path("index"))
+    return infinigram_logp(asked_grams(run), run.table("examples"), index, zeros=run["infinigram_zeros"])
+
+
+def make_steps(run: Run, model: str) -> pd.DataFrame:
+    from taskgram_utils.language_models.loading import steps_of
+
+    found = steps_of(model_of(run, model).source, needed=False)
+    return pd.DataFrame({"step": pd.array(found, dtype="Int64")})
+
+
+def make_last_step(run: Run, model: str) -> pd.DataFrame:
+    return pd.DataFrame({"step": pd.array(steps(run, model_of(run, model).name)[-1:], dtype="Int64")})
+
+
+def make_parameters(run: Run, model: str) -> pd.DataFrame:
+    from taskgram_utils.language_models.loading import parameters
+
+    one = model_of(run, model)
+    if one.suite:
+        count = training_of(run, one.name)["parameters"]
+    else:
+        count = parameters(load_model(run, one.name))
+    return pd.DataFrame({"model": [one.name], "parameters": [count]})
+
+
+def _model(run: Run, model: str, step: str):
+    return load_model(run, model_of(run, model).name, step_of(step))
+
+
+def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """With world and seed of the run, of whose examples the table is: its models, whatever they are, are compared."""
+    return table.assign(world=named(run), seed=run["seed"])
+
+
+def make_score(run: Run, model: str, step: str) -> pd.DataFrame:
+    from taskgram_utils.language_models.neural import score
+
+    loaded = _model(run, model, step)
+    return _named(run, score(run.table("asked"), loaded, asked_grams(run), options=True, long=run["long"]))
+
+
+def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
+    from taskgram_utils.language_models.neural import score
+
+    loaded = _model(run, model, step)
+    return _named(run, score(run.table("asked"), loaded, asked_grams(run), prior=True, long=run["long"]))
+
+
+def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
+    """Answers of one model: greedy ones with every metric of their task, or the most probable option.
+
+    Before the last step at most ``step_answers`` greedy answers a task and group, drawn once for all models."""
+    from taskgram_utils.language_models.neural import choose, generate
+
+    examples, loaded, parts = run.table("asked"), _model(run, model, step), []
+    last = run.table(f"last_step/{model}")["step"].iloc[0]
+    final = step == step_part(None if pd.isna(last) else last)
+    for one in map(task, tasks_of(run)):
+        asked = examples[examples["task"] == one.name]
+        longest = answer_tokens(run, one)
+        if asked.empty:
+            continue
+        if not longest:
+            scores = run.table(f"scores/{model}/{step}")
+            parts.append(_named(run, choose(scores[scores["task"] == one.name], asked)))
+            continue
+        if not final:
+            asked = asked.groupby("group", group_keys=False).sample(frac=1, random_state=0)
+            asked = asked.groupby("group").head(run["step_answers"])
+        answers = _named(run, generate(asked, loaded, longest, stop_of(run, one.name)))
+        gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
+        for metric, function in one.metrics.items():
+            pairs = zip(answers["output"], gold, strict=True)
+            scores = [None if pd.isna(o) else function(o, list(g)) for o, g in pairs]
+            parts.append(answers.assign(metric=metric, score=scores))
+        if one.worked and run.get("bertscore"):
+            parts.append(answers.assign(metric=METRIC, score=_bertscore(run, answers, asked)))
+    group = examples.set_index("example_id")["group"]
+    answers = pd.concat(parts, ignore_index=True)
+    return answers.assign(group=answers["example_id"].map(group))
+
+
+def _bertscore(run: Run, answers: pd.DataFrame, asked: pd.DataFrame):
+    from taskgram_utils.bertscore import precision
+    from taskgram_utils.packaged import PREFIX, packaged
+
+    chosen = run["bertscore"]
+    chosen = str(packaged(chosen, run.root / "build" / "packaged")) if chosen.startswith(PREFIX) else chosen
+    gold = asked.set_index("example_id")["y"].loc[answers["example_id"]]
+    said = [None if pd.isna(o) else o for o in answers["output"]]
+    return precision(said, [y.strip() for y in gold], chosen, run.parameters["device"])
+
+
+# --- measures --------------------------------------------------------------------------------------------------------
+
+
+def make_performance(run: Run) -> pd.DataFrame:
+    """Mean score with 95% interval per task, group, metric, model and step; corpus BLEU beside it for translation."""
+    from taskgram_utils.performance import performance
+
+    return performance(run.table("answers"), run.table("examples"), sizes_in_parameters(run))
+
+
+def make_frequency(run: Run) -> pd.DataFrame:
+    from taskgram_utils.performance import example_frequency
+
+    return example_frequency(run.table("taskgrams"), run.table("counts"))
+
+
+def make_memorization(run: Run, name: str) -> pd.DataFrame:
+    """Mem of one task: under the task-gram and the infinity-gram LM, of every size and step."""
+    from taskgram_utils.memorization import mem
+
+    return mem(**memorization_inputs(run, name), measures=("spearman", "kendall_distance"))
+
+
+def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, Any]:
+    """The arguments of :func:`taskgram_utils.memorization.mem` for one task of a run; ``last``: last steps only."""
+
+    def of_task(table: pd.DataFrame) -> pd.DataFrame:
+        return table[table["task"] == name]
+
+    model = of_task(run.table("scores"))
+    model = at_last_step(model, "lm") if last else model
+    grams, asked = of_task(run.table("taskgrams")), of_task(run.table("asked"))
+    return {
+        "reference": of_task(pd.concat([run.table("taskgram_lm"), run.table("infinigram_lm")], ignore_index=True)),
+        "model": model[model["n"].notna()], "reference_halves": of_task(run.table("taskgram_halves")),
+        "taskgrams": grams[grams["example_id"].isin(asked["example_id"])], "examples": asked,
+        "parameters": sizes_in_parameters(run),
+    }  # fmt: skip
+
+
+def make_partial(run: Run, name: str) -> pd.DataFrame:
+    """Raw and partial Mem of one task at the last step: controls log C(s^y), log C(s^x), tokens, the model's prior."""
+    from taskgram_utils.memorization import mem
+
+    inputs = memorization_inputs(run, name, last=True)
+    return mem(**inputs, controls=_controls(run, name, inputs))
+
+
+def _controls(run: Run, name: str, inputs: dict[str, Any]) -> pd.DataFrame:
+    from taskgram_utils.memorization import point_controls
+
+    prior = run.table("prior")
+    return point_controls(inputs["taskgrams"], run.table("counts"), inputs["model"], prior[prior["task"] == name])
+
+
+def make_common(run: Run, name: str) -> pd.DataFrame:
+    """Mem under the task-gram LM of one task without the two most frequent outputs of each group, last step;
+    ``most_frequent`` is text."""
+    from taskgram_utils.memorization import without_most_frequent
+
+    inputs = memorization_inputs(run, name, last=True)
+    reference = inputs["reference"][inputs["reference"]["lm"] == "taskgram"]
+    table = without_most_frequent(reference, inputs["model"], parameters=inputs["parameters"])
+    return table.assign(most_frequent=[", ".join(f"“{s}”" for s in said) for said in table["most_frequent"]])
+
+
+def make_baseline(run: Run, name: str) -> pd.DataFrame:
+    """Mem under the task-gram LM less Mem under the infinity-gram LM on shared points, of one task at the last step."""
+    return _baseline(run, name).table
+
+
+def _baseline(run: Run, name: str):
+    from taskgram_utils.memorization import contrasts, on_shared_points
+
+    inputs = memorization_inputs(run, name, last=True)
+    both = inputs.pop("reference")
+    sides = [both[both["lm"] == lm] for lm in ("taskgram", "infinigram")]
+    return contrasts(on_shared_points(*sides, **inputs), "reference", "taskgram", "infinigram")
+
+
+def make_slopes(run: Run, name: str) -> pd.DataFrame:
+    """Slopes on log10 of the parameters, of one task at the last step, over the models that are compared by size: Mem
+    raw and partial, the Kendall distance, and the difference from the infinity-gram LM."""
+    from taskgram_utils.memorization import at_one_step, estimates, slopes
+
+    inputs = memorization_inputs(run, name, last=True)
+    measures = ("spearman", "kendall_distance")
+    result = estimates(**inputs, controls=_controls(run, name, inputs), measures=measures)
+    sized = [each.rows(each.table["model"].isin(family(run)).to_numpy()) for each in (result, _baseline(run, name))]
+    return _stacked([slopes(at_one_step(each)) for each in sized])
+
+
+def make_prompts(run: Run) -> pd.DataFrame:
+    """All prompts tried for each task, from the instruction whose score (n = 2, documents) is in the middle."""
+    from taskgram_utils.counting.scan import ScanCounter
+    from taskgram_utils.miniature.clauses import pool
+    from taskgram_utils.miniature.words import INSTRUCTIONS
+    from taskgram_utils.prompting import Fragments, PromptScore, optimize
+
+    proposers = {name: Fragments(pool(name), bounds=(4, 16)) for name in prompted(run)}
+    score, parts = PromptScore(ScanCounter(corpus(run)), 2), []
+    score.prepare([gram for p in proposers.values() for gram in p.reachable(2)])  # so that the corpus is read once
+    for name, fragments in proposers.items():
+        given = INSTRUCTIONS[name]
+        start = given[score(given).argsort(kind="stable")[len(given) // 2]]
+        tried = optimize(start, fragments, score, run["prompt_rounds"], seeds=range(run["prompt_seeds"]))
+        parts.append(tried.assign(task=name, words=tried["prompt"].str.split().str.len()))
+    return _stacked(parts)
+
+
+def prompted(run: Run) -> list[str]:
+    """The tasks of a run whose instructions are rewritten."""
+    from taskgram_utils.miniature.clauses import UNHEARD
+
+    found = [name for name in tasks_of(run) if name in UNHEARD]
+    require(found, f"run {run.name}: none of its tasks has prompts to rewrite (these have: {', '.join(UNHEARD)})")
+    return found
+
+
+def prompt_examples(run: Run, name: str) -> pd.DataFrame:
+    """The test examples that prompts are judged on; copied ones are not held out. A third for worked solutions."""
+    asked = run.table("asked").query("task == @name and group != 'copied'")
+    most = run["prompt_examples"] // (3 if name == "math_reasoning" else 1)
+    return asked.sample(min(most, len(asked)), random_state=0)
+
+
+def framed_prompts(run: Run, name: str) -> pd.DataFrame:
+    """The prompts of a task that are judged, with their frame: direction, seed, round, prompt, score, frame.
+
+    The best of each direction and seed; and, for every seed the same, ``start``, ``after`` (the same instruction after
+    the input), ``none`` (no instruction) and ``other task`` (the most frequent instruction of another task)."""
+    from taskgram_utils.miniature.words import INSTRUCTIONS
+    from taskgram_utils.miniature.world import prompt
+
+    tried = run.table("prompts").query("task == @name")
+    best = tried[tried["best"]].groupby(["direction", "seed"]).tail(1).assign(round=tried["round"].max())
+    best = best[["direction", "seed", "round", "prompt", "score"]]
+    best["frame"] = [prompt(name, p) for p in best["prompt"]]
+    start, other = tried[tried["round"] == 0].iloc[0], next(t for t in INSTRUCTIONS if t != name)
+    baselines = {
+        "start": (start["prompt"], start["score"], "before"), "after": (start["prompt"], start["score"], "after"),
+        "none": ("", None, "none"), "other task": (INSTRUCTIONS[other][0], None, "before"),
+    }  # fmt: skip
+    rows = [
+        {"direction": kind, "seed": seed, "round": tried["round"].max(), "prompt": text, "score": score,
+         "frame": prompt(name, text, place)}
+        for kind, (text, score, place) in baselines.items() for seed in sorted(tried["seed"].unique())
+    ]  # fmt: skip
+    table = pd.concat([best, pd.DataFrame(rows).astype({"score": float})], ignore_index=True)
+    return table.assign(task=name)
+
+
+def make_prompt_accuracy(run: Run, model: str, step: str) -> pd.DataFrame:
+    """Accuracy of one model under each of the prompts that are judged; ``correct`` has the score of every example."""
+    from taskgram_utils.language_models.neural import generate, parameters
+
+    loaded, parts = _model(run, model, step), []
+    for name in prompted(run):
+        asked, judged, kind = prompt_examples(run, name), framed_prompts(run, name), task(name)
+        metric, correct = next(iter(kind.metrics.values())), {}
+        for frame in judged["frame"].unique():
+            given = asked.assign(instruction=frame)
+            outputs = generate(given, loaded, kind.max_tokens, stop_of(run, name))["output"]
+            correct[frame] = [float(metric(o, list(g))) for o, g in zip(outputs, asked["answers"], strict=True)]
+        judged["correct"] = judged["frame"].map(correct)
+        judged["accuracy"], judged["examples"] = judged["correct"].map(lambda c: sum(c) / len(c)), len(asked)
+        parts.append(judged.assign(model=loaded.name, step=loaded.step, parameters=parameters(loaded)))
+    return _stacked(parts)
+
+
+def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
+    """log P of one model for the answers of factual QA under one prompt of each kind: does a prompt change Mem?
+
+    ``lm`` is the kind of the prompt (its first seed's), ``model`` the size."""
+    from taskgram_utils.language_models.neural import score
+
+    name, loaded, parts = "factual_qa", _model(run, model, step), []
+    asked = prompt_examples(run, name)
+    grams = run.table("taskgrams").query("task == @name")
+    grams = grams[grams["example_id"].isin(asked["example_id"])]
+    for row in framed_prompts(run, name).drop_duplicates("direction").itertuples():
+        scored = _named(run, score(asked.assign(instruction=row.frame), loaded, grams))
+        parts.append(scored.assign(lm=row.direction, model=loaded.name))
+    return _stacked(parts)
+
+
+def _of_tasks(name: str):
+    def make(run: Run) -> pd.DataFrame:
+        return _stacked(run.table(f"{name}/{t}") for t in tasks_of(run))
+
+    return make
+
+
+RECIPES: dict[str, Recipe | Input] = {
+    "text": Input(text_files), "tokenizer": Input(tokenizer_files), "source/*": Input(source_files),
+    "embedding_of/*": Input(embedding_files), "weights/*": Input(weight_files),
+    "checkpoints/*": Input(checkpoint_files), "training/*": Input(training_files),
+    "truth_in/*": Input(lambda run, name: listed_files(placed(run, name))),
+    "world": Recipe(make_world, "", path=True),
+    "truth": Recipe(make_truth),
+    "plain_corpus": Recipe(make_plain_corpus, ".jsonl", path=True),
+    "examples": Recipe(read_examples),
+    "true_pairs": Recipe(make_true_pairs),
+    "own_embedding": Recipe(make_own_embedding, "", path=True),
+    "gammas": Recipe(make_gammas),
+    "taskgrams": Recipe(make_taskgrams),
+    "counts": Recipe(make_counts),
+    "control_counts": Recipe(make_control_counts),
+    "asked": Recipe(make_asked),
+    "index": Recipe(make_index, "", path=True),
+    "taskgram_lm": Recipe(make_taskgram_lm),
+    "taskgram_halves": Recipe(make_taskgram_halves),
+    "infinigram_lm": Recipe(make_infinigram_lm),
+    "steps/*": Recipe(make_steps),
+    "last_step/*": Recipe(make_last_step),
+    "parameters/*": Recipe(make_parameters),
+    "scores": Recipe(_together("scores")),
+    "scores/*": Recipe(make_score),
+    "prior": Recipe(_together("prior", last=True)),
+    "prior/*": Recipe(make_prior),
+    "answers": Recipe(_together("answers")),
+    "answers/*": Recipe(make_answer),
+    "performance": Recipe(make_performance),
+    "frequency": Recipe(make_frequency),
+    "memorization": Recipe(_of_tasks("memorization")),
+    "memorization/*": Recipe(make_memorization),
+    "partial": Recipe(_of_tasks("partial")),
+    "partial/*": Recipe(make_partial),
+    "common": Recipe(_of_tasks("common")),
+    "common/*": Recipe(make_common),
+    "baseline": Recipe(_of_tasks("baseline")),
+    "baseline/*": Recipe(make_baseline),
+    "slopes": Recipe(_of_tasks("slopes")),
+    "slopes/*": Recipe(make_slopes),
+    "prompts": Recipe(make_prompts),
+    "prompt_accuracy": Recipe(_together("prompt_accuracy", last=True)),
+    "prompt_accuracy/*": Recipe(make_prompt_accuracy),
+    "prompt_scores": Recipe(_together("prompt_scores", last=True)),
+    "prompt_scores/*": Recipe(make_prompt_scores),
+}  # fmt: skip

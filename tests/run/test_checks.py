@@ -1,0 +1,145 @@
+"""What a run file may hold, -p and open_run may hold too; every other value is one clear line."""
+
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+
+from taskgram_utils import book
+from taskgram_utils.errors import InputError
+from taskgram_utils.run import pipeline
+from taskgram_utils.run.checks import TEXT, one_of, require_parameters, whole, wrong
+from taskgram_utils.run.reads import PACKAGE
+from taskgram_utils.run.store import open_run_file
+
+
+@pytest.mark.parametrize("name", ["miniature", "tiny", "openbook", "pythia-pile", "olmo-dolma"])
+def test_the_projects_own_run_files_are_right(name):
+    assert wrong(open_run_file(name, {})) == []
+
+
+@pytest.mark.parametrize(("name", "text", "value"), [
+    ("seed", "010", 10), ("steps", "[0, 64]", [0, 64]), ("steps", "last", "last"),
+    ("steps", "64", 64), ("steps", "0,64", "0,64"), ("dtype", "null", None), ("dtype", "bfloat16", "bfloat16"),
+    ("scheduler", "tcp://h:8786", "tcp://h:8786"), ("weights", "007", "007"), ("weights", "", ""),
+    ("gamma", "0.5", 0.5), ("gamma", "null", None), ("kappa", "1", 1), ("models", "[25k]", ["25k"]),
+    ("device", "auto", "auto"), ("pickled", "true", True), ("whole_answer", "[]", []),
+])  # fmt: skip
+def test_a_value_is_read_by_the_kind_of_its_parameter(name, text, value):
+    found = book.plan("tiny", [(name, text)]).overrides[name]
+    assert found == value and type(found) is type(value)
+    assert pipeline.open_run("tiny", **{name: value})[name] == value
+
+
+@pytest.mark.parametrize(("name", "text", "wanted"), [
+    ("jobs", "1:30", "jobs: '1:30' is not a whole number of 1 or more"), ("jobs", "1e3", "jobs: 1000.0 is not"),
+    ("jobs", "1_000", "jobs: '1_000'"), ("jobs", "true", "jobs: True"), ("seed", "-1", "a whole number of 0 or more"),
+    ("kappa", ".nan", "kappa: nan is not a number above 0 and finite"), ("kappa", ".inf", "kappa: inf"),
+    ("steps", "1:30", "steps: '1:30' is not all, last or a list of whole numbers"), ("steps", "null", "steps: None"),
+    ("steps", "[0, -1]", "steps: "), ("dtype", "float8", "dtype: 'float8' is not one of null, 'float32', 'bf"),
+    ("pickled", "1", "pickled: 1 is not one of true, false"), ("pickled", "yes", "pickled: 'yes'"),
+    ("models", "25k", "models: '25k' is not a list"), ("models", "[2024]", "models: "),
+    ("orders", "[0]", "orders: [0]"),
+    ("gamma", "1", "gamma: 1 is not null, calibrate"), ("documents", "10", "a whole number of 1,000 or more"),
+    ("scheduler", "8786", "scheduler: 8786 is not null or an address"), ("tasks", "[", "parameter tasks: no YAML"),
+])  # fmt: skip
+def test_a_wrong_value_is_one_line(name, text, wanted):
+    with pytest.raises(InputError) as caught:
+        book.plan("tiny", [(name, text)])
+    assert wanted in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_wrong_value_of_a_run_file_and_of_open_run_is_named(tmp_path):
+    text = (open_run_file("tiny", {}).folder.parents[2] / "notebooks/runs/tiny.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(text.replace("prompt_seeds: ", "prompt_seeds: many #"))
+    for run, changes in ((str(tmp_path / "own.yaml"), {}), ("tiny", {"prompt_seeds": "many"})):
+        with pytest.raises(InputError, match=r"^parameter prompt_seeds: 'many' is not a whole number of 1 or more$"):
+            pipeline.open_run(run, **changes)
+    with pytest.raises(InputError, match="parameter kappa: nan"):
+        pipeline.open_run("tiny", kappa=np.nan)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"orders": [1, 1, 2]}, "orders: [1, 1, 2] is not a list of numbers of words, with something in it, each once"),
+    ({"tasks": ["factual_qa", "factual_qa"]}, "is not a list of tasks, with something in it, each once"),
+    ({"stop": {"fact": ["x"]}}, "task fact: "), ({"gamma": {"fact": 0.5}}, "task fact: "),
+])  # fmt: skip
+def test_what_is_named_twice_and_a_task_that_is_none_are_told(change, said):
+    for run in ("tiny", "openbook"):
+        complaints = wrong(open_run_file(run, {}, change))
+        assert any(said in line for line in complaints), complaints
+
+
+def test_a_run_file_that_lacks_or_invents_a_parameter(tmp_path):
+    (tmp_path / "own.yaml").write_text("name: own\ncolour: red\n")
+    found = wrong(open_run_file(str(tmp_path / "own.yaml"), {}))
+    assert found[0] == "colour: no parameter of a run" and "lacks asked, backend, bertscore" in found[1]
+
+
+def refused(cells: list[str], **kinds) -> str:
+    names: dict = {"In": ["", *cells]}
+    for cell in cells:
+        exec(cell, names)
+    with pytest.raises(InputError) as caught:
+        require_parameters(names, **kinds)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+OWN = 'run = "miniature"  # the run\nn = 2  # words\nwindow = "10"  # words around'
+KINDS = {"run": TEXT, "n": whole(1), "window": one_of("10", "document")}
+
+
+def test_a_notebook_refuses_what_it_does_not_declare():
+    said = refused([OWN, '# Parameters\nrun = "tiny"\nm = 3\n'], **KINDS)
+    assert said == "parameter m: this notebook has none of that name; it has run, n, window"
+    fine = {"In": ["", OWN, '# Parameters\nn = 3\n', "m = 3"], "run": "tiny", "n": 3, "window": "document", "m": 3}
+    require_parameters(fine, **KINDS)  # what a cell of its own sets, run before this one, is no parameter
+    require_parameters({**fine, "In": []}, **KINDS)
+
+
+@pytest.mark.parametrize(("cell", "said"), [
+    ('n = "many"', "parameter n: 'many' is not a whole number of 1 or more"), ("n = 0", "parameter n: 0 is not"),
+    ("n = 2.0", "parameter n: 2.0 is not"), ("n = True", "parameter n: True is not"),
+    ("run = None", "parameter run: None is not text"),
+    ("window = 10", "parameter window: 10 is not one of '10', 'document'; papermill -r takes it as text"),
+    ("n = 0\nrun = 1", "parameter run: 1 is not text; papermill -r takes it as text; parameter n: 0 is not a whole"),
+])  # fmt: skip
+def test_a_notebook_refuses_a_value_of_another_kind(cell, said):
+    assert refused([OWN, f"# Parameters\n{cell}\n"], **KINDS).startswith(said)
+    assert refused([OWN, cell], **KINDS).startswith(said)  # by hand
+
+
+def cells_of(path) -> tuple[str, str]:
+    """The parameters of a notebook and its next code cell."""
+    return tuple(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")[:2]
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_checks_what_it_declares_before_all_else(path):
+    declared, check = cells_of(path)
+    names: dict = {"In": ["", declared]}
+    exec(declared, names)
+    exec(check, names)
+    for name in [line.split(" = ")[0] for line in declared.splitlines()]:
+        with pytest.raises(InputError, match=f"^parameter {name}: "):
+            exec(check, names | {name: [name]})
+    names["In"].append("# Parameters\ntsak = 1\n")
+    with pytest.raises(InputError, match=r"^parameter tsak: this notebook has none of that name"):
+        exec(check, names)
+
+
+def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_PATH", "")  # so that what follows is undone
+    kernel = book._write_kernel(tmp_path, {}, tmp_path / "noted.json")
+    notebook = PACKAGE.parent / "notebooks/05_across_tasks.ipynb"
+    command = [sys.executable, "-m", "papermill", notebook, tmp_path / "o.ipynb", "-p", "run", "tiny", "-p",
+               "fwe", "3", "-k", kernel, "--cwd", PACKAGE.parent]  # fmt: skip
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    said = "InputError: parameter fwe: this notebook has none of that name; it has run, n, widest, widest_slope, few, "
+    assert done.stderr.rstrip().splitlines()[-1].startswith(said)
+    cells = [c for c in nbformat.read(tmp_path / "o.ipynb", as_version=4).cells if c.cell_type == "code"]
+    assert [c.execution_count for c in cells if c.execution_count] == [1, 2, 3]  # nothing after the check
