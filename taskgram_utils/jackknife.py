@@ -85,28 +85,32 @@ def jackknife(
     """
     names = names or [f"variable {i}" for i in range(len(values))]
     whole = _without(values, without)
-    reasons = [_reason(ask, whole, names, " but for the means taken out" if without else "") for ask in asks]
+    beyond = " but for the means taken out" if without else ""
+    reasons = [_reason(ask, whole, names, beyond) for ask in asks]
     able = [i for i, reason in enumerate(reasons) if reason is None]
-    estimates, changes = np.full(len(asks), np.nan), []
     chosen = [asks[i] for i in able]
-    if able:
-        estimates[able] = _statistics(whole, chosen, np.ones(values.shape[1], np.int64))[:, 0]
-    for labels in points[:3]:
-        keys, codes = np.unique(labels, return_inverse=True)
-        left = np.full((len(asks), len(keys)), np.nan)
-        if able and without:
+    clusters = [np.unique(labels, return_inverse=True) for labels in points[:3]]
+    nobody = np.ones(values.shape[1], np.int64)  # cluster 0, which is empty: all points are left
+    estimates = np.full(len(asks), np.nan)
+    changes = [np.full((len(asks), len(keys)), np.nan) for keys, _ in clusters]
+    if able and without:
+        estimates[able] = _statistics(whole, chosen, [nobody])[0][:, 0]
+        for (keys, codes), change in zip(clusters, changes, strict=True):
             for g in range(len(keys)):
-                part = _without(values[:, codes != g], [factor[codes != g] for factor in without])
-                left[able, g] = _statistics(part, chosen, np.ones(part.shape[1], np.int64))[:, 0]
-        elif able:
-            left[able] = _statistics(values, chosen, codes)
-        changes.append((keys, left - estimates[:, None]))
+                rest = codes != g
+                part = _without(values[:, rest], [factor[rest] for factor in without])
+                change[able, g] = _statistics(part, chosen, [nobody[rest]])[0][:, 0] - estimates[able]
+    elif able:
+        found = _statistics(whole, chosen, [nobody, *(codes for _, codes in clusters)])
+        estimates[able] = found[0][:, 0]
+        for change, left in zip(changes, found[1:], strict=True):
+            change[able] = left - estimates[able, None]
     out = []
     for i, ask in enumerate(asks):
         reason = reasons[i]
         if reason is None and np.isnan(estimates[i]):
             reason = f"the controls leave nothing of {names[ask.a]} or {names[ask.b]}"
-        rows = [(keys, change[i]) for keys, change in changes]
+        rows = [(keys, change[i]) for (keys, _), change in zip(clusters, changes, strict=True)]
         out.append(Result(float(estimates[i]), LeftOut(*rows, points.two_way), reason))
     return out
 
@@ -198,21 +202,49 @@ def _reason(ask: Ask, values: np.ndarray, names: Sequence[str], beyond: str) -> 
     return None
 
 
-def _statistics(values: np.ndarray, asks: Sequence[Ask], codes: np.ndarray) -> np.ndarray:
-    """Statistics [A, G] of the points less each cluster. Codes of ones alone: column 0 is of all points."""
-    out = np.full((len(asks), codes.max() + 1), np.nan)
-    for ranks, kinds in ((True, ("spearman", "r2 of ranks")), (False, ("pearson", "r2"))):
+class _Ranks(NamedTuple):
+    """Of each row of values [V, N]: the points in rising order, each one's dense rank from 0, and its mid-rank less
+    a half, which is the number of points below it and half of those equal to it."""
+
+    order: np.ndarray
+    level: np.ndarray
+    rank: np.ndarray
+
+
+def _ranks(values: np.ndarray) -> _Ranks:
+    order = np.argsort(values, axis=1, kind="stable")
+    level, rank = np.empty(values.shape, np.int64), np.empty(values.shape)
+    for row, sequence, levels, ranks in zip(values, order, level, rank, strict=True):
+        rising = row[sequence]
+        begins = np.flatnonzero(np.concatenate([[True], rising[1:] != rising[:-1]]))
+        many = np.diff(np.append(begins, len(row)))
+        levels[sequence] = np.repeat(np.arange(len(many)), many)
+        ranks[sequence] = np.repeat(begins + many / 2, many)
+    return _Ranks(order, level, rank)
+
+
+def _statistics(
+    values: np.ndarray, asks: Sequence[Ask], clusters: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Statistics [A, G] of the points less each cluster, for each way [N] to number the clusters."""
+    ranks = _ranks(values)
+    out = [np.full((len(asks), codes.max() + 1), np.nan) for codes in clusters]
+    for ranked, kinds in ((ranks, ("spearman", "r2 of ranks")), (None, ("pearson", "r2"))):
         chosen = [i for i, ask in enumerate(asks) if ask.measure in kinds]
-        if chosen:
-            out[chosen] = _correlations(values, [asks[i] for i in chosen], codes, ranks)
+        for codes, found in zip(clusters, out, strict=True):
+            if chosen:
+                found[chosen] = _correlations(values, ranked, [asks[i] for i in chosen], codes)
     for i, ask in enumerate(asks):
         if ask.measure == "kendall_distance":
-            out[i] = (1 - _tau(values[ask.a], values[ask.b], codes)) / 2
+            for tau, found in zip(_taus(ranks, ask.a, ask.b, clusters), out, strict=True):
+                found[i] = (1 - tau) / 2
     return out
 
 
-def _correlations(values: np.ndarray, asks: Sequence[Ask], codes: np.ndarray, ranks: bool) -> np.ndarray:
-    """Statistics [A, G] from the correlations among the points that each cluster leaves."""
+def _correlations(
+    values: np.ndarray, ranks: _Ranks | None, asks: Sequence[Ask], codes: np.ndarray
+) -> np.ndarray:
+    """Statistics [A, G] from the correlations (of ``ranks``, if given) among the points that each cluster leaves."""
     rows = sorted({v for ask in asks for v in (ask.a, ask.b, *ask.given)})
     place = {v: k for k, v in enumerate(rows)}
     wanted = set()
@@ -220,11 +252,10 @@ def _correlations(values: np.ndarray, asks: Sequence[Ask], codes: np.ndarray, ra
         own = sorted({place[v] for v in (ask.a, ask.b, *ask.given)})
         wanted |= {(v, w) for i, v in enumerate(own) for w in own[:i]}
     pairs = np.array(sorted(wanted), np.int64).reshape(-1, 2)
-    used = values[rows]
     if ranks:
-        cross, own = _rank_products(used, pairs, codes)
+        cross, own = _rank_products(_Ranks(*(part[rows] for part in ranks)), pairs, codes)
     else:
-        cross, own = _products(used, pairs, codes)
+        cross, own = _products(values[rows], pairs, codes)
     scale = np.sqrt(np.where(own > 1e-10 * np.fmax.reduce(own), own, np.nan))
     matrix = np.empty((len(cross), len(rows), len(rows)))
     matrix[:, np.arange(len(rows)), np.arange(len(rows))] = 1
@@ -277,24 +308,31 @@ def _products(values: np.ndarray, pairs: np.ndarray, codes: np.ndarray) -> tuple
     return cross.T, np.array([products(v, v) for v in range(len(values))]).T
 
 
-def _rank_products(values: np.ndarray, pairs: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rank_products(
+    ranks: _Ranks, pairs: np.ndarray, codes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """:func:`_products` of the mid-ranks that the points left have among themselves."""
+    order, level, rank = ranks
     many, n = codes.max() + 1, len(codes)
     size = np.bincount(codes, minlength=many)
     left = (n - size).astype(float)
-    members, start = np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(size)])
-    order = np.argsort(values, axis=1, kind="stable")
-    level = np.stack([stats.rankdata(row, method="dense") - 1 for row in values])
-    rank = stats.rankdata(values, axis=1) - 0.5
+    members, start = _members(codes)
     # A cluster of m points asks m times m counts of points above two values; a large one is ranked anew.
     few = size.astype(float) ** 2 * np.log2(n + 1) < 4 * n
     cross = np.empty((many, len(pairs)))
     for p, (a, b) in enumerate(pairs):
-        _small_clusters(order[a], level[a], level[b], rank[a], rank[b], codes, members, start, few, cross[:, p])
+        _small_clusters(
+            order[a], level[a], level[b], rank[a], rank[b], codes, members, start, few, cross[:, p]
+        )
     _large_clusters(order, level, codes, np.flatnonzero(~few), pairs, cross)
     # Squares of mid-ranks about their mean: (n³ - sum of t³ over the groups of t equal values) / 12.
     own = np.stack([(left**3 - _ties(row, codes, 3)) / 12 for row in level], axis=1)
     return cross - (left**3 / 4)[:, None], own
+
+
+def _members(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points [N] cluster by cluster, in their order, and where each cluster begins [G + 1]."""
+    return np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(np.bincount(codes))])
 
 
 def _ties(level: np.ndarray, codes: np.ndarray, power: int) -> np.ndarray:
@@ -306,25 +344,42 @@ def _ties(level: np.ndarray, codes: np.ndarray, power: int) -> np.ndarray:
     return (equal**power).sum() + np.bincount(group, change, codes.max() + 1)
 
 
-def _tau(a: np.ndarray, b: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Kendall's tau_b [G] of the points that each cluster leaves."""
-    level_a, level_b = (stats.rankdata(v, method="dense") - 1 for v in (a, b))
-    many, n = codes.max() + 1, len(codes)
-    agreement = _concordances(level_a, level_b)
-    size = np.bincount(codes, minlength=many)
-    members, start = np.argsort(codes, kind="stable"), np.concatenate([[0], np.cumsum(size)])
-    within = _within(level_a, level_b, members, start)
-    # The sum over ordered pairs: those with a point of the cluster go, and those inside it went twice.
-    total = agreement.sum() - 2 * np.bincount(codes, agreement, many) + within
-    untied = [(n - size).astype(float) ** 2 - _ties(level, codes, 2) for level in (level_a, level_b)]
-    scale = np.sqrt(untied[0] * untied[1])
-    return np.clip(total / np.where(scale > 0, scale, np.nan), -1, 1)
+def _taus(ranks: _Ranks, a: int, b: int, clusters: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Kendall's tau_b [G] of the points that each cluster leaves, for each way to number the clusters."""
+    order, level_a, level_b = ranks.order[a], ranks.level[a], ranks.level[b]
+    whole = np.array([0, len(order)])
+    # Of each point: the points that agree with it in order less those that disagree.
+    agreement = _before(order, whole, level_a, level_b) - _before(order[::-1], whole, level_a, level_b)
+    out = []
+    for codes in clusters:
+        size = np.bincount(codes)
+        members, start = _members(codes[order])
+        inside = 2 * np.bincount(codes, _before(order[members], start, level_a, level_b))
+        # The sum over ordered pairs: those with a point of the cluster go, and those inside it went twice.
+        total = agreement.sum() - 2 * np.bincount(codes, agreement) + inside
+        untied = [(len(codes) - size.astype(float)) ** 2 - _ties(level, codes, 2) for level in (level_a, level_b)]
+        scale = np.sqrt(untied[0] * untied[1])
+        out.append(np.clip(total / np.where(scale > 0, scale, np.nan), -1, 1))
+    return out
 
 
-def _concordances(level_a: np.ndarray, level_b: np.ndarray) -> np.ndarray:
-    """Per point, the points that agree with it in order less those that disagree."""
-    rising, falling = np.argsort(level_a, kind="stable"), np.argsort(-level_a, kind="stable")
-    return _lower(rising, level_a, level_b) - _lower(falling, level_a, level_b)
+@njit(cache=True, nogil=True)
+def _add(tree, level, weight):
+    """Add to a Fenwick tree over levels."""
+    at = level + 1
+    while at < len(tree):
+        tree[at] += weight
+        at += at & -at
+
+
+@njit(cache=True, nogil=True)
+def _below(tree, level):
+    """The sum of what a Fenwick tree has below a level."""
+    total = 0.0
+    while level > 0:
+        total += tree[level]
+        level -= level & -level
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -365,20 +420,13 @@ def _small_clusters(order, level_a, level_b, rank_a, rank_b, codes, members, sta
                 g = codes[order[m]]
                 if few[g]:
                     for k in members[start[g] : start[g + 1]]:
-                        below, t = 0.0, level_b[k]
-                        while t > 0:
-                            below += tree[t]
-                            t -= t & -t
+                        below = _below(tree, level_b[k])
                         out[g] += (total - below - equal[level_b[k]] / 2) / 2
             if after == 0:
                 for m in range(first, last):
-                    level = level_b[order[m]]
-                    equal[level] += 1
+                    equal[level_b[order[m]]] += 1
                     total += 1
-                    t = level + 1
-                    while t <= top_b:
-                        tree[t] += 1
-                        t += t & -t
+                    _add(tree, level_b[order[m]], 1.0)
         last = first
     for g in range(len(few)):
         if few[g]:
@@ -417,41 +465,26 @@ def _large_clusters(order, level, codes, chosen, pairs, out):
 
 
 @njit(cache=True, nogil=True)
-def _within(level_a, level_b, members, start):
-    """Agreeing less disagreeing ordered pairs inside each cluster."""
-    out = np.zeros(len(start) - 1)
-    for g in range(len(out)):
-        for j in members[start[g] : start[g + 1]]:
-            for k in members[start[g] : start[g + 1]]:
-                out[g] += np.sign(level_a[j] - level_a[k]) * np.sign(level_b[j] - level_b[k])
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _lower(order, level_a, level_b):
-    """For each point, among those before it in ``order`` and not equal in a: how many have a smaller b less how many
-    have a larger one (Fenwick tree over the levels of b)."""
-    n, top = len(order), level_b.max() + 1
-    tree, equal, total = np.zeros(top + 1), np.zeros(top), 0.0
-    out = np.zeros(n)
-    first = 0
-    while first < n:
-        last = first
-        while last < n and level_a[order[last]] == level_a[order[first]]:
-            i, below = order[last], 0.0
-            t = level_b[i]
-            while t > 0:
-                below += tree[t]
-                t -= t & -t
-            out[i] = 2 * below + equal[level_b[i]] - total
-            last += 1
-        for m in range(first, last):
-            level = level_b[order[m]]
-            total += 1
-            equal[level] += 1
-            t = level + 1
-            while t <= top:
-                tree[t] += 1
-                t += t & -t
-        first = last
+def _before(order, start, level_a, level_b):
+    """For each point, among those before it in its block of ``order`` and not equal in a: how many have a smaller b
+    less how many have a larger one."""
+    top = level_b.max() + 1
+    tree, equal, out = np.zeros(top + 1), np.zeros(top), np.zeros(len(order))
+    for block in range(len(start) - 1):
+        first = start[block]
+        while first < start[block + 1]:
+            # Points equal in a are compared before any of them joins the tree.
+            last = first
+            while last < start[block + 1] and level_a[order[last]] == level_a[order[first]]:
+                level = level_b[order[last]]
+                below = _below(tree, level)
+                out[order[last]] = 2 * below + equal[level] - (first - start[block])
+                last += 1
+            for m in range(first, last):
+                equal[level_b[order[m]]] += 1
+                _add(tree, level_b[order[m]], 1.0)
+            first = last
+        for m in range(start[block], start[block + 1]):
+            equal[level_b[order[m]]] -= 1
+            _add(tree, level_b[order[m]], -1.0)
     return out
