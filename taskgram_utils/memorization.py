@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from taskgram_utils.errors import exactness, require, require_columns
 from taskgram_utils.jackknife import NO_INTERVAL, Ask, LeftOut, Result, combined, interval, jackknife, points_of
 from taskgram_utils.statistics import holm, split_half_reliability
+from taskgram_utils.tables import read_table, write_table
 
 FAMILY = ["task", "group", "n", "reference", "form", "zero_rule"]
 MODEL = ["model", "world", "seed", "step"]
@@ -33,9 +35,41 @@ class Estimates(NamedTuple):
     left: list[LeftOut | None]
 
     def rows(self, chosen: Sequence[bool] | np.ndarray | pd.Series) -> Estimates:
-        """The rows for which ``chosen`` [rows] is true."""
+        """The rows for which ``chosen`` [rows] is true, with Holm's p over them alone."""
         chosen = np.asarray(chosen, bool)
-        return Estimates(self.table[chosen].reset_index(drop=True), [self.left[i] for i in np.flatnonzero(chosen)])
+        table = self.table[chosen].reset_index(drop=True)
+        table = table.assign(p_holm=holm(table["p"])) if "p_holm" in table else table
+        return Estimates(table, [self.left[i] for i in np.flatnonzero(chosen)])
+
+
+def write_estimates(folder: Path, result: Estimates) -> None:
+    """Write estimates with their replicates to a new folder: ``table.parquet`` and ``left.npz``."""
+    folder.mkdir(parents=True)
+    write_table(result.table, folder / "table.parquet")
+    names: dict[bytes, int] = {}
+    labels, changes, number = [], [np.empty(0)], np.full((len(result.left), 3), -1)
+    for row, left in enumerate(result.left):
+        for kind, (clusters, change) in enumerate(left[:3] if left else ()):
+            number[row, kind] = names.setdefault(clusters.tobytes(), len(names))
+            labels += [clusters] if len(names) > len(labels) else []
+            changes.append(change)
+    np.savez(folder / "left.npz", labels=np.concatenate([np.empty(0, np.uint64), *labels]), number=number,
+             sizes=np.array([len(one) for one in labels], int), changes=np.concatenate(changes),
+             two_way=np.array([bool(left and left.two_way) for left in result.left]))  # fmt: skip
+
+
+def read_estimates(folder: Path) -> Estimates:
+    """What :func:`write_estimates` wrote."""
+    with np.load(folder / "left.npz", allow_pickle=False) as file:
+        labels, sizes, changes, number, two_way = (
+            file[name] for name in ("labels", "sizes", "changes", "number", "two_way")
+        )
+    clusters = np.split(labels, np.cumsum(sizes))[:-1]
+    given = number[number >= 0]
+    parts = iter(zip((clusters[k] for k in given), np.split(changes, np.cumsum(sizes[given]))[:-1], strict=True))
+    left = [None if row[0] < 0 else LeftOut(next(parts), next(parts), next(parts), bool(both))
+            for row, both in zip(number, two_way, strict=True)]  # fmt: skip
+    return Estimates(read_table(folder / "table.parquet"), left)
 
 
 def mem(reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame | None = None, **options) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from taskgram_utils.bertscore import METRIC
 from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputWarning, require
+from taskgram_utils.memorization import Estimates
 from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
 from taskgram_utils.progress import Bar
 from taskgram_utils.run.checks import require_values
@@ -553,19 +554,33 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
     }  # fmt: skip
 
 
+def make_estimates(run: Run, out: Path, name: str) -> None:
+    """Mem of one task at the last step with its replicates, from which controls, differences and slopes are read:
+    ``own``, each reference on its own points, raw and given log C(s^y), log C(s^x), tokens and the model's prior; and
+    ``shared``, both references on the points that both have."""
+    from taskgram_utils.memorization import estimates, on_shared_points, point_controls, write_estimates
+
+    inputs, prior = memorization_inputs(run, name, last=True), run.table("prior")
+    prior = prior[prior["task"] == name]
+    controls = point_controls(inputs["taskgrams"], run.table("counts"), inputs["model"], prior)
+    measures = ("spearman", "kendall_distance")
+    write_estimates(out / "own", estimates(**inputs, controls=controls, measures=measures))
+    both = inputs.pop("reference")
+    sides = [both[both["lm"] == lm] for lm in ("taskgram", "infinigram")]
+    write_estimates(out / "shared", on_shared_points(*sides, **inputs))
+
+
+def estimates_of(run: Run, name: str, points: str) -> Estimates:
+    """What :func:`make_estimates` made of one task, on the points ``own`` or ``shared``."""
+    from taskgram_utils.memorization import read_estimates
+
+    return read_estimates(run.path(f"estimates/{name}") / points)
+
+
 def make_partial(run: Run, name: str) -> pd.DataFrame:
-    """Raw and partial Mem of one task at the last step: controls log C(s^y), log C(s^x), tokens, the model's prior."""
-    from taskgram_utils.memorization import mem
-
-    inputs = memorization_inputs(run, name, last=True)
-    return mem(**inputs, controls=_controls(run, name, inputs))
-
-
-def _controls(run: Run, name: str, inputs: dict[str, Any]) -> pd.DataFrame:
-    from taskgram_utils.memorization import point_controls
-
-    prior = run.table("prior")
-    return point_controls(inputs["taskgrams"], run.table("counts"), inputs["model"], prior[prior["task"] == name])
+    """Raw and partial Mem of one task at the last step."""
+    result = estimates_of(run, name, "own")
+    return result.rows(result.table["measure"] != "kendall_distance").table
 
 
 def make_common(run: Run, name: str) -> pd.DataFrame:
@@ -579,30 +594,27 @@ def make_common(run: Run, name: str) -> pd.DataFrame:
     return table.assign(most_frequent=[", ".join(f"“{s}”" for s in said) for said in table["most_frequent"]])
 
 
+def _baseline(run: Run, name: str) -> Estimates:
+    from taskgram_utils.memorization import contrasts
+
+    return contrasts(estimates_of(run, name, "shared"), "reference", "taskgram", "infinigram")
+
+
 def make_baseline(run: Run, name: str) -> pd.DataFrame:
     """Mem under the task-gram LM less Mem under the infinity-gram LM on shared points, of one task at the last step."""
     return _baseline(run, name).table
 
 
-def _baseline(run: Run, name: str):
-    from taskgram_utils.memorization import contrasts, on_shared_points
-
-    inputs = memorization_inputs(run, name, last=True)
-    both = inputs.pop("reference")
-    sides = [both[both["lm"] == lm] for lm in ("taskgram", "infinigram")]
-    return contrasts(on_shared_points(*sides, **inputs), "reference", "taskgram", "infinigram")
-
-
 def make_slopes(run: Run, name: str) -> pd.DataFrame:
     """Slopes on log10 of the parameters, of one task at the last step, over the models that are compared by size: Mem
     raw and partial, the Kendall distance, and the difference from the infinity-gram LM."""
-    from taskgram_utils.memorization import at_one_step, estimates, slopes
+    from taskgram_utils.memorization import at_one_step, slopes
 
-    inputs = memorization_inputs(run, name, last=True)
-    measures = ("spearman", "kendall_distance")
-    result = estimates(**inputs, controls=_controls(run, name, inputs), measures=measures)
-    sized = [each.rows(each.table["model"].isin(family(run)).to_numpy()) for each in (result, _baseline(run, name))]
-    return _stacked([slopes(at_one_step(each)) for each in sized])
+    parts = []
+    for result in (estimates_of(run, name, "own"), _baseline(run, name)):
+        sized = result.rows(result.table["model"].isin(family(run)))
+        parts.append(slopes(at_one_step(sized)))
+    return _stacked(parts)
 
 
 def make_prompts(run: Run) -> pd.DataFrame:
@@ -739,6 +751,7 @@ RECIPES: dict[str, Recipe | Input] = {
     "frequency": Recipe(make_frequency),
     "memorization": Recipe(_of_tasks("memorization")),
     "memorization/*": Recipe(make_memorization),
+    "estimates/*": Recipe(make_estimates, "", path=True),
     "partial": Recipe(_of_tasks("partial")),
     "partial/*": Recipe(make_partial),
     "common": Recipe(_of_tasks("common")),
