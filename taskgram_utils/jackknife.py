@@ -1,4 +1,4 @@
-"""Correlations of points that share examples and outputs, left out in turn: the two-way cluster jackknife."""
+"""The two-way cluster jackknife: correlations whose points share examples and outputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ LEVEL = 0.95
 
 
 class Ask(NamedTuple):
-    """One statistic: ``measure`` of the rows ``a`` and ``b`` of a matrix of values, given the rows ``given``."""
+    """One statistic: ``measure`` of the rows ``a`` and ``b`` of a matrix of values, given the rows
+    ``given``."""
 
     measure: str
     a: int
@@ -30,8 +31,8 @@ class Ask(NamedTuple):
 
 
 class Points(NamedTuple):
-    """Which example, which output and which point each of N points is (hashed names), and whether two examples share an
-    output."""
+    """Which example, which output and which point each of N points is (hashed names), and whether
+    two examples share an output."""
 
     example: np.ndarray
     output: np.ndarray
@@ -40,8 +41,8 @@ class Points(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """How a statistic changes when one cluster is left out: hashed names [G] and changes [G] of the examples, of the
-    outputs and of the points. The latter two count where ``two_way``."""
+    """How a statistic changes when one cluster is left out: hashed names [G] and changes [G] of the
+    examples, of the outputs and of the points. The latter two count where ``two_way``."""
 
     example: tuple[np.ndarray, np.ndarray]
     output: tuple[np.ndarray, np.ndarray]
@@ -50,16 +51,19 @@ class LeftOut(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A statistic of all points, how it changes when a cluster is left out, and why it is null, where it is."""
+    """A statistic of all points, how it changes when a cluster is left out, and why it is null,
+    where it is."""
 
     estimate: float
     left: LeftOut
     reason: str | None
 
 
-def points_of(examples: Sequence, outputs: Sequence | None = None, starts: Sequence | None = None) -> Points:
-    """The clusters of N points. Without ``outputs`` examples alone are clusters; ``starts`` tell apart the points of
-    one example and one output."""
+def points_of(
+    examples: Sequence, outputs: Sequence | None = None, starts: Sequence | None = None
+) -> Points:
+    """The clusters of N points. Without ``outputs`` examples alone are clusters; ``starts`` tell
+    apart the points of one example and one output."""
     example = _hashed(examples)
     if outputs is None:
         return Points(example, example, example, False)
@@ -76,12 +80,14 @@ def jackknife(
     values: np.ndarray, asks: Sequence[Ask], points: Points, names: Sequence[str] | None = None,
     without: Sequence[np.ndarray] = (),
 ) -> list[Result]:  # fmt: skip
-    """The statistics ``asks`` of ``values`` [V, N] (no nulls), with how each changes when a cluster is left out.
+    """The statistics ``asks`` of ``values`` [V, N] (no nulls), with how each changes when a cluster
+    is left out.
 
-    ``spearman`` and ``pearson`` are partial where ``given``; ``kendall_distance`` is (1 - tau_b) / 2; ``r2`` (and
-    ``r2 of ranks``) the share of the variance of row a that the least-squares fit of the rows ``given`` takes up.
-    Ranks are taken anew among the points left, and so are the means of the factors ``without`` (labels [N] each), which
-    :func:`taskgram_utils.statistics.without_means` takes out before. Fewer than 3 points and a constant row give null.
+    ``spearman`` and ``pearson`` are partial where ``given``; ``kendall_distance`` is (1 - tau_b) /
+    2; ``r2`` (and ``r2 of ranks``) the share of the variance of row a that the least-squares fit of
+    the rows ``given`` takes up. Ranks are taken anew among the points left, and so are the means of
+    the factors ``without`` (labels [N] each), which :func:`taskgram_utils.statistics.without_means`
+    takes out before. Fewer than 3 points and a constant row give null.
     """
     names = names or [f"variable {i}" for i in range(len(values))]
     whole = _without(values, without)
@@ -99,7 +105,8 @@ def jackknife(
             for g in range(len(keys)):
                 rest = codes != g
                 part = _without(values[:, rest], [factor[rest] for factor in without])
-                change[able, g] = _statistics(part, chosen, [nobody[rest]])[0][:, 0] - estimates[able]
+                left = _statistics(part, chosen, [nobody[rest]])[0][:, 0]
+                change[able, g] = left - estimates[able]
     elif able:
         found = _statistics(whole, chosen, [nobody, *(codes for _, codes in clusters)])
         estimates[able] = found[0][:, 0]
@@ -121,19 +128,19 @@ def mean(values: np.ndarray, points: Points) -> Result:
     for labels in points[:3]:
         keys, codes = np.unique(labels, return_inverse=True)
         left = len(values) - np.bincount(codes)
-        sums = values.sum() - np.bincount(codes, values)
-        changes.append((keys, np.divide(sums, left, out=np.full(len(keys), np.nan), where=left > 0) - whole))
+        means = (values.sum() - np.bincount(codes, values)) / np.where(left > 0, left, np.nan)
+        changes.append((keys, means - whole))
     return Result(whole, LeftOut(*changes, points.two_way), None)
 
 
 def combined(parts: Sequence[LeftOut], weights: Sequence[float]) -> LeftOut:
-    """How a weighted sum of statistics changes: of the same points, or of others that share examples or outputs. What
-    a statistic does not rest on changes it by nothing."""
+    """How a weighted sum of statistics changes: of the same points, or of others that share
+    examples or outputs. What a statistic does not rest on changes it by nothing."""
 
     def of(kind: str) -> tuple[np.ndarray, np.ndarray]:
         sides = [getattr(part, kind) for part in parts]
         keys = sides[0][0]
-        if all(side[0] is keys for side in sides):
+        if all(np.array_equal(side[0], keys) for side in sides):
             return keys, np.asarray(weights, float) @ np.stack([change for _, change in sides])
         keys = np.unique(np.concatenate([side[0] for side in sides]))
         total = np.zeros(len(keys))
@@ -145,11 +152,11 @@ def combined(parts: Sequence[LeftOut], weights: Sequence[float]) -> LeftOut:
 
 
 def standard_error(left: LeftOut) -> tuple[float, float]:
-    """Standard error of a statistic and the degrees of freedom of its t: V = max(V_example + V_output - V_point,
-    V_example, V_output), each (G - 1) / G times the sum over its G clusters of the squared change when one is left out;
-    V_example alone where no output is shared. Cameron, Gelbach & Miller (2011); MacKinnon, Nielsen & Webb (2024).
-    Degrees of freedom: the smaller number of clusters less one. Null with fewer than 3 clusters of a kind.
-    """
+    """Standard error of a statistic and the degrees of freedom of its t: V = max(V_example +
+    V_output - V_point, V_example, V_output), each (G - 1) / G times the sum over its G clusters of
+    the squared change when one is left out; V_example alone where no output is shared. Cameron,
+    Gelbach & Miller (2011); MacKinnon, Nielsen & Webb (2024). Degrees of freedom: the smaller
+    number of clusters less one. Null with fewer than 3 clusters of a kind."""
     sizes = [len(left.example[0])] + ([len(left.output[0])] if left.two_way else [])
     if min(sizes) < FEWEST:
         return np.nan, np.nan
@@ -158,8 +165,11 @@ def standard_error(left: LeftOut) -> tuple[float, float]:
     return float(np.sqrt(total)), min(sizes) - 1
 
 
-def interval(estimate: float, left: LeftOut, correlation: bool = True) -> tuple[float, float, float]:
-    """95% interval and two-sided p of a statistic being 0, by Student's t; of a correlation on Fisher's z."""
+def interval(
+    estimate: float, left: LeftOut, correlation: bool = True
+) -> tuple[float, float, float]:
+    """95% interval and two-sided p of a statistic being 0, by Student's t; of a correlation on
+    Fisher's z."""
     error, freedom = standard_error(left)
     if np.isnan(error) or np.isnan(estimate):
         return np.nan, np.nan, np.nan
@@ -181,12 +191,13 @@ def _hashed(labels: Sequence) -> np.ndarray:
 
 
 def _without(values: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
-    """Values less the means of ``factors``, in units of each row's range, rounded: equal values are equal in floating
-    point too, and of a row that is nothing but means no noise is left."""
+    """Values less the means of ``factors``, in units of each row's range, rounded: equal values are
+    equal in floating point too, and of a row that is nothing but means no noise is left."""
     if not factors:
         return values
     spread = np.ptp(values, axis=1, keepdims=True)
-    return np.round(without_means(values, factors) / np.where(spread > 0, spread, 1), 9) + 0.0  # no -0
+    scaled = without_means(values, factors) / np.where(spread > 0, spread, 1)
+    return np.round(scaled, 9) + 0.0  # no -0
 
 
 def _reason(ask: Ask, values: np.ndarray, names: Sequence[str], beyond: str) -> str | None:
@@ -203,37 +214,42 @@ def _reason(ask: Ask, values: np.ndarray, names: Sequence[str], beyond: str) -> 
 
 
 class _Ranks(NamedTuple):
-    """Of each row of values [V, N]: the points in rising order, each one's dense rank from 0, and its mid-rank less
-    a half, which is the number of points below it and half of those equal to it."""
+    """Of each row of values [V, N]: the points in rising order, each one's dense rank from 0, and
+    its mid-rank less a half, which is the number of points below it and half of those equal to it.
+    """
 
     order: np.ndarray
     level: np.ndarray
     rank: np.ndarray
 
 
-def _ranks(values: np.ndarray) -> _Ranks:
-    order = np.argsort(values, axis=1, kind="stable")
-    level, rank = np.empty(values.shape, np.int64), np.empty(values.shape)
-    for row, sequence, levels, ranks in zip(values, order, level, rank, strict=True):
-        rising = row[sequence]
+def _ranks(values: np.ndarray, rows: set[int]) -> _Ranks:
+    """The ranks of some rows; what it has of the others means nothing."""
+    order, level = np.zeros(values.shape, np.int64), np.zeros(values.shape, np.int64)
+    rank = np.zeros(values.shape)
+    for v in rows:
+        order[v] = np.argsort(values[v], kind="stable")
+        rising = values[v][order[v]]
         begins = np.flatnonzero(np.concatenate([[True], rising[1:] != rising[:-1]]))
-        many = np.diff(np.append(begins, len(row)))
-        levels[sequence] = np.repeat(np.arange(len(many)), many)
-        ranks[sequence] = np.repeat(begins + many / 2, many)
+        many = np.diff(np.append(begins, len(rising)))
+        level[v][order[v]] = np.repeat(np.arange(len(many)), many)
+        rank[v][order[v]] = np.repeat(begins + many / 2, many)
     return _Ranks(order, level, rank)
 
 
 def _statistics(
     values: np.ndarray, asks: Sequence[Ask], clusters: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Statistics [A, G] of the points less each cluster, for each way [N] to number the clusters."""
-    ranks = _ranks(values)
+    """Statistics [A, G] of the points less each cluster, for each way [N] to number the clusters.
+    """
+    by_rank = [ask for ask in asks if ask.measure not in ("pearson", "r2")]
+    ranks = _ranks(values, {v for ask in by_rank for v in (ask.a, ask.b, *ask.given)})
     out = [np.full((len(asks), codes.max() + 1), np.nan) for codes in clusters]
-    for ranked, kinds in ((ranks, ("spearman", "r2 of ranks")), (None, ("pearson", "r2"))):
+    for given, kinds in ((ranks, ("spearman", "r2 of ranks")), (None, ("pearson", "r2"))):
         chosen = [i for i, ask in enumerate(asks) if ask.measure in kinds]
         for codes, found in zip(clusters, out, strict=True):
             if chosen:
-                found[chosen] = _correlations(values, ranked, [asks[i] for i in chosen], codes)
+                found[chosen] = _correlations(values, given, [asks[i] for i in chosen], codes)
     for i, ask in enumerate(asks):
         if ask.measure == "kendall_distance":
             for tau, found in zip(_taus(ranks, ask.a, ask.b, clusters), out, strict=True):
@@ -244,7 +260,8 @@ def _statistics(
 def _correlations(
     values: np.ndarray, ranks: _Ranks | None, asks: Sequence[Ask], codes: np.ndarray
 ) -> np.ndarray:
-    """Statistics [A, G] from the correlations (of ``ranks``, if given) among the points that each cluster leaves."""
+    """Statistics [A, G] from the correlations (of ``ranks``, if given) among the points that each
+    cluster leaves."""
     rows = sorted({v for ask in asks for v in (ask.a, ask.b, *ask.given)})
     place = {v: k for k, v in enumerate(rows)}
     wanted = set()
@@ -271,9 +288,11 @@ def _correlations(
     return out
 
 
-def partial_correlation(matrices: np.ndarray, a: int, b: int, given: Sequence[int] = ()) -> np.ndarray:
-    """Partial correlation of a and b given the others, from correlation matrices [..., V, V]; null where they leave
-    nothing of a or b. A constant or repeated control changes nothing."""
+def partial_correlation(
+    matrices: np.ndarray, a: int, b: int, given: Sequence[int] = ()
+) -> np.ndarray:
+    """Partial correlation of a and b given the others, from correlation matrices [..., V, V]; null
+    where they leave nothing of a or b. A constant or repeated control changes nothing."""
     if not given:
         return matrices[..., a, b]
     left = _residual(matrices, [a, b], list(given))
@@ -283,7 +302,8 @@ def partial_correlation(matrices: np.ndarray, a: int, b: int, given: Sequence[in
 
 
 def _residual(matrices: np.ndarray, of: list[int], given: list[int]) -> np.ndarray:
-    """Covariances [..., k, k] of the variables ``of`` that the variables ``given`` leave (Schur complement)."""
+    """Covariances [..., k, k] of the variables ``of`` that the variables ``given`` leave (Schur
+    complement)."""
     rows, columns = np.array(of)[:, None], np.array(given)
     cross = np.nan_to_num(matrices[..., rows, columns])
     within = np.nan_to_num(matrices[..., columns[:, None], columns])
@@ -291,9 +311,11 @@ def _residual(matrices: np.ndarray, of: list[int], given: list[int]) -> np.ndarr
     return matrices[..., rows, np.array(of)] - cross @ inverse @ np.swapaxes(cross, -1, -2)
 
 
-def _products(values: np.ndarray, pairs: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of products about the mean, of ``pairs`` of rows [G, P] and of each row with itself [G, V], over the points
-    that each cluster leaves."""
+def _products(
+    values: np.ndarray, pairs: np.ndarray, codes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of products about the mean, of ``pairs`` of rows [G, P] and of each row with itself [G,
+    V], over the points that each cluster leaves."""
     centred = values - values.mean(axis=1, keepdims=True)
     many = codes.max() + 1
     left = len(codes) - np.bincount(codes, minlength=many)
@@ -317,15 +339,14 @@ def _rank_products(
     size = np.bincount(codes, minlength=many)
     left = (n - size).astype(float)
     members, start = _members(codes)
-    # A cluster of m points asks m times m counts of points above two values; a large one is ranked anew.
+    # A cluster of m points takes m² counts of points above two values; a large one is ranked anew.
     few = size.astype(float) ** 2 * np.log2(n + 1) < 4 * n
     cross = np.empty((many, len(pairs)))
     for p, (a, b) in enumerate(pairs):
-        _small_clusters(
-            order[a], level[a], level[b], rank[a], rank[b], codes, members, start, few, cross[:, p]
-        )
+        _small_clusters(order[a], level[a], level[b], rank[a], rank[b], codes, members, start, few,
+                        cross[:, p])
     _large_clusters(order, level, codes, np.flatnonzero(~few), pairs, cross)
-    # Squares of mid-ranks about their mean: (n³ - sum of t³ over the groups of t equal values) / 12.
+    # Squares of mid-ranks about their mean: (n³ - sum of t³ over groups of t equal values) / 12.
     own = np.stack([(left**3 - _ties(row, codes, 3)) / 12 for row in level], axis=1)
     return cross - (left**3 / 4)[:, None], own
 
@@ -345,19 +366,22 @@ def _ties(level: np.ndarray, codes: np.ndarray, power: int) -> np.ndarray:
 
 
 def _taus(ranks: _Ranks, a: int, b: int, clusters: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Kendall's tau_b [G] of the points that each cluster leaves, for each way to number the clusters."""
+    """Kendall's tau_b [G] of the points that each cluster leaves, for each way to number the
+    clusters."""
     order, level_a, level_b = ranks.order[a], ranks.level[a], ranks.level[b]
     whole = np.array([0, len(order)])
     # Of each point: the points that agree with it in order less those that disagree.
-    agreement = _before(order, whole, level_a, level_b) - _before(order[::-1], whole, level_a, level_b)
+    agreement = _before(order, whole, level_a, level_b)
+    agreement -= _before(order[::-1], whole, level_a, level_b)
     out = []
     for codes in clusters:
         size = np.bincount(codes)
         members, start = _members(codes[order])
         inside = 2 * np.bincount(codes, _before(order[members], start, level_a, level_b))
-        # The sum over ordered pairs: those with a point of the cluster go, and those inside it went twice.
+        # Ordered pairs: those with a point of the cluster go, but those inside it went twice.
         total = agreement.sum() - 2 * np.bincount(codes, agreement) + inside
-        untied = [(len(codes) - size.astype(float)) ** 2 - _ties(level, codes, 2) for level in (level_a, level_b)]
+        left = (len(codes) - size).astype(float)
+        untied = [left**2 - _ties(level, codes, 2) for level in (level_a, level_b)]
         scale = np.sqrt(untied[0] * untied[1])
         out.append(np.clip(total / np.where(scale > 0, scale, np.nan), -1, 1))
     return out
@@ -384,12 +408,12 @@ def _below(tree, level):
 
 @njit(cache=True, nogil=True)
 def _small_clusters(order, level_a, level_b, rank_a, rank_b, codes, members, start, few, out):
-    """Sums of rank products less a cluster g. Without g the rank of a point j is r(j) - c(j), c(j) = the points of g
-    below j and half of those equal to it, H(j, k) for a k of g. So the sum over all j of (r_a - c_a)(r_b - c_b) is
-    sum r_a r_b - sum_k S_ab(k) - sum_k S_ba(k) + sum_kl D(k, l), of which the points of g themselves are then taken.
-    S_ab(k) = sum_j r_a(j) H_b(j, k); D(k, l) = sum_j H_a(j, k) H_b(j, l), counted from the largest a to the smallest
-    with a Fenwick tree over the levels of b.
-    """
+    """Sums of rank products less a cluster g. Without g the rank of a point j is r(j) - c(j), c(j)
+    = the points of g below j and half of those equal to it, H(j, k) for a k of g. So the sum over
+    all j of (r_a - c_a)(r_b - c_b) is sum r_a r_b - sum_k S_ab(k) - sum_k S_ba(k) + sum_kl D(k, l),
+    of which the points of g themselves are then taken. S_ab(k) = sum_j r_a(j) H_b(j, k); D(k, l) =
+    sum_j H_a(j, k) H_b(j, l), counted from the largest a to the smallest with a Fenwick tree over
+    the levels of b."""
     n = len(order)
     top_a, top_b = level_a.max() + 1, level_b.max() + 1
     above_a, above_b = np.zeros(top_a + 1), np.zeros(top_b + 1)
@@ -414,7 +438,7 @@ def _small_clusters(order, level_a, level_b, rank_a, rank_b, codes, members, sta
         first = last - 1
         while first > 0 and level_a[order[first - 1]] == level_a[order[last - 1]]:
             first -= 1
-        # Points equal in a count half: the mean of the counts before they are put into the tree and after.
+        # Points equal in a count half: the mean of the counts before and after they join the tree.
         for after in range(2):
             for m in range(first, last):
                 g = codes[order[m]]
@@ -433,8 +457,8 @@ def _small_clusters(order, level_a, level_b, rank_a, rank_b, codes, members, sta
             for j in members[start[g] : start[g + 1]]:
                 below_a, below_b = 0.0, 0.0
                 for k in members[start[g] : start[g + 1]]:
-                    below_a += 1.0 if level_a[j] > level_a[k] else 0.5 if level_a[j] == level_a[k] else 0.0
-                    below_b += 1.0 if level_b[j] > level_b[k] else 0.5 if level_b[j] == level_b[k] else 0.0
+                    below_a += (np.sign(level_a[j] - level_a[k]) + 1) / 2
+                    below_b += (np.sign(level_b[j] - level_b[k]) + 1) / 2
                 out[g] -= (rank_a[j] - below_a) * (rank_b[j] - below_b)
 
 
@@ -466,8 +490,8 @@ def _large_clusters(order, level, codes, chosen, pairs, out):
 
 @njit(cache=True, nogil=True)
 def _before(order, start, level_a, level_b):
-    """For each point, among those before it in its block of ``order`` and not equal in a: how many have a smaller b
-    less how many have a larger one."""
+    """For each point, among those before it in its block of ``order`` and not equal in a: how many
+    have a smaller b less how many have a larger one."""
     top = level_b.max() + 1
     tree, equal, out = np.zeros(top + 1), np.zeros(top), np.zeros(len(order))
     for block in range(len(start) - 1):

@@ -1,4 +1,5 @@
-"""How well a model does a task: mean scores with intervals, corpus BLEU, and performance against example frequency."""
+"""How well a model does a task: mean scores with intervals, corpus BLEU, and performance against
+example frequency."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from taskgram_utils.errors import InputError, exactness, require, require_columns
+from taskgram_utils.errors import exactness, require, require_columns
 from taskgram_utils.jackknife import Ask, LeftOut, interval, jackknife, mean, points_of
 
 MODEL = ["model", "world", "seed", "step"]
@@ -17,12 +18,14 @@ MODEL = ["model", "world", "seed", "step"]
 def performance(
     answers: pd.DataFrame, examples: pd.DataFrame, parameters: Mapping[str, int] | None = None
 ) -> pd.DataFrame:
-    """Mean score per task, group, metric, model and step, with its 95% interval and the number of examples.
+    """Mean score per task, group, metric, model and step, with its 95% interval and the number of
+    examples.
 
-    Intervals are Wilson's where scores are 0 or 1, else Student's over examples. Greedy translations also get corpus
-    BLEU (sacrebleu, its signature in ``note``; 0 to 100), with the interval of the jackknife over examples.
-    ``unscored`` counts examples without a score, ``empty`` answers that are blank, ``at_bound`` generated ones that
-    the bound of tokens cut off; null where ``answers`` does not say. ``parameters`` adds the models' sizes by name.
+    Intervals are Wilson's where scores are 0 or 1, else Student's over examples. Greedy
+    translations also get corpus BLEU (sacrebleu, its signature in ``note``; 0 to 100), with the
+    interval of the jackknife over examples. ``unscored`` counts examples without a score, ``empty``
+    answers that are blank, ``at_bound`` generated ones that the bound of tokens cut off; null where
+    ``answers`` does not say. ``parameters`` adds the models' sizes by name.
     """
     require_columns(answers, ["example_id", "model", "metric", "score"], "answers")
     keys = [c for c in ("task", "group", "metric", *MODEL) if c in answers or c == "group"]
@@ -38,7 +41,7 @@ def performance(
         rows.append({**row, "score": mean, "low": low, "high": high, "examples": len(scored),
                      "unscored": len(part) - len(scored), **ends, "note": None})  # fmt: skip
         if row.get("task") == "translation" and row["metric"] == "exact_match":
-            gold = examples.set_index("example_id")["answers"].loc[part["example_id"]].map(lambda a: a[0])
+            gold = examples.set_index("example_id")["answers"].loc[part["example_id"]].str[0]
             found = _bleu(part["output"].fillna("").tolist(), gold.tolist())
             rows.append({**row, "metric": "bleu", **found, **ends})
     table = pd.DataFrame(rows).astype({c: "Int64" for c in ("empty", "at_bound") if rows})
@@ -72,10 +75,12 @@ def endings(table: pd.DataFrame) -> str:
 
 
 def example_frequency(taskgrams: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
-    """How often the corpus holds what an example asks: ``frequency`` = sum of C((s^x, s^y)) over its distinct pairs.
+    """How often the corpus holds what an example asks: ``frequency`` = sum of C((s^x, s^y)) over
+    its distinct pairs.
 
-    One row per task, group, example_id and n, with ``pairs``; ``exact`` is false where one of the counts is not exact,
-    by that column of ``counts``, and null where nothing is known. Raises InputError where a pair has no count.
+    One row per task, group, example_id and n, with ``pairs``; ``exact`` is false where one of the
+    counts is not exact, by that column of ``counts``, and null where nothing is known. Raises
+    InputError where a pair has no count.
     """
     require_columns(taskgrams, ["example_id", "n", "sx", "sy"], "taskgrams")
     require_columns(counts, ["sx", "sy", "count"], "counts")
@@ -84,54 +89,61 @@ def example_frequency(taskgrams: pd.DataFrame, counts: pd.DataFrame) -> pd.DataF
     table = table[table["half"].isna()] if "half" in table else table
     table = table.assign(exact=exactness(table, "counts"))[["sx", "sy", "count", "exact"]]
     table = table.drop_duplicates(["sx", "sy", "count"])
-    require(not table.duplicated(["sx", "sy"]).any(), "counts: a pair has two counts; keep the rows of one unit")
-    pairs = taskgrams[[*ids, "sx", "sy"]].drop_duplicates().merge(table, on=["sx", "sy"], how="left")
+    twice = table.duplicated(["sx", "sy"]).any()
+    require(not twice, "counts: a pair has two counts; keep the rows of one unit")
+    pairs = taskgrams[[*ids, "sx", "sy"]].drop_duplicates()
+    pairs = pairs.merge(table, on=["sx", "sy"], how="left")
     missing = pairs[pairs["count"].isna()]
-    if len(missing):
-        first = missing[["sx", "sy"]].iloc[0].tolist()
-        raise InputError(f"counts: {len(missing)} pairs without a count, the first {first}")
+    first = missing[["sx", "sy"]].head(1).to_numpy().tolist()
+    require(missing.empty, f"counts: {len(missing)} pairs without a count, the first {first}")
     groups = pairs.groupby(ids, dropna=False, sort=False)
-    table = groups.agg(frequency=("count", "sum"), pairs=("count", "size"), exact=("exact", "min")).reset_index()
-    return table.astype({"frequency": "int64"})
+    out = {"frequency": ("count", "sum"), "pairs": ("count", "size"), "exact": ("exact", "min")}
+    return groups.agg(**out).reset_index().astype({"frequency": "int64"})
 
 
 def binned_performance(
     answers: pd.DataFrame, frequency: pd.DataFrame, bins: int = 5
 ) -> pd.DataFrame:
-    """Performance against example frequency (the paper's first figure), one row per n, model and bin of equal count.
+    """Performance against example frequency (the paper's first figure), one row per n, model and
+    bin of equal count.
 
-    ``frequency`` comes from :func:`example_frequency`. Per bin the median ``frequency`` (and its edges), the mean
-    ``score`` and its 95% interval: Wilson's where scores are 0 or 1, else Student's over examples. Beside it, over all
-    examples of the model, ``spearman`` with the interval and ``p`` of the jackknife. Bins whose edges coincide
-    are joined.
+    ``frequency`` comes from :func:`example_frequency`. Per bin the median ``frequency`` (and its
+    edges), the mean ``score`` and its 95% interval: Wilson's where scores are 0 or 1, else
+    Student's over examples. Beside it, over all examples of the model, ``spearman`` with the
+    interval and ``p`` of the jackknife. Bins whose edges coincide are joined.
     """
     require_columns(answers, ["example_id", "model", "score"], "answers")
     require_columns(frequency, ["example_id", "frequency"], "frequency")
     require(bins >= 1, f"bins must be at least 1, got {bins}")
     on = ["example_id", *(["task"] if "task" in answers and "task" in frequency else [])]
     joined = answers.dropna(subset=["score"]).merge(frequency, on=on)
-    require(len(joined), f"answers and frequency have no example in common (joined on {', '.join(on)})")
+    where = f"joined on {', '.join(on)}"
+    require(len(joined), f"answers and frequency have no example in common ({where})")
     ids = [c for c in ("task", "group", "n", *MODEL, "metric") if c in joined]
-    require(not joined.duplicated([*ids, "example_id"]).any(), "answers: an example has two answers of one model")
+    twice = joined.duplicated([*ids, "example_id"]).any()
+    require(not twice, "answers: an example has two answers of one model")
     rows = []
     for key, frame in joined.groupby(ids, dropna=False, sort=False):
         values, names = frame[["frequency", "score"]].to_numpy(float).T, ["frequency", "score"]
         whole = jackknife(values, [Ask("spearman", 0, 1)], points_of(frame["example_id"]), names)[0]
         low, high, p = interval(whole.estimate, whole.left)
         beside = {"spearman": whole.estimate, "spearman_low": low, "spearman_high": high, "p": p}
-        cut = pd.qcut(frame["frequency"], bins, labels=False, duplicates="drop").fillna(0).astype(int)
-        for place, part in frame.groupby(cut.to_numpy()):
+        number = pd.qcut(frame["frequency"], bins, labels=False, duplicates="drop").fillna(0)
+        for bin_, part in frame.groupby(number.to_numpy(int)):
             low, high = mean_interval(part["score"].to_numpy(float))
-            found = part["frequency"]
-            row = {"bin": place, "frequency": found.median()}
-            row |= {"frequency_low": found.min(), "frequency_high": found.max()}
-            row |= {"score": part["score"].mean(), "low": low, "high": high, "examples": len(part)}
-            rows.append({**dict(zip(ids, key, strict=True)), **row, **beside, "reason": whole.reason})
+            counts = part["frequency"]
+            rows.append({
+                **dict(zip(ids, key, strict=True)), "bin": bin_, "frequency": counts.median(),
+                "frequency_low": counts.min(), "frequency_high": counts.max(),
+                "score": part["score"].mean(), "low": low, "high": high, "examples": len(part),
+                **beside, "reason": whole.reason,
+            })
     return pd.DataFrame(rows)
 
 
 def mean_interval(scores: np.ndarray) -> tuple[float, float]:
-    """95% interval of a mean over examples: Wilson's for zeros and ones, else Student's, within the scores' range."""
+    """95% interval of a mean over examples: Wilson's for zeros and ones, else Student's, within the
+    scores' range."""
     if not len(scores):
         return np.nan, np.nan
     if np.isin(scores, (0, 1)).all():
@@ -143,19 +155,21 @@ def mean_interval(scores: np.ndarray) -> tuple[float, float]:
 
 
 def _bleu(outputs: list[str], gold: list[str]) -> dict[str, object]:
-    """Corpus BLEU; its n-gram matches and lengths are sums over sentences, so that leaving one out is a subtraction."""
+    """Corpus BLEU; its n-gram matches and lengths are sums over sentences, so that leaving one out
+    is a subtraction."""
     from sacrebleu.metrics import BLEU
 
     metric, single = BLEU(), BLEU(effective_order=True)
-    found = metric.corpus_score(outputs, [gold])
+    whole = metric.corpus_score(outputs, [gold])
     each = [single.corpus_score([o], [[g]]) for o, g in zip(outputs, gold, strict=True)]
-    left = [metric.compute_bleu(
-        [a - b for a, b in zip(found.counts, one.counts, strict=True)],
-        [a - b for a, b in zip(found.totals, one.totals, strict=True)],
-        found.sys_len - one.sys_len, found.ref_len - one.ref_len, metric.smooth_method, metric.smooth_value,
-    ).score - found.score for one in each]  # fmt: skip
+    change = np.array([metric.compute_bleu(
+        [a - b for a, b in zip(whole.counts, one.counts, strict=True)],
+        [a - b for a, b in zip(whole.totals, one.totals, strict=True)],
+        whole.sys_len - one.sys_len, whole.ref_len - one.ref_len,
+        metric.smooth_method, metric.smooth_value,
+    ).score - whole.score for one in each])
     names = points_of(np.arange(len(outputs))).example
-    change = (np.sort(names), np.array(left)[np.argsort(names)])
-    low, high, _ = interval(found.score, LeftOut(change, change, change, False), correlation=False)
-    return {"score": found.score, "low": max(0.0, low), "high": min(100.0, high), "examples": len(outputs),
-            "unscored": 0, "note": str(metric.get_signature())}  # fmt: skip
+    left = (np.sort(names), change[np.argsort(names)])
+    low, high, _ = interval(whole.score, LeftOut(left, left, left, False), correlation=False)
+    return {"score": whole.score, "low": max(0.0, low), "high": min(100.0, high),
+            "examples": len(outputs), "unscored": 0, "note": str(metric.get_signature())}

@@ -1,4 +1,5 @@
-"""Blocks of neighbours, means taken out of a table, Holm's adjustment and split-half reliability."""
+"""Blocks of neighbours, means taken out of a table, Holm's adjustment and split-half reliability.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +17,12 @@ FEWEST = 3  # Points for a correlation.
 
 
 def blocks(series: Sequence, position: Sequence[int], length: int) -> np.ndarray:
-    """The block [N] that each point of a running series belongs to, as ``series:block``: the clusters of a
-    jackknife, for neighbours depend on one another. Positions ``length`` apart, from the series' first; what is left at
-    its end, less than half a block, belongs to the block before."""
-    require(length >= 1 and length == int(length), f"block length {length}: a whole number, at least 1")
+    """The block [N] that each point of a running series belongs to, as ``series:block``: the
+    clusters of a jackknife, for neighbours depend on one another. Positions ``length`` apart, from
+    the series' first; what is left at its end, less than half a block, belongs to the block before.
+    """
+    whole = length >= 1 and length == int(length)
+    require(whole, f"block length {length}: a whole number, at least 1")
     at = np.asarray(position, float)
     known = not pd.isna(np.asarray(series, object)).any() and np.isfinite(at).all()
     require(known, "blocks: a point without its series or its position")
@@ -31,17 +34,21 @@ def blocks(series: Sequence, position: Sequence[int], length: int) -> np.ndarray
     return (table["series"].astype(str) + ":" + block.astype(str)).to_numpy(object)
 
 
-def without_means(values: np.ndarray, factors: Sequence[np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
-    """What the least-squares fit of a mean for each level of one or two ``factors`` leaves of ``values`` [V, N].
+def without_means(
+    values: np.ndarray, factors: Sequence[np.ndarray], weights: np.ndarray | None = None
+) -> np.ndarray:
+    """What the least-squares fit of a mean for each level of one or two ``factors`` leaves of
+    ``values`` [V, N].
 
-    A factor is a label or code [N] for each point. With two, of a table that has every level of one with every level
-    of the other, that is double centring; of log counts, then, pointwise mutual information up to what the marginals
-    say. ``weights`` [N] weight the fit. Raises InputError for other lengths or numbers of factors, and for values that
-    are not finite.
+    A factor is a label or code [N] for each point. With two, of a table that has every level of one
+    with every level of the other, that is double centring; of log counts, then, pointwise mutual
+    information up to what the marginals say. ``weights`` [N] weight the fit. Raises InputError for
+    other lengths or numbers of factors, and for values that are not finite.
     """
     weights = np.ones(values.shape[1]) if weights is None else weights
     sizes = {len(one) for one in (*factors, weights)}
-    require(sizes == {values.shape[1]}, f"means: factors and weights of {sizes} points for {values.shape[1]} values")
+    many = values.shape[1]
+    require(sizes == {many}, f"means: factors and weights of {sizes} points for {many} values")
     require(len(factors) in (1, 2), f"means: one or two factors, not {len(factors)}")
     require(np.isfinite(values).all(), "means cannot be taken out of values that are not finite")
     codes = [np.unique(factor, return_inverse=True)[1] for factor in factors]
@@ -52,8 +59,8 @@ def without_means(values: np.ndarray, factors: Sequence[np.ndarray], weights: np
         first, second = codes
         rows, columns = first.max() + 1, second.max() + 1
         met = np.bincount(first * columns + second, weights, rows * columns).reshape(rows, columns)
-        share = np.divide(met, met.sum(axis=1, keepdims=True), where=met.sum(axis=1, keepdims=True) > 0,
-                          out=np.zeros_like(met))  # fmt: skip
+        by_row = met.sum(axis=1, keepdims=True)
+        share = met / np.where(by_row > 0, by_row, 1)
         within = left.copy()
         _take_means(within, first, rows, weights)
         sums = np.stack([np.bincount(second, weights * row, columns) for row in within])
@@ -75,7 +82,8 @@ def holm(p: Sequence[float]) -> np.ndarray:
 def split_half_reliability(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman–Brown reliability 2r / (1 + r) from the Spearman r of two halves' scores.
 
-    r itself where it is not positive (the formula has no meaning there), null below 3 points or where one is constant.
+    r itself where it is not positive (the formula has no meaning there), null below 3 points or
+    where one is constant.
     """
     if len(first) < FEWEST or np.ptp(first) == 0 or np.ptp(second) == 0:
         return np.nan

@@ -1,4 +1,5 @@
-"""Which table is made from which, and by which room's function: the only file that knows the order."""
+"""Which table is made from which, and by which room's function: the only file that knows the order.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ OVERRIDES = "TASKGRAM_PARAMETERS"
 
 
 def open_run(name_or_path: str, **overrides: Any) -> Run:
-    """Open a run: by name (``notebooks/runs/<name>.yaml``) or run file, with parameters of the run file replaced.
+    """Open a run: by name (``notebooks/runs/<name>.yaml``) or run file, with parameters of the run
+    file replaced.
 
     Raises InputError for an unknown run or parameter, and for a value that a parameter cannot have.
 
@@ -109,12 +111,14 @@ _ASKED = {"scores": False, "prior": True, "answers": False, "prompt_accuracy": T
 
 
 def ask_models(run: Run, progress: bool | None = None) -> None:
-    """Make all tables for which a model is loaded, model by model and step by step: each loaded once, freed before the
-    next, and each table written as it is made, so that a run that was stopped goes on where it was.
+    """Make all tables for which a model is loaded, model by model and step by step: each loaded
+    once, freed before the next, and each table written as it is made, so that a run that was
+    stopped goes on where it was.
 
     Before them the text is counted and indexed, so that its warnings come here and not on a page.
-    On CPUs, ``jobs`` processes share the models and the cores. With the run parameter ``scheduler``, every worker of
-    that Dask cluster has one model at a time; the workers must find this run's folder by the same path.
+    On CPUs, ``jobs`` processes share the models and the cores. With the run parameter
+    ``scheduler``, every worker of that Dask cluster has one model at a time; the workers must find
+    this run's folder by the same path.
     """
     run.path("examples")
     for model in run_models(run):
@@ -177,7 +181,7 @@ def _together(name: str, last: bool = False):
     return make
 
 
-# --- corpus and tasks ------------------------------------------------------------------------------------------------
+# --- corpus and tasks -----------------------------------------------------------------------------
 
 
 def make_world(run: Run, out: Path) -> None:
@@ -212,18 +216,20 @@ def _true(run: Run, name: str) -> pd.DataFrame:
     return read_table(place)
 
 
-# --- mining and counting ---------------------------------------------------------------------------------------------
+# --- mining and counting --------------------------------------------------------------------------
 
 
 def make_own_embedding(run: Run, out: Path) -> None:
-    """Word vectors of the run's own corpus: what mining must not use (METHOD section 3.8), kept to be compared with."""
+    """Word vectors of the run's own corpus: what mining must not use (METHOD section 3.8), kept to
+    be compared with."""
     from taskgram_utils.embedding import train_embedding
 
     train_embedding(corpus(run), out)
 
 
 def embedding(run: Run, name: str | None = None):
-    """The embedding that a run names (for one of its tasks, where it names several), its vectors kept between runs."""
+    """The embedding that a run names (for one of its tasks, where it names several), its vectors
+    kept between runs."""
     from taskgram_utils.embedding import kept_embedding
     from taskgram_utils.packaged import PREFIX, packaged
 
@@ -235,8 +241,8 @@ def embedding(run: Run, name: str | None = None):
 
 
 def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
-    """How a task of a run (by default any that is in English) is mined: whose s^y is the whole answer, and what happens
-    to stop words, which of a translation are each language's own."""
+    """How a task of a run (by default any that is in English) is mined: whose s^y is the whole
+    answer, and what happens to stop words, which of a translation are each language's own."""
     from taskgram_utils.mining import language_stopwords
 
     options = {"stopwords": run["stopwords"], "whole_answer": set(run["whole_answer"])}
@@ -250,7 +256,8 @@ def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
 
 
 def _mined(run: Run, name: str, examples: pd.DataFrame) -> pd.DataFrame:
-    """The examples of a task whose s^x are mined; those of a group that names its subjects are not."""
+    """The examples of a task whose s^x are mined; those of a group that names its subjects are not.
+    """
     examples = examples[examples["task"] == name]
     if "sx" not in examples:
         return examples
@@ -264,8 +271,8 @@ def mined_examples(run: Run) -> pd.DataFrame:
 
 
 def make_gammas(run: Run) -> pd.DataFrame:
-    """Thresholds by task and n, with what shuffled and own pairs pass them; calibrated on the train split, where there
-    is one, else on the test split (no count and no model is looked at)."""
+    """Thresholds by task and n, with what shuffled and own pairs pass them; calibrated on the train
+    split, where there is one, else on the test split (no count and no model is looked at)."""
     from taskgram_utils.mining import calibrate
 
     examples, tables = run.table("examples"), []
@@ -286,8 +293,8 @@ def make_gammas(run: Run) -> pd.DataFrame:
 
 
 def make_taskgrams(run: Run) -> pd.DataFrame:
-    """The task-gram table of the test split. Groups whose examples name their subject have its pair with the answer,
-    once, at the first n; all others are mined at every n."""
+    """The task-gram table of the test split. Groups whose examples name their subject have its pair
+    with the answer, once, at the first n; all others are mined at every n."""
     from taskgram_utils.mining import mine, named_pairs
 
     examples, gammas = run.table("examples"), run.table("gammas")
@@ -309,9 +316,11 @@ def make_taskgrams(run: Run) -> pd.DataFrame:
 
 
 def counter(run: Run, document: str | None = None):
-    """What counts for a run: its text read through, an infini-gram index on disk, or the web service.
+    """What counts for a run: its text read through, an infini-gram index on disk, or the web
+    service.
 
-    ``document``: cut the text otherwise than the run says (not with an index, which was cut when it was built).
+    ``document``: cut the text otherwise than the run says (not with an index, which was cut when it
+    was built).
     """
     backend = run["backend"]
     require(backend in ("scan", "index", "api"), f"backend: {backend} is none of scan, index, api")
@@ -372,13 +381,15 @@ def make_counts(run: Run) -> pd.DataFrame:
 
 
 def make_control_counts(run: Run) -> pd.DataFrame:
-    """The same counts with other documents (the run's ``control``), to see what a document is worth."""
+    """The same counts with other documents (the run's ``control``), to see what a document is
+    worth."""
     return _count(run, run["control"])
 
 
 def make_asked(run: Run) -> pd.DataFrame:
-    """The test examples that models are asked: all of them, or where the run says how many (``asked``), at most so many
-    of each group, drawn at random from those that can give a point, whose s^x occurs in some document."""
+    """The test examples that models are asked: all of them, or where the run says how many
+    (``asked``), at most so many of each group, drawn at random from those that can give a point,
+    whose s^x occurs in some document."""
     test = whole_test(run)
     if run["asked"] is None:
         return test.reset_index(drop=True)
@@ -396,7 +407,7 @@ def make_index(run: Run, out: Path) -> None:
     build_index(corpus(run), out)
 
 
-# --- three language models, one question -----------------------------------------------------------------------------
+# --- three language models, one question ----------------------------------------------------------
 
 
 def make_taskgram_lm(run: Run) -> pd.DataFrame:
@@ -412,8 +423,8 @@ def make_taskgram_halves(run: Run) -> pd.DataFrame:
 
 
 def make_infinigram_lm(run: Run) -> pd.DataFrame:
-    """log P under the ∞-gram LM: of an index made of the run's text, or of the one it names. The web service has none
-    that could be asked for so many tokens; the table is then empty."""
+    """log P under the ∞-gram LM: of an index made of the run's text, or of the one it names. The
+    web service has none that could be asked for so many tokens; the table is then empty."""
     from taskgram_utils.counting.index import Index
     from taskgram_utils.language_models.infinigram import infinigram_logp
 
@@ -451,7 +462,8 @@ def _model(run: Run, model: str, step: str):
 
 
 def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:
-    """With world and seed of the run, of whose examples the table is: its models, whatever they are, are compared."""
+    """With world and seed of the run, of whose examples the table is: its models, whatever they
+    are, are compared."""
     return table.assign(world=named(run), seed=run["seed"])
 
 
@@ -470,9 +482,12 @@ def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
 
 
 def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
-    """Answers of one model: greedy ones with every metric of their task, or the most probable option.
+    """Answers of one model: greedy ones with every metric of their task, or the most probable
+    option.
 
-    Before the last step at most ``step_answers`` greedy answers a task and group, drawn once for all models."""
+    Before the last step at most ``step_answers`` greedy answers a task and group, drawn once for
+    all models.
+    """
     from taskgram_utils.language_models.neural import choose, generate
 
     examples, loaded, parts = run.table("asked"), _model(run, model, step), []
@@ -514,11 +529,12 @@ def _bertscore(run: Run, answers: pd.DataFrame, asked: pd.DataFrame):
     return precision(said, [y.strip() for y in gold], chosen, run.parameters["device"])
 
 
-# --- measures --------------------------------------------------------------------------------------------------------
+# --- measures -------------------------------------------------------------------------------------
 
 
 def make_performance(run: Run) -> pd.DataFrame:
-    """Mean score with 95% interval per task, group, metric, model and step; corpus BLEU beside it for translation."""
+    """Mean score with 95% interval per task, group, metric, model and step; corpus BLEU beside it
+    for translation."""
     from taskgram_utils.performance import performance
 
     return performance(run.table("answers"), run.table("examples"), sizes_in_parameters(run))
@@ -538,7 +554,8 @@ def make_memorization(run: Run, name: str) -> pd.DataFrame:
 
 
 def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, Any]:
-    """The arguments of :func:`taskgram_utils.memorization.mem` for one task of a run; ``last``: last steps only."""
+    """The arguments of :func:`taskgram_utils.memorization.mem` for one task of a run; ``last``:
+    last steps only."""
 
     def of_task(table: pd.DataFrame) -> pd.DataFrame:
         return table[table["task"] == name]
@@ -555,9 +572,10 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
 
 
 def make_estimates(run: Run, out: Path, name: str) -> None:
-    """Mem of one task at the last step with its replicates, from which controls, differences and slopes are read:
-    ``own``, each reference on its own points, raw and given log C(s^y), log C(s^x), tokens and the model's prior; and
-    ``shared``, both references on the points that both have."""
+    """Mem of one task at the last step with its replicates, from which controls, differences and
+    slopes are read: ``own``, each reference on its own points, raw and given log C(s^y), log
+    C(s^x), tokens and the model's prior; and ``shared``, both references on the points that both
+    have."""
     from taskgram_utils.memorization import estimates, on_shared_points, point_controls, write_estimates
 
     inputs, prior = memorization_inputs(run, name, last=True), run.table("prior")
@@ -584,8 +602,8 @@ def make_partial(run: Run, name: str) -> pd.DataFrame:
 
 
 def make_common(run: Run, name: str) -> pd.DataFrame:
-    """Mem under the task-gram LM of one task without the two most frequent outputs of each group, last step;
-    ``most_frequent`` is text."""
+    """Mem under the task-gram LM of one task without the two most frequent outputs of each group,
+    last step; ``most_frequent`` is text."""
     from taskgram_utils.memorization import without_most_frequent
 
     inputs = memorization_inputs(run, name, last=True)
@@ -601,13 +619,15 @@ def _baseline(run: Run, name: str) -> Estimates:
 
 
 def make_baseline(run: Run, name: str) -> pd.DataFrame:
-    """Mem under the task-gram LM less Mem under the infinity-gram LM on shared points, of one task at the last step."""
+    """Mem under the task-gram LM less Mem under the infinity-gram LM on shared points, of one task
+    at the last step."""
     return _baseline(run, name).table
 
 
 def make_slopes(run: Run, name: str) -> pd.DataFrame:
-    """Slopes on log10 of the parameters, of one task at the last step, over the models that are compared by size: Mem
-    raw and partial, the Kendall distance, and the difference from the infinity-gram LM."""
+    """Slopes on log10 of the parameters, of one task at the last step, over the models that are
+    compared by size: Mem raw and partial, the Kendall distance, and the difference from the
+    infinity-gram LM."""
     from taskgram_utils.memorization import at_one_step, slopes
 
     parts = []
@@ -618,7 +638,8 @@ def make_slopes(run: Run, name: str) -> pd.DataFrame:
 
 
 def make_prompts(run: Run) -> pd.DataFrame:
-    """All prompts tried for each task, from the instruction whose score (n = 2, documents) is in the middle."""
+    """All prompts tried for each task, from the instruction whose score (n = 2, documents) is in
+    the middle."""
     from taskgram_utils.counting.scan import ScanCounter
     from taskgram_utils.miniature.clauses import pool
     from taskgram_utils.miniature.words import INSTRUCTIONS
@@ -645,17 +666,21 @@ def prompted(run: Run) -> list[str]:
 
 
 def prompt_examples(run: Run, name: str) -> pd.DataFrame:
-    """The test examples that prompts are judged on; copied ones are not held out. A third for worked solutions."""
+    """The test examples that prompts are judged on; copied ones are not held out. A third for
+    worked solutions."""
     asked = run.table("asked").query("task == @name and group != 'copied'")
     most = run["prompt_examples"] // (3 if name == "math_reasoning" else 1)
     return asked.sample(min(most, len(asked)), random_state=0)
 
 
 def framed_prompts(run: Run, name: str) -> pd.DataFrame:
-    """The prompts of a task that are judged, with their frame: direction, seed, round, prompt, score, frame.
+    """The prompts of a task that are judged, with their frame: direction, seed, round, prompt,
+    score, frame.
 
-    The best of each direction and seed; and, for every seed the same, ``start``, ``after`` (the same instruction after
-    the input), ``none`` (no instruction) and ``other task`` (the most frequent instruction of another task)."""
+    The best of each direction and seed; and, for every seed the same, ``start``, ``after`` (the
+    same instruction after the input), ``none`` (no instruction) and ``other task`` (the most
+    frequent instruction of another task).
+    """
     from taskgram_utils.miniature.words import INSTRUCTIONS
     from taskgram_utils.miniature.world import prompt
 
@@ -678,7 +703,8 @@ def framed_prompts(run: Run, name: str) -> pd.DataFrame:
 
 
 def make_prompt_accuracy(run: Run, model: str, step: str) -> pd.DataFrame:
-    """Accuracy of one model under each of the prompts that are judged; ``correct`` has the score of every example."""
+    """Accuracy of one model under each of the prompts that are judged; ``correct`` has the score of
+    every example."""
     from taskgram_utils.language_models.neural import generate, parameters
 
     loaded, parts = _model(run, model, step), []
@@ -696,9 +722,11 @@ def make_prompt_accuracy(run: Run, model: str, step: str) -> pd.DataFrame:
 
 
 def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
-    """log P of one model for the answers of factual QA under one prompt of each kind: does a prompt change Mem?
+    """log P of one model for the answers of factual QA under one prompt of each kind: does a prompt
+    change Mem?
 
-    ``lm`` is the kind of the prompt (its first seed's), ``model`` the size."""
+    ``lm`` is the kind of the prompt (its first seed's), ``model`` the size.
+    """
     from taskgram_utils.language_models.neural import score
 
     name, loaded, parts = "factual_qa", _model(run, model, step), []
