@@ -325,3 +325,13 @@ def _weights(run: Run) -> Path | None:
     return None if not named else next(
         (root / named for root in (PACKAGE.parent, run.root) if (root / named).is_dir()), run.root / named
     )
+
+
+def load_at(run: Run, model: str, step: str):
+    """The language model of a table ``scores/MODEL/STEP``."""
+    return load_model(run, model_of(run, model).name, step_of(step))
+
+
+def of_run(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """A table with world and seed of the run's examples, whatever its models have read."""
+    return table.assign(world=named(run), seed=run["seed"])

@@ -22,60 +22,26 @@ from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
 from taskgram_utils.progress import Bar
 from taskgram_utils.run.checks import require_values
 from taskgram_utils.run.data import (
-    CALIBRATE,
-    answer_tokens,
-    asked_grams,
-    corpus,
-    embedding_files,
-    embedding_named,
-    gamma_of,
-    listed_files,
-    named,
-    open_world,
-    placed,
-    read_examples,
-    source_files,
-    stop_of,
-    tasks_of,
-    text_files,
-    tokenizer_file,
-    tokenizer_files,
-    truth_known,
-    whole_test,
+    CALIBRATE, answer_tokens, asked_grams, corpus, embedding_files, embedding_named, gamma_of,
+    listed_files, open_world, placed, read_examples, source_files, stop_of, tasks_of, text_files,
+    tokenizer_file, tokenizer_files, truth_known, whole_test,
 )
 from taskgram_utils.run.models import (
-    at_last_step,
-    check_models,
-    checkpoint_files,
-    family,
-    free_model,
-    load_model,
-    loss_curves,
-    main_model,
-    model_of,
-    models,
-    own_sizes,
-    points_in_time,
-    run_models,
-    sizes_in_parameters,
-    step_of,
-    step_part,
-    steps,
-    training_files,
-    training_of,
-    weight_files,
+    at_last_step, check_models, checkpoint_files, family, free_model, load_at, load_model,
+    loss_curves, main_model, model_of, models, of_run, own_sizes, points_in_time, run_models,
+    sizes_in_parameters, step_part, steps, training_files, training_of, weight_files,
 )
+from taskgram_utils.run.prompts import make_prompt_accuracy, make_prompt_scores, make_prompts
 from taskgram_utils.run.store import Input, Recipe, Run, open_run_file
 from taskgram_utils.tables import read_table
 from taskgram_utils.tasks.base import task
 
-__all__ = ["ask_models", "at_last_step", "check_models", "check_order", "check_task", "corpus", "counter",
-           "embedding", "family", "framed_prompts", "load_model", "loss_curves", "main_model", "memorization_inputs",
-           "mined_examples", "mining_options", "models", "open_run", "open_world", "own_sizes", "prompt_examples",
-           "prompted", "sizes_in_parameters", "steps", "tasks_of", "truth_known"]  # fmt: skip
+__all__ = ["at_last_step", "check_models", "corpus", "family", "load_model", "loss_curves",
+           "main_model", "models", "open_world", "own_sizes", "sizes_in_parameters", "steps",
+           "tasks_of", "truth_known"]  # for notebooks
 
 OVERRIDES = "TASKGRAM_PARAMETERS"
-"""Environment variable with run parameters as JSON, set by ``taskgram book -p`` for the kernels of its notebooks."""
+"""Environment variable with run parameters as JSON, which ``taskgram book -p`` sets for kernels."""
 
 
 def open_run(name_or_path: str, **overrides: Any) -> Run:
@@ -87,27 +53,30 @@ def open_run(name_or_path: str, **overrides: Any) -> Run:
     >>> run = open_run("miniature")          # doctest: +SKIP
     >>> counts = run.table("counts")         # doctest: +SKIP
     """
-    if OVERRIDES in os.environ:  # a page may write nothing to standard error, and ask_models has said it
+    if OVERRIDES in os.environ:  # on a page; ask_models has given the warnings before
         warnings.simplefilter("ignore", InputWarning)
-    run = open_run_file(name_or_path, RECIPES, {**json.loads(os.environ.get(OVERRIDES, "{}")), **overrides})
+    overrides = json.loads(os.environ.get(OVERRIDES, "{}")) | overrides
+    run = open_run_file(name_or_path, RECIPES, overrides)
     require_values(run.parameters)
     return run
 
 
 def check_task(run: Run, name: str) -> str:
     """``name`` itself; InputError unless it is one of the run's tasks."""
-    require(name in tasks_of(run), f"task {name}: not one of {', '.join(tasks_of(run))}, the tasks of run {run.name}")
+    names = ", ".join(tasks_of(run))
+    require(name in tasks_of(run), f"task {name}: not one of {names}, the tasks of run {run.name}")
     return name
 
 
 def check_order(run: Run, n: int) -> int:
     """``n`` itself; InputError unless the run counts n-grams of so many words."""
-    require(n in run["orders"], f"n: {n} is none of the orders of run {run.name}: {', '.join(map(str, run['orders']))}")
+    orders = ", ".join(map(str, run["orders"]))
+    require(n in run["orders"], f"n: {n} is none of the orders of run {run.name}: {orders}")
     return n
 
 
-_ASKED = {"scores": False, "prior": True, "answers": False, "prompt_accuracy": True, "prompt_scores": True}
-"""Tables of a model and step: whether only the last step has one."""
+_OF_MODELS = ("scores", "prior", "answers", "prompt_accuracy", "prompt_scores")
+_LAST_STEP_ONLY = ("prior", "prompt_accuracy", "prompt_scores")
 
 
 def ask_models(run: Run, progress: bool | None = None) -> None:
@@ -124,35 +93,38 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
     for model in run_models(run):
         if not model.suite:
             steps(run, model.name)  # a hub is asked for them
-    for name in ("taskgrams", "asked"):  # what a suite is trained for is looked at before the hours that this takes
-        run.path(name)
-    indexed, control = run["backend"] == "scan", run["control"]
-    for name in ("counts", *(["control_counts"] if control else []), *(["index"] if indexed else [])):
+    # What a suite is trained for is looked at before the hours that this takes.
+    before = ["taskgrams", "asked", "counts", *(["control_counts"] if run["control"] else [])]
+    for name in [*before, *(["index"] if run["backend"] == "scan" else [])]:
         run.path(name)
     last, prompts = set(points_in_time(run, last=True)), "prompt_rounds" in run.parameters
-    kinds = {n: only for n, only in _ASKED.items() if prompts or not n.startswith("prompt")}
-    names = {at: tuple(f"{n}/{at[0]}/{at[1]}" for n, only in kinds.items() if at in last or not only)
-             for at in points_in_time(run)}  # fmt: skip
-    names |= {at: (f"parameters/{at[0]}", *names[at]) for at in last}
-    waiting = [own for own in names.values() if not all(map(run.is_current, own))]
+    tables = [n for n in _OF_MODELS if prompts or not n.startswith("prompt")]
+    waiting = []
+    for model, step in points_in_time(run):
+        final = (model, step) in last
+        names = [f"{n}/{model}/{step}" for n in tables if final or n not in _LAST_STEP_ONLY]
+        names += [f"parameters/{model}"] if final else []
+        waiting += [] if all(map(run.is_current, names)) else [names]
     if not waiting:
         return
     if prompts:
         run.path("prompts")  # once, before several processes want it
-    about, silent = (run.name, run.parameters, run.folder, run.root), progress if progress is None else not progress
-    asked = [(*about, own) for own in waiting[::-1]]  # the largest models, which are named last, first
-    with Bar(total=len(waiting), desc="models", unit="model", disable=silent) as bar:
+    jobs = [(run.name, run.parameters, run.folder, run.root, names) for names in waiting[::-1]]
+    silent = progress if progress is None else not progress
+    with Bar(total=len(jobs), desc="models", unit="model", disable=silent) as bar:
         if run["scheduler"]:
-            made = one_a_worker(run["scheduler"], _make, asked)
+            made = one_a_worker(run["scheduler"], _make, jobs)
         elif run["jobs"] > 1 and (run["device"] == "cpu" or not _has_gpu()):
-            made = in_processes(_make, asked, run["jobs"])
+            made = in_processes(_make, jobs, run["jobs"])
         else:
-            made = (_make(*own) for own in asked)
+            made = (_make(*job) for job in jobs)
         for _ in made:
             bar.update()
 
 
-def _make(name: str, parameters: dict[str, Any], folder: Path, root: Path, tables: Iterable[str]) -> None:
+def _make(
+    name: str, parameters: dict[str, Any], folder: Path, root: Path, tables: Iterable[str]
+) -> None:
     """Make some tables of one model in whichever process this is."""
     run = Run(name, parameters, folder, RECIPES, root)
     try:
@@ -174,7 +146,8 @@ def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def _together(name: str, last: bool = False):
     def make(run: Run) -> pd.DataFrame:
-        table = _stacked([run.table(f"{name}/{key}/{step}") for key, step in points_in_time(run, last)])
+        times = points_in_time(run, last)
+        table = _stacked([run.table(f"{name}/{model}/{step}") for model, step in times])
         free_model()
         return table
 
@@ -250,8 +223,8 @@ def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
         examples = run.table("examples")
         groups = examples["group"][examples["task"] == name].unique()
         spoken = {g: task(name).languages(g) for g in groups}
-        options |= {f"stopwords_{side}": {g: language_stopwords(codes[i]) for g, codes in spoken.items()}
-                    for i, side in enumerate("xy")}  # fmt: skip
+        for i, side in enumerate(("stopwords_x", "stopwords_y")):
+            options[side] = {g: language_stopwords(codes[i]) for g, codes in spoken.items()}
     return options
 
 
@@ -278,16 +251,16 @@ def make_gammas(run: Run) -> pd.DataFrame:
     examples, tables = run.table("examples"), []
     for n in run["orders"]:
         for name in tasks_of(run):
-            asked, mined = gamma_of(run, name, n), _mined(run, name, examples)
-            if asked is None or mined.empty:
+            gamma, mined = gamma_of(run, name, n), _mined(run, name, examples)
+            if gamma is None or mined.empty:
                 continue
             train = mined[mined["split"] != "test"]
-            train = train if len(train) else mined
-            most = run["calibrated_on"]
-            train = train if most is None or len(train) <= most else train.sample(most, random_state=0).sort_index()
-            options = mining_options(run, name)
-            table = calibrate(train, n, embedding(run, name), share=run["shuffled_share"], empty=True, **options)
-            tables.append(table if asked == CALIBRATE else table.assign(gamma=asked))
+            train, most = train if len(train) else mined, run["calibrated_on"]
+            if most is not None and len(train) > most:
+                train = train.sample(most, random_state=0).sort_index()
+            options = mining_options(run, name) | {"share": run["shuffled_share"], "empty": True}
+            table = calibrate(train, n, embedding(run, name), **options)
+            tables.append(table if gamma == CALIBRATE else table.assign(gamma=gamma))
     columns = ["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
@@ -324,10 +297,8 @@ def counter(run: Run, document: str | None = None):
     """
     backend = run["backend"]
     require(backend in ("scan", "index", "api"), f"backend: {backend} is none of scan, index, api")
-    require(
-        document is None or backend == "scan",
-        f"control: {document}: an index was cut into documents when it was built; set control to ''",
-    )
+    fixed = "an index was cut into documents when it was built; set control to ''"
+    require(document is None or backend == "scan", f"control: {document}: {fixed}")
     if backend == "api":
         from taskgram_utils.counting.api import ApiCounter
 
@@ -368,7 +339,8 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
             print(f"taskgram: {counting.corpus.path}: {counting.corpus.summary()}", file=sys.stderr)
     if len(parts) == 1:
         return parts[0]
-    table = pd.concat(parts, ignore_index=True).assign(source=parts[-1]["source"].iloc[0] + "; n <= 3: no stop words")
+    source = parts[-1]["source"].iloc[0] + "; n <= 3: no stop words"
+    table = pd.concat(parts, ignore_index=True).assign(source=source)
     return table.drop_duplicates(["sx", "sy", "half"], ignore_index=True)
 
 
@@ -397,8 +369,8 @@ def make_asked(run: Run) -> pd.DataFrame:
     whole = counts[counts["half"].isna() & counts["sy"].isna() & (counts["count"] > 0)]
     known = grams[grams["sx"].isin(whole["sx"])][["task", "example_id"]].drop_duplicates()
     able = test.merge(known, on=["task", "example_id"])
-    drawn = able.sample(frac=1, random_state=0).groupby(["task", "group"], dropna=False).head(run["asked"])
-    return drawn.sort_index().reset_index(drop=True)
+    drawn = able.sample(frac=1, random_state=0).groupby(["task", "group"], dropna=False)
+    return drawn.head(run["asked"]).sort_index().reset_index(drop=True)
 
 
 def make_index(run: Run, out: Path) -> None:
@@ -411,15 +383,21 @@ def make_index(run: Run, out: Path) -> None:
 
 
 def make_taskgram_lm(run: Run) -> pd.DataFrame:
+    """log P (nats) under the task-gram LM."""
     from taskgram_utils.language_models.taskgram import taskgram_logp
 
-    return taskgram_logp(run.table("taskgrams"), run.table("counts"), run["form"], run["zeros"], run["kappa"])
+    return taskgram_logp(*_counted(run))
+
+
+def _counted(run: Run) -> tuple:
+    return (run.table("taskgrams"), run.table("counts"), run["form"], run["zeros"], run["kappa"])
 
 
 def make_taskgram_halves(run: Run) -> pd.DataFrame:
+    """log P (nats) under the task-gram LM of either half of the documents."""
     from taskgram_utils.language_models.taskgram import taskgram_halves
 
-    return taskgram_halves(run.table("taskgrams"), run.table("counts"), run["form"], run["zeros"], run["kappa"])
+    return taskgram_halves(*_counted(run))
 
 
 def make_infinigram_lm(run: Run) -> pd.DataFrame:
@@ -432,7 +410,8 @@ def make_infinigram_lm(run: Run) -> pd.DataFrame:
     if backend == "api":
         return run.table("taskgram_lm").iloc[:0]
     index = _given_index(run) if backend == "index" else Index(run.path("index"))
-    return infinigram_logp(asked_grams(run), run.table("examples"), index, zeros=run["infinigram_zeros"])
+    zeros = run["infinigram_zeros"]
+    return infinigram_logp(asked_grams(run), run.table("examples"), index, zeros=zeros)
 
 
 def make_steps(run: Run, model: str) -> pd.DataFrame:
@@ -443,7 +422,8 @@ def make_steps(run: Run, model: str) -> pd.DataFrame:
 
 
 def make_last_step(run: Run, model: str) -> pd.DataFrame:
-    return pd.DataFrame({"step": pd.array(steps(run, model_of(run, model).name)[-1:], dtype="Int64")})
+    last = steps(run, model_of(run, model).name)[-1:]
+    return pd.DataFrame({"step": pd.array(last, dtype="Int64")})
 
 
 def make_parameters(run: Run, model: str) -> pd.DataFrame:
@@ -457,28 +437,21 @@ def make_parameters(run: Run, model: str) -> pd.DataFrame:
     return pd.DataFrame({"model": [one.name], "parameters": [count]})
 
 
-def _model(run: Run, model: str, step: str):
-    return load_model(run, model_of(run, model).name, step_of(step))
-
-
-def _named(run: Run, table: pd.DataFrame) -> pd.DataFrame:
-    """With world and seed of the run, of whose examples the table is: its models, whatever they
-    are, are compared."""
-    return table.assign(world=named(run), seed=run["seed"])
-
-
 def make_score(run: Run, model: str, step: str) -> pd.DataFrame:
-    from taskgram_utils.language_models.neural import score
-
-    loaded = _model(run, model, step)
-    return _named(run, score(run.table("asked"), loaded, asked_grams(run), options=True, long=run["long"]))
+    """log P (nats) of each s^y, full answer and option under one model."""
+    return _scored(run, model, step, options=True)
 
 
 def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
+    """The same without the input."""
+    return _scored(run, model, step, prior=True)
+
+
+def _scored(run: Run, model: str, step: str, **options: bool) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    loaded = _model(run, model, step)
-    return _named(run, score(run.table("asked"), loaded, asked_grams(run), prior=True, long=run["long"]))
+    loaded, grams = load_at(run, model, step), asked_grams(run)
+    return of_run(run, score(run.table("asked"), loaded, grams, long=run["long"], **options))
 
 
 def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
@@ -490,43 +463,44 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
     """
     from taskgram_utils.language_models.neural import choose, generate
 
-    examples, loaded, parts = run.table("asked"), _model(run, model, step), []
+    every, loaded, parts = run.table("asked"), load_at(run, model, step), []
     last = run.table(f"last_step/{model}")["step"].iloc[0]
     final = step == step_part(None if pd.isna(last) else last)
     for one in map(task, tasks_of(run)):
-        asked = examples[examples["task"] == one.name]
-        longest = answer_tokens(run, one)
-        if asked.empty:
+        examples, longest = every[every["task"] == one.name], answer_tokens(run, one)
+        if examples.empty:
             continue
         if not longest:
             scores = run.table(f"scores/{model}/{step}")
-            parts.append(_named(run, choose(scores[scores["task"] == one.name], asked)))
+            parts.append(of_run(run, choose(scores[scores["task"] == one.name], examples)))
             continue
         if not final:
-            asked = asked.groupby("group", group_keys=False).sample(frac=1, random_state=0)
-            asked = asked.groupby("group").head(run["step_answers"])
-        answers = _named(run, generate(asked, loaded, longest, stop_of(run, one.name)))
-        gold = asked.set_index("example_id")["answers"].loc[answers["example_id"]]
+            shuffled = examples.groupby("group", group_keys=False).sample(frac=1, random_state=0)
+            examples = shuffled.groupby("group").head(run["step_answers"])
+        answers = of_run(run, generate(examples, loaded, longest, stop_of(run, one.name)))
+        gold = examples.set_index("example_id")["answers"].loc[answers["example_id"]]
         for metric, function in one.metrics.items():
             pairs = zip(answers["output"], gold, strict=True)
             scores = [None if pd.isna(o) else function(o, list(g)) for o, g in pairs]
             parts.append(answers.assign(metric=metric, score=scores))
         if one.worked and run.get("bertscore"):
-            parts.append(answers.assign(metric=METRIC, score=_bertscore(run, answers, asked)))
-    group = examples.set_index("example_id")["group"]
+            score = _bertscore(run, answers, examples)
+            parts.append(answers.assign(metric=METRIC, score=score))
+    group = every.set_index("example_id")["group"]
     answers = pd.concat(parts, ignore_index=True)
     return answers.assign(group=answers["example_id"].map(group))
 
 
-def _bertscore(run: Run, answers: pd.DataFrame, asked: pd.DataFrame):
+def _bertscore(run: Run, answers: pd.DataFrame, examples: pd.DataFrame):
     from taskgram_utils.bertscore import precision
     from taskgram_utils.packaged import PREFIX, packaged
 
     chosen = run["bertscore"]
-    chosen = str(packaged(chosen, run.root / "build" / "packaged")) if chosen.startswith(PREFIX) else chosen
-    gold = asked.set_index("example_id")["y"].loc[answers["example_id"]]
-    said = [None if pd.isna(o) else o for o in answers["output"]]
-    return precision(said, [y.strip() for y in gold], chosen, run.parameters["device"])
+    if chosen.startswith(PREFIX):
+        chosen = str(packaged(chosen, run.root / "build" / "packaged"))
+    gold = examples.set_index("example_id")["y"].loc[answers["example_id"]].str.strip()
+    outputs = [None if pd.isna(o) else o for o in answers["output"]]
+    return precision(outputs, list(gold), chosen, run.parameters["device"])
 
 
 # --- measures -------------------------------------------------------------------------------------
@@ -562,13 +536,15 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
 
     model = of_task(run.table("scores"))
     model = at_last_step(model, "lm") if last else model
-    grams, asked = of_task(run.table("taskgrams")), of_task(run.table("asked"))
+    grams, examples = of_task(run.table("taskgrams")), of_task(run.table("asked"))
+    references = [run.table("taskgram_lm"), run.table("infinigram_lm")]
     return {
-        "reference": of_task(pd.concat([run.table("taskgram_lm"), run.table("infinigram_lm")], ignore_index=True)),
-        "model": model[model["n"].notna()], "reference_halves": of_task(run.table("taskgram_halves")),
-        "taskgrams": grams[grams["example_id"].isin(asked["example_id"])], "examples": asked,
-        "parameters": sizes_in_parameters(run),
-    }  # fmt: skip
+        "reference": of_task(pd.concat(references, ignore_index=True)),
+        "model": model[model["n"].notna()],
+        "reference_halves": of_task(run.table("taskgram_halves")),
+        "taskgrams": grams[grams["example_id"].isin(examples["example_id"])],
+        "examples": examples, "parameters": sizes_in_parameters(run),
+    }
 
 
 def make_estimates(run: Run, out: Path, name: str) -> None:
@@ -576,16 +552,18 @@ def make_estimates(run: Run, out: Path, name: str) -> None:
     slopes are read: ``own``, each reference on its own points, raw and given log C(s^y), log
     C(s^x), tokens and the model's prior; and ``shared``, both references on the points that both
     have."""
-    from taskgram_utils.memorization import estimates, on_shared_points, point_controls, write_estimates
+    from taskgram_utils import memorization
 
     inputs, prior = memorization_inputs(run, name, last=True), run.table("prior")
-    prior = prior[prior["task"] == name]
-    controls = point_controls(inputs["taskgrams"], run.table("counts"), inputs["model"], prior)
+    grams, model, prior = inputs["taskgrams"], inputs["model"], prior[prior["task"] == name]
+    controls = memorization.point_controls(grams, run.table("counts"), model, prior)
     measures = ("spearman", "kendall_distance")
-    write_estimates(out / "own", estimates(**inputs, controls=controls, measures=measures))
+    own = memorization.estimates(**inputs, controls=controls, measures=measures)
     both = inputs.pop("reference")
     sides = [both[both["lm"] == lm] for lm in ("taskgram", "infinigram")]
-    write_estimates(out / "shared", on_shared_points(*sides, **inputs))
+    shared = memorization.on_shared_points(*sides, **inputs)
+    for points, result in (("own", own), ("shared", shared)):
+        memorization.write_estimates(out / points, result)
 
 
 def estimates_of(run: Run, name: str, points: str) -> Estimates:
@@ -609,7 +587,8 @@ def make_common(run: Run, name: str) -> pd.DataFrame:
     inputs = memorization_inputs(run, name, last=True)
     reference = inputs["reference"][inputs["reference"]["lm"] == "taskgram"]
     table = without_most_frequent(reference, inputs["model"], parameters=inputs["parameters"])
-    return table.assign(most_frequent=[", ".join(f"“{s}”" for s in said) for said in table["most_frequent"]])
+    quoted = [", ".join(f"“{sy}”" for sy in outputs) for outputs in table["most_frequent"]]
+    return table.assign(most_frequent=quoted)
 
 
 def _baseline(run: Run, name: str) -> Estimates:
@@ -634,108 +613,6 @@ def make_slopes(run: Run, name: str) -> pd.DataFrame:
     for result in (estimates_of(run, name, "own"), _baseline(run, name)):
         sized = result.rows(result.table["model"].isin(family(run)))
         parts.append(slopes(at_one_step(sized)))
-    return _stacked(parts)
-
-
-def make_prompts(run: Run) -> pd.DataFrame:
-    """All prompts tried for each task, from the instruction whose score (n = 2, documents) is in
-    the middle."""
-    from taskgram_utils.counting.scan import ScanCounter
-    from taskgram_utils.miniature.clauses import pool
-    from taskgram_utils.miniature.words import INSTRUCTIONS
-    from taskgram_utils.prompting import Fragments, PromptScore, optimize
-
-    proposers = {name: Fragments(pool(name), bounds=(4, 16)) for name in prompted(run)}
-    score, parts = PromptScore(ScanCounter(corpus(run)), 2), []
-    score.prepare([gram for p in proposers.values() for gram in p.reachable(2)])  # so that the corpus is read once
-    for name, fragments in proposers.items():
-        given = INSTRUCTIONS[name]
-        start = given[score(given).argsort(kind="stable")[len(given) // 2]]
-        tried = optimize(start, fragments, score, run["prompt_rounds"], seeds=range(run["prompt_seeds"]))
-        parts.append(tried.assign(task=name, words=tried["prompt"].str.split().str.len()))
-    return _stacked(parts)
-
-
-def prompted(run: Run) -> list[str]:
-    """The tasks of a run whose instructions are rewritten."""
-    from taskgram_utils.miniature.clauses import UNHEARD
-
-    found = [name for name in tasks_of(run) if name in UNHEARD]
-    require(found, f"run {run.name}: none of its tasks has prompts to rewrite (these have: {', '.join(UNHEARD)})")
-    return found
-
-
-def prompt_examples(run: Run, name: str) -> pd.DataFrame:
-    """The test examples that prompts are judged on; copied ones are not held out. A third for
-    worked solutions."""
-    asked = run.table("asked").query("task == @name and group != 'copied'")
-    most = run["prompt_examples"] // (3 if name == "math_reasoning" else 1)
-    return asked.sample(min(most, len(asked)), random_state=0)
-
-
-def framed_prompts(run: Run, name: str) -> pd.DataFrame:
-    """The prompts of a task that are judged, with their frame: direction, seed, round, prompt,
-    score, frame.
-
-    The best of each direction and seed; and, for every seed the same, ``start``, ``after`` (the
-    same instruction after the input), ``none`` (no instruction) and ``other task`` (the most
-    frequent instruction of another task).
-    """
-    from taskgram_utils.miniature.words import INSTRUCTIONS
-    from taskgram_utils.miniature.world import prompt
-
-    tried = run.table("prompts").query("task == @name")
-    best = tried[tried["best"]].groupby(["direction", "seed"]).tail(1).assign(round=tried["round"].max())
-    best = best[["direction", "seed", "round", "prompt", "score"]]
-    best["frame"] = [prompt(name, p) for p in best["prompt"]]
-    start, other = tried[tried["round"] == 0].iloc[0], next(t for t in INSTRUCTIONS if t != name)
-    baselines = {
-        "start": (start["prompt"], start["score"], "before"), "after": (start["prompt"], start["score"], "after"),
-        "none": ("", None, "none"), "other task": (INSTRUCTIONS[other][0], None, "before"),
-    }  # fmt: skip
-    rows = [
-        {"direction": kind, "seed": seed, "round": tried["round"].max(), "prompt": text, "score": score,
-         "frame": prompt(name, text, place)}
-        for kind, (text, score, place) in baselines.items() for seed in sorted(tried["seed"].unique())
-    ]  # fmt: skip
-    table = pd.concat([best, pd.DataFrame(rows).astype({"score": float})], ignore_index=True)
-    return table.assign(task=name)
-
-
-def make_prompt_accuracy(run: Run, model: str, step: str) -> pd.DataFrame:
-    """Accuracy of one model under each of the prompts that are judged; ``correct`` has the score of
-    every example."""
-    from taskgram_utils.language_models.neural import generate, parameters
-
-    loaded, parts = _model(run, model, step), []
-    for name in prompted(run):
-        asked, judged, kind = prompt_examples(run, name), framed_prompts(run, name), task(name)
-        metric, correct = next(iter(kind.metrics.values())), {}
-        for frame in judged["frame"].unique():
-            given = asked.assign(instruction=frame)
-            outputs = generate(given, loaded, kind.max_tokens, stop_of(run, name))["output"]
-            correct[frame] = [float(metric(o, list(g))) for o, g in zip(outputs, asked["answers"], strict=True)]
-        judged["correct"] = judged["frame"].map(correct)
-        judged["accuracy"], judged["examples"] = judged["correct"].map(lambda c: sum(c) / len(c)), len(asked)
-        parts.append(judged.assign(model=loaded.name, step=loaded.step, parameters=parameters(loaded)))
-    return _stacked(parts)
-
-
-def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
-    """log P of one model for the answers of factual QA under one prompt of each kind: does a prompt
-    change Mem?
-
-    ``lm`` is the kind of the prompt (its first seed's), ``model`` the size.
-    """
-    from taskgram_utils.language_models.neural import score
-
-    name, loaded, parts = "factual_qa", _model(run, model, step), []
-    asked = prompt_examples(run, name)
-    grams = run.table("taskgrams").query("task == @name")
-    grams = grams[grams["example_id"].isin(asked["example_id"])]
-    for row in framed_prompts(run, name).drop_duplicates("direction").itertuples():
-        scored = _named(run, score(asked.assign(instruction=row.frame), loaded, grams))
-        parts.append(scored.assign(lm=row.direction, model=loaded.name))
     return _stacked(parts)
 
 

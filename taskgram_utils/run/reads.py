@@ -25,7 +25,7 @@ CHAPTERS = "taskgram_chapters"  # the code of single chapters, notebooks/lib
 KERNEL = "TASKGRAM_READS"
 LARGE = 1 << 32
 KINDS = ("parameters", "inputs", "files", "tables")
-_STEPS = [f"{PACKAGE.name}.run.{name}" for name in ("pipeline", "data", "models")]
+_STEPS = [f"{PACKAGE.name}.run.{name}" for name in ("pipeline", "prompts", "data", "models")]
 BY_FUNCTION = (*_STEPS, f"{CHAPTERS}.real_tables")
 """Modules that hold how tables are made: their functions are followed one by one, all other modules are taken whole."""
 WITHOUT = [f"{PACKAGE.name}.{name}" for name in ("run.store", "run.reads", "errors", "progress", "cluster", "folders")]

@@ -12,7 +12,8 @@ from taskgram_utils.miniature import clauses
 from taskgram_utils.miniature.words import INSTRUCTIONS
 from taskgram_utils.ngrams import ngrams, words
 from taskgram_utils.prompting import Fragments, gap
-from taskgram_utils.run.pipeline import RECIPES, corpus, framed_prompts, open_world, prompt_examples
+from taskgram_utils.run.pipeline import RECIPES, corpus, open_world
+from taskgram_utils.run.prompts import framed_prompts, prompt_examples
 from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.run.store import Run
 
