@@ -16,7 +16,7 @@ from taskgram_utils.cluster import cores
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.miniature.suite import of_world as worlds
 from taskgram_utils.packaged import PREFIX, packaged, ready
-from taskgram_utils.run.data import corpus, draws_world, listed_files, suite_said, tokenizer_file
+from taskgram_utils.run.data import corpus, draws_world, listed_files, named, suite_said, tokenizer_file
 from taskgram_utils.run.reads import PACKAGE, digest, recording, states
 from taskgram_utils.run.store import Run
 from taskgram_utils.training import SIZES, Text, make_suite, of_corpus, read_card
