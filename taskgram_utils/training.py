@@ -1,4 +1,5 @@
-"""Suites: GPT-NeoX models (the Pythia architecture) in several sizes that have read one text and nothing else."""
+"""Suites: GPT-NeoX models (the Pythia architecture) in several sizes that have read one text and
+nothing else."""
 
 from __future__ import annotations
 
@@ -38,10 +39,11 @@ STEP_SHARES = (0.05, 0.15, 0.35, 0.65, 1.0)
 class Text(NamedTuple):
     """What a suite reads.
 
-    ``card`` says which text it is and in which order: a folder that holds a suite of another card is refused.
-    ``tokenizer(out)`` makes the tokenizer's folder; ``stream(tokenizer, out)`` writes all documents as packed ids of
-    16 bits, an end-of-text token after each, and returns how many; ``batch`` texts of ``context`` tokens are a step.
-    ``title``, ``about`` and ``again`` (the command) are what the model card says of it.
+    ``card`` says which text it is and in which order: a folder that holds a suite of another card
+    is refused. ``tokenizer(out)`` makes the tokenizer's folder; ``stream(tokenizer, out)`` writes
+    all documents as packed ids of 16 bits, an end-of-text token after each, and returns how many;
+    ``batch`` texts of ``context`` tokens are a step. ``title``, ``about`` and ``again`` (the
+    command) are what the model card says of it.
     """
 
     card: dict[str, Any]
@@ -80,7 +82,8 @@ SIZES = {
 def train_tokenizer(
     texts: Iterable[str], out: Path, vocabulary: int = VOCABULARY, context: int = CONTEXT
 ) -> Path:
-    """Train the suite's byte-level BPE (single digits, one special token) and save it as a tokenizer folder."""
+    """Train the suite's byte-level BPE (single digits, one special token) and save it as a
+    tokenizer folder."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -108,7 +111,8 @@ def keep_tokenizer(tokenizer, out: Path, context: int = CONTEXT) -> Path:
 
 
 def tokenize(texts: Iterable[str], tokenizer_folder: Path, out: Path, block: int = 1 << 14) -> int:
-    """Write all documents as one packed stream of uint16 ids, an end-of-text token after each; returns its length."""
+    """Write all documents as one packed stream of uint16 ids, an end-of-text token after each;
+    returns its length."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(Path(tokenizer_folder) / "tokenizer.json"))
@@ -132,7 +136,8 @@ def tokenize(texts: Iterable[str], tokenizer_folder: Path, out: Path, block: int
 
 
 def new_model(size: str, seed: int, vocabulary: int = VOCABULARY, context: int = CONTEXT, end: int = 0):
-    """A freshly initialised GPT-NeoX of one of :data:`SIZES`; the seed decides its weights, ``end`` ends a text."""
+    """A freshly initialised GPT-NeoX of one of :data:`SIZES`; the seed decides its weights, ``end``
+    ends a text."""
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
@@ -163,11 +168,13 @@ def train(
     size: str, stream: Path, tokenizer_folder: Path, out: Path, seed: int, max_steps: int | None = None,
     batch: int = BATCH, context: int = CONTEXT, vocabulary: int = VOCABULARY,
 ) -> Path:
-    """Train one size on a packed stream, every token of it once, and keep the steps of :data:`STEP_SHARES`.
+    """Train one size on a packed stream, every token of it once, and keep the steps of
+    :data:`STEP_SHARES`.
 
-    ``out`` receives ``step<N>/`` (bf16 safetensors, config, tokenizer), ``loss.csv`` and ``training.json``. A killed
-    training resumes from its last checkpoint (every :data:`CHECKPOINT` steps); a finished one returns at once. All
-    sizes read the same tokens in the same order. Raises InputError where the stream holds less than one batch.
+    ``out`` receives ``step<N>/`` (bf16 safetensors, config, tokenizer), ``loss.csv`` and
+    ``training.json``. A killed training resumes from its last checkpoint (every :data:`CHECKPOINT`
+    steps); a finished one returns at once. All sizes read the same tokens in the same order. Raises
+    InputError where the stream holds less than one batch.
     """
     import torch
     from safetensors.torch import load_file, save_file
@@ -277,10 +284,11 @@ def save(model, tokenizer_folder: Path, out: Path) -> None:
 def make_suite(
     out: Path, text: Text, seed: int, sizes: Iterable[str] = SIZES, jobs: int = 2, max_steps: int | None = None
 ) -> Path:
-    """Train a suite on one text: tokenizer, packed stream, every size, a model card. Resumes where it was killed.
+    """Train a suite on one text: tokenizer, packed stream, every size, a model card. Resumes where
+    it was killed.
 
-    ``seed`` decides the initial weights. ``jobs`` sizes are trained at a time, a thread each. Raises InputError for an
-    unknown size and for a folder that holds a suite of another text.
+    ``seed`` decides the initial weights. ``jobs`` sizes are trained at a time, a thread each.
+    Raises InputError for an unknown size and for a folder that holds a suite of another text.
     """
     out, sizes = Path(out), list(sizes)
     require(sizes, f"no size to train: give some of {', '.join(SIZES)}")
@@ -330,13 +338,15 @@ def of_corpus(
     corpus: Corpus, seed: int, epochs: int = EPOCHS, tokenizer: str | Path = "", vocabulary: int = 8_192,
     batch: int = 4, context: int = 512,
 ) -> Text:
-    """A corpus as a text to train on: ``epochs`` times over, its documents in another order each time.
+    """A corpus as a text to train on: ``epochs`` times over, its documents in another order each
+    time.
 
-    ``tokenizer``: a tokenizer file (``tokenizer.json``; Pythia's is ``20B_tokenizer.json``) of at most 65,536 pieces
-    with the piece <|endoftext|>; without one a byte-level BPE of ``vocabulary`` pieces is trained on the first 100,000
-    documents.
+    ``tokenizer``: a tokenizer file (``tokenizer.json``; Pythia's is ``20B_tokenizer.json``) of at
+    most 65,536 pieces with the piece <|endoftext|>; without one a byte-level BPE of ``vocabulary``
+    pieces is trained on the first 100,000 documents.
 
-    Raises InputError for a tokenizer that cannot be read, has too many pieces or no end of text, and for no epoch.
+    Raises InputError for a tokenizer that cannot be read, has too many pieces or no end of text,
+    and for no epoch.
     """
     require(epochs >= 1, f"epochs {epochs}: a text is read at least once")
     given = _tokenizer_file(Path(tokenizer)) if tokenizer else None
@@ -390,7 +400,8 @@ def _tokenizer_file(path: Path):
 
 
 def _shuffled(once: Path, out: Path, tokenizer_folder: Path, epochs: int, seed: int) -> int:
-    """Write the documents of a stream ``epochs`` times, each time in another order; returns the tokens written."""
+    """Write the documents of a stream ``epochs`` times, each time in another order; returns the
+    tokens written."""
     end, ids = _end_of(tokenizer_folder), np.memmap(once, "<u2", "r")
     ends = [at + 1 + np.flatnonzero(ids[at : at + (1 << 24)] == end) for at in range(0, len(ids), 1 << 24)]
     ends = np.concatenate(ends)

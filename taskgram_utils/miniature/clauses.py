@@ -1,4 +1,5 @@
-"""What prompts of the miniature world are made of: clauses of its instructions, and clauses that no document has."""
+"""What prompts of the miniature world are made of: clauses of its instructions, and clauses that no
+document has."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ UNHEARD = {
 
 
 def heard(task: str) -> tuple[str, ...]:
-    """The clauses of a task's instructions: joined by a space, in their order, they give the instructions back.
+    """The clauses of a task's instructions: joined by a space, in their order, they give the
+    instructions back.
 
     >>> heard("factual_qa")[1:4]
     ('Answer', 'with a word', 'or a short phrase.')

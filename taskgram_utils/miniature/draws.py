@@ -1,4 +1,5 @@
-"""Integer draws that give the same values on every machine and version: splitmix64 by counter, and a permutation."""
+"""Integer draws that give the same values on every machine and version: splitmix64 by counter, and
+a permutation."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def bits(stream: np.uint64, index) -> np.ndarray:
 
 
 def below(stream: np.uint64, index, total: int) -> np.ndarray:
-    """Integers in [0, total), one for each position; the bias of the modulus is below total / 2^64."""
+    """Integers in [0, total), one for each position; the bias of the modulus is below total / 2^64.
+    """
     return (bits(stream, index) % np.uint64(total)).astype(np.int64)
 
 
@@ -56,8 +58,8 @@ def shuffled(stream: np.uint64, size: int) -> np.ndarray:
 def permuted(stream: np.uint64, index, size: int) -> np.ndarray:
     """Where a random permutation of 0 … size - 1 sends ``index``, without holding the permutation.
 
-    A four-round Feistel network on the smallest even number of bits that holds ``size``; values that fall outside walk
-    on until they fall inside (Black and Rogaway 2002).
+    A four-round Feistel network on the smallest even number of bits that holds ``size``; values
+    that fall outside walk on until they fall inside (Black and Rogaway 2002).
     """
     half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
     mask = (np.uint64(1) << half) - np.uint64(1)

@@ -1,4 +1,5 @@
-"""A miniature world as files that any run can read: corpus, examples, what is true, and word vectors of its twin."""
+"""A miniature world as files that any run can read: corpus, examples, what is true, and word
+vectors of its twin."""
 
 from __future__ import annotations
 
@@ -16,11 +17,12 @@ CORPUS, EXAMPLES, FACTS, TRUE_PAIRS, EMBEDDING = (
 
 
 def write_world(out: Path, documents: int, world: int) -> dict[str, int]:
-    """Write one draw of the miniature world into a folder; returns how many documents, examples, ... each file holds.
+    """Write one draw of the miniature world into a folder; returns how many documents, examples,
+    ... each file holds.
 
-    The documents, the examples of every task, the facts with the documents that state them, the pairs of words that
-    carry each example, and word vectors made from the text of the twin world, which has the same facts in other
-    numbers. Raises InputError for a world that cannot be.
+    The documents, the examples of every task, the facts with the documents that state them, the
+    pairs of words that carry each example, and word vectors made from the text of the twin world,
+    which has the same facts in other numbers. Raises InputError for a world that cannot be.
     """
     drawn, out = World(documents, world), Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,11 @@ from taskgram_utils.miniature.world import World
 
 
 def of_world(documents: int, world: int, seed: int, twin: int = 0) -> training.Text:
-    """One draw of the miniature world as a text to train on; ``seed`` decides the order of the documents.
+    """One draw of the miniature world as a text to train on; ``seed`` decides the order of the
+    documents.
 
-    The tokenizer is that of the world itself, twins included, so that an answer has the same tokens in all of them.
+    The tokenizer is that of the world itself, twins included, so that an answer has the same tokens
+    in all of them.
     """
     drawn = World(documents, world, twin)  # refuses a world that cannot be before a folder stands
 
@@ -39,5 +41,6 @@ def make_suite(
     out: Path, documents: int, world: int, seed: int, twin: int = 0, sizes: Iterable[str] = training.SIZES,
     jobs: int = 2, max_steps: int | None = None,
 ) -> Path:  # fmt: skip
-    """Train a suite on one world: :func:`taskgram_utils.training.make_suite` of :func:`of_world`."""
+    """Train a suite on one world: :func:`taskgram_utils.training.make_suite` of :func:`of_world`.
+    """
     return training.make_suite(out, of_world(documents, world, seed, twin), seed, sizes, jobs, max_steps)

@@ -1,4 +1,5 @@
-"""The English words, phrasings and instructions of the miniature world; everything else in it is invented by number."""
+"""The English words, phrasings and instructions of the miniature world; everything else in it is
+invented by number."""
 
 FIRST_NAMES = """Ada Bruno Clara Dario Edith Felix Greta Hugo Irma Jonas Karla Leon Mona Nils Olga Pablo Rosa Silas
 Thea Ugo Vera Walter Xenia Yann Zora Anton Berta Cyril Della Emil""".split()

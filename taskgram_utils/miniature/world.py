@@ -1,11 +1,13 @@
-"""The miniature world: a seeded generator of a corpus whose truth is known, and of the questions asked about it.
+"""The miniature world: a seeded generator of a corpus whose truth is known, and of the questions
+asked about it.
 
-A document is a pure function of (world, twin, number), so a corpus of any size streams in constant memory. All draws
-are integers (``draws.py``): the same world gives the same bytes everywhere.
+A document is a pure function of (world, twin, number), so a corpus of any size streams in constant
+memory. All draws are integers (``draws.py``): the same world gives the same bytes everywhere.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -22,10 +24,10 @@ from taskgram_utils.ngrams import normalize
 from taskgram_utils.progress import Bar
 
 FULL = 480_000
-"""Documents of the world that the shipped models have read; smaller worlds have fewer people in proportion."""
+"""Documents of the world that the shipped models have read; smaller ones have fewer people."""
 
-KINDS = ("statement", "citizenship", "town", "translation", "arithmetic", "copied_translation", "copied_arithmetic",
-         "filler")  # fmt: skip
+KINDS = ("statement", "citizenship", "town", "translation", "arithmetic", "copied_translation",
+         "copied_arithmetic", "filler")
 COPIES = (1, 4, 16, 64)
 SHARES = (5, 6, 7, 8, 9)
 LEAST = 1_000
@@ -35,9 +37,10 @@ LEAST = 1_000
 class World:
     """A draw of the world.
 
-    ``documents``: size of the corpus. ``world``: number of the draw. ``twin``: 0 for the world itself; any other number
-    permutes, each independently of the other, how often every fact is stated and which share each of its values has
-    where values conflict; all else stays (METHOD of the cause chapter).
+    ``documents``: size of the corpus. ``world``: number of the draw. ``twin``: 0 for the world
+    itself; any other number permutes, each independently of the other, how often every fact is
+    stated and which share each of its values has where values conflict; all else stays (METHOD of
+    the cause chapter).
     """
 
     def __init__(self, documents: int = FULL, world: int = 0, twin: int = 0):
@@ -52,20 +55,22 @@ class World:
     def _key(self, *parts) -> np.uint64:
         return key("miniature", self.world, *parts)
 
-    # --- who and what there is -----------------------------------------------------------------------------------
+    # --- who and what there is --------------------------------------------------------------------
 
     def _people(self):
         size = min(1_800, max(12, self.documents * 1_800 // FULL))
         invented = _Inventor(self._key("names"))
-        self.surnames = invented.names(size, "bdgklmnprstvz", ("ck", "ll", "rn", "sk", "tz", "nd", "x", "m"), (2, 3))
+        endings = ("ck", "ll", "rn", "sk", "tz", "nd", "x", "m")
+        self.surnames = invented.names(size, "bdgklmnprstvz", endings, (2, 3))
         self.firsts = below(self._key("first"), np.arange(size), len(w.FIRST_NAMES))
-        self.people = [f"{w.FIRST_NAMES[f]} {s}" for f, s in zip(self.firsts, self.surnames, strict=True)]
+        names = zip(self.firsts, self.surnames, strict=True)
+        self.people = [f"{w.FIRST_NAMES[first]} {surname}" for first, surname in names]
         self.towns = invented.names(48, "bfglmnrsw", ("ford", "ham", "wick", "mere", "by"), (2,))
         self.countries = invented.names(12, "bcdghklmt", ("land", "stan", "ia"), (2,))
         clubs = invented.names(48, "bcdfghjlmr", ("unia", "etix", "ados"), (1, 2))
         firms = invented.names(48, "cdfgkmprtv", ("corp", "tech", "works"), (1, 2))
-        self.values = {"birthplace": self.towns, "job": w.JOBS, "club": clubs, "pet": w.PETS, "dish": w.DISHES,
-                       "employer": firms}  # fmt: skip
+        self.values = {"birthplace": self.towns, "job": w.JOBS, "club": clubs, "pet": w.PETS,
+                       "dish": w.DISHES, "employer": firms}
         self._invented = invented
         self.country_of = below(self._key("country"), np.arange(48), 12)
         # Every country has four towns, so that no country can be guessed by its number of towns.
@@ -73,18 +78,21 @@ class World:
 
     def _facts(self):
         people = len(self.people)
-        order = np.argsort(bits(self._key("relations"), np.arange(people * 6)).reshape(people, 6), axis=1)[:, :4]
+        drawn = bits(self._key("relations"), np.arange(people * 6)).reshape(people, 6)
+        order = np.argsort(drawn, axis=1)[:, :4]
         self.fact_person = np.repeat(np.arange(people), 4)
         self.fact_relation = np.sort(order, axis=1).ravel()
         facts = len(self.fact_person)
         number = np.arange(facts)
         # Three different values each, drawn by Zipf; a clash moves on to the next value.
         by_rank = np.stack([shuffled(self._key("values", r), 48) for r in range(6)])
-        ranks = np.stack([weighted(self._key("value", k), number, zipf(48, 8)) for k in range(3)], axis=1)
+        drawn = [weighted(self._key("value", k), number, zipf(48, 8)) for k in range(3)]
+        ranks = np.stack(drawn, axis=1)
         ranks[:, 1] += ranks[:, 1] == ranks[:, 0]
         ranks[:, 1] %= 48
         for _ in range(2):
-            ranks[:, 2] = (ranks[:, 2] + ((ranks[:, 2] == ranks[:, 0]) | (ranks[:, 2] == ranks[:, 1]))) % 48
+            taken = (ranks[:, 2] == ranks[:, 0]) | (ranks[:, 2] == ranks[:, 1])
+            ranks[:, 2] = (ranks[:, 2] + taken) % 48
         self.fact_values = by_rank[self.fact_relation[:, None], ranks]
         fate = below(self._key("conflict"), number, 100)
         self.disputed = fate < 40
@@ -92,35 +100,39 @@ class World:
 
         target = self.documents * 349_000 // FULL
         offset, low, high = 30, 1, 1 << 40
-        spread = np.array([math.isqrt(math.isqrt((r + offset) ** 3)) for r in range(facts)], np.int64)
+        spread = [math.isqrt(math.isqrt((rank + offset) ** 3)) for rank in range(facts)]
+        spread = np.array(spread, np.int64)
         while low < high:  # the largest K with sum(K // spread) <= target
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if int((middle // spread).sum()) <= target else (low, middle - 1)
+            fits = int((middle // spread).sum()) <= target
+            low, high = (middle, high) if fits else (low, middle - 1)
         by_frequency = np.maximum(low // spread, 1)
         self.fact_count = by_frequency[shuffled(self._key("frequency"), facts)]
         share = np.where(self.disputed, np.array(SHARES)[fate % 5], 10)
         roles = np.tile(np.arange(3), (facts, 1))
         if self.twin:
-            self.fact_count = self.fact_count[shuffled(self._key("twin", self.twin, "frequency"), facts)]
+            stream = lambda name: self._key("twin", self.twin, name)  # noqa: E731
+            self.fact_count = self.fact_count[shuffled(stream("frequency"), facts)]
             (where,) = np.nonzero(self.disputed)
-            share[where] = share[where[shuffled(self._key("twin", self.twin, "share"), len(where))]]
-            turn = below(self._key("twin", self.twin, "roles"), number, 6)
-            all_roles = np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
-            roles[where] = all_roles[turn[where]]
+            share[where] = share[where[shuffled(stream("share"), len(where))]]
+            turn = below(stream("roles"), number, 6)
+            roles[where] = np.array(list(itertools.permutations(range(3))))[turn[where]]
         first = self.fact_count * share // 10
         second = (self.fact_count - first) * 2 // 3
         split = np.stack([first, second, self.fact_count - first - second], axis=1)
         self.value_count = np.take_along_axis(split, roles, axis=1)
 
     def _citizens(self):
-        """Whose home country is written, how often, and whose never is (the questions of two hops)."""
+        """Whose home country is written, how often, and whose never is (the questions of two hops).
+        """
         born = (self.fact_relation == 0) & ~self.disputed
         facts = np.nonzero(born)[0][shuffled(self._key("citizens"), int(born.sum()))]
         written = len(facts) * 3 // 5
         self.citizen_facts, self.stateless_facts = facts[:written], facts[written:]
         often = np.array([16, 16, 16, 24, 24, 32, 48])
         often = often if self.documents >= 6_400 else often // 4
-        self.citizen_count = often[below(self._key("citizen count"), np.arange(written), len(often))]
+        which = below(self._key("citizen count"), np.arange(written), len(often))
+        self.citizen_count = often[which]
 
     def _lexicon(self):
         self.velti = {
@@ -129,10 +141,11 @@ class World:
                 ("noun", w.NOUNS, ("o", "ul")), ("adjective", w.ADJECTIVES, ("i", "ei")),
                 ("verb", w.VERBS, ("ath", "eth")), ("adverb", w.ADVERBS, ("ua",)),
                 ("preposition", w.PREPOSITIONS, ("yn",)))
-        }  # fmt: skip
+        }
         self._ranked = {
             kind: shuffled(self._key("lexicon", kind), size)
-            for kind, size in (("noun", 125), ("adjective", 50), ("verb", 40), ("adverb", 16), ("preposition", 6))
+            for kind, size in
+            (("noun", 125), ("adjective", 50), ("verb", 40), ("adverb", 16), ("preposition", 6))
         }
 
     def _segments(self):
@@ -140,10 +153,11 @@ class World:
         copies = min(15, per(15))
         self.copied = copies * len(COPIES)
         sizes = {
-            "statement": int(self.value_count.sum()), "citizenship": int(self.citizen_count.sum()), "town": per(12_000),
+            "statement": int(self.value_count.sum()),
+            "citizenship": int(self.citizen_count.sum()), "town": per(12_000),
             "translation": per(55_000), "arithmetic": per(36_000),
             "copied_translation": copies * sum(COPIES), "copied_arithmetic": copies * sum(COPIES),
-        }  # fmt: skip
+        }
         sizes["filler"] = self.documents - sum(sizes.values())
         self.sizes = sizes
         self._edges = np.cumsum([0, *(sizes[k] for k in KINDS)])
@@ -151,7 +165,7 @@ class World:
         self._citizen_edges = np.cumsum(self.citizen_count)
         self._copy_edges = np.cumsum(np.repeat(COPIES, copies))
 
-    # --- documents -------------------------------------------------------------------------------------------------
+    # --- documents --------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return self.documents
@@ -167,7 +181,8 @@ class World:
             yield from self.documents_at(permuted(stream, index, self.documents))
 
     def documents_at(self, numbers: np.ndarray) -> list[str]:
-        """The documents with these numbers (0 … documents - 1); kinds follow each other by number."""
+        """The documents with these numbers (0 … documents - 1); kinds follow each other by number.
+        """
         numbers = np.asarray(numbers)
         kinds = np.searchsorted(self._edges, numbers, side="right") - 1
         out = np.empty(len(numbers), object)
@@ -179,17 +194,32 @@ class World:
     def write(self, path: Path, order: int = 0) -> None:
         """Write the corpus as JSON lines, ``{"text": …}`` a document."""
         with Path(path).open("w", encoding="utf-8", newline="\n") as f:
-            for text in Bar(self.texts(order), total=self.documents, desc="world", unit="doc", disable=None):
+            texts = self.texts(order)
+            for text in Bar(texts, total=self.documents, desc="world", unit="doc", disable=None):
                 f.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
 
-    def _instructed(self, task: str, ask: str, body: list[str], answer: str, replies: list[str], index, none: int = 0):
-        """Prompt documents: an instruction before (70%) or after (30%) the input, or none in ``none`` per cent."""
-        which = weighted(self._key(task, "instruction"), index, zipf(len(w.INSTRUCTIONS[task]), 1))
+    def _instructed(
+        self, task: str, body: list[str], replies: list[str], index: np.ndarray, none: int = 0
+    ) -> list[str]:
+        """Prompt documents: an instruction before (70%) or after (30%) the input, or none in
+        ``none`` per cent."""
+        weights = zipf(len(w.INSTRUCTIONS[task]), 1)
+        which = weighted(self._key(task, "instruction"), index, weights)
         place = below(self._key(task, "place"), index, 1000)
         out = []
         for i, text, reply, p in zip(which, body, replies, place, strict=True):
-            frame = prompt(task, int(i), "none" if p < 10 * none else "before" if p % 10 < 7 else "after")
+            where = "none" if p < 10 * none else "before" if p % 10 < 7 else "after"
+            frame = prompt(task, int(i), where)
             out.append(frame.replace("{x}", text, 1) + " " + reply)
+        return out
+
+    def _questions(
+        self, out: list[str], where: np.ndarray, body: list[str], answers: list[str], j: np.ndarray
+    ) -> list[str]:
+        """Documents ``out`` of which those at ``where`` ask a question ``body`` instead."""
+        texts = self._instructed("factual_qa", body, [answers[i] for i in where], j[where], 37)
+        for i, text in zip(where, texts, strict=True):
+            out[i] = text
         return out
 
     def _statement(self, j: np.ndarray) -> list[str]:
@@ -197,21 +227,21 @@ class World:
         fact, role = cell // 3, cell % 3
         people = [self.people[p] for p in self.fact_person[fact]]
         relations = [w.RELATIONS[r] for r in self.fact_relation[fact]]
-        values = [self.values[r][v] for r, v in zip(relations, self.fact_values[fact, role], strict=True)]
-        asks = self.asked[fact] & (below(self._key("as question"), j, 3) == 0)
+        numbers = self.fact_values[fact, role]
+        values = [self.values[r][v] for r, v in zip(relations, numbers, strict=True)]
         phrase = weighted(self._key("phrase"), j, zipf(7, 2))
         question = weighted(self._key("question"), j, zipf(3, 1))
-        extra = below(self._key("extra"), j, 8)
-        filler = self._sentence(j, "extra")
-        out = [_state(w.STATEMENTS[r][k], p, v) for r, k, p, v in zip(relations, phrase, people, values, strict=True)]
-        out = [f"{f} {s}" if e == 0 else f"{s} {f}" if e == 1 else s
-               for s, f, e in zip(out, filler, extra, strict=True)]  # fmt: skip
-        (where,) = np.nonzero(asks)
-        body = [w.QUESTIONS[relations[i]][question[i]].replace("{p}", people[i]) for i in where]
-        asked = self._instructed("factual_qa", "Question", body, "Answer", [values[i] for i in where], j[where], 37)
-        for i, text in zip(where, asked, strict=True):
-            out[i] = text
-        return out
+        extra = below(self._key("extra"), j, 8)  # a sentence of filler before (0) or after (1) it
+        out = []
+        for r, k, p, v, filler, e in zip(
+            relations, phrase, people, values, self._sentence(j, "extra"), extra, strict=True
+        ):
+            text = _state(w.STATEMENTS[r][k], p, v)
+            out.append(f"{filler} {text}" if e == 0 else f"{text} {filler}" if e == 1 else text)
+        (where,) = np.nonzero(self.asked[fact] & (below(self._key("as question"), j, 3) == 0))
+        phrasings = [w.QUESTIONS[relations[i]][question[i]] for i in where]
+        body = [q.replace("{p}", people[i]) for q, i in zip(phrasings, where, strict=True)]
+        return self._questions(out, where, body, values, j)
 
     def _citizenship(self, j: np.ndarray) -> list[str]:
         fact = self.citizen_facts[np.searchsorted(self._citizen_edges, j, side="right")]
@@ -219,44 +249,40 @@ class World:
         people = [self.people[p] for p in self.fact_person[fact]]
         form = below(self._key("citizenship"), j, 6)
         out = [w.COUNTRY_STATEMENTS[f % 3].replace("{p}", p).replace("{c}", c)
-               for f, p, c in zip(form, people, country, strict=True)]  # fmt: skip
+               for f, p, c in zip(form, people, country, strict=True)]
         (where,) = np.nonzero(form >= 4)
         body = [w.COUNTRY_QUESTION.replace("{p}", people[i]) for i in where]
-        asked = self._instructed("factual_qa", "Question", body, "Answer", [country[i] for i in where], j[where], 37)
-        for i, text in zip(where, asked, strict=True):
-            out[i] = text
-        return out
+        return self._questions(out, where, body, country, j)
 
     def _town(self, j: np.ndarray) -> list[str]:
         town = below(self._key("town"), j, 48)
-        names, country = [self.towns[t] for t in town], [self.countries[self.country_of[t]] for t in town]
+        names = [self.towns[t] for t in town]
+        country = [self.countries[self.country_of[t]] for t in town]
         form = below(self._key("town form"), j, 16)
         out = [w.TOWN_STATEMENTS[f % 4].replace("{t}", t).replace("{c}", c)
-               for f, t, c in zip(form, names, country, strict=True)]  # fmt: skip
+               for f, t, c in zip(form, names, country, strict=True)]
         (where,) = np.nonzero(form >= 12)
         body = [w.TOWN_QUESTION.replace("{t}", names[i]) for i in where]
-        asked = self._instructed("factual_qa", "Question", body, "Answer", [country[i] for i in where], j[where], 37)
-        for i, text in zip(where, asked, strict=True):
-            out[i] = text
-        return out
+        return self._questions(out, where, body, country, j)
 
     def _translation(self, j: np.ndarray, set_: str = "corpus") -> list[str]:
         english, velti = self.sentence_pairs(j, set_)
-        return self._instructed("translation", "English", english, "Velti", velti, j)
+        return self._instructed("translation", english, velti, j)
 
     def _arithmetic(self, j: np.ndarray) -> list[str]:
         problems, solutions = self.problems(*self.operands(j), j)
-        return self._instructed("math_reasoning", "Problem", problems, "Solution", solutions, j)
+        return self._instructed("math_reasoning", problems, solutions, j)
 
     def _copied_translation(self, j: np.ndarray) -> list[str]:
         number = np.searchsorted(self._copy_edges, j, side="right")
         english, velti = ([texts[k] for k in number] for texts in self._copied_sentences)
-        return self._instructed("translation", "English", english, "Velti", velti, j)
+        return self._instructed("translation", english, velti, j)
 
     def _copied_arithmetic(self, j: np.ndarray) -> list[str]:
         number = np.searchsorted(self._copy_edges, j, side="right")
-        problems, solutions = self.problems(*self.held_out_operands(number, "copied"), number, "copied")
-        return self._instructed("math_reasoning", "Problem", problems, "Solution", solutions, j)
+        operands = self.held_out_operands(number, "copied")
+        problems, solutions = self.problems(*operands, number, "copied")
+        return self._instructed("math_reasoning", problems, solutions, j)
 
     def _filler(self, j: np.ndarray) -> list[str]:
         parts = [self._sentence(j, f"filler {k}") for k in range(4)]
@@ -272,17 +298,18 @@ class World:
             for f, n, m, a, b in zip(form, *nouns, *adjectives, strict=True)
         ]
 
-    # --- the invented language ---------------------------------------------------------------------------------------
+    # --- the invented language --------------------------------------------------------------------
 
     def _pick(self, kind: str, j: np.ndarray, stream: str) -> np.ndarray:
         order = self._ranked[kind]
         return order[weighted(self._key(stream, kind), j, zipf(len(order), 6))]
 
     def sentence_pairs(self, j: np.ndarray, set_: str) -> tuple[list[str], list[str]]:
-        """English sentences and their Velti translations of one set: ``corpus``, ``copied``, ``train``, ``test``.
+        """English sentences and their Velti translations of one set: ``corpus``, ``copied``,
+        ``train``, ``test``.
 
-        A sentence belongs to the corpus or to the other sets by a hash of its words alone (one in sixteen is held out),
-        so that no test sentence can stand in the corpus.
+        A sentence belongs to the corpus or to the other sets by a hash of its words alone (one in
+        sixteen is held out), so that no test sentence can stand in the corpus.
         """
         j = np.asarray(j)
         out, pending = np.zeros((len(j), 12), np.int64), np.arange(len(j))
@@ -292,8 +319,9 @@ class World:
             for column in range(12):
                 used = new[:, column] * _used(new, column)
                 code = bits(self._key("held out"), code ^ used.astype(np.uint64))
-            home = (code % np.uint64(48)).astype(np.int64)  # 0: test, 1: copied, 2: train; the others: corpus
-            fits = home == {"test": 0, "copied": 1, "train": 2}[set_] if set_ != "corpus" else home > 2
+            home = (code % np.uint64(48)).astype(np.int64)
+            number = {"test": 0, "copied": 1, "train": 2}.get(set_)
+            fits = home > 2 if number is None else home == number
             out[pending[fits]] = new[fits]
             pending = pending[~fits]
             if not len(pending):
@@ -306,12 +334,13 @@ class World:
 
     def _draw_sentences(self, j: np.ndarray, set_: str, attempt: int) -> np.ndarray:
         stream = f"{set_} {attempt}"
-        has = [below(self._key(stream, "has", k), j, 10) < share for k, share in enumerate((6, 6, 4, 4))]
+        has = [below(self._key(stream, "has", k), j, 10) < share
+               for k, share in enumerate((6, 6, 4, 4))]
         parts = np.stack([
             *(self._pick("noun", j, f"{stream} {role}") for role in ("subject", "object", "place")),
             *(self._pick("adjective", j, f"{stream} {role}") for role in ("subject", "object")),
             *(self._pick(kind, j, stream) for kind in ("verb", "adverb", "preposition")), *has,
-        ], axis=1)  # fmt: skip
+        ], axis=1)
         if set_ in ("copied", "test"):
             parts[:, 8:10] = 1  # both adjectives: seven English words at least
         return parts
@@ -320,23 +349,26 @@ class World:
         v, english, velti = self.velti, [], []
         for s, o, p, sa, oa, vb, ad, pr, has_sa, has_oa, has_place, has_adverb in parts.tolist():
             english.append(" ".join(filter(None, (
-                "the", w.ADJECTIVES[sa] if has_sa else "", w.NOUNS[s], w.ADVERBS[ad] if has_adverb else "", w.VERBS[vb],
+                "the", w.ADJECTIVES[sa] if has_sa else "", w.NOUNS[s],
+                w.ADVERBS[ad] if has_adverb else "", w.VERBS[vb],
                 "the", w.ADJECTIVES[oa] if has_oa else "", w.NOUNS[o],
-                f"{w.PREPOSITIONS[pr]} the {w.NOUNS[p]}" if has_place else ""))))  # fmt: skip
+                f"{w.PREPOSITIONS[pr]} the {w.NOUNS[p]}" if has_place else ""))))
             velti.append(" ".join(filter(None, (
-                v["adverb"][ad] if has_adverb else "", f"{v['noun'][p]} {v['preposition'][pr]}" if has_place else "",
+                v["adverb"][ad] if has_adverb else "",
+                f"{v['noun'][p]} {v['preposition'][pr]}" if has_place else "",
                 v["noun"][s], v["adjective"][sa] if has_sa else "", v["noun"][o],
-                v["adjective"][oa] if has_oa else "", v["verb"][vb]))))  # fmt: skip
+                v["adjective"][oa] if has_oa else "", v["verb"][vb]))))
         return english, velti
 
     @cached_property
     def dictionary(self) -> dict[str, str]:
         """English word to Velti word: the true pairs of the translation task."""
-        tables = ("noun", w.NOUNS), ("adjective", w.ADJECTIVES), ("verb", w.VERBS), ("adverb", w.ADVERBS), (
-            "preposition", w.PREPOSITIONS)  # fmt: skip
-        return {e: v for kind, english in tables for e, v in zip(english, self.velti[kind], strict=True)}
+        tables = {"noun": w.NOUNS, "adjective": w.ADJECTIVES, "verb": w.VERBS, "adverb": w.ADVERBS,
+                  "preposition": w.PREPOSITIONS}
+        return {e: v for kind, english in tables.items()
+                for e, v in zip(english, self.velti[kind], strict=True)}
 
-    # --- arithmetic --------------------------------------------------------------------------------------------------
+    # --- arithmetic -------------------------------------------------------------------------------
 
     def _operand_pair(self, j, stream: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         order = shuffled(self._key("operands"), 89) + 11
@@ -345,25 +377,24 @@ class World:
         return np.where(minus, np.maximum(a, b), a), np.where(minus, np.minimum(a, b), b), minus
 
     def _is_held_out(self, a, b) -> np.ndarray:
-        return below(self._key("held out pairs"), np.minimum(a, b) * 100 + np.maximum(a, b), 10) == 0
+        pair = np.minimum(a, b) * 100 + np.maximum(a, b)
+        return below(self._key("held out pairs"), pair, 10) == 0
 
     def _drawn(self, j, set_: str, held_out: bool):
         j = np.asarray(j)
-        parts, fixed = None, None
+        parts, fixed = None, np.zeros(len(j), bool)
         for attempt in range(400):
             new = self._operand_pair(j, f"operands {set_} {attempt}")
-            fits = self._is_held_out(*new[:2]) == held_out
-            if parts is None:
-                parts, fixed = new, fits
-            else:
-                parts = tuple(np.where(~fixed & fits, n, p) for n, p in zip(new, parts, strict=True))
-                fixed = fixed | fits
+            parts = new if parts is None else [
+                np.where(fixed, old, fresh) for old, fresh in zip(parts, new, strict=True)]
+            fixed |= self._is_held_out(*parts[:2]) == held_out
             if fixed.all():
-                return parts
+                return tuple(parts)
         raise AssertionError("no operands found for their set in 400 attempts")
 
     def operands(self, j):
-        """Operands (a, b, is difference) of the corpus' problems with these numbers: never a held-out pair."""
+        """Operands (a, b, is difference) of the corpus' problems with these numbers: never a
+        held-out pair."""
         return self._drawn(j, "corpus", held_out=False)
 
     def held_out_operands(self, j, set_: str):
@@ -375,38 +406,44 @@ class World:
         form = below(self._key(stream, "form"), j, 3)
         name = below(self._key(stream, "name"), j, len(w.FIRST_NAMES))
         thing = below(self._key(stream, "thing"), j, len(w.THINGS))
-        texts = [w.PROBLEMS["-" if m else "+"][f].format(n=w.FIRST_NAMES[n], o=w.THINGS[t], a=x, b=y)
-                 for f, n, t, x, y, m in zip(form, name, thing, a, b, minus, strict=True)]  # fmt: skip
+        texts = []
+        for f, n, o, x, y, m in zip(form, name, thing, a, b, minus, strict=True):
+            phrasing = w.PROBLEMS["-" if m else "+"][f]
+            texts.append(phrasing.format(n=w.FIRST_NAMES[n], o=w.THINGS[o], a=x, b=y))
         return texts, [solve(int(x), int(y), bool(m)) for x, y, m in zip(a, b, minus, strict=True)]
 
-    # --- the truth ---------------------------------------------------------------------------------------------------
+    # --- the truth --------------------------------------------------------------------------------
 
     def facts(self) -> pd.DataFrame:
         """The truth table: a row for each value of each fact that any document states.
 
-        Columns: fact, person, relation, value, role (0 = the value that is gold), documents (exact number that hold the
-        person's name and the value), statements (of the whole fact), disputed, asked (stated as a question too).
+        Columns: fact, person, relation, value, role (0 = the value that is gold), documents (exact
+        number that hold the person's name and the value), statements (of the whole fact), disputed,
+        asked (stated as a question too).
         """
         fact, role = np.nonzero(self.value_count)
-        relation = self.fact_relation[fact]
+        relations = [w.RELATIONS[r] for r in self.fact_relation[fact]]
+        numbers = self.fact_values[fact, role]
         return pd.DataFrame({
             "fact": fact, "person": [self.people[p] for p in self.fact_person[fact]],
-            "relation": [w.RELATIONS[r] for r in relation],
-            "value": [self.values[w.RELATIONS[r]][v]
-                      for r, v in zip(relation, self.fact_values[fact, role], strict=True)],
-            "role": role, "documents": self.value_count[fact, role], "statements": self.fact_count[fact],
-            "disputed": self.disputed[fact], "asked": self.asked[fact],
-        })  # fmt: skip
+            "relation": relations,
+            "value": [self.values[r][v] for r, v in zip(relations, numbers, strict=True)],
+            "role": role, "documents": self.value_count[fact, role],
+            "statements": self.fact_count[fact], "disputed": self.disputed[fact],
+            "asked": self.asked[fact],
+        })
 
     def citizens(self) -> pd.DataFrame:
-        """Undisputed birthplaces: person, town, country, documents that hold the person and the country (0 = never)."""
+        """Undisputed birthplaces: person, town, country, documents that hold the person and the
+        country (0 = never)."""
         fact = np.concatenate([self.citizen_facts, self.stateless_facts])
         town = self.fact_values[fact, 0]
         return pd.DataFrame({
             "fact": fact, "person": [self.people[p] for p in self.fact_person[fact]],
-            "town": [self.towns[t] for t in town], "country": [self.countries[self.country_of[t]] for t in town],
-            "documents": np.concatenate([self.citizen_count, np.zeros(len(self.stateless_facts), int)]),
-        })  # fmt: skip
+            "town": [self.towns[t] for t in town],
+            "country": [self.countries[self.country_of[t]] for t in town],
+            "documents": np.r_[self.citizen_count, np.zeros(len(self.stateless_facts), int)],
+        })
 
 
 def _state(phrasing: str, person: str, value: str) -> str:
@@ -416,12 +453,13 @@ def _state(phrasing: str, person: str, value: str) -> str:
 
 
 def prompt(task: str, instruction: int | str, place: str = "before") -> str:
-    """The frame of a prompt with ``{x}`` where the input goes: an instruction (its number or text) and its place.
+    """The frame of a prompt with ``{x}`` where the input goes: an instruction (its number or text)
+    and its place.
 
     ``place`` is ``before``, ``after`` or ``none``.
     """
     ask, answer = {"factual_qa": ("Question", "Answer"), "translation": ("English", "Velti"),
-                   "math_reasoning": ("Problem", "Solution")}[task]  # fmt: skip
+                   "math_reasoning": ("Problem", "Solution")}[task]
     text = w.INSTRUCTIONS[task][instruction] if isinstance(instruction, int) else instruction
     lines = [f"{ask}: {{x}}", f"{answer}:"]
     if place != "none":
@@ -450,7 +488,8 @@ def solve(a: int, b: int, minus: bool) -> str:
 
 
 def _used(parts: np.ndarray, column: int) -> np.ndarray:
-    """1 where a column of a sentence's parts shows in its words: the has-flags decide for what is optional."""
+    """1 where a column of a sentence's parts shows in its words: the has-flags decide for what is
+    optional."""
     flag = {2: 10, 3: 8, 4: 9, 6: 11, 7: 10}.get(column)
     return np.ones(len(parts), np.int64) if flag is None else parts[:, flag]
 
@@ -460,20 +499,24 @@ class _Inventor:
 
     def __init__(self, stream: np.uint64):
         self._stream, self._drawn = stream, 0
-        english = [*w.FIRST_NAMES, *w.NOUNS, *w.ADJECTIVES, *w.VERBS, *w.ADVERBS, *w.PREPOSITIONS, *w.JOBS, *w.PETS,
-                   *w.DISHES, *w.THINGS, *w.FILLER]  # fmt: skip
+        english = [*w.FIRST_NAMES, *w.NOUNS, *w.ADJECTIVES, *w.VERBS, *w.ADVERBS, *w.PREPOSITIONS,
+                   *w.JOBS, *w.PETS, *w.DISHES, *w.THINGS, *w.FILLER]
         self.taken = {word for text in english for word in normalize(text).split()}
 
     def _below(self, total: int) -> int:
         self._drawn += 1
         return int(below(self._stream, self._drawn, total))
 
-    def words(self, size: int, onsets: str, endings: tuple[str, ...], syllables: tuple[int, ...]) -> list[str]:
+    def words(
+        self, size: int, onsets: str, endings: tuple[str, ...], syllables: tuple[int, ...]
+    ) -> list[str]:
         out = []
         while len(out) < size:
             count = syllables[self._below(len(syllables))]
-            stem = "".join(onsets[self._below(len(onsets))] + "aeiou"[self._below(5)] for _ in range(count))
-            word = stem[: -1 if endings[0][0] in "aeiouy" else None] + endings[self._below(len(endings))]
+            stem = "".join(
+                onsets[self._below(len(onsets))] + "aeiou"[self._below(5)] for _ in range(count))
+            stem = stem[:-1] if endings[0][0] in "aeiouy" else stem
+            word = stem + endings[self._below(len(endings))]
             if word not in self.taken:
                 self.taken.add(word)
                 out.append(word)
