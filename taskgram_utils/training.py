@@ -33,7 +33,7 @@ BATCH, CONTEXT, EPOCHS = 8, 128, 2
 CHECKPOINT = 500
 """Steps between two checkpoints that a killed training resumes from."""
 STEP_SHARES = (0.05, 0.15, 0.35, 0.65, 1.0)
-"""Where in training a step is kept, as a share of all steps; the last is annealed, the others are not."""
+"""Where in training a step is kept, as a share of all steps; only the last is annealed."""
 
 
 class Text(NamedTuple):
@@ -87,14 +87,13 @@ def train_tokenizer(
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    by_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, by_bytes])
     tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=[END], initial_alphabet=sorted(alphabet), show_progress=False
-    )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[END],
+                                  initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return keep_tokenizer(tokenizer, out, context)
 
@@ -103,9 +102,8 @@ def keep_tokenizer(tokenizer, out: Path, context: int = CONTEXT) -> Path:
     """Save a tokenizer of the tokenizers library as a folder that transformers can open."""
     from transformers import PreTrainedTokenizerFast
 
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=END, model_max_length=context
-    )
+    ends = dict.fromkeys(("bos_token", "eos_token", "pad_token"), END)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=context, **ends)
     wrapped.save_pretrained(out)
     return Path(out)
 
@@ -117,25 +115,20 @@ def tokenize(texts: Iterable[str], tokenizer_folder: Path, out: Path, block: int
 
     tokenizer = Tokenizer.from_file(str(Path(tokenizer_folder) / "tokenizer.json"))
     end, total, temporary = tokenizer.token_to_id(END), 0, Path(f"{out}.partial")
+    texts = iter(Bar(texts, desc="tokens", unit="doc", disable=None))
     with temporary.open("wb") as f:
-
-        def flush(batch: list[str]) -> int:
-            ids = [i for e in tokenizer.encode_batch(batch, add_special_tokens=False) for i in (*e.ids, end)]
-            np.asarray(ids, "<u2").tofile(f)
-            return len(ids)
-
-        batch: list[str] = []
-        for text in Bar(texts, desc="tokens", unit="doc", disable=None):
-            batch.append(text)
-            if len(batch) == block:
-                total += flush(batch)
-                batch = []
-        total += flush(batch) if batch else 0
+        while batch := list(itertools.islice(texts, block)):
+            encoded = tokenizer.encode_batch(batch, add_special_tokens=False)
+            ids = np.array([i for one in encoded for i in (*one.ids, end)], "<u2")
+            ids.tofile(f)
+            total += len(ids)
     os.replace(temporary, out)
     return total
 
 
-def new_model(size: str, seed: int, vocabulary: int = VOCABULARY, context: int = CONTEXT, end: int = 0):
+def new_model(
+    size: str, seed: int, vocabulary: int = VOCABULARY, context: int = CONTEXT, end: int = 0
+):
     """A freshly initialised GPT-NeoX of one of :data:`SIZES`; the seed decides its weights, ``end``
     ends a text."""
     import torch
@@ -153,7 +146,7 @@ def new_model(size: str, seed: int, vocabulary: int = VOCABULARY, context: int =
             use_parallel_residual=True, initializer_range=0.05, tie_word_embeddings=False,
             bos_token_id=end, eos_token_id=end,
         )
-    )  # fmt: skip
+    )
 
 
 def schedule(step: int, steps: int, peak: float) -> float:
@@ -161,12 +154,14 @@ def schedule(step: int, steps: int, peak: float) -> float:
     warm = max(1, steps // 50)
     if step < warm:
         return peak * (step + 1) / warm
-    return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
+    done = (step - warm) / max(1, steps - warm)
+    return peak * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def train(
-    size: str, stream: Path, tokenizer_folder: Path, out: Path, seed: int, max_steps: int | None = None,
-    batch: int = BATCH, context: int = CONTEXT, vocabulary: int = VOCABULARY,
+    size: str, stream: Path, tokenizer_folder: Path, out: Path, seed: int,
+    max_steps: int | None = None, batch: int = BATCH, context: int = CONTEXT,
+    vocabulary: int = VOCABULARY,
 ) -> Path:
     """Train one size on a packed stream, every token of it once, and keep the steps of
     :data:`STEP_SHARES`.
@@ -195,7 +190,7 @@ def train(
     optimizer = torch.optim.AdamW(
         [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}],
         lr=SIZES[size].rate, betas=(0.9, 0.95), eps=1e-9, fused=True,
-    )  # fmt: skip
+    )
     out.mkdir(parents=True, exist_ok=True)
     resume, first, curve, spent = out / "resume", 0, [], 0.0
     if (resume / "state.json").exists():
@@ -220,7 +215,8 @@ def train(
         fresh.rename(resume)
 
     began, losses = time.monotonic(), []
-    bar = Bar(range(first, steps), initial=first, total=steps, desc=f"train {size}", unit="step", disable=None)
+    bar = Bar(range(first, steps), initial=first, total=steps, desc=f"train {size}", unit="step",
+              disable=None)
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = schedule(step, steps, SIZES[size].rate)
@@ -228,7 +224,8 @@ def train(
         window = torch.from_numpy(ids[at : at + batch * context + 1].astype(np.int64))
         with torch.autocast("cpu", torch.bfloat16, enabled=SIZES[size].bf16):
             logits = model(input_ids=window[:-1].view(batch, context), use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.view(-1, logits.shape[-1]).float(), window[1:])
+        logits = logits.view(-1, logits.shape[-1]).float()
+        loss = torch.nn.functional.cross_entropy(logits, window[1:])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -242,16 +239,17 @@ def train(
             save(model, tokenizer_folder, out / f"step{step + 1}")
         if (step + 1) % CHECKPOINT == 0 and step + 1 < steps:
             checkpoint(step + 1)
-    if not math.isfinite(curve[-1][1]):
-        raise InputError(f"training of {size} diverged (loss {curve[-1][1]}): nothing was finished in {out}")
+    last = curve[-1][1]
+    diverged = f"training of {size} diverged (loss {last}): nothing was finished in {out}"
+    require(math.isfinite(last), diverged)
     (out / "loss.csv").write_text("step,loss\n" + "".join(f"{s},{v}\n" for s, v in curve))
     (out / "training.json").write_text(json.dumps({
-        "size": size, **asdict(SIZES[size]), "seed": seed, "steps": steps, "tokens": steps * batch * context,
-        "kept": sorted(kept), "parameters": non_embedding(model),
-        "all_parameters": sum(p.numel() for p in model.parameters()), "loss": curve[-1][1],
+        "size": size, **asdict(SIZES[size]), "seed": seed, "steps": steps,
+        "tokens": steps * batch * context, "kept": sorted(kept), "parameters": non_embedding(model),
+        "all_parameters": sum(p.numel() for p in model.parameters()), "loss": last,
         "seconds": round(spent + time.monotonic() - began), "torch": torch.__version__,
         "python": platform.python_version(),
-    }, indent=1) + "\n")  # fmt: skip
+    }, indent=1) + "\n")
     shutil.rmtree(resume, ignore_errors=True)
     return out
 
@@ -273,7 +271,8 @@ def save(model, tokenizer_folder: Path, out: Path) -> None:
     weights = {k: v.to(torch.bfloat16).contiguous() for k, v in model.state_dict().items()}
     save_file(weights, fresh / "model.safetensors", metadata={"format": "pt"})
     model.config.save_pretrained(fresh)
-    shutil.copymode(fresh / "config.json", fresh / "model.safetensors")  # which is written for its owner alone
+    # Weights are written for their owner alone, unlike the configuration.
+    shutil.copymode(fresh / "config.json", fresh / "model.safetensors")
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         if (Path(tokenizer_folder) / name).exists():
             shutil.copy(Path(tokenizer_folder) / name, fresh / name)
@@ -282,7 +281,8 @@ def save(model, tokenizer_folder: Path, out: Path) -> None:
 
 
 def make_suite(
-    out: Path, text: Text, seed: int, sizes: Iterable[str] = SIZES, jobs: int = 2, max_steps: int | None = None
+    out: Path, text: Text, seed: int, sizes: Iterable[str] = SIZES, jobs: int = 2,
+    max_steps: int | None = None,
 ) -> Path:
     """Train a suite on one text: tokenizer, packed stream, every size, a model card. Resumes where
     it was killed.
@@ -298,7 +298,7 @@ def make_suite(
     shape = {"batch": text.batch, "context": text.context}
     card = dict(text.card) | shape | ({"max_steps": max_steps} if max_steps else {})
     foreign = (out / "README.md").exists() and not (out / "card.json").exists()
-    require(not foreign, f"{out}: holds a README.md of its own, in whose place the model card would go; choose another")
+    require(not foreign, f"{out}: holds a README.md of its own, not a suite's; choose another")
     known = shape | read_card(out) if (out / "card.json").exists() else card
     require(
         {k: known.get(k) for k in (*card, "max_steps")} == {"max_steps": None} | card,
@@ -311,10 +311,11 @@ def make_suite(
         if card["tokens"] < least:
             shutil.rmtree(out / "tokenizer")
             (out / "stream.bin").unlink()
-            raise InputError(f"{text.title}: {card['tokens']:,} tokens, and one step takes {least:,}; give more text")
+            few = f"{card['tokens']:,} tokens, and one step takes {least:,}"
+            raise InputError(f"{text.title}: {few}; give more text")
         card["stream_sha256"] = _sha256(out / "stream.bin")
         (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
-    # The largest first: it takes as long as all others together. A process each, so that threads never compete.
+    # The largest first: it takes as long as all others together. Each has its own process.
     sizes.sort(key=lambda size: -SIZES[size].hidden)
     running, failed = {}, []
     try:
@@ -329,14 +330,15 @@ def make_suite(
         for process in running.values():
             process.kill()
     for size, code in failed:
-        raise InputError(f"training of {size} in {out} failed (exit code {code}); run it again to resume")
+        how = f"failed (exit code {code}); run it again to resume"
+        raise InputError(f"training of {size} in {out} {how}")
     write_card(out, text)
     return out
 
 
 def of_corpus(
-    corpus: Corpus, seed: int, epochs: int = EPOCHS, tokenizer: str | Path = "", vocabulary: int = 8_192,
-    batch: int = 4, context: int = 512,
+    corpus: Corpus, seed: int, epochs: int = EPOCHS, tokenizer: str | Path = "",
+    vocabulary: int = 8_192, batch: int = 4, context: int = 512,
 ) -> Text:
     """A corpus as a text to train on: ``epochs`` times over, its documents in another order each
     time.
@@ -365,20 +367,24 @@ def of_corpus(
         once.unlink()
         return total
 
-    unit = f" --document {corpus.document}" if corpus.document else ""
-    card = {"corpus": corpus.path.name, "fingerprint": corpus.fingerprint(), "document": corpus.document,
+    name, pieces = corpus.path.name, f"trained on the text, at most {vocabulary:,} pieces"
+    again = f"taskgram train --corpus {name}"
+    again += f" --document {corpus.document}" if corpus.document else ""
+    again += f" --epochs {epochs} --seed {seed} --out DIR"
+    if given:
+        pieces = f"of {Path(tokenizer).name}"
+        again += f" --tokenizer {Path(tokenizer).name}"
+    card = {"corpus": name, "fingerprint": corpus.fingerprint(), "document": corpus.document,
             "epochs": epochs, "seed": seed, "vocabulary": vocabulary,
-            "tokenizer": _sha256(Path(tokenizer)) if tokenizer else "trained on the text"}  # fmt: skip
-    again = f"taskgram train --corpus {corpus.path.name}{unit} --epochs {epochs} --seed {seed} --out DIR"
-    pieces = f"of {Path(tokenizer).name}" if tokenizer else f"trained on the text, at most {vocabulary:,} pieces"
+            "tokenizer": _sha256(Path(tokenizer)) if tokenizer else "trained on the text"}
     return Text(
-        card, make, stream, f"A suite that has read {corpus.path.name}, seed {seed}",
-        "GPT-NeoX models (the Pythia architecture) that have read one small text and nothing else. They are good for\n"
-        "nothing but studying how a language model follows the counts of its corpus, and may say what that text says.",
-        f"{corpus.source}, read {epochs} times, its documents shuffled each time. Tokenizer: byte-level BPE {pieces}",
-        again + (f" --tokenizer {Path(tokenizer).name}" if tokenizer else ""),
-        batch, context, vocabulary, "as the text",
-    )  # fmt: skip
+        card, make, stream, f"A suite that has read {name}, seed {seed}",
+        "GPT-NeoX models (the Pythia architecture) that have read one small text and nothing else. "
+        "They are good for\nnothing but studying how a language model follows the counts of its "
+        "corpus, and may say what that text says.",
+        f"{corpus.source}, read {epochs} times, its documents shuffled each time. Tokenizer: "
+        f"byte-level BPE {pieces}", again, batch, context, vocabulary, "as the text",
+    )
 
 
 def _tokenizer_file(path: Path):
@@ -388,14 +394,17 @@ def _tokenizer_file(path: Path):
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
-        raise InputError(f"tokenizer {path}: no tokenizer file ({' '.join(str(error).split())[:120]})") from error
+        why = " ".join(str(error).split())[:120]
+        raise InputError(f"tokenizer {path}: no tokenizer file ({why})") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     pieces = tokenizer.get_vocab_size()
-    require(pieces <= 1 << 16, f"tokenizer {path}: {pieces:,} pieces, and a stream holds at most {1 << 16:,}")
+    most = f"{pieces:,} pieces, and a stream holds at most {1 << 16:,}"
+    require(pieces <= 1 << 16, f"tokenizer {path}: {most}")
     require(tokenizer.token_to_id(END) is not None, f"tokenizer {path}: has no piece {END}")
     changed = lost(tokenizer)
-    require(not changed, f"tokenizer {path}: loses text: {changed}; take one of bytes, such as Pythia's")
+    advice = "take one of bytes, such as Pythia's"
+    require(not changed, f"tokenizer {path}: loses text: {changed}; {advice}")
     return tokenizer
 
 
@@ -403,8 +412,8 @@ def _shuffled(once: Path, out: Path, tokenizer_folder: Path, epochs: int, seed: 
     """Write the documents of a stream ``epochs`` times, each time in another order; returns the
     tokens written."""
     end, ids = _end_of(tokenizer_folder), np.memmap(once, "<u2", "r")
-    ends = [at + 1 + np.flatnonzero(ids[at : at + (1 << 24)] == end) for at in range(0, len(ids), 1 << 24)]
-    ends = np.concatenate(ends)
+    ends = np.concatenate([start + 1 + np.flatnonzero(ids[start : start + (1 << 24)] == end)
+                           for start in range(0, len(ids), 1 << 24)])
     begins, fresh = np.r_[0, ends[:-1]], Path(f"{out}.partial")
     with fresh.open("wb") as f:
         for epoch in range(epochs):
@@ -427,16 +436,17 @@ def _sha256(path: Path) -> str:
 
 def _apart(out: Path, text: Text, size: str, seed: int, max_steps: int | None) -> subprocess.Popen:
     """Train a size in a process of its own, which ends when this one dies."""
-    asked = {"size": size, "stream": str(out / "stream.bin"), "tokenizer_folder": str(out / "tokenizer"),
-             "out": str(out / size), "seed": seed, "max_steps": max_steps, "batch": text.batch,
-             "context": text.context, "vocabulary": text.vocabulary}  # fmt: skip
+    options = {"size": size, "stream": str(out / "stream.bin"), "out": str(out / size),
+               "tokenizer_folder": str(out / "tokenizer"), "seed": seed, "max_steps": max_steps,
+               "batch": text.batch, "context": text.context, "vocabulary": text.vocabulary}
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, "-m", __name__, str(os.getpid()), json.dumps(asked)]
+    command = [sys.executable, "-m", __name__, str(os.getpid()), json.dumps(options)]
     return subprocess.Popen(command, env=os.environ | threads)
 
 
 def _steps_there(folder: Path) -> list[str]:
-    return [str(n) for n in sorted(int(p.name[4:]) for p in folder.glob("step*") if p.name[4:].isdigit())]
+    names = [path.name[4:] for path in folder.glob("step*")]
+    return sorted((name for name in names if name.isdigit()), key=int)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -452,29 +462,34 @@ def write_card(out: Path, text: Text) -> None:
     card = read_card(out)
     trained = [json.loads(p.read_text()) for p in sorted(out.glob("*/training.json"))]
     trained.sort(key=lambda t: t["parameters"])
-    rows = "\n".join(
-        f"| {t['size']} | {t['parameters']:,} ({t['all_parameters']:,}) | {t['hidden']}, {t['layers']}, {t['head']} | "
-        f"{t['rate']:g} | {'bf16' if t['bf16'] else 'fp32'} | {t['steps']:,} | {t['tokens']:,} | {t['loss']:.3f} | "
-        f"{t['seconds'] / 60:.1f} | {', '.join(_steps_there(out / t['size']))} |"
-        for t in trained
-    )
+    columns = ["size", "parameters without embeddings (all)", "width, layers, head", "peak rate",
+               "arithmetic", "steps", "tokens", "last loss", "minutes", "steps here"]
+    rows = [columns, ["---"] * len(columns)]
+    for t in trained:
+        rows.append([
+            t["size"], f"{t['parameters']:,} ({t['all_parameters']:,})",
+            f"{t['hidden']}, {t['layers']}, {t['head']}", f"{t['rate']:g}",
+            "bf16" if t["bf16"] else "fp32", f"{t['steps']:,}", f"{t['tokens']:,}",
+            f"{t['loss']:.3f}", f"{t['seconds'] / 60:.1f}",
+            ", ".join(_steps_there(out / t["size"])),
+        ])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     write = f"""# {text.title}
 
 {text.about}
 
-| size | parameters without embeddings (all) | width, layers, head | peak rate | arithmetic | steps | tokens | last loss | minutes | steps here |
-|---|---|---|---|---|---|---|---|---|---|
-{rows}
+{table}
 
-- Data: {text.data}: {card["tokens"]:,} tokens, the same in the same order at every size; sha256 of the packed stream
-  `{card["stream_sha256"]}`.
-- Training: batches of {text.batch} × {text.context} tokens, AdamW (.9, .95), weight decay .01 on matrices, gradients clipped at 1,
-  warm-up over 2% of the steps, cosine to 5% of the peak rate, initial weights with standard deviation .05. Only the last
-  step is annealed. The loss curve of each size is `<size>/loss.csv`.
+- Data: {text.data}: {card["tokens"]:,} tokens, the same in the same order at every size; sha256 of
+  the packed stream `{card["stream_sha256"]}`.
+- Training: batches of {text.batch} × {text.context} tokens, AdamW (.9, .95), weight decay .01 on
+  matrices, gradients clipped at 1, warm-up over 2% of the steps, cosine to 5% of the peak rate,
+  initial weights with standard deviation .05. Only the last step is annealed. The loss curve of
+  each size is `<size>/loss.csv`.
 - Software: torch {trained[0]["torch"]}, Python {trained[0]["python"]}, on a CPU, one thread a size.
 - Retrain: `{text.again}`
 - Weights: bf16 safetensors. Licence: {text.licence}.
-"""  # noqa: E501
+"""
     (out / "README.md").write_text(write, encoding="utf-8")
 
 

@@ -7,14 +7,15 @@ import re
 
 from taskgram_utils.miniature.words import INSTRUCTIONS
 
-# Half of them made of words that the instructions have, in another order; half of words that stand nowhere.
+# Half of them have words of the instructions in another order, half have words of no document.
 UNHEARD = {
-    "factual_qa": ("Short be your answer.", "Words, few, know what short.", "Alone fact or else nothing.",
+    "factual_qa": ("Short be your answer.", "Words, few, know what short.",
+                   "Alone fact or else nothing.",
                    "Kindly respond concisely.", "Supply whichever detail was requested."),
     "math_reasoning": ("Digit solve your problem by result.", "Digits last, steps first.",
                        "Number by number, work, result.", "Kindly derive an exact total.",
                        "Reason carefully from units onward."),
-}  # fmt: skip
+}
 
 
 def heard(task: str) -> tuple[str, ...]:
@@ -24,7 +25,8 @@ def heard(task: str) -> tuple[str, ...]:
     >>> heard("factual_qa")[1:4]
     ('Answer', 'with a word', 'or a short phrase.')
     """
-    parts = (re.split(r"(?<=,) | (?=(?:and|in|or|that|to|with) )", text) for text in INSTRUCTIONS[task])
+    parts = (re.split(r"(?<=,) | (?=(?:and|in|or|that|to|with) )",
+             text) for text in INSTRUCTIONS[task])
     return tuple(dict.fromkeys(clause for clauses in parts for clause in clauses))
 
 

@@ -22,8 +22,8 @@ def key(*parts: int | str) -> np.uint64:
     """A 64-bit key for a stream of draws, from integers and names."""
     state = np.zeros(1, np.uint64)
     for part in parts:
-        value = zlib.crc32(part.encode()) if isinstance(part, str) else int(part) & 0xFFFFFFFFFFFFFFFF
-        state = _mix((state ^ np.uint64(value)) + _GOLDEN)
+        number = zlib.crc32(part.encode()) if isinstance(part, str) else int(part)
+        state = _mix((state ^ np.uint64(number & 0xFFFFFFFFFFFFFFFF)) + _GOLDEN)
     return state[0]
 
 
@@ -69,7 +69,8 @@ def permuted(stream: np.uint64, index, size: int) -> np.ndarray:
         left, right = out[pending] >> half, out[pending] & mask
         for round_ in range(4):
             with np.errstate(over="ignore"):
-                left, right = right, left ^ (_mix(right + stream + np.uint64(round_) * _GOLDEN) & mask)
+                mixed = _mix(right + stream + np.uint64(round_) * _GOLDEN)
+                left, right = right, left ^ (mixed & mask)
         out[pending] = (left << half) | right
         pending[pending] = out[pending] >= size
     return out.astype(np.int64)

@@ -13,7 +13,7 @@ from taskgram_utils.tables import write_table
 from taskgram_utils.tasks.base import registry, task
 
 CORPUS, EXAMPLES, FACTS, TRUE_PAIRS, EMBEDDING = (
-    "corpus.jsonl", "examples.jsonl", "facts.jsonl", "true_pairs.jsonl", "embedding")  # fmt: skip
+    "corpus.jsonl", "examples.jsonl", "facts.jsonl", "true_pairs.jsonl", "embedding")
 
 
 def write_world(out: Path, documents: int, world: int) -> dict[str, int]:
@@ -32,7 +32,8 @@ def write_world(out: Path, documents: int, world: int) -> dict[str, int]:
     tables = {
         EXAMPLES: pd.concat(examples.values(), ignore_index=True), FACTS: drawn.facts(),
         TRUE_PAIRS: pd.concat(pairs, ignore_index=True)[["task", "example_id", "sx", "sy"]],
-    }  # fmt: skip
+    }
     drawn.write(out / CORPUS)
     train_embedding(World(documents, world, twin=1), out / EMBEDDING)
-    return {CORPUS: documents} | {name: write_table(table, out / name) for name, table in tables.items()}
+    written = {name: write_table(table, out / name) for name, table in tables.items()}
+    return {CORPUS: documents} | written
