@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from taskgram_utils.compiled import njit
 from taskgram_utils.errors import require
@@ -173,15 +173,15 @@ def interval(
     error, freedom = standard_error(left)
     if np.isnan(error) or np.isnan(estimate):
         return np.nan, np.nan, np.nan
-    half = stats.t.ppf((1 + LEVEL) / 2, freedom)
+    half = special.stdtrit(freedom, (1 + LEVEL) / 2)
     if not correlation:
-        p = 2 * stats.t.sf(abs(estimate) / error, freedom) if error else np.nan
+        p = 2 * special.stdtr(freedom, -abs(estimate) / error) if error else np.nan
         return estimate - half * error, estimate + half * error, p
     slack = 1 - estimate**2
     if slack < 1e-12:
         return estimate, estimate, np.nan
     z, error = np.arctanh(estimate), error / slack
-    p = 2 * stats.t.sf(abs(z) / error, freedom) if error else np.nan
+    p = 2 * special.stdtr(freedom, -abs(z) / error) if error else np.nan
     return float(np.tanh(z - half * error)), float(np.tanh(z + half * error)), float(p)
 
 
@@ -307,7 +307,10 @@ def _residual(matrices: np.ndarray, of: list[int], given: list[int]) -> np.ndarr
     rows, columns = np.array(of)[:, None], np.array(given)
     cross = np.nan_to_num(matrices[..., rows, columns])
     within = np.nan_to_num(matrices[..., columns[:, None], columns])
-    inverse = np.linalg.pinv(within, rcond=1e-10, hermitian=True)
+    if len(given) == 1:
+        inverse = 1 / np.where(within, within, np.inf)
+    else:
+        inverse = np.linalg.pinv(within, rcond=1e-10, hermitian=True)
     return matrices[..., rows, np.array(of)] - cross @ inverse @ np.swapaxes(cross, -1, -2)
 
 

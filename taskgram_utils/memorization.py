@@ -101,7 +101,7 @@ def estimates(
     for family, frame in joined.groupby(FAMILY, dropna=False, sort=False):
         shared = dict(zip(FAMILY, family, strict=True))
         results, point_sets = _results(frame, names, measures)
-        beside = [_beside(used, shared, totals, halves) for used in point_sets]
+        beside = [_beside(*points, shared, totals, halves) for points in point_sets]
         for columns, result, point_set in results:
             estimate = _estimate(result, columns["measure"])
             rows.append({**shared, **columns, **estimate, **beside[point_set]})
@@ -388,11 +388,10 @@ def incremental_r2(
 
 def _results(
     frame: pd.DataFrame, names: list[str], measures: Sequence[str]
-) -> tuple[list[tuple[dict, Result, int]], list[pd.DataFrame]]:
-    """All statistics of one family with the number of the set of points of each, and these sets.
-
-    Models that have the same points share one pass of the jackknife.
-    """
+) -> tuple[list[tuple[dict, Result, int]], list[tuple[pd.DataFrame, bool]]]:
+    """All statistics of one family with the number of the set of points of each, and these sets
+    (and whether two examples share an output). Models that have the same points share one pass of
+    the jackknife."""
     frame = frame.reset_index(drop=True)
     point = frame.groupby(["example_id", "sy", "start", "sx"], dropna=False).ngroup().to_numpy()
     first = frame.iloc[np.unique(point, return_index=True)[1]]
@@ -426,6 +425,7 @@ def _results(
     labels = ["log P of the reference"] + ["log P of the model"] * (len(values) - 1)
     distinct, number = np.unique(masks, axis=0, return_inverse=True)
     results: list[Result] = [None] * len(asks)
+    point_sets = []
     for k, mask in enumerate(distinct):
         chosen, rows = np.flatnonzero(number == k), first[mask]
         starts = rows["start"].astype(str) + " " + rows["sx"].fillna("")
@@ -433,11 +433,13 @@ def _results(
         of_mask = jackknife(values[:, mask], [asks[i] for i in chosen], clusters, labels)
         for i, result in zip(chosen, of_mask, strict=True):
             results[i] = result
-    rows = list(zip(columns, results, map(int, number), strict=True))
-    return rows, [first[mask] for mask in distinct]
+        point_sets.append((rows, clusters.two_way))
+    return list(zip(columns, results, map(int, number), strict=True)), point_sets
 
 
-def _beside(used: pd.DataFrame, family: dict, totals: dict, halves: pd.DataFrame | None) -> dict:
+def _beside(
+    used: pd.DataFrame, two_way: bool, family: dict, totals: dict, halves: pd.DataFrame | None
+) -> dict:
     """The columns beside an estimate that rests on the reference points ``used``."""
     out = {"points": len(used), "examples": used["example_id"].nunique()}
     out["outputs"] = used["sy"].nunique()
@@ -454,7 +456,6 @@ def _beside(used: pd.DataFrame, family: dict, totals: dict, halves: pd.DataFrame
         out["coverage_examples"] = mine / len(total["examples"])
     if len(used):
         value = used["logp_reference"]
-        two_way = points_of(used["example_id"], used["sy"]).two_way
         out |= {
             "exact": used["exact"].mean(), "ties": value.duplicated(keep=False).mean(),
             "spread": np.std(value) if np.isfinite(value).all() else np.nan,
