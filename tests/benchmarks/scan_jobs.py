@@ -105,6 +105,20 @@ def _one_pass(texts: list[str], corpus: Corpus, size: float, k: int, seed: int, 
             return counts
 
         ways["ahocorasick_rs"] = rust
+    if peers and find_spec("daachorse"):
+        import daachorse
+
+        double_array = daachorse.DoubleArrayAhoCorasick([f" {ngram} ".encode() for ngram in asked])
+        encoded = [text.encode() for text in plain]
+
+        def double() -> np.ndarray:
+            counts = np.zeros(len(asked), np.int64)
+            for text in encoded:
+                for k in {match[2] for match in double_array.find_overlapping(text)}:
+                    counts[k] += 1
+            return counts
+
+        ways["daachorse"] = double
     if peers and find_spec("ahocorasick"):
         import ahocorasick
 

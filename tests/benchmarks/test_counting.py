@@ -18,7 +18,8 @@ def table(tmp_path_factory):
 def test_every_way_gives_our_counts(table):
     others = table[table["equal"].notna() & ~table["way"].str.contains("count_cnf")]
     assert len(others) > 20 and (others["equal"] == 1).all()
-    for package in ("infini-gram", "fast-gram", "tokengrams", "tantivy", "ahocorasick_rs", "pyahocorasick"):
+    for package in ("infini-gram", "fast-gram", "tokengrams", "tantivy", "ahocorasick_rs", "daachorse",
+                    "pyahocorasick"):
         assert others["way"].str.startswith(package).any(), package
 
 
