@@ -19,12 +19,11 @@ from taskgram_utils.reading import (
     Part,
     Report,
     cut,
-    joined,
     of_json,
-    of_lines,
     of_parquet,
     of_text,
     unpacked,
+    whole,
 )
 
 DOCUMENT_UNITS = ("file", "record", "heading", "paragraph", "words:N")
@@ -221,22 +220,16 @@ class Corpus:
 
     def _part(self, part: Part, report: Report) -> Iterator[Block]:
         path, unit = part.path, self._unit(part.path)
-        if unpacked(path).endswith(_PARQUET):
-            records = of_parquet(part, self.text_field, self._bad, report)
-        elif unpacked(path).endswith(_JSON):
-            records = of_json(part, self.text_field, self._bad, report)
-        elif unit == "record":
-            self.seen.records += part.begin == 0 and part.end == part.state[0]
-            yield from of_lines(part, report)
-            return
-        else:
-            self.seen.records += unit != "file"
+        if not unpacked(path).endswith((*_JSON, _PARQUET)):
+            self.seen.records += unit != "file" and part.end - part.begin == part.state[0]
             yield from of_text(part, unit, report)
             return
+        read = of_parquet if unpacked(path).endswith(_PARQUET) else of_json
+        records = read(part, self.text_field, self._bad, report)
         if unit == "record":
             yield from records
         elif unit == "file":
-            yield joined(path, records)
+            yield whole(path, (text for block in records for text in block.raw()), b"\n")
         else:
             for block in records:
                 self.seen.records += len(block.without_blank().begins)

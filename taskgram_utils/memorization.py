@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from taskgram_utils.errors import exactness, require, require_columns
+from taskgram_utils.errors import require, require_columns
 from taskgram_utils.jackknife import NO_INTERVAL, Ask, LeftOut, Result, combined, interval, jackknife, points_of
 from taskgram_utils.statistics import holm, split_half_reliability
+from taskgram_utils.tables import exactness
 
 FAMILY = ["task", "group", "n", "reference", "form", "zero_rule"]
 MODEL = ["model", "world", "seed", "step"]
