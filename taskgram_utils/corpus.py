@@ -161,7 +161,9 @@ class Corpus:
         """InputError if the last reading saw no document; warnings of what it left out or uncut."""
         without = f'records without a text under "{self.text_field}" were skipped'
         empty = f"corpus {self.path}: holds no document with text in it"
-        require(self.seen.documents, f"{empty} ({len(self.skipped)} {without})" if self.skipped else empty)
+        if self.skipped:
+            empty += f" ({len(self.skipped)} {without})"
+        require(self.seen.documents, empty)
         files, left = _listing(self.path)
         if left:
             what = f"hidden or temporary files or folders left out, the first {left[0]}"

@@ -32,7 +32,6 @@ _BOM = b"\xef\xbb\xbf"
 _SPACE = np.array([c.isspace() for c in EVERY_CHARACTER[:0x10000]])  # no white space is above
 Report = Callable[[int], object]  # called with the bytes on disk read since the last call
 Bad = Callable[[str, str], None]  # called with the place of a record without text, and why
-End = Callable[[bytes], int]  # where a piece of text may be cut in two; 0: nowhere
 
 
 class Block(NamedTuple):
@@ -137,7 +136,7 @@ def of_json(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Block]
     schema = pa.schema([(field, pa.string())])
     only = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     before, lines = None, 0  # lines before the part, and read so far
-    for chunk in _chunks(part, _line_end, report, text=False):
+    for chunk in _chunks(part, "JSON line", report):
         data, begins, _ = _lines(chunk)
         number, column = len(begins), None
         if np.all(data[begins] == ord("{")):  # Arrow is fast, but crashes on "null" alone
@@ -147,7 +146,7 @@ def of_json(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Block]
             yield from map(_of_arrow, column.chunks)
         else:  # an empty line, or one that Arrow cannot read or should not have read
             before = _lines_before(part) if before is None else before
-            yield Block.of(list(_json_texts(chunk, part.path, before + lines, field, bad)))
+            yield Block.of([*_json_texts(chunk, part.path, before + lines, field, bad)])
         lines += number
 
 
@@ -173,28 +172,27 @@ def _json_texts(chunk: bytes, path: Path, before: int, field: str, bad: Bad) -> 
 
 def of_parquet(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Block]:
     """One document per row: the text in the column ``field``."""
-    path, number, reported = part.path, 0, 0
+    path, rows, reported = part.path, 0, 0
     try:
         with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            there = ", ".join(names)
-            require(field in names, f"{path}: no column {field} (--text-field; it has: {there})")
+            there = ", ".join(file.schema_arrow.names)
+            known = field in file.schema_arrow.names
+            require(known, f"{path}: no column {field} (--text-field; it has: {there})")
+            kind = file.schema_arrow.field(field).type
+            value = kind.value_type if pa.types.is_dictionary(kind) else kind
+            text = value in (pa.string(), pa.large_string(), pa.string_view())
+            what = f"holds {kind}, no text (--text-field names another)"
+            require(text, f"{path}: the column {field} {what}")
             for batch in file.iter_batches(1000, columns=[field]):
-                column = batch[0]
-                if pa.types.is_dictionary(column.type):
-                    column = column.dictionary_decode()
-                text = column.type in (pa.string(), pa.large_string(), pa.string_view())
-                what = f"holds {column.type}, no text (--text-field names another)"
-                require(text, f"{path}: the column {field} {what}")
-                for row in np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)):
-                    bad(f"{path}, row {number + row + 1}", f"no text in the column {field}")
-                column = column.drop_null().cast(pa.large_string())
+                for row in np.flatnonzero(batch[0].is_null().to_numpy(zero_copy_only=False)):
+                    bad(f"{path}, row {rows + row + 1}", f"no text in the column {field}")
+                column = batch[0].drop_null().cast(pa.large_string())
                 column.validate(full=True)  # that it is UTF-8
                 yield _of_arrow(column)
-                number += len(batch)
-                share = part.end * number // file.metadata.num_rows
-                report(share - reported)
-                reported = share
+                rows += len(batch)
+                read = part.end * rows // file.metadata.num_rows
+                report(read - reported)
+                reported = read
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as parquet ({_line(error)})") from error
     part.check()
@@ -211,18 +209,18 @@ def _of_arrow(column: pa.Array) -> Block:
 def of_text(part: Part, unit: str, report: Report) -> Iterator[Block]:
     """The documents of a text file: ``file``, ``record`` (a line), or as :func:`cut` cuts it."""
     if unit == "record":
-        for data, begins, ends in map(_lines, _chunks(part, _line_end, report)):
+        for data, begins, ends in map(_lines, _chunks(part, "line", report)):
             ends = ends - (data[ends - 1] == ord("\n"))
             ends -= (ends > begins) & (data[ends - 1] == ord("\r"))
             yield Block(data, begins, ends)
     elif unit == "file":
-        yield whole(part.path, _chunks(part, _line_end, report), b"")
+        yield whole(part.path, _chunks(part, "line", report), b"")
     elif unit in ("heading", "paragraph"):
-        for chunk in _chunks(part, _heading if unit == "heading" else _paragraph_end, report):
+        for chunk in _chunks(part, unit, report):
             yield Block.of(cut(chunk.decode(), unit))
     else:
         rest = ""  # the last run of words, which may go on in the next chunk
-        for chunk in _chunks(part, _word_end, report):
+        for chunk in _chunks(part, "word", report):
             *runs, rest = cut(f"{rest} {chunk.decode()}", unit) or [""]
             yield Block.of(runs)
         yield Block.of([rest])
@@ -253,29 +251,18 @@ def unpacked(path: Path) -> str:
     return (path.stem if path.suffix.lower() in PACKED else path.name).lower()
 
 
-# Where a piece may be cut: after its last line, word or paragraph, or before its last heading.
-def _line_end(piece: bytes) -> int:
-    return piece.rfind(b"\n") + 1
+# The bytes after which a piece of text may be cut, and how many of them remain before the cut.
+_CUTS = {
+    "line": {b"\n": 1}, "JSON line": {b"\n": 1}, "word": {b"\n": 1, b" ": 1},
+    "paragraph": {b"\n\n": 2, b"\n\r\n": 3}, "heading": {b"\n#": 1},
+}
 
 
-def _word_end(piece: bytes) -> int:
-    return _line_end(piece) or piece.rfind(b" ") + 1
+def _chunks(part: Part, unit: str, report: Report) -> Iterator[bytes]:
+    """The bytes of a part in chunks of UTF-8 that hold whole lines, words or other units of _CUTS.
 
-
-def _paragraph_end(piece: bytes) -> int:
-    ends = (b"\n\n", b"\n\r\n")
-    return max((piece.rfind(end) + len(end) for end in ends if end in piece), default=0)
-
-
-def _heading(piece: bytes) -> int:
-    return piece.rfind(b"\n#") + 1
-
-
-def _chunks(part: Part, end_of: End, report: Report, text: bool = True) -> Iterator[bytes]:
-    """The bytes of a part in chunks of UTF-8, each cut where ``end_of`` says that it may be.
-
-    In a ``text`` a NUL byte is an error. Raises InputError for a file that is damaged, not UTF-8,
-    or changed while it is read, and where no cut is found within LIMIT bytes.
+    Raises InputError for a file that is damaged, not UTF-8, or changed while it is read, and for a
+    unit of more than LIMIT bytes.
     """
     path, held, offset, reported = part.path, [], None, part.begin
     packed = path.suffix.lower() in PACKED
@@ -289,15 +276,15 @@ def _chunks(part: Part, end_of: End, report: Report, text: bool = True) -> Itera
                         offset, piece = len(_BOM), piece.removeprefix(_BOM)
                 report(disk.tell() - reported)
                 reported = disk.tell()
-                if end := end_of(piece):
+                cuts = (piece.rfind(mark) + n for mark, n in _CUTS[unit].items() if mark in piece)
+                if end := max(cuts, default=0):
                     chunk = b"".join([*held, piece[:end]])
-                    yield _checked(chunk, path, offset, text)
+                    yield _checked(chunk, path, offset, unit)
                     held, offset = [], offset + len(chunk)
                 held.append(piece[end:])
-                what = "line" if end_of is _line_end else "document"
-                _require_size(sum(map(len, held)), path, what)
+                _require_size(sum(map(len, held)), path, unit)
             if any(held):
-                yield _checked(b"".join(held), path, offset, text)
+                yield _checked(b"".join(held), path, offset, unit)
         part.check()
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: cannot be read ({_line(error)})") from error
@@ -309,9 +296,9 @@ def _pieces(disk: BinaryIO, part: Part) -> Iterator[bytes]:
     if suffix == ".xz":
         yield from _xz(disk)
     elif suffix in PACKED:
-        zstd = partial(pa.CompressedInputStream, compression="zstd")
-        with (gzip.open if suffix == ".gz" else zstd)(disk) as file:
-            yield from iter(partial(file.read, CHUNK), b"")
+        zst = partial(pa.CompressedInputStream, compression="zstd")
+        stream = {".gz": gzip.open, ".zst": zst}[suffix](disk)
+        yield from iter(partial(stream.read, CHUNK), b"")
     else:
         if part.begin:  # the line that begins before the range belongs to the range before
             disk.seek(part.begin - 1)
@@ -349,10 +336,10 @@ def _lines_before(part: Part) -> int:
     return lines
 
 
-def _checked(chunk: bytes, path: Path, offset: int, text: bool) -> bytes:
+def _checked(chunk: bytes, path: Path, offset: int, unit: str) -> bytes:
     """A chunk that begins at byte ``offset`` of the file; InputError if it is not UTF-8."""
     require(offset or not is_wide(chunk), f"{path}: {WIDE}")
-    nul = chunk.find(b"\0") if text else -1
+    nul = -1 if unit == "JSON line" else chunk.find(b"\0")
     where = f"byte {offset + nul:,}"
     require(nul < 0, f"{path}: holds a NUL byte, {where}, so it is no text; remove it")
     try:

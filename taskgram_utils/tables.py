@@ -44,8 +44,8 @@ TASKGRAMS = _schema(
 # (0, 1; missing: all); forms: ways of writing the n-grams that were counted.
 COUNTS = _schema(text="sx sy unit source", whole="n half forms", number="count", truth="exact")
 # One output sy per row, from character start of y, and its log-probability logp (nats) under the
-# language model lm. option: which one sy is (from 0). Of task-gram models: pairs behind logp, zeros
-# among their counts and the zero_rule. Of neural models: tokens of sy, parameters, step of training.
+# language model lm. option: which one sy is (from 0). Of task-gram models: pairs behind logp,
+# zeros among their counts, zero_rule. Of neural models: tokens of sy, parameters, training step.
 LOGP = _schema(
     text="task group example_id sx sy lm zero_rule world", number="logp parameters", truth="exact",
     whole="n start option tokens pairs zeros seed step half")
