@@ -33,14 +33,14 @@ def _listing(path: Path) -> tuple[list[Path], list[Path]]:
     if path.is_file():
         return [path], []
     files, left = walk(path)
-    for file in files:
-        index = f"holds an infini-gram index ({file}); move it elsewhere"
-        require(file.name != "tokenized.0", f"corpus {path}: {index}")
+    index = next((file for file in files if file.name == "tokenized.0"), None)
+    what = f"holds an infini-gram index ({index}); move it elsewhere"
+    require(index is None, f"corpus {path}: {what}")
     files = [file for file in files if unpacked(file).endswith(_KNOWN)]
-    for file in files:
-        require(file.is_file(), f"{file}: is no file, or a link to none; remove it")
-    whole = {p: unpacked(Path(p.name.removesuffix(".partial"))) for p in left}  # of a download
-    return files, [p for p in left if p.is_dir() or whole[p].endswith(_KNOWN)]
+    lost = next((file for file in files if not file.is_file()), None)
+    require(lost is None, f"{lost}: is no file, or a link to none; remove it")
+    names = {p: unpacked(Path(p.name.removesuffix(".partial"))) for p in left}  # of a download
+    return files, [p for p in left if p.is_dir() or names[p].endswith(_KNOWN)]
 
 
 @dataclass

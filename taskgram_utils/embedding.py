@@ -53,8 +53,8 @@ class WordVectors:
         self.idf = np.ascontiguousarray(idf, np.float32)
         self._id = {word: i for i, word in enumerate(self.words)}
         fits = vectors.ndim == 2 and len(self._id) == len(vectors) == len(idf)
-        what = f"{len(self._id)} words, but vectors of shape {vectors.shape}"
-        require(fits, f"embedding {name}: {what}")
+        sizes = f"{len(self._id)} words, but vectors of shape {vectors.shape}"
+        require(fits, f"embedding {name}: {sizes}")
         self._unit = _unit(self.vectors)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -87,11 +87,6 @@ class SentenceEmbedding:
     """
 
     def __init__(self, name: str, device: str | None = None):
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            what = "no folder of word vectors; for models of the hub: pip install -e '.[hub]'"
-            raise InputError(f"embedding {name}: {what}") from error
         from taskgram_utils.language_models.loading import quiet
 
         folder, last = Path(name), Path(name).name
@@ -99,20 +94,21 @@ class SentenceEmbedding:
         self.name, self._prefix = name, "query: " if e5 else ""
         safe = {"use_safetensors": True}
         try:
+            from sentence_transformers import SentenceTransformer
+
             with quiet():
                 self._model = SentenceTransformer(name, device=device, model_kwargs=safe)
-        except (OSError, ValueError) as error:
+        except (ImportError, OSError, ValueError) as error:
             why = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            what = f"neither word vectors nor a sentence-transformers model to be had here ({why})"
-            raise InputError(f"embedding {name}: {what}") from error
+            what = f"neither word vectors nor a model of sentence-transformers that loads ({why})"
+            raise InputError(f"embedding {name}: {what}; pip install -e '.[hub]'?") from error
         digest = hashlib.sha256(f"{last}\0{self._prefix}".encode())
-        if folder.is_dir():
-            for path in listed(folder):
-                if path.suffix in (".safetensors", ".json"):
-                    with path.open("rb") as file:
-                        content = hashlib.file_digest(file, "sha256").digest()
-                    digest.update(str(path.relative_to(folder)).encode() + content)
-        else:
+        files = [p for p in listed(folder) if p.suffix in (".safetensors", ".json")]
+        for path in files:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+            digest.update(str(path.relative_to(folder)).encode() + content)
+        if not folder.is_dir():
             config = getattr(getattr(self._model[0], "auto_model", None), "config", None)
             digest.update(str(getattr(config, "_commit_hash", None)).encode())
         self.identity = digest.hexdigest()[:16]

@@ -22,7 +22,7 @@ class _Lines:
 
 
 class Bar(tqdm):
-    """tqdm's bar on a terminal; elsewhere a line per ``every`` seconds, or nothing if it is None."""
+    """tqdm's bar on a terminal; elsewhere a line per ``every`` seconds, if that is set."""
 
     every: ClassVar[float | None] = None
 

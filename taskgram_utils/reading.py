@@ -45,23 +45,16 @@ class Block(NamedTuple):
     ends: np.ndarray
 
     @classmethod
-    def of_bytes(cls, texts: Sequence[bytes]) -> Block:
-        """A block of documents that are UTF-8 already."""
-        return cls._joined(b"".join(texts), texts)
-
-    @classmethod
     def of(cls, texts: Sequence[str]) -> Block:
         """A block of documents given as texts."""
-        joined = "".join(texts)
-        if joined.isascii():
-            return cls._joined(joined.encode(), texts)
         return cls.of_bytes([text.encode("utf-8", "surrogatepass") for text in texts])
 
     @classmethod
-    def _joined(cls, data: bytes, parts: Sequence[str] | Sequence[bytes]) -> Block:
-        lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+    def of_bytes(cls, texts: Sequence[bytes]) -> Block:
+        """A block of documents that are UTF-8 already."""
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         ends = np.cumsum(lengths)
-        return cls(np.frombuffer(data, np.uint8), ends - lengths, ends)
+        return cls(np.frombuffer(b"".join(texts), np.uint8), ends - lengths, ends)
 
     def raw(self) -> Iterator[bytes]:
         """The documents as bytes."""
@@ -160,14 +153,13 @@ def _lines(chunk: bytes) -> Block:
 def _json_texts(chunk: bytes, path: Path, before: int, field: str, bad: Bad) -> Iterator[str]:
     """The texts of JSON lines, read one by one; ``before`` is the number of lines before them."""
     for number, line in enumerate(chunk.split(b"\n"), before + 1):
-        if line.strip():
-            text = None
-            with suppress(ValueError, KeyError, TypeError, IndexError, RecursionError):
-                text = json.loads(line)[field]
-            if isinstance(text, str):
-                yield text
-            else:
-                bad(f"{path}, line {number}", f'not a JSON object with a text under "{field}"')
+        text = None
+        with suppress(ValueError, KeyError, TypeError, IndexError, RecursionError):
+            text = json.loads(line)[field]
+        if isinstance(text, str):
+            yield text
+        elif line.strip():
+            bad(f"{path}, line {number}", f'not a JSON object with a text under "{field}"')
 
 
 def of_parquet(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Block]:
@@ -175,12 +167,11 @@ def of_parquet(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Blo
     path, rows, reported = part.path, 0, 0
     try:
         with parquet.ParquetFile(path) as file:
-            there = ", ".join(file.schema_arrow.names)
-            known = field in file.schema_arrow.names
-            require(known, f"{path}: no column {field} (--text-field; it has: {there})")
-            kind = file.schema_arrow.field(field).type
-            value = kind.value_type if pa.types.is_dictionary(kind) else kind
-            text = value in (pa.string(), pa.large_string(), pa.string_view())
+            kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+            there = f"(--text-field; it has: {', '.join(kinds)})"
+            require(field in kinds, f"{path}: no column {field} {there}")
+            kind = str(kinds[field])
+            text = re.match("(dictionary<values=)?(large_)?string", kind)
             what = f"holds {kind}, no text (--text-field names another)"
             require(text, f"{path}: the column {field} {what}")
             for batch in file.iter_batches(1000, columns=[field]):

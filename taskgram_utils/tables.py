@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -59,25 +58,21 @@ MEMORIZATION = _schema(
            "zero_share reliability ties spread exact")
 # One answer of a model per row, and its score (0 to 1) by a metric.
 ANSWERS = _schema(text="task example_id model world output metric", number="score")
-_SCHEMAS = (EXAMPLES, TASKGRAMS, COUNTS, LOGP, MEMORIZATION, ANSWERS)
-_TEXTS, _LISTS = (
-    {column for schema in _SCHEMAS for column, kind in schema.items() if kind == wanted}
-    for wanted in ("text", "texts"))
+_KINDS = EXAMPLES | TASKGRAMS | COUNTS | LOGP | MEMORIZATION | ANSWERS
+_TEXTS = {column for column, kind in _KINDS.items() if kind == "text"}
+_LISTS = {column for column, kind in _KINDS.items() if kind == "texts"}
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
-def check(
-    frame: pd.DataFrame, schema: Mapping[str, str], needed: Collection[str], name: str
-) -> None:
+def check(frame: pd.DataFrame, schema: dict[str, str], needed: list[str], name: str) -> None:
     """InputError if ``frame`` lacks a needed column, or a number is none by the table's schema."""
     require_columns(frame, needed, name)
-    for column in frame.columns.intersection(list(schema)):
-        if (kind := schema[column]) in ("whole", "number"):
-            number = pd.to_numeric(frame[column], errors="coerce")
-            good = number % 1 == 0 if kind == "whole" else number.notna()
-            bad = frame[column][frame[column].notna() & ~good]
-            what = "number" if kind == "number" else "whole number"
-            require(bad.empty, f"{name}: {column} {next(iter(bad), '')!r} is no {what}")
+    for column in (c for c in frame if schema.get(c) in ("whole", "number")):
+        number = pd.to_numeric(frame[column], errors="coerce")
+        good = number % 1 == 0 if schema[column] == "whole" else number.notna()
+        bad = frame[column][frame[column].notna() & ~good]
+        what = {"whole": "whole number", "number": "number"}[schema[column]]
+        require(bad.empty, f"{name}: {column} {next(iter(bad), '')!r} is no {what}")
 
 
 def exactness(frame: pd.DataFrame, name: str) -> pd.Series:
@@ -103,14 +98,15 @@ def read_table(path: Path | str) -> pd.DataFrame:
     path = Path(path)
     require(path.exists(), f"{path}: no such file")
     require(path.suffix in SUFFIXES, f"{path}: a table ends in {', '.join(SUFFIXES)}")
-    attributes = {}
     text = "" if path.suffix == ".parquet" else read_text(path)
     try:
+        attributes = {}
         if path.suffix == ".parquet":
             table = pq.ParquetFile(path).read()
-            columns = list(zip(table.column_names, table.columns, strict=True))
-            columns = [c for c in columns if not c[0].startswith("__index_level_")]
             attributes = (table.schema.pandas_metadata or {}).get("attributes", {})
+            index = {name for name in table.column_names if name.startswith("__index_level_")}
+            table = table.drop_columns(list(index))
+            columns = list(zip(table.column_names, table.columns, strict=True))
         else:
             columns = _csv_columns(text) if path.suffix == ".csv" else _json_columns(text)
         names = [name for name, _ in columns]
@@ -127,14 +123,12 @@ def read_table(path: Path | str) -> pd.DataFrame:
 def _csv_columns(text: str) -> list[tuple[str, pa.ChunkedArray]]:
     names = next(csv.reader(io.StringIO(text, newline="")), [])
     require(names, "nothing in it")
-    other = re.search("[;\t|]", names[0])
-    commas = len(names) > 1 or not other
-    require(commas, f"its columns are parted by {other and other[0]!r}; use commas")
+    other = re.findall("[;\t|]", names[0]) if len(names) == 1 else []
+    require(not other, f"its columns are parted by {', '.join(map(repr, other[:1]))}; use commas")
     data = f"{text}\n{','.join('.' for _ in names)}\n".encode()  # an open quote takes in this row
     table = arrow_csv.read_csv(
         pa.BufferReader(data), arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1),
-        arrow_csv.ParseOptions(newlines_in_values=True),
-        arrow_csv.ConvertOptions(
+        arrow_csv.ParseOptions(newlines_in_values=True), arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), null_values=[""],
             strings_can_be_null=True, quoted_strings_can_be_null=False))
     whole = table.num_rows and table[0][-1].as_py() == "."
