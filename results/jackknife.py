@@ -20,7 +20,8 @@ from taskgram_utils.jackknife import Ask, combined, interval, jackknife, points_
 from taskgram_utils.progress import Bar
 from taskgram_utils.run.pipeline import open_run
 from taskgram_utils.run.store import versions
-from taskgram_utils.tables import write_table, write_text
+from taskgram_utils.tables import write_table
+from taskgram_utils.texts import write_text
 
 HERE = Path(__file__).resolve().parent
 RHO = (0.0, 0.3, 0.6)

@@ -23,8 +23,9 @@ from taskgram_utils.counting.index import Index, build_index
 from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.mining import candidates
 from taskgram_utils.run.store import versions
-from taskgram_utils.tables import write_table, write_text
+from taskgram_utils.tables import write_table
 from taskgram_utils.tasks import factual_qa
+from taskgram_utils.texts import write_text
 
 HERE = Path(__file__).resolve().parent
 WAYS = ("as typed", "in its forms", "in its forms, whole words")

@@ -16,7 +16,8 @@ from taskgram_chapters.findings import findings, rounded
 from taskgram_chapters.records import place, sources
 from taskgram_utils.fetching import fetch
 from taskgram_utils.run.store import versions
-from taskgram_utils.tables import write_table, write_text
+from taskgram_utils.tables import write_table
+from taskgram_utils.texts import write_text
 
 HERE = Path(__file__).resolve().parent
 

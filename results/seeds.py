@@ -22,7 +22,8 @@ from taskgram_utils import figures
 from taskgram_utils.performance import performance
 from taskgram_utils.run.pipeline import open_run, sizes_in_parameters
 from taskgram_utils.run.store import Run, versions
-from taskgram_utils.tables import write_table, write_text
+from taskgram_utils.tables import write_table
+from taskgram_utils.texts import write_text
 
 HERE = Path(__file__).resolve().parent
 SHIPPED = "taskgram_utils/miniature/weights"

@@ -27,8 +27,8 @@ from taskgram_utils.run.checks import ONLY_CODE, ONLY_TEXT, require_values, valu
 from taskgram_utils.run.data import draws_world, listed_files, truth_known
 from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.run.store import Input, Recipe, Run, open_run_file, project_root
-from taskgram_utils.tables import read_yaml, write_text
 from taskgram_utils.tasks import base as tasks
+from taskgram_utils.texts import read_yaml, write_text
 
 KERNEL = "taskgram"
 AT_A_TIME = 2

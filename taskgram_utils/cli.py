@@ -13,10 +13,10 @@ import click
 from filelock import FileLock, Timeout
 
 from taskgram_utils import __version__
-from taskgram_utils.errors import InputError, InputWarning, exactness, require, require_columns
+from taskgram_utils.errors import InputError, InputWarning, require, require_columns
 from taskgram_utils.progress import EVERY, Bar
 from taskgram_utils.run.store import NoProject, project_root
-from taskgram_utils.tables import SUFFIXES, read_table, write_table
+from taskgram_utils.tables import SUFFIXES, exactness, read_table, write_table
 
 
 class _Command(click.Command):

@@ -1,4 +1,4 @@
-"""numba's compiler, also where nothing that it has compiled can be kept."""
+"""numba's compiler, also where the code that it compiles cannot be kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskgram_utils.errors import InputWarning
 
 
 def njit(**options: Any) -> Callable:
-    """``numba.njit``; in a folder that numba cannot write to, without its cache, of which an InputWarning tells."""
+    """``numba.njit``; where its cache cannot be written, without it and with an InputWarning."""
 
     def compiled(function: Callable) -> Callable:
         try:
@@ -20,8 +20,9 @@ def njit(**options: Any) -> Callable:
         except RuntimeError as error:
             if "cannot cache" not in str(error):
                 raise
-            why = "compiled code cannot be kept and is compiled anew each time: name a folder for it in NUMBA_CACHE_DIR"
-            warnings.warn(why, InputWarning, stacklevel=1)
-            return numba.njit(**{**options, "cache": False})(function)
+            what = "compiled code cannot be kept and is compiled anew each time"
+            cure = "name a folder for it in NUMBA_CACHE_DIR"
+            warnings.warn(f"{what}: {cure}", InputWarning, stacklevel=1)
+            return numba.njit(**options | {"cache": False})(function)
 
     return compiled

@@ -16,7 +16,7 @@ import requests
 from taskgram_utils.errors import InputError, require, require_columns
 from taskgram_utils.progress import Bar
 from taskgram_utils.run.reads import PACKAGE
-from taskgram_utils.tables import write_text
+from taskgram_utils.texts import write_text
 
 SETS = {
     "phases": "correlation of Pythia's log P with n-gram log P, by training step",

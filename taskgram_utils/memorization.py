@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from taskgram_utils.errors import exactness, require, require_columns
+from taskgram_utils.errors import require, require_columns
 from taskgram_utils.jackknife import (
     NO_INTERVAL,
     Ask,
@@ -21,7 +21,7 @@ from taskgram_utils.jackknife import (
     points_of,
 )
 from taskgram_utils.statistics import holm, split_half_reliability
-from taskgram_utils.tables import read_table, write_table
+from taskgram_utils.tables import exactness, read_table, write_table
 
 MEASURES = ("spearman", "pearson", "kendall_distance")
 FAMILY = ["task", "group", "n", "reference", "form", "zero_rule"]

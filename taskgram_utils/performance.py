@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from taskgram_utils.errors import exactness, require, require_columns
+from taskgram_utils.errors import require, require_columns
 from taskgram_utils.jackknife import Ask, LeftOut, interval, jackknife, mean, points_of
+from taskgram_utils.tables import exactness
 
 MODEL = ["model", "world", "seed", "step"]
 

@@ -1,4 +1,4 @@
-"""Progress bars; of a command whose standard error is no terminal, a plain line now and then."""
+"""Progress bars; for a command whose standard error is no terminal, a plain line now and then."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import ClassVar
 
 from tqdm import tqdm
 
-EVERY = 30.0
-"""Seconds between two lines, and before the first."""
+EVERY = 30.0  # seconds between two lines, and before the first
 
 
 class _Lines:
-    """Where a bar is drawn as lines."""
+    """A file for tqdm, which writes each of its bars as a line to standard error."""
 
     def write(self, text: str) -> None:
         if text := text.strip():
@@ -23,13 +22,13 @@ class _Lines:
 
 
 class Bar(tqdm):
-    """tqdm's bar on a terminal; elsewhere silent, or, where a command has set ``every``, a line that often."""
+    """tqdm's bar on a terminal; elsewhere a line per ``every`` seconds, if that is set."""
 
     every: ClassVar[float | None] = None
 
     def __init__(self, iterable=None, **options):
         if self.every is not None and options.get("disable") is None and not sys.stderr.isatty():
-            options |= {"disable": False, "file": _Lines(), "mininterval": self.every, "maxinterval": self.every,
-                        "delay": self.every, "leave": False, "dynamic_ncols": False,
-                        "bar_format": "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"}  # fmt: skip
+            options |= dict.fromkeys(("mininterval", "maxinterval", "delay"), self.every)
+            options |= {"disable": False, "file": _Lines(), "leave": False, "dynamic_ncols": False}
+            options["bar_format"] = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"
         super().__init__(iterable, **options)

@@ -114,7 +114,7 @@ def test_a_line_that_does_not_end_is_refused_before_it_fills_the_memory(tmp_path
     monkeypatch.setattr(reading, "LIMIT", 1000)
     monkeypatch.setattr(reading, "CHUNK", 64)
     (tmp_path / name).write_bytes(b"a" * 3000 + b"\n")
-    with pytest.raises(InputError, match=rf"{name}: a (line|document|file) of more than .* is no document") as caught:
+    with pytest.raises(InputError, match=rf"{name}: a (line|JSON line|word|paragraph|heading|file) of more than .* is no document") as caught:
         list(Corpus(tmp_path / name, unit))
     assert "\n" not in str(caught.value)
     for shard in Corpus(tmp_path / name, unit).shards(500)[:1]:  # where a shard ends within such a line, too
@@ -151,7 +151,7 @@ def test_what_is_in_a_folder_is_read_or_named(tmp_path):
     (tmp_path / "B.Jsonl.GZ").write_bytes(gzip.compress(b'{"text": "two"}'))
     assert list(Corpus(tmp_path)) == ["one", "two"]
     (tmp_path / "c.txt").symlink_to(tmp_path / "nothing")
-    with pytest.raises(InputError, match=r"c\.txt: a link to a file that is not there"):
+    with pytest.raises(InputError, match=r"c\.txt: is no file, or a link to none"):
         Corpus(tmp_path)
     (tmp_path / "c.txt").unlink()
     os.mkfifo(tmp_path / "c.txt")
@@ -247,10 +247,8 @@ def test_a_file_that_is_gone_is_named(tmp_path):
 def test_wide_text_is_named_and_how_to_convert_it(tmp_path, encoding, name):
     text = '{"text": "Ein Café in Wien"}\n' * 3
     (tmp_path / name).write_bytes(text.encode(encoding))
-    with pytest.raises(InputError, match=r"is UTF-(16|32)(LE|BE)? text and not UTF-8; convert it, say") as said:
+    with pytest.raises(InputError, match=r"is UTF-16 or UTF-32 text and not UTF-8; convert it, say by iconv"):
         list(Corpus(tmp_path / name, skip_bad=True))
-    named = str(said.value).partition("iconv -f ")[2].split()[0]
-    assert (tmp_path / name).read_bytes().decode(named) == text
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert list(Corpus(tmp_path / name))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from taskgram_utils.errors import exactness, require, require_columns
+from taskgram_utils.errors import require, require_columns
 from taskgram_utils.ngrams import normalize
+from taskgram_utils.tables import exactness
 
 _GROUP = ["task", "group", "n"]
 _POINT = ["task", "group", "example_id", "n", "sy", "start"]

@@ -13,8 +13,8 @@ from taskgram_utils.mining import STOPWORDS
 from taskgram_utils.reading import Part
 from taskgram_utils.run import data as run_data
 from taskgram_utils.run.store import Run
-from taskgram_utils.tables import read_yaml
 from taskgram_utils.tasks.base import task
+from taskgram_utils.texts import read_yaml
 
 Kind = tuple[Callable[[Any], bool], str]
 """Whether a value is of this kind, and what is: the end of "... is not"."""

@@ -23,7 +23,8 @@ from filelock import FileLock
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.run import reads
 from taskgram_utils.run.reads import PACKAGE
-from taskgram_utils.tables import read_table, read_text, read_yaml, write_table, write_text
+from taskgram_utils.tables import read_table, write_table
+from taskgram_utils.texts import read_text, read_yaml, write_text
 
 
 class NoProject(InputError):

@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.tables import SUFFIXES, read_table, read_text
+from taskgram_utils.tables import SUFFIXES, read_table
 from taskgram_utils.tasks.base import check_examples, task
+from taskgram_utils.texts import read_text
 
 HUB = "hub"
 """The source that stands for the data set the paper used."""

@@ -27,7 +27,8 @@ from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import require
 from taskgram_utils.miniature.world import World
 from taskgram_utils.run.store import versions
-from taskgram_utils.tables import read_table, write_table, write_text
+from taskgram_utils.tables import read_table, write_table
+from taskgram_utils.texts import write_text
 from tests.benchmarks import index_jobs, scan_jobs
 from tests.benchmarks.harness import Job, processor, race
 

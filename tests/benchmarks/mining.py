@@ -27,8 +27,9 @@ from taskgram_utils.embedding import load_embedding
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.packaged import found, packaged
 from taskgram_utils.run.store import versions
-from taskgram_utils.tables import write_table, write_text
+from taskgram_utils.tables import write_table
 from taskgram_utils.tasks.math_reasoning import read
+from taskgram_utils.texts import write_text
 from tests.benchmarks.harness import Job, processor, race
 
 ROOT = Path(__file__).resolve().parents[2]

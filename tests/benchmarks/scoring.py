@@ -22,7 +22,8 @@ import torch
 from taskgram_utils.errors import require
 from taskgram_utils.language_models import forward, neural
 from taskgram_utils.run.store import versions
-from taskgram_utils.tables import write_table, write_text
+from taskgram_utils.tables import write_table
+from taskgram_utils.texts import write_text
 from tests.benchmarks import score_jobs
 from tests.benchmarks.harness import processor, race
 

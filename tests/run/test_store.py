@@ -15,7 +15,7 @@ import pytest
 
 from taskgram_utils.errors import InputError
 from taskgram_utils.run.store import Input, Recipe, Run, open_run_file
-from taskgram_utils.tables import read_yaml
+from taskgram_utils.texts import read_yaml
 
 MADE: list[str] = []
 

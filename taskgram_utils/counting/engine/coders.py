@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from taskgram_utils.corpus import Block
 from taskgram_utils.counting.engine.edges import Edges, kind_of
 from taskgram_utils.counting.engine.threads import even, spread
 from taskgram_utils.counting.engine.tokens import Vocabulary, encode_ngrams
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.reading import Block
 
 
 class Words:
