@@ -1,10 +1,12 @@
-"""The task-gram table: n-gram pairs of input and output whose embeddings are close, and how close is close."""
+"""The task-gram table: pairs of an input and an output n-gram that are close in meaning."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from array import array
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,168 +23,163 @@ STOPWORDS = ("kept", "mined", "both")
 STOPWORDS_UP_TO = 3
 """Largest n for which stop words are removed from the task text (METHOD section 1)."""
 StopWords = Collection[str] | Mapping[str, Collection[str]]
-COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "end", "cosine", "sx_text", "sy_text"]
+COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "end", "cosine", "sx_text",
+           "sy_text"]
 
-_BLOCK = 20_000  # examples whose pairs are held before the threshold, and that a threshold is calibrated on
-_FETCHED = 1 << 14  # vectors fetched at a time for the products
+_CALIBRATED_ON = 20_000  # most examples of a task that a threshold is calibrated on
 _ENCODED = 1 << 14  # n-grams embedded at a time
 _IN_MEMORY = 1 << 18  # n-grams whose vectors stay in memory; those of more lie in a file
 
 
-class _Grams(NamedTuple):
-    """Distinct n-grams of examples: example i has x[xs[i]:xs[i+1]] and y[ys[i]:ys[i+1]], rows of ``vectors``."""
-
-    texts: list[str]
-    vectors: np.ndarray
-    x: np.ndarray
-    xs: np.ndarray
-    y: np.ndarray
-    ys: np.ndarray
-    places: np.ndarray  # [len(y), 2] characters of s^y in its y
-
-
 def candidates(
-    examples: pd.DataFrame,
-    n: int,
-    embedding: Embedding,
-    stopwords: str = "mined",
-    whole_answer: bool | Collection[str] = False,
-    stopwords_x: StopWords = ENGLISH_STOPWORDS,
+    examples: pd.DataFrame, n: int, embedding: Embedding, stopwords: str = "mined",
+    whole_answer: bool | Collection[str] = False, stopwords_x: StopWords = ENGLISH_STOPWORDS,
     stopwords_y: StopWords = ENGLISH_STOPWORDS,
 ) -> pd.DataFrame:
-    """Every pair (s^x, s^y) of n-grams of the same example, s^x != s^y, with its cosine: the task-gram table before γ.
+    """Every pair (s^x, s^y) of n-grams of the same example, s^x != s^y, with its cosine.
 
-    ``examples``: example_id, x, y, and task and group where there are any. Each distinct pair of an example is one
-    row; ``start``, ``end`` are the characters of the first occurrence of s^y in y (end exclusive). ``sx_text`` and
-    ``sy_text`` are the n-grams as their first occurrence is written: the characters of the example or, where stop words
-    were removed inside, the words that are left, joined by single spaces. ``stopwords``:
-    ``mined`` or ``both`` leave stop words out of x and y before n-grams are taken, for n <= 3 (``both`` asks the same
-    of whoever counts); ``kept`` leaves them in. ``whole_answer``: s^y is the whole of y whatever n is, stop words and
-    all, for every task (True), none (False) or the tasks named. Each distinct n-gram of all examples is embedded once;
-    the vectors of more than 262,144 lie in a temporary file. ``stopwords_x``, ``stopwords_y``: lists of stop words, or
-    one a group, by name.
+    ``examples``: example_id, x, y, and task and group where there are any. ``stopwords``: ``mined``
+    and ``both`` leave stop words out of x and y before n-grams are taken, for n <= 3 (``both`` asks
+    the same of the counts); ``kept`` leaves them in. ``stopwords_x``, ``stopwords_y``: the stop
+    words of x and y, or those of each group by name. ``whole_answer``: s^y is the whole of y
+    whatever n is, stop words included, for every task (True), none (False) or the tasks named.
 
-    Raises :class:`~taskgram_utils.errors.InputError` for n below 1, an unknown ``stopwords``, missing columns, missing
-    texts, repeated examples, and where no example has a pair.
+    Returns task, group, example_id, n, sx, sy, start, end, cosine, sx_text, sy_text; one row for
+    each distinct pair of an example. ``start``, ``end`` are the characters of the first occurrence
+    of s^y in y (end exclusive). ``sx_text``, ``sy_text`` are the n-grams as their first occurrence
+    is written: the characters of the example or, where stop words were removed inside, the words
+    that are left, joined by single spaces.
+
+    Each distinct n-gram is embedded once; the vectors of more than 262,144 lie in a temporary file.
+    Raises :class:`~taskgram_utils.errors.InputError` for n below 1, an unknown ``stopwords``,
+    missing columns, missing texts, repeated examples, and where no example has a pair.
     """
-    return _table(examples, n, embedding, None, stopwords, whole_answer, stopwords_x, stopwords_y)
+    return mine(examples, n, None, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
 
 
 def mine(
-    examples: pd.DataFrame,
-    n: int,
-    gamma: float | Mapping[str, float],
-    embedding: Embedding,
-    stopwords: str = "mined",
-    whole_answer: bool | Collection[str] = False,
-    stopwords_x: StopWords = ENGLISH_STOPWORDS,
-    stopwords_y: StopWords = ENGLISH_STOPWORDS,
+    examples: pd.DataFrame, n: int, gamma: float | Mapping[str, float] | None, embedding: Embedding,
+    stopwords: str = "mined", whole_answer: bool | Collection[str] = False,
+    stopwords_x: StopWords = ENGLISH_STOPWORDS, stopwords_y: StopWords = ENGLISH_STOPWORDS,
     empty: bool = False,
 ) -> pd.DataFrame:
-    r"""The task-gram table :math:`H_n(T)`: the pairs of :func:`candidates` whose cosine is above ``gamma``.
+    r"""The task-gram table :math:`H_n(T)`: the candidates whose cosine is above ``gamma``.
 
-    ``gamma``: one threshold in (0, 1), or one per task. Returns task, group, example_id, n, sx, sy, start, end, cosine,
-    sx_text, sy_text.
+    ``gamma``: one threshold in (0, 1), one per task, or None for all pairs. Columns as in
+    :func:`candidates`.
 
-    Raises :class:`~taskgram_utils.errors.InputError` as :func:`candidates` does, for a ``gamma`` outside (0, 1) or
-    absent for a task, and where no pair of any example passes, unless a table without rows will do (``empty``).
+    Raises :class:`~taskgram_utils.errors.InputError` as :func:`candidates` does, for a ``gamma``
+    outside (0, 1) or absent for a task, and where no pair of any example passes, unless ``empty``
+    allows a table without rows.
     """
-    return _table(examples, n, embedding, gamma, stopwords, whole_answer, stopwords_x, stopwords_y, empty)
+    examples = _checked(examples, n, stopwords)
+    gammas = _gammas(examples["task"], gamma)
+    grams = _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
+    example, x, y, cosine = _pairs(grams, gammas, f"mining n={n}")
+    if not len(example) and not empty:
+        every = _pairs(grams, _gammas(examples["task"], None), "closest pair")[-1]
+        require(len(every), f"mining: no example has a {n}-gram in its x and another in its y "
+                f"(stop words: {stopwords})")
+        raise InputError(f"mining: no pair of {len(every)} at n = {n} has a cosine above gamma; "
+                         f"the closest has {every.max():.3f}")
+    table = examples[["task", "group", "example_id"]].take(example).reset_index(drop=True)
+    table["n"] = n
+    texts = np.array(grams.texts, object)
+    for name, side, rows in (("x", grams.x, x), ("y", grams.y, y)):
+        forms = _forms(side, rows, texts, examples[name])
+        table[f"s{name}"] = pd.array(texts[side.gram[rows]], dtype="str")
+        table[f"s{name}_text"] = pd.array(forms[rows], dtype="str")
+    table["start"], table["end"] = grams.y.start[y], grams.y.end[y]
+    table["cosine"] = cosine.astype(float)
+    return table[COLUMNS]
 
 
 def named_pairs(examples: pd.DataFrame, n: int) -> pd.DataFrame:
-    """The task-gram table of examples that name their subject (the column ``sx``): its pair with the whole answer.
+    """The task-gram table of examples that name their subject: its pair with the whole answer.
 
-    What mining has to find is said there, so no γ is asked and ``cosine`` is null. ``n`` is that of the table the pairs
-    are in, not the number of words of the name. Examples without a name, without a word in name or answer, or
-    whose name is the answer have none. Columns as :func:`mine`.
+    The column ``sx`` holds the subject, so there is no γ and ``cosine`` is null. ``n`` is that of
+    the table the pairs go into, not the number of words of the name. An example has no pair where
+    it names no subject, where the name or the answer holds no word, and where the two are the same.
+    Columns as in :func:`candidates`.
     """
-    require_columns(examples, ["example_id", "x", "y", "sx"], "examples")
-    rows = []
-    kept = examples.assign(**{c: None for c in ("task", "group") if c not in examples})
-    for task, group, key, name, y in kept[["task", "group", "example_id", "sx", "y"]].itertuples(index=False):
-        (subject, named), (answer, found) = (_whole(text) for text in (None if pd.isna(name) else name, y))
-        if subject and answer and subject != answer:
-            texts = name[slice(*named)], y[slice(*found)]
-            rows.append((task, group, key, n, subject, answer, *found, np.nan, *texts))
+    require_columns(examples, ["example_id", "y", "sx"], "examples")
+    examples = examples.assign(**{c: None for c in ("task", "group") if c not in examples})
+    columns, rows = ["task", "group", "example_id", "sx", "y"], []
+    for *keys, x, y in examples[columns].itertuples(index=False):
+        named = {} if pd.isna(x) else _ngrams(x, None)
+        for (sx, x_span), (sy, span) in itertools.product(named.items(), _ngrams(y, None).items()):
+            if sx != sy:
+                rows.append((*keys, n, sx, sy, *span, np.nan, x[slice(*x_span)], y[slice(*span)]))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def calibrate(
-    examples: pd.DataFrame,
-    n: int,
-    embedding: Embedding,
-    share: float = 0.05,
-    draws: int = 100_000,
-    seed: int = 0,
-    stopwords: str = "mined",
-    whole_answer: bool | Collection[str] = False,
-    stopwords_x: StopWords = ENGLISH_STOPWORDS,
-    stopwords_y: StopWords = ENGLISH_STOPWORDS,
-    within_group: bool = True,
-    empty: bool = False,
+    examples: pd.DataFrame, n: int, embedding: Embedding, share: float = 0.05, draws: int = 100_000,
+    seed: int = 0, stopwords: str = "mined", whole_answer: bool | Collection[str] = False,
+    stopwords_x: StopWords = ENGLISH_STOPWORDS, stopwords_y: StopWords = ENGLISH_STOPWORDS,
+    within_group: bool = True, empty: bool = False,
 ) -> pd.DataFrame:
-    """Per task the smallest γ (three decimals) at which at most ``share`` of pairs shuffled across examples pass.
+    """Per task the smallest γ (three decimals) that at most ``share`` of shuffled pairs exceed.
 
-    A shuffled pair is the s^x of a random pair with the s^y of a random pair of another example of the task, and of its
-    group where ``within_group`` is set (then γ is also above what any question of a kind shares with any answer of it);
-    pairs that the first example holds itself are no shuffled pairs. At most 20,000 examples a task are drawn from.
+    A shuffled pair is the s^x of a random pair with the s^y of a random pair of another example of
+    the task, and of its group where ``within_group`` is set (then γ is also above what any question
+    of a kind shares with any answer of it); a pair that the first example holds itself does not
+    count. At most 20,000 examples a task are drawn from.
 
-    Returns task, n, gamma, shuffled_share and own_share (of the drawn pairs, shuffled and as they are, that pass), auc
-    (chance that an own pair's cosine is above a shuffled one's), shuffled_pairs.
-    ``calibrate(...).set_index("task").gamma.to_dict()`` is what :func:`mine` takes.
+    Returns task, n, gamma, shuffled_share and own_share (of the drawn pairs, shuffled and as they
+    are, that pass), auc (chance that an own pair's cosine is above a shuffled one's),
+    shuffled_pairs. ``calibrate(...).set_index("task").gamma.to_dict()`` is what :func:`mine` takes.
 
-    Raises :class:`~taskgram_utils.errors.InputError` as :func:`candidates` does, where fewer than 20 shuffled pairs
-    can be drawn for a task (one that has no pair at all is left out where ``empty`` is set), and where no γ below 1
-    keeps ``share``.
+    Raises :class:`~taskgram_utils.errors.InputError` as :func:`candidates` does, where fewer than
+    20 shuffled pairs can be drawn for a task (one that has no pair at all is left out where
+    ``empty`` is set), and where no γ below 1 keeps ``share``.
     """
     require(0 < share < 1, f"calibration: share must lie between 0 and 1, got {share}")
-    examples = _checked(examples, n, stopwords)
     rows = []
-    for task, part in examples.groupby("task", sort=False, dropna=False):
+    for task, part in _checked(examples, n, stopwords).groupby("task", sort=False, dropna=False):
         rng = np.random.default_rng(seed)
-        part = part.iloc[np.sort(rng.permutation(len(part))[:_BLOCK])]
+        part = part.iloc[np.sort(rng.permutation(len(part))[:_CALIBRATED_ON])]
         part = part.sort_values("group", kind="stable") if within_group else part
+        groups = part["group"].factorize(use_na_sentinel=False)[0] * within_group
         grams = _grams(part, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
-        groups = part["group"].factorize(use_na_sentinel=False)[0] if within_group else np.zeros(len(part), int)
         own, shuffled, distinct = _shuffle(grams, groups, draws, rng)
         if empty and not len(own):
             continue
-        name = "the examples" if pd.isna(task) else f"task {task}"
-        require(
-            distinct >= 20,
-            f"calibration: {name}, n = {n}: only {distinct} pairs could be shuffled across examples; more "
-            "examples are needed, or within_group=False",
-        )
-        shuffled = np.sort(shuffled)
-        edge = shuffled[len(shuffled) - 1 - math.floor(share * len(shuffled))]
-        gamma = max(0.001, math.ceil(round(float(edge) * 1000, 6)) / 1000)
-        require(
-            gamma < 1,
-            f"calibration: {name}, n = {n}: {embedding.name} gives {share:.0%} of shuffled pairs a cosine of 1",
-        )
+        where = f"calibration: {'the examples' if pd.isna(task) else f'task {task}'}, n = {n}"
+        few = f"only {distinct} pairs could be shuffled across examples"
+        require(distinct >= 20, f"{where}: {few}; give more examples, or within_group=False")
+        allowed = math.floor(share * len(shuffled))  # shuffled pairs that may pass
+        highest = np.sort(shuffled)[len(shuffled) - 1 - allowed]  # cosine that must not pass
+        gamma = max(0.001, math.ceil(round(float(highest) * 1000, 6)) / 1000)
+        same = f"{embedding.name} gives {share:.0%} of shuffled pairs a cosine of 1"
+        require(gamma < 1, f"{where}: {same}")
         ranks = rankdata(np.concatenate([own, shuffled]))[: len(own)]
         auc = (ranks.mean() - (len(own) + 1) / 2) / len(shuffled)
         passing = float((shuffled > gamma).mean()), float((own > gamma).mean())
         rows.append((task, n, gamma, *passing, auc, len(shuffled)))
-    return pd.DataFrame(rows, columns=["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"])
+    names = ["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def language_stopwords(code: str) -> frozenset[str]:
-    """The stop words of a language by its ISO 639-1 code, as words are counted: of English the list used everywhere
-    here, of others that of stopwords-iso. Raises InputError for a language without a list."""
+    """The stop words of a language by its ISO 639-1 code, in the form in which words are counted.
+
+    English has the list used everywhere here, other languages that of stopwords-iso. Raises
+    InputError for a language without a list.
+    """
     if code == "en":
         return ENGLISH_STOPWORDS
     import stopwordsiso
 
     require(stopwordsiso.has_lang(code), f"language {code}: has no list of stop words")
-    return frozenset(word for listed in stopwordsiso.stopwords(code) for word in words(listed))
+    return frozenset(word for text in stopwordsiso.stopwords(code) for word in words(text))
 
 
 def holds_truth(pairs: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
-    """bool [pairs]: whether sx and sy hold, as words that follow each other, the two of a true pair of the example.
+    """bool [pairs]: whether sx and sy hold the two sides of a true pair of their example.
 
-    ``truth``: example_id, sx, sy (and task, where ids recur between tasks), words or n-grams in normalised form.
+    Each side is held as words that follow each other. ``truth``: example_id, sx, sy (and task,
+    where ids recur between tasks), words or n-grams in normalised form.
     """
     require_columns(truth, ["example_id", "sx", "sy"], "truth")
     keys = [c for c in ("task", "example_id") if c in truth.columns]
@@ -192,242 +189,222 @@ def holds_truth(pairs: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
     return np.array([
         any(a in f" {sx} " and b in f" {sy} " for a, b in known.get(tuple(key), ()))
         for *key, sx, sy in pairs[[*keys, "sx", "sy"]].itertuples(index=False)
-    ], bool)  # fmt: skip
+    ], bool)
 
 
 def precision_recall(pairs: pd.DataFrame, truth, gammas) -> pd.DataFrame:
     """Precision and recall of the pairs above each γ, against a known truth.
 
-    ``pairs``: candidates with their cosine; ``truth``: bool [pairs], whether a pair carries the task. Returns gamma,
-    mined, true_mined, precision (null where nothing is mined), recall (of the true candidates), f1.
+    ``pairs``: candidates with their cosine; ``truth``: bool [pairs], whether a pair carries the
+    task. Returns gamma, mined, true_mined, precision (null where nothing is mined), recall (of the
+    true candidates), f1.
 
-    Raises :class:`~taskgram_utils.errors.InputError` where the two differ in length or no candidate is true.
+    Raises :class:`~taskgram_utils.errors.InputError` where the two differ in length or no candidate
+    is true.
     """
     require_columns(pairs, ["cosine"], "pairs")
     truth, gammas = np.asarray(truth, bool), np.atleast_1d(np.asarray(gammas, float))
-    require(truth.shape == (len(pairs),), f"precision and recall: {len(pairs)} pairs, but truth of shape {truth.shape}")
-    require(truth.any(), "precision and recall: no candidate pair is true; check how truth was made")
+    same = truth.shape == (len(pairs),)
+    require(same, f"precision and recall: {len(pairs)} pairs, but truth of shape {truth.shape}")
+    require(truth.any(), "precision and recall: no candidate pair is true; check the truth")
     cosine = pairs["cosine"].to_numpy(float)
     mined = len(cosine) - np.searchsorted(np.sort(cosine), gammas, side="right")
     hits = truth.sum() - np.searchsorted(np.sort(cosine[truth]), gammas, side="right")
-    precision = np.divide(hits, mined, out=np.full(len(gammas), np.nan), where=mined > 0)
-    recall = hits / truth.sum()
-    f1 = 2 * hits / (mined + truth.sum())
-    return pd.DataFrame(
-        {"gamma": gammas, "mined": mined, "true_mined": hits, "precision": precision, "recall": recall, "f1": f1}
-    )
+    return pd.DataFrame({
+        "gamma": gammas, "mined": mined, "true_mined": hits,
+        "precision": np.divide(hits, mined, out=np.full(len(gammas), np.nan), where=mined > 0),
+        "recall": hits / truth.sum(), "f1": 2 * hits / (mined + truth.sum()),
+    })
 
 
 def _checked(examples: pd.DataFrame, n: int, stopwords: str) -> pd.DataFrame:
-    require(isinstance(n, int | np.integer) and n >= 1, f"mining: n must be a whole number of 1 or more, got {n}")
-    require(stopwords in STOPWORDS, f"mining: stopwords must be one of {', '.join(STOPWORDS)}, got {stopwords}")
+    """The examples with task and group, and ids as texts; InputError for what cannot be mined."""
+    whole = isinstance(n, int | np.integer) and n >= 1
+    require(whole, f"mining: n must be a whole number of 1 or more, got {n}")
+    known = stopwords in STOPWORDS
+    require(known, f"mining: stopwords must be one of {', '.join(STOPWORDS)}, got {stopwords}")
     require_columns(examples, ["example_id", "x", "y"], "examples")
     require(len(examples), "examples: the table is empty")
-    kept = {c: examples[c] if c in examples.columns else None for c in ("task", "group")}
-    examples = examples.assign(**kept, example_id=examples["example_id"].astype("str"))
+    absent = {c: None for c in ("task", "group") if c not in examples}
+    examples = examples.assign(**absent, example_id=examples["example_id"].astype("str"))
     missing = examples.loc[examples["x"].isna() | examples["y"].isna(), "example_id"]
-    require(missing.empty, f"examples: x or y is missing in {len(missing)} rows (first: {', '.join(missing[:1])})")
-    twice = examples.loc[examples.duplicated(["task", "example_id"]), "example_id"]
-    require(twice.empty, f"examples: example_id {', '.join(twice[:1])} stands there more than once in its task")
+    first = ", ".join(missing[:1])
+    require(missing.empty, f"examples: x or y is missing in {len(missing)} rows (first: {first})")
+    twice = ", ".join(examples.loc[examples.duplicated(["task", "example_id"]), "example_id"][:1])
+    require(not twice, f"examples: example_id {twice} stands there more than once in its task")
     return examples
 
 
-def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y) -> _Grams:
-    """The distinct n-grams of each example's x and y, embedded."""
-    without_x, without_y = _left_out(examples, n, stopwords, stopwords_x, stopwords_y)
-    require(not isinstance(whole_answer, str), "mining: whole_answer must be True, False or a set of task names")
-    ids: dict[str, int] = {}
-    x, y, places, xs, ys = [], [], [], [0], [0]
-    for task, group, text_x, text_y in examples[["task", "group", "x", "y"]].itertuples(index=False, name=None):
-        whole = whole_answer if isinstance(whole_answer, bool) else task in whole_answer
-        x.extend(ids.setdefault(g, len(ids)) for g in _spans(text_x, n, without_x[group]))
-        found = _spans(text_y, None, frozenset()) if whole else _spans(text_y, n, without_y[group])
-        y.extend(ids.setdefault(g, len(ids)) for g in found)
-        places.extend(found.values())
-        xs.append(len(x))
-        ys.append(len(y))
-    texts = list(ids)
-    x, xs, y, ys = (np.array(v, np.int64) for v in (x, xs, y, ys))
-    vectors = _vectors(texts, embedding)
-    return _Grams(texts, vectors, x, xs, y, ys, np.array(places, np.int64).reshape(-1, 2))
-
-
-def _left_out(examples, n, stopwords, *given: StopWords) -> list[dict[str | None, frozenset[str]]]:
-    """The stop words of every group that are left out of x, and of y."""
-    removed, groups = stopwords != "kept" and n <= STOPWORDS_UP_TO, list(examples["group"].unique())
-    return [_without(one if removed else (), groups) for one in given]
-
-
-def _without(given: StopWords, groups: list) -> dict[str | None, frozenset[str]]:
-    """The stop words of every group."""
-    if not isinstance(given, Mapping):
-        return dict.fromkeys(groups, frozenset(given))
-    absent = [str(g) for g in groups if g not in given]
-    require(not absent, f"mining: stop words are given per group, but not for {', '.join(absent)}")
-    return {g: frozenset(given[g]) for g in groups}
-
-
-def _vectors(texts: list[str], embedding: Embedding) -> np.ndarray:
-    """The vectors of all texts, a part at a time; of very many in a temporary file."""
-    starts = range(0, max(1, len(texts)), _ENCODED)
-    if len(texts) <= _IN_MEMORY:
-        return np.concatenate([embedding.encode(texts[at : at + _ENCODED]) for at in starts])
-    out = None
-    with tempfile.TemporaryFile() as file:  # the map keeps it alive
-        for at in starts:
-            part = embedding.encode(texts[at : at + _ENCODED])
-            out = np.memmap(file, np.float32, "w+", shape=(len(texts), part.shape[1])) if out is None else out
-            out[at : at + len(part)] = part
-    return out
-
-
-def _spans(text: str, n: int | None, without: frozenset[str]) -> dict[str, tuple[int, int]]:
-    """The distinct n-grams of ``text`` (n = None: all its words) with the characters of their first occurrence."""
-    tokens = [w for w in word_spans(text) if w.text not in without]
-    n = n or max(1, len(tokens))
-    spans: dict[str, tuple[int, int]] = {}
-    for i in range(len(tokens) - n + 1):
-        spans.setdefault(" ".join(w.text for w in tokens[i : i + n]), (tokens[i].start, tokens[i + n - 1].end))
-    return spans
-
-
-def _whole(text: str | None) -> tuple[str, tuple[int, int]]:
-    """All words of ``text`` as one n-gram, and their characters; of a text without a word an empty one."""
-    return next(iter(_spans(text or "", None, frozenset()).items()), ("", (0, 0)))
-
-
-def _written(text: str, ngram: str, span: tuple[int, int], without: frozenset[str]) -> str:
-    """How an n-gram is written in ``text``, where it has the characters ``span``, less the stop words inside it."""
-    text = text[slice(*span)]
-    if not without or text.lower() == ngram or len(found := word_spans(text)) == ngram.count(" ") + 1:
-        return text
-    return " ".join(text[w.start : w.end] for w in found if w.text not in without)
-
-
-def _pairs(grams: _Grams, gammas: np.ndarray, some: range) -> Iterator[tuple[np.ndarray, ...]]:
-    """Per example: its number, rows of s^x, places in ``y`` and cosine of its pairs above γ: one matrix product each,
-    of vectors that are fetched for many examples at a time."""
-    rows = np.maximum(grams.xs[some.start + 1 : some.stop + 1] - grams.xs[some.start],
-                      grams.ys[some.start + 1 : some.stop + 1] - grams.ys[some.start])  # fmt: skip
-    edges = np.unique(np.searchsorted(rows, np.arange(0, rows[-1] + _FETCHED, _FETCHED), side="left"))
-    edges = np.unique([0, *edges, len(some)]) + some.start
-    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        x0, y0 = int(grams.xs[first]), int(grams.ys[first])
-        xs, ys = (grams.xs[first : last + 1] - x0).tolist(), (grams.ys[first : last + 1] - y0).tolist()
-        own_x, own_y = grams.x[x0 : x0 + xs[-1]], grams.y[y0 : y0 + ys[-1]]
-        left, right = grams.vectors[own_x], grams.vectors[own_y].T
-        ends = zip(gammas[first:last], xs, xs[1:], ys, ys[1:], strict=False)
-        kept = []
-        with threadpool_limits(1, "blas"):  # the products are small: a second thread costs more than it does
-            for i, (gamma, x, end_x, y, end_y) in enumerate(ends, first):
-                cosine = (left[x:end_x] @ right[:, y:end_y]).ravel()
-                hits = (cosine > gamma).nonzero()[0]
-                if len(hits):
-                    kept.append((i, x, y, end_y - y, hits, cosine[hits]))
-        for i, x, y, width, hits, cosine in kept:
-            row, column = np.divmod(hits, width)
-            a, b = own_x[row + x], own_y[column + y]
-            differ = a != b
-            found = np.clip(cosine[differ], -1, 1)
-            yield np.full(len(found), i), a[differ], column[differ] + y0 + y, found
-
-
-def _table(
-    examples, n, embedding, gamma, stopwords, whole_answer, stopwords_x, stopwords_y, empty=False
-) -> pd.DataFrame:
-    examples = _checked(examples, n, stopwords)
-    gammas = _gammas(examples["task"], gamma)
-    grams = _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
-    texts, left_out = np.array(grams.texts, dtype=object), _left_out(examples, n, stopwords, stopwords_x, stopwords_y)
-    parts, closest, pairs = [], -1.0, 0
-    for at in Bar(range(0, len(examples), _BLOCK), desc=f"mining n={n}", unit="block", disable=None, leave=False):
-        some = range(at, min(at + _BLOCK, len(examples)))
-        nothing = (np.zeros(0, np.int64),) * 3 + (np.zeros(0, np.float32),)
-        found = [nothing, *_pairs(grams, gammas, some)]
-        example, sx, sy, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
-        frame = examples[["task", "group", "example_id"]].take(example).reset_index(drop=True)
-        frame["n"] = n
-        frame["sx"], frame["sy"] = (pd.array(texts[codes], dtype="str") for codes in (sx, grams.y[sy]))
-        frame["start"], frame["end"] = grams.places[sy].T
-        frame["cosine"] = cosine.astype(float)
-        frame["sx_text"], frame["sy_text"] = _as_written(examples, n, left_out, example, frame)
-        parts.append(frame)
-        if not len(frame):
-            everything = [c for *_, c in _pairs(grams, np.full(len(examples), -2.0), some) if len(c)]
-            pairs += sum(map(len, everything))
-            closest = max([closest, *(float(c.max()) for c in everything)])
-    table = pd.concat(parts, ignore_index=True)
-    if table.empty and not empty:
-        require(pairs, f"mining: no example has a {n}-gram in its x and another in its y (stop words: {stopwords})")
-        raise InputError(
-            f"mining: no pair of {pairs} at n = {n} has a cosine above gamma; the closest has {closest:.3f}"
-        )
-    return table[COLUMNS]
-
-
-def _as_written(examples: pd.DataFrame, n: int, left_out, example: np.ndarray, pairs: pd.DataFrame) -> list:
-    """s^x and s^y of ``pairs``, those of one ``example`` after each other, as their first occurrence is written."""
-    texts, known, last = ([], []), {}, -1
-    groups, xs, ys = (examples[c].tolist() for c in ("group", "x", "y"))
-    rows = zip(example.tolist(), *(pairs[c].tolist() for c in ("sx", "sy", "start", "end")), strict=True)
-    for i, sx, sy, start, end in rows:
-        if i != last:
-            x, y, known, last = xs[i], ys[i], {}, i
-            without_x, without_y = (one[groups[i]] for one in left_out)
-            spans = _spans(x, n, without_x)
-        if (0, sx) not in known:
-            known[0, sx] = _written(x, sx, spans[sx], without_x)
-        if (1, sy) not in known:
-            known[1, sy] = _written(y, sy, (start, end), without_y)
-        texts[0].append(known[0, sx])
-        texts[1].append(known[1, sy])
-    return [pd.array(column, dtype="str") for column in texts]
-
-
 def _gammas(tasks: pd.Series, gamma: float | Mapping[str, float] | None) -> np.ndarray:
+    """float64 [examples]: the threshold of each example; -2, below every cosine, for None."""
     if gamma is None:
         return np.full(len(tasks), -2.0)
     if isinstance(gamma, Mapping):
         absent = [str(t) for t in tasks.unique() if t not in gamma]
         require(not absent, f"mining: gamma is given per task, but not for {', '.join(absent)}")
-        out = tasks.map(dict(gamma)).to_numpy(float)
-    else:
-        out = np.full(len(tasks), gamma, float)
-    wrong = out[~((out > 0) & (out < 1))]
-    require(not len(wrong), f"mining: gamma must lie between 0 and 1, got {', '.join(map(str, wrong[:1]))}")
-    return out
+        gamma = tasks.map(dict(gamma))
+    gammas = np.full(len(tasks), gamma, float)
+    wrong = ", ".join(map(str, gammas[~((gammas > 0) & (gammas < 1))][:1]))
+    require(not wrong, f"mining: gamma must lie between 0 and 1, got {wrong}")
+    return gammas
+
+
+class _Side(NamedTuple):
+    """The distinct n-grams of each x, or of each y; example i has rows ``ends[i]:ends[i + 1]``."""
+
+    ends: np.ndarray  # int64 [examples + 1]
+    gram: np.ndarray  # int64 [rows], numbers of the n-grams
+    start: np.ndarray  # int64 [rows], characters of the first occurrence
+    end: np.ndarray
+
+
+class _Grams(NamedTuple):
+    """The distinct n-grams of all examples with their vectors, and which example holds which."""
+
+    texts: list[str]
+    vectors: np.ndarray  # float32 [texts, dimension]
+    x: _Side
+    y: _Side
+
+
+def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y) -> _Grams:
+    """The n-grams of each example's x and y, each distinct one embedded once."""
+    require(not isinstance(whole_answer, str), "mining: whole_answer must be True, False or names")
+    removed, groups = stopwords != "kept" and n <= STOPWORDS_UP_TO, examples["group"].unique()
+    without_x, without_y = (_by_group(given if removed else (), groups)
+                            for given in (stopwords_x, stopwords_y))
+    numbers: dict[str, int] = {}  # of the distinct n-grams
+    rows, ends = (array("q"), array("q")), ([0], [0])  # of x and of y
+    columns = examples[["task", "group", "x", "y"]]
+    for task, group, x, y in columns.itertuples(index=False, name=None):
+        whole = whole_answer if isinstance(whole_answer, bool) else task in whole_answer
+        of_x = _ngrams(x, n, without_x[group])
+        of_y = _ngrams(y, None) if whole else _ngrams(y, n, without_y[group])
+        for side, spans in enumerate((of_x, of_y)):
+            for gram, span in spans.items():
+                rows[side].extend((numbers.setdefault(gram, len(numbers)), *span))
+            ends[side].append(len(rows[side]) // 3)
+    x, y = (_Side(np.array(ends[side]), *np.array(rows[side]).reshape(-1, 3).T.copy())
+            for side in (0, 1))
+    return _Grams(list(numbers), _vectors(list(numbers), embedding), x, y)
+
+
+def _by_group(given: StopWords, groups: np.ndarray) -> Mapping[str | None, Collection[str]]:
+    """The stop words of every group."""
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(groups, given)
+    absent = [str(g) for g in groups if g not in given]
+    require(not absent, f"mining: stop words are given per group, but not for {', '.join(absent)}")
+    return given
+
+
+def _ngrams(text: str, n: int | None, without: Collection[str] = ()) -> dict[str, tuple[int, int]]:
+    """The distinct n-grams of ``text``, and the characters of the first occurrence of each.
+
+    n = None: all words as one n-gram. Words in ``without`` are left out before.
+    """
+    tokens = [word for word in word_spans(text) if word.text not in without]
+    n = n or max(1, len(tokens))
+    spans: dict[str, tuple[int, int]] = {}
+    for i in range(len(tokens) - n + 1):
+        gram = " ".join([word.text for word in tokens[i : i + n]])
+        spans.setdefault(gram, (tokens[i].start, tokens[i + n - 1].end))
+    return spans
+
+
+def _forms(side: _Side, rows: np.ndarray, grams: np.ndarray, texts: pd.Series) -> np.ndarray:
+    """object [rows of the side]: how the n-grams of some ``rows`` are written in ``texts``.
+
+    These are the characters of the text; where stop words were removed inside, the other words,
+    joined by spaces. ``grams``: object, the n-grams by their number; ``texts``: those of the side.
+    """
+    forms = np.full(len(side.gram), None, object)
+    rows = np.unique(rows)
+    texts = texts.to_numpy(object)[np.searchsorted(side.ends, rows, side="right") - 1]
+    for row, text, gram in zip(rows, texts, grams[side.gram[rows]], strict=True):
+        form, names = text[side.start[row] : side.end[row]], gram.split(" ")
+        inside = word_spans(form)
+        if len(inside) > len(names):
+            form = " ".join(form[word.start : word.end] for word in inside if word.text in names)
+        forms[row] = form
+    return forms
+
+
+def _vectors(texts: list[str], embedding: Embedding) -> np.ndarray:
+    """float32 [texts, dimension], a part at a time; of very many texts in a temporary file."""
+    vectors = np.zeros((0, 1), np.float32)
+    for first in range(0, len(texts), _ENCODED):
+        part = embedding.encode(texts[first : first + _ENCODED])
+        if not first:
+            shape = len(texts), part.shape[1]
+            if len(texts) <= _IN_MEMORY:
+                vectors = np.empty(shape, part.dtype)
+            else:
+                with tempfile.TemporaryFile() as file:  # the map keeps it alive
+                    vectors = np.memmap(file, part.dtype, "w+", shape=shape)
+        vectors[first : first + len(part)] = part
+    return vectors
+
+
+def _pairs(grams: _Grams, gammas: np.ndarray, title: str) -> tuple[np.ndarray, ...]:
+    """All pairs of an example whose cosine is above its γ: example, rows of s^x and s^y, cosine.
+
+    ``gammas``: float64 [examples]. The cosines of an example are one matrix product.
+    """
+    vectors = np.asarray(grams.vectors)  # a memory map is slow to index
+    x_ends, y_ends = grams.x.ends.tolist(), grams.y.ends.tolist()
+    parts = [(np.zeros(0, np.int64),) * 3 + (np.zeros(0, np.float32),)]
+    with threadpool_limits(1, "blas"):  # the products are small: a second thread costs more
+        for i in Bar(range(len(gammas)), desc=title, unit="example", disable=None, leave=False):
+            x = grams.x.gram[x_ends[i] : x_ends[i + 1]]
+            y = grams.y.gram[y_ends[i] : y_ends[i + 1]]
+            cosine = (vectors[x] @ vectors[y].T).ravel()
+            hits = (cosine > gammas[i]).nonzero()[0]
+            if len(hits):
+                row, column = np.divmod(hits, len(y))
+                example = np.full(len(hits), i)
+                parts.append((example, row + x_ends[i], column + y_ends[i], cosine[hits]))
+    example, x, y, cosine = (np.concatenate(column) for column in zip(*parts, strict=True))
+    differ = grams.x.gram[x] != grams.y.gram[y]
+    return example[differ], x[differ], y[differ], np.clip(cosine[differ], -1, 1)
 
 
 def _shuffle(
     grams: _Grams, groups: np.ndarray, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Cosines of random own pairs, and of the same s^x with the s^y of another example, and how many pairs these are;
-    ``groups`` is sorted."""
-    nx, ny = np.diff(grams.xs), np.diff(grams.ys)
-    ends = np.cumsum(nx * ny)
+    """Cosines of random own pairs and of shuffled ones, and how many distinct the latter are.
+
+    A shuffled pair has the s^x of an own pair and the s^y of another example of its group.
+    ``groups``: int [examples], sorted.
+    """
+    nx, ny = np.diff(grams.x.ends), np.diff(grams.y.ends)
+    ends = np.cumsum(nx * ny)  # pairs are numbered through all examples
     if not ends[-1]:
         return np.zeros(0), np.zeros(0), 0
-    last = np.searchsorted(groups, groups, side="right")
-    first = np.searchsorted(groups, groups, side="left")
-    low, high = np.r_[0, ends][first], ends[last - 1]
+    # The numbers of the pairs of each example's group lie from low to high.
+    low = np.r_[0, ends][np.searchsorted(groups, groups, side="left")]
+    high = ends[np.searchsorted(groups, groups, side="right") - 1]
 
-    def pair(number):
-        example = np.searchsorted(ends, number, side="right")
-        inside = number - ends[example] + (nx * ny)[example]
-        return example, grams.xs[example] + inside // ny[example], grams.ys[example] + inside % ny[example]
+    def numbered(pair):
+        """The example, s^x and s^y of each numbered pair."""
+        example = np.searchsorted(ends, pair, side="right")
+        row, column = np.divmod(pair - ends[example] + (nx * ny)[example], ny[example])
+        x, y = grams.x.ends[example] + row, grams.y.ends[example] + column
+        return example, grams.x.gram[x], grams.y.gram[y]
 
-    example, x, y = pair(rng.integers(ends[-1], size=draws))
-    other, _, elsewhere = pair(rng.integers(low[example], high[example]))
-    x, y, elsewhere = grams.x[x], grams.y[y], grams.y[elsewhere]
-    own = y != x
-    owned = np.repeat(np.arange(len(ny)), ny) * len(grams.texts) + grams.y
-    shuffled = (other != example) & (x != elsewhere) & ~np.isin(example * len(grams.texts) + elsewhere, owned)
-    distinct = len(np.unique(x[shuffled] * len(grams.texts) + elsewhere[shuffled]))
-    return _cosines(grams.vectors, x[own], y[own]), _cosines(grams.vectors, x[shuffled], elsewhere[shuffled]), distinct
+    example, x, y = numbered(rng.integers(ends[-1], size=draws))
+    other, _, other_y = numbered(rng.integers(low[example], high[example]))
+    many = len(grams.texts)
+    held = np.repeat(np.arange(len(ny)), ny) * many + grams.y.gram  # each s^y of each example
+    held = np.isin(example * many + other_y, held)
+    own, shuffled = x != y, (other != example) & (x != other_y) & ~held
+    distinct = len(np.unique(x[shuffled] * many + other_y[shuffled]))
+    own = _cosines(grams, x[own], y[own])
+    return own, _cosines(grams, x[shuffled], other_y[shuffled]), distinct
 
 
-def _cosines(vectors: np.ndarray, a: np.ndarray, b: np.ndarray, block: int = 1 << 14) -> np.ndarray:
-    parts = [
-        np.einsum("ij,ij->i", vectors[a[i : i + block]], vectors[b[i : i + block]]) for i in range(0, len(a), block)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+def _cosines(grams: _Grams, a: np.ndarray, b: np.ndarray, block: int = 1 << 14) -> np.ndarray:
+    """The cosine of each pair of n-grams, some pairs at a time: their vectors are copied."""
+    starts = range(0, max(1, len(a)), block)
+    sides = ((grams.vectors[a[i : i + block]], grams.vectors[b[i : i + block]]) for i in starts)
+    return np.concatenate([np.einsum("ij,ij->i", *pair) for pair in sides])

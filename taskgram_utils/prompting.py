@@ -1,9 +1,10 @@
-"""Prompt optimisation: rewrite an instruction towards, or away from, what the corpus says often; then its accuracy."""
+"""Prompt optimisation: rewrite an instruction towards, or away from, what the corpus says often."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,107 +18,105 @@ from taskgram_utils.progress import Bar
 DIRECTIONS = {"memorization": 1, "generalization": -1}
 """What the prompt is optimised for, and the sign of the score that is to rise."""
 
+Proposer = Callable[[Sequence[tuple[str, float]], str, int, np.random.Generator], list[str]]
+"""Rewrites prompts, ``(history, direction, proposals, rng)``: ``history`` is (prompt, score) from
+worst to best in the sense of ``direction``."""
 
-class Proposer(Protocol):
-    """Rewrites prompts: ``history`` is (prompt, score) from worst to best in the sense of ``direction``."""
-
-    def __call__(
-        self, history: Sequence[tuple[str, float]], direction: str, proposals: int, rng: np.random.Generator
-    ) -> list[str]: ...
+_PARENTS = 4  # a proposal rewrites one of so many best prompts
 
 
 class PromptScore:
-    r"""Mean number of documents that hold a prompt's distinct n-grams, :math:`|G_n(u)|^{-1}\sum_{s\in G_n(u)} C(s)`.
+    r"""Mean number of documents that hold a prompt's distinct n-grams.
 
-    Every n-gram is counted once, in batches, however many prompts hold it. An instruction that holds ``{x}`` is
-    scored on the text before and after it: no n-gram reaches across the input.
+    :math:`|G_n(u)|^{-1}\sum_{s\in G_n(u)} C(s)`. Every n-gram is counted once, in batches, however
+    many prompts hold it. An instruction that holds ``{x}`` is scored on the text before and after
+    it: no n-gram reaches across the input.
     """
 
     def __init__(self, counter: Counter, n: int):
-        require(n >= 1, f"prompt score: n must be 1 or more, got {n}")
-        require(counter.unit == "documents", f"prompt score: needs document counts, the counter gives {counter.unit}")
+        documents = counter.unit == "documents"
+        require(documents, f"prompt score: needs document counts, the counter gives {counter.unit}")
         self.n, self._counter, self._counts = n, counter, {}
 
     def grams(self, prompt: str) -> list[str]:
-        """The distinct n-grams of a prompt, in order, the first and the last one included, as they are written."""
-        found: dict[str, str] = {}
+        """The distinct n-grams of a prompt, in order, as they are written."""
+        distinct: dict[str, str] = {}
         for part in prompt.split("{x}"):
             for gram in ngrams(_as_written(part), self.n):
-                found.setdefault(normalize(gram), gram)
-        return list(found.values())
+                distinct.setdefault(normalize(gram), gram)
+        return list(distinct.values())
 
     def prepare(self, grams: Sequence[str]) -> None:
-        """Count n-grams before they are asked for: one pass over the corpus instead of one a round."""
+        """Count n-grams before a score needs them: one pass over the corpus instead of one a
+        round."""
         new = [g for g in dict.fromkeys(grams) if g not in self._counts]
         if new:
-            self._counts.update(zip(new, np.asarray(self._counter.count(new)).tolist(), strict=True))
+            self._counts.update(zip(new, self._counter.count(new), strict=True))
 
     def __call__(self, prompts: Sequence[str]) -> np.ndarray:
         """float64 [prompts], documents. Raises InputError for a prompt of fewer than n words."""
-        held = [self.grams(p) for p in prompts]
-        short = [p for p, g in zip(prompts, held, strict=True) if not g]
-        require(not short, f"prompt score: no {self.n}-gram in the prompt {short[0]!r}" if short else "")
-        self.prepare([g for grams in held for g in grams])
-        return np.array([np.mean([self._counts[g] for g in grams]) for grams in held])
+        held = [self.grams(prompt) for prompt in prompts]
+        for prompt, grams in zip(prompts, held, strict=True):
+            require(grams, f"prompt score: no {self.n}-gram in the prompt {prompt!r}")
+        self.prepare([gram for grams in held for gram in grams])
+        return np.array([np.mean([self._counts[gram] for gram in grams]) for grams in held])
 
 
 def _as_written(text: str) -> list[str]:
-    """The words of a text as they stand there, which is what counters of pieces have to be asked."""
+    """The words of a text as it writes them: a counter of pieces needs these."""
     return [text[w.start : w.end] for w in word_spans(text)]
 
 
 class Fragments(NamedTuple):
-    """Proposer without a language model: swaps, adds, removes and replaces fragments of the instruction.
+    """Proposer without a language model: swaps, adds, removes and replaces fragments of a prompt.
 
-    ``pool``: sentences or clauses, each used at most once in a prompt; a prompt is some of them joined by ``join``.
-    ``bounds``: fewest and most words of a prompt. It rewrites one of the ``keep`` best prompts so far.
+    ``pool``: sentences or clauses, each used at most once in a prompt; a prompt is some of them
+    joined by spaces. ``bounds``: fewest and most words of a prompt.
     """
 
     pool: tuple[str, ...]
-    join: str = " "
     bounds: tuple[int, int] = (3, 25)
-    keep: int = 4
 
     def reachable(self, n: int) -> list[str]:
-        """Every n-gram that any joining of fragments can hold, so that all can be counted at once."""
-        tokens = [_as_written(f) for f in self.pool]
-        found: dict[str, None] = {}
+        """Every n-gram that any joining of fragments can hold: all can be counted at once."""
+        fragments = [_as_written(text) for text in self.pool]
+        reached: dict[str, None] = {}
 
         def grow(used: tuple[int, ...], tail: list[str]) -> None:
-            # ``tail``: the last n - 1 words so far; a fragment is appended while they still reach into what follows.
-            for i in (i for i in range(len(tokens)) if i not in used):
-                text = tail + tokens[i]
-                found.update(dict.fromkeys(ngrams(text, n)))
-                if n > 1 and (not used or len(tokens[i]) < n - 1):
-                    grow((*used, i), text[len(text) - (n - 1) :] if len(text) >= n else text)
+            """Append unused fragments to ``tail``, the last n - 1 words, while these matter."""
+            for i, fragment in enumerate(fragments):
+                if i not in used:
+                    reached.update(dict.fromkeys(ngrams(tail + fragment, n)))
+                    if n > 1 and (not used or len(fragment) < n - 1):
+                        grow((*used, i), (tail + fragment)[-(n - 1) :])
 
         grow((), [])
-        return list(found)
+        return list(reached)
 
     def parts(self, prompt: str) -> tuple[str, ...]:
-        """The fragments of a prompt; raises InputError where it is not made of the pool's."""
-        out, rest = [], prompt
-        by_length = sorted(self.pool, key=len, reverse=True)
+        """The fragments of a prompt; InputError where it is not made of the pool's."""
+        parts, rest = [], prompt
         while rest:
-            part = next((f for f in by_length if rest == f or rest.startswith(f + self.join)), None)
-            require(part, f"prompt {prompt!r}: not made of the fragments of the pool (at {rest!r})")
-            out.append(part)
-            rest = rest[len(part) + len(self.join) :]
-        return tuple(out)
+            fitting = [f for f in self.pool if f"{rest} ".startswith(f"{f} ")]
+            require(fitting, f"prompt: {rest!r} is not made of the fragments of the pool")
+            parts.append(max(fitting, key=len))
+            rest = rest[len(parts[-1]) + 1 :]
+        return tuple(parts)
 
     def __call__(self, history, direction, proposals, rng) -> list[str]:
-        seen = {p for p, _ in history}
-        best = [self.parts(p) for p, _ in history[-self.keep :]]
-        out: dict[str, None] = {}
+        tried = {prompt for prompt, _ in history}
+        parents = [self.parts(prompt) for prompt, _ in history[-_PARENTS:]]
+        new: dict[str, None] = {}
         for _ in range(20 * proposals):  # some moves leave the bounds or repeat a prompt
-            if len(out) == proposals:
+            if len(new) == proposals:
                 break
-            prompt = self.join.join(self._move(list(best[rng.integers(len(best))]), rng))
-            if prompt not in seen and self.bounds[0] <= size(prompt) <= self.bounds[1]:
-                out[prompt] = None
-        return list(out)
+            prompt = " ".join(self._move(list(parents[rng.integers(len(parents))]), rng))
+            if prompt not in tried and self.bounds[0] <= size(prompt) <= self.bounds[1]:
+                new[prompt] = None
+        return list(new)
 
     def _move(self, parts: list[str], rng: np.random.Generator) -> list[str]:
+        """The fragments after one random move, where any is possible."""
         unused = [f for f in self.pool if f not in parts]
         moves = ["swap", "remove"] * (len(parts) > 1) + ["add", "replace"] * bool(unused)
         if not moves:
@@ -136,63 +135,58 @@ class Fragments(NamedTuple):
 
 
 def optimize(
-    start: str,
-    proposer: Proposer,
-    score: PromptScore,
-    rounds: int = 20,
-    proposals: int = 8,
+    start: str, proposer: Proposer, score: PromptScore, rounds: int = 20, proposals: int = 8,
     seeds: Sequence[int] = (0, 1, 2),
-    directions: Sequence[str] = tuple(DIRECTIONS),
 ) -> pd.DataFrame:
-    """Rewrite ``start`` for many rounds in each direction from each seed, and return all that was tried.
+    """Rewrite ``start`` for many rounds in each direction from each seed, and return all prompts
+    tried.
 
-    Round 0 is ``start``; in each later round the proposer sees what was tried and its rewrites are scored. All
-    directions and seeds go through a round together, so that their n-grams are counted in one batch. Returns the
-    history: direction, seed, round, prompt, score (documents), best (whether the prompt is the best so far in its
-    direction, the first of equals).
+    Round 0 is ``start``; in each later round the proposer sees what was tried, and its rewrites are
+    scored. All directions and seeds go through a round together, so that their n-grams are counted
+    in one batch. Returns the history: direction, seed, round, prompt, score (documents), best
+    (whether the prompt is the best so far in its direction, the first of equals).
 
-    Raises :class:`~taskgram_utils.errors.InputError` for an unknown direction, no seed, no round, or a prompt too short
-    to score.
+    Raises :class:`~taskgram_utils.errors.InputError` without a seed, a round or a proposal, and for
+    a prompt too short to score.
     """
-    unknown = [d for d in directions if d not in DIRECTIONS]
-    require(not unknown and directions, f"prompts: direction {', '.join(unknown)}: not one of {', '.join(DIRECTIONS)}")
-    require(seeds, "prompts: no seed given")
-    require(rounds >= 1 and proposals >= 1, "prompts: at least one round and one proposal a round are needed")
+    least = min(len(seeds), rounds, proposals)
+    require(least >= 1, "prompts: at least one seed, one round and one proposal are needed")
     if isinstance(proposer, Fragments):
         score.prepare([*score.grams(start), *proposer.reachable(score.n)])
-    runs = [(d, s) for d in directions for s in seeds]
-    # Both directions of a seed draw from the same stream: they differ by what they are after, not by luck.
+    runs = [(direction, seed) for direction in DIRECTIONS for seed in seeds]
+    # Both directions of a seed draw from the same stream: they differ by direction, not by luck.
     rngs = {run: np.random.default_rng([run[1], 0]) for run in runs}
     first = float(score([start])[0])
     tried = {run: [(start, first)] for run in runs}
     rows = [(*run, 0, start, first) for run in runs]
-    for number in Bar(range(1, rounds + 1), desc="prompts", unit="round", disable=None, leave=False):
-        new = {}
+    for turn in Bar(range(1, rounds + 1), desc="prompts", unit="round", disable=None, leave=False):
+        new = []
         for run in runs:
-            sign = DIRECTIONS[run[0]]
-            history = sorted(reversed(tried[run]), key=lambda entry, sign=sign: sign * entry[1])
-            new[run] = [p for p in proposer(history, run[0], proposals, rngs[run]) if score.grams(p)]
-        scores = iter(score([p for run in runs for p in new[run]]).tolist())
-        for run in runs:
-            entries = [(p, next(scores)) for p in new[run]]
-            tried[run] += entries
-            rows += [(*run, number, p, s) for p, s in entries]
-    history = pd.DataFrame(rows, columns=["direction", "seed", "round", "prompt", "score"])
-    history = history.sort_values(["direction", "seed", "round"], kind="stable", ignore_index=True)
-    gain = history["score"] * history["direction"].map(DIRECTIONS)
-    so_far = gain.groupby([history["direction"], history["seed"]]).cummax()
-    earlier = so_far.groupby([history["direction"], history["seed"]]).shift()
-    history["best"] = (gain > earlier) | earlier.isna()
-    return history
+            highest_first = DIRECTIONS[run[0]] < 0
+            history = sorted(reversed(tried[run]), key=itemgetter(1), reverse=highest_first)
+            prompts = proposer(history, run[0], proposals, rngs[run])
+            new += [(run, prompt) for prompt in prompts if score.grams(prompt)]
+        scores = score([prompt for _, prompt in new]).tolist()
+        for (run, prompt), value in zip(new, scores, strict=True):
+            tried[run].append((prompt, value))
+            rows.append((*run, turn, prompt, value))
+    table = pd.DataFrame(rows, columns=["direction", "seed", "round", "prompt", "score"])
+    table = table.sort_values(["direction", "seed", "round"], kind="stable", ignore_index=True)
+    runs = [table["direction"], table["seed"]]
+    gain = table["score"] * table["direction"].map(DIRECTIONS)
+    earlier = gain.groupby(runs).cummax().groupby(runs).shift()
+    return table.assign(best=(gain > earlier) | earlier.isna())
 
 
 def gap(table: pd.DataFrame, between: tuple[str, str] = tuple(DIRECTIONS)) -> pd.DataFrame:
-    """Accuracy under memorization prompts minus under generalization prompts, per round, with a 95% interval.
+    """Accuracy under memorization prompts minus under generalization prompts, with a 95% interval.
 
-    ``table``: direction, seed, round and ``correct``, the scores [examples] of the same examples under every prompt;
-    ``between`` names other values of its ``direction`` (a baseline, say). The
-    difference is paired by example and averaged over seeds; the interval leaves out examples and seeds in turn, and
-    examples alone with fewer than three seeds. Returns round, estimate, low, high, seeds, examples.
+    ``table``: direction, seed, round and ``correct``, the scores [examples] of the same examples
+    under every prompt; ``between`` names other values of its ``direction`` (a baseline, say). The
+    difference is paired by example and averaged over seeds; the interval leaves out examples and
+    seeds in turn, and examples alone with fewer than three seeds. Returns, per round, round,
+    estimate, low, high, seeds, examples. Raises InputError where a direction is missing or has
+    other seeds.
     """
     require_columns(table, ["direction", "seed", "round", "correct"], "accuracy of prompts")
     rows = []
@@ -200,13 +194,13 @@ def gap(table: pd.DataFrame, between: tuple[str, str] = tuple(DIRECTIONS)) -> pd
         kinds = {d: p.sort_values("seed") for d, p in part.groupby("direction")}
         require(set(between) <= set(kinds), f"prompts: a gap needs both of {', '.join(between)}")
         first, second = (kinds[d] for d in between)
-        require(
-            list(first["seed"]) == list(second["seed"]), "prompts: the two directions were run from different seeds"
-        )
-        difference = np.stack(first["correct"].to_list()) - np.stack(second["correct"].to_list())
-        runs, examples = difference.shape
-        run, example = (codes.ravel() for codes in np.indices(difference.shape))
-        found = mean(difference.ravel(), points_of(example, run if runs >= FEWEST else None))
-        low, high, _ = interval(found.estimate, found.left, correlation=False)
-        rows.append((number, found.estimate, low, high, runs, examples))
+        same = list(first["seed"]) == list(second["seed"])
+        require(same, "prompts: the two directions were run from different seeds")
+        scores = (np.stack(side["correct"].to_list()) for side in (first, second))
+        difference = np.subtract(*scores)  # [seeds, examples]
+        seed, example = (codes.ravel() for codes in np.indices(difference.shape))
+        points = points_of(example, seed if len(difference) >= FEWEST else None)
+        result = mean(difference.ravel(), points)
+        low, high, _ = interval(result.estimate, result.left, correlation=False)
+        rows.append((number, result.estimate, low, high, *difference.shape))
     return pd.DataFrame(rows, columns=["round", "estimate", "low", "high", "seeds", "examples"])

@@ -191,7 +191,7 @@ def test_distinct_ngrams_are_embedded_once(monkeypatch):
     embedding = Letters()
     once = candidates(examples, 1, embedding)
     assert len(embedding.asked) == len(set(embedding.asked)) == 6
-    monkeypatch.setattr("taskgram_utils.mining._BLOCK", 7)
+    monkeypatch.setattr("taskgram_utils.mining._ENCODED", 4)
     pd.testing.assert_frame_equal(candidates(examples, 1, Letters()), once)
 
 
@@ -312,7 +312,7 @@ def test_real_questions_with_a_real_embedding(packages):
 def test_each_distinct_ngram_is_embedded_once_whatever_the_blocks(monkeypatch, block):
     examples = pd.DataFrame(TEXTS * 5, columns=["x", "y"]).assign(example_id=range(5 * len(TEXTS)))
     whole, letters = candidates(examples, 2, Letters(), "kept"), Letters()
-    for name in ("_BLOCK", "_FETCHED", "_ENCODED", "_IN_MEMORY"):
+    for name in ("_ENCODED", "_IN_MEMORY"):
         monkeypatch.setattr(mining, name, block)
     parts = candidates(examples, 2, letters, "kept")
     assert len(letters.asked) == len(set(letters.asked)) > block or block == 1_000

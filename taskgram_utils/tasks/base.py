@@ -1,4 +1,4 @@
-"""What a task is, and the registry: every other file of this folder that defines ``TASK`` is one."""
+"""What a task is, and the registry: each file of this folder that defines ``TASK`` is one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import importlib
 import pkgutil
 import string
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -16,92 +17,95 @@ from taskgram_utils.ngrams import normalize
 from taskgram_utils.run.reads import note_module
 
 COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options", "gold",
-           "stop")  # fmt: skip
+           "stop")
 
 
 @dataclass(frozen=True)
 class Task:
     """A task: where its examples come from, how it is mined and how its answers are scored.
 
-    ``miniature(world)`` gives the examples table of the miniature world; ``read(source, **options)`` that of the real
-    data set, from the hub or from files of one's own; ``truth(world, examples)`` the true pairs (example_id, sx, sy) of
-    words or names; ``metrics`` maps a name to ``score(output, answers) -> float``, the first being the task's own;
-    ``whole_answer``: s^y is the whole answer whatever n (METHOD, factual QA);
-    ``max_tokens`` bounds a generated answer, which no gold answer should reach; 0 where options are chosen instead;
-    ``stop``: the texts that end it, unless an example has its own; ``worked``: whether y is a worked solution, which
-    BERTScore can be asked of; ``languages(group)``: the languages of x and y by code.
+    ``miniature(world)`` gives the examples of the miniature world, ``read(source, **options)``
+    those of the real data set, from the hub or from files; ``truth(world, examples)`` gives the
+    true pairs (example_id, sx, sy) of words or names. ``metrics`` maps a name to ``score(output,
+    answers) -> float``; the first is the task's own. ``whole_answer``: s^y is the whole answer
+    whatever n is (METHOD, factual QA). ``max_tokens`` bounds a generated answer and is more than
+    any gold answer has; 0 where options are chosen. ``stop``: the texts that end an answer, unless
+    an example has its own. ``worked``: whether y is a worked solution, which BERTScore can score.
+    ``languages(group)``: the languages of x and y by code.
     """
 
     name: str
     title: str
-    miniature: Callable[[World], pd.DataFrame] = field(repr=False)
-    truth: Callable[[World, pd.DataFrame], pd.DataFrame] = field(repr=False)
-    metrics: dict[str, Callable[[str, list[str]], float]] = field(repr=False)
+    miniature: Callable[[World], pd.DataFrame]
+    truth: Callable[[World, pd.DataFrame], pd.DataFrame]
+    metrics: dict[str, Callable[[str, list[str]], float]]
     whole_answer: bool = False
     max_tokens: int = 0
     stop: tuple[str, ...] = ("\n",)
-    read: Callable[..., pd.DataFrame] | None = field(default=None, repr=False)
+    read: Callable[..., pd.DataFrame] | None = None
     worked: bool = False
-    languages: Callable[[str], tuple[str, str]] = field(default=lambda group: ("en", "en"), repr=False)
+    languages: Callable[[str], tuple[str, str]] = lambda group: ("en", "en")
 
 
 def registry() -> dict[str, Task]:
     """All tasks by name."""
     package = importlib.import_module(__package__)
-    modules = (importlib.import_module(f"{__package__}.{m.name}") for m in pkgutil.iter_modules(package.__path__))
-    return {m.TASK.name: m.TASK for m in modules if hasattr(m, "TASK")}
+    names = [f"{__package__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    modules = [importlib.import_module(name) for name in names]
+    return {module.TASK.name: module.TASK for module in modules if hasattr(module, "TASK")}
 
 
 def task(name: str) -> Task:
-    """The task of this name; InputError lists the names there are."""
+    """The task of this name, noted as read by the run; InputError lists the names there are."""
     tasks = registry()
     require(name in tasks, f"task {name}: not one of {', '.join(sorted(tasks))}")
-    for function in filter(None, (tasks[name].miniature, tasks[name].read, *tasks[name].metrics.values())):
+    one = tasks[name]
+    for function in filter(None, (one.miniature, one.read, *one.metrics.values())):
         note_module(function.__module__ or "")
-    return tasks[name]
+    return one
 
 
 def check_examples(
     examples: pd.DataFrame, name: str = "examples", texts: bool = True, outputs: bool = True
 ) -> pd.DataFrame:
-    """Examples as every room takes them: needs example_id, x and (unless ``outputs`` are not) y; fills what a user's
-    file leaves out.
+    """The examples with every column of ``COLUMNS``, those a user's file leaves out filled in.
 
-    Raises InputError for a missing column, no example, a repeated example_id or, unless ``texts`` are not looked at,
-    an empty y.
+    ``examples`` has example_id, x and, where ``outputs``, y. Raises InputError for a missing
+    column, no example, a missing or repeated example_id and, where ``texts``, an empty y.
     """
     require_columns(examples, ["example_id", "x", *(["y"] if outputs else [])], name)
     require(len(examples), f"{name}: holds no example")
-    out = examples.copy()
-    defaults = {"y": None, "task": "task", "split": "test", "group": None, "instruction": "", "answers": None,
-                "options": None, "gold": None, "stop": None}  # fmt: skip
-    for column, value in defaults.items():
-        if column not in out:
-            out[column] = value
-    for column in ("task", "split", "instruction"):
-        out[column] = out[column].fillna(defaults[column])
-    nameless = out["example_id"].isna() | (out["example_id"].astype(str).str.strip() == "")
+    filled = {"task": "task", "split": "test", "instruction": ""}
+    absent = {c: filled.get(c) for c in COLUMNS if c not in examples}
+    examples = examples.assign(**absent).fillna(filled)
+    nameless = examples["example_id"].fillna("").astype(str).str.strip() == ""
     where = f"{nameless.sum()} rows without an example_id, the first is row {nameless.argmax() + 1}"
     require(not nameless.any(), f"{name}: {where}")
-    out["example_id"] = out["example_id"].astype(str)
-    twice = out["example_id"][out["example_id"].duplicated()]
-    require(twice.empty, f"{name}: example_id {twice.iloc[0] if len(twice) else ''} stands in more than one row")
-    empty = out["example_id"][texts & (out["y"].isna() | (out["y"].astype(str).str.strip() == ""))]
-    require(empty.empty, f"{name}: example {empty.iloc[0] if len(empty) else ''} has an empty y")
-    return out[[*COLUMNS, *(c for c in out.columns if c not in COLUMNS)]]
+    ids = examples["example_id"] = examples["example_id"].astype(str)
+    twice = ", ".join(ids[ids.duplicated()][:1])
+    require(not twice, f"{name}: example_id {twice} stands in more than one row")
+    empty = ", ".join(ids[examples["y"].fillna("").astype(str).str.strip() == ""][:1])
+    require(not (texts and empty), f"{name}: example {empty} has an empty y")
+    return examples[[*COLUMNS, *(c for c in examples if c not in COLUMNS)]]
+
+
+def example(
+    key: str, split: str, group: str, instruction: str, x: str, answer: str, **more: Any
+) -> dict[str, Any]:
+    """A row for :func:`table`: y is a space and the answer, which is the only right one, unless
+    ``more`` has other ``answers``."""
+    return {"example_id": key, "split": split, "group": group, "instruction": instruction, "x": x,
+            "y": f" {answer}", "answers": [answer], **more}
 
 
 def table(task_name: str, rows: list[dict]) -> pd.DataFrame:
-    """An examples table from rows; fills task, and where they have none options, gold and stop."""
+    """An examples table from rows; fills task and, where they have none, options, gold and stop."""
     frame, known = pd.DataFrame(rows), registry().get(task_name)
-    frame["task"] = task_name
-    for column in ("options", "gold"):
-        if column not in frame:
-            frame[column] = None
-    if "stop" not in frame:
-        frame["stop"] = [list(known.stop if known else Task.stop) for _ in rows]
+    stop = list(known.stop if known else Task.stop)
+    absent = {"options": None, "gold": None, "stop": [stop for _ in rows]}
+    frame = frame.assign(task=task_name, **{c: absent[c] for c in absent if c not in frame})
     frame["gold"] = frame["gold"].astype("Int64")
-    return frame[list(COLUMNS)]
+    return frame[[*COLUMNS, *(c for c in frame if c not in COLUMNS)]]
 
 
 def exact_match(output: str, answers: list[str]) -> float:
@@ -115,15 +119,16 @@ def matches(output: str, answers: Iterable[str], form: Callable[[str], str]) -> 
     An answer of which ``form`` leaves nothing is compared as it is written, but for case and the
     punctuation around it. An empty output is never right.
     """
-    said, written = form(output), _written(output)
-    return float(any(form(a) == said if form(a) else _written(a) == written != "" for a in answers))
+    formed, written = form(output), _written(output)
+    return float(any(form(a) == formed if form(a) else _written(a) == written != "" for a in answers))
 
 
 def _written(text: str) -> str:
+    """A text in small letters without the punctuation around it, unless it is nothing else."""
     text = " ".join(text.casefold().split())
     return text.strip(string.punctuation + " ") or text
 
 
 def test_size(world: World, most: int) -> int:
-    """How many test examples a world of this size gives: at most ``most``, fewer in a small world."""
+    """How many test examples a world of this size gives: at most ``most``, fewer if it is small."""
     return min(most, max(20, world.documents // 200))

@@ -12,77 +12,68 @@ import pandas as pd
 from taskgram_utils.errors import require
 from taskgram_utils.miniature.draws import below, key
 from taskgram_utils.miniature.world import World, prompt
-from taskgram_utils.tasks.base import Task, table, test_size
-from taskgram_utils.tasks.files import HUB, folder, found, hub_rows, json_lines
-
-
-def miniature(world: World) -> pd.DataFrame:
-    """``seen``: operand pairs of the corpus in new words; ``held_out``: pairs that no document has, in either order;
-    ``copied``: held-out problems written 1 to 64 times word for word."""
-    size = test_size(world, 300)
-    corpus = below(key("seen problems", world.world), np.arange(2 * size), world.sizes["arithmetic"])
-    copied = world.held_out_operands(np.arange(world.copied), "copied")
-    written = set(zip(*map(np.ndarray.tolist, (np.minimum(*copied[:2]), np.maximum(*copied[:2]))), strict=True))
-    sets = (
-        ("test", "seen", "test seen", tuple(p[:size] for p in world.operands(corpus))),
-        ("test", "held_out", "test held out", world.held_out_operands(np.arange(2 * size), "test")),
-        ("test", "copied", "copied", copied),
-        ("train", "seen", "train seen", tuple(p[size:] for p in world.operands(corpus))),
-    )
-    rows = []
-    for split, group, stream, (a, b, minus) in sets:
-        keep = np.ones(len(a), bool)
-        if group == "held_out":
-            keep = np.array([(min(p), max(p)) not in written for p in zip(a.tolist(), b.tolist(), strict=True)])
-            keep &= np.cumsum(keep) <= size
-        texts, solutions = world.problems(a, b, minus, np.arange(len(a)), stream)
-        rows += [
-            {"example_id": f"ma-{split}-{group}-{i}", "split": split, "group": group,
-             "instruction": prompt("math_reasoning", 0), "x": texts[i], "y": f" {solutions[i]}",
-             "answers": [final_number(solutions[i])], "stop": ["\n"]}
-            for i in np.nonzero(keep)[0].tolist()
-        ]  # fmt: skip
-    return table("math_reasoning", rows).drop_duplicates(["split", "x"], ignore_index=True)
-
+from taskgram_utils.tasks import files
+from taskgram_utils.tasks.base import Task, example, table, test_size
 
 INSTRUCTION = "Solve the following math word problem step by step.\nQuestion: {x}\nAnswer:"
 
 
-def read(source: str | Path = HUB) -> pd.DataFrame:
-    """GSM8K: ``train`` (to mine) and ``test``, from the hub (openai/gsm8k) or a folder with train.jsonl and test.jsonl.
+def miniature(world: World) -> pd.DataFrame:
+    """``seen``: operand pairs of the corpus in new words; ``held_out``: pairs that no document has,
+    in either order; ``copied``: held-out problems written 1 to 64 times word for word."""
+    size = test_size(world, 300)
+    drawn = below(key("seen problems", world.world), np.arange(2 * size), world.sizes["arithmetic"])
+    seen = np.array(world.operands(drawn))
+    held_out = world.held_out_operands(np.arange(2 * size), "test")
+    copied = world.held_out_operands(np.arange(world.copied), "copied")
+    written = set(map(frozenset, zip(*copied[:2], strict=True)))
+    rows = []
+    for split, group, stream, (a, b, minus) in (
+        ("test", "seen", "test seen", seen[:, :size]), ("test", "held_out", "test held out", held_out),
+        ("test", "copied", "copied", copied), ("train", "seen", "train seen", seen[:, size:]),
+    ):
+        texts, solutions = world.problems(a, b, minus, np.arange(len(a)), stream)
+        numbers = range(len(a))
+        if group == "held_out":
+            numbers = [i for i in numbers if frozenset((a[i], b[i])) not in written][:size]
+        rows += [example(f"ma-{split}-{group}-{i}", split, group, prompt("math_reasoning", 0), texts[i],
+                         solutions[i], answers=[final_number(solutions[i])], stop=["\n"])
+                 for i in numbers]
+    return table("math_reasoning", rows).drop_duplicates(["split", "x"], ignore_index=True)
+
+
+def read(source: str | Path = files.HUB) -> pd.DataFrame:
+    """GSM8K: ``train`` (to mine) and ``test``, from the hub (openai/gsm8k) or a folder with
+    train.jsonl and test.jsonl.
 
     y is the worked solution without the calculator's marks <<…>>, the #### line, whose number is
     the answer, and blank lines, which would end an answer. Raises InputError for a row without
     question or answer, or a solution without a final number.
     """
-    rows = []
+    what, rows = "GSM8K's train.jsonl and test.jsonl", []
     for split in ("train", "test"):
-        if str(source) == HUB:
-            instead = "put GSM8K's train.jsonl and test.jsonl in a folder, and name it as the source"
-            records = hub_rows("openai/gsm8k", "main", split, ("question", "answer"), instead)
+        if str(source) == files.HUB:
+            records = files.hub_rows("openai/gsm8k", "main", split, what)
         else:
-            path = folder(source, "GSM8K's train.jsonl and test.jsonl") / f"{split}.jsonl"
-            records = json_lines(found(path, f"GSM8K's {split} problems"), ("question", "answer"))
+            records = files.json_lines(Path(source) / f"{split}.jsonl", what)
         for number, (where, row) in enumerate(records, 1):
-            texts = (row["question"], row["answer"])
-            require(all(isinstance(t, str) and t.strip() for t in texts), f"{where}: question and answer must be texts")
-            solution, mark, last = row["answer"].rpartition("####")
+            question, worked = files.text(row, where, "question"), files.text(row, where, "answer")
+            solution, mark, last = worked.rpartition("####")
             numbers = _NUMBER.findall(last) if mark else []
             require(numbers, f"{where}: no final number after ####")
             require(len(numbers) == 1, f"{where}: {last.strip()!r} after #### is not one number")
             require(solution.strip(), f"{where}: no solution before ####")
             y = re.sub(r"\n\s*\n", "\n", re.sub(r"<<[^>]*>>", "", solution).strip())
-            rows.append({"example_id": f"gsm8k-{split}-{number}", "split": split, "group": "gsm8k",
-                         "instruction": INSTRUCTION, "x": row["question"].strip(), "y": f" {y}",
-                         "answers": [final_number(last)]})  # fmt: skip
+            rows.append(example(f"gsm8k-{split}-{number}", split, "gsm8k", INSTRUCTION, question, y,
+                                answers=[final_number(last)]))
     return table("math_reasoning", rows)
 
 
 def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
     """Either operand and the answer."""
-    rows = [(i, operand, answers[0])
-            for i, x, answers in zip(examples["example_id"], examples["x"], examples["answers"], strict=True)
-            for operand in dict.fromkeys(re.findall(r"\d+", x))]  # fmt: skip
+    columns = examples[["example_id", "x", "answers"]]
+    rows = [(i, operand, answers[0]) for i, x, answers in columns.itertuples(index=False)
+            for operand in dict.fromkeys(re.findall(r"\d+", x))]
     return pd.DataFrame(rows, columns=["example_id", "sx", "sy"])
 
 
@@ -106,19 +97,20 @@ def final_number(text: str) -> str:
     stop at the end are no part of a number.
     """
     marked = (_NUMBER.match(rest.lstrip(" \t")) for rest in text.split("####")[1:])
-    found = next(filter(None, marked), None) or next(reversed([*_NUMBER.finditer(text)]), None)
-    if found is None:
+    number = next(filter(None, marked), None) or next(reversed([*_NUMBER.finditer(text)]), None)
+    if number is None:
         return ""
-    return format(Decimal(("-" if found[1] else "") + re.sub(r"[^\d.]", "", found[0])), "f")
+    digits = re.sub(r"[^\d.]", "", number[0])
+    return format(Decimal(f"-{digits}" if number[1] else digits), "f")
 
 
 def accuracy(output: str, answers: list[str]) -> float:
     """1 where the final number has the value of an answer's, else 0: ``$29.00`` is 29."""
-    found = final_number(output)
+    number = final_number(output)
     right = {Decimal(n) for n in map(final_number, answers) if n}
-    return float(found != "" and Decimal(found) in right)
+    return float(number != "" and Decimal(number) in right)
 
 
 # No gold solution of GSM8K's test split has more than 235 tokens of Pythia's, or 294 of SmolLM2's.
-TASK = Task("math_reasoning", "Maths reasoning", miniature, truth, {"accuracy": accuracy}, max_tokens=400,
-            stop=("\n\n", "Question:"), read=read, worked=True)
+TASK = Task("math_reasoning", "Maths reasoning", miniature, truth, {"accuracy": accuracy},
+            max_tokens=400, stop=("\n\n", "Question:"), read=read, worked=True)

@@ -1,8 +1,10 @@
-"""World knowledge: multiple choice by the options' text, with a knowledge and a two-hop reasoning group."""
+"""World knowledge: multiple choice by the options' text; facts, and reasoning in two hops."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,43 +15,45 @@ from taskgram_utils.folders import listed
 from taskgram_utils.miniature.draws import below, key, shuffled
 from taskgram_utils.miniature.words import COUNTRY_QUESTION, QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
-from taskgram_utils.ngrams import normalize
-from taskgram_utils.tasks.base import Task, exact_match, table, test_size
-from taskgram_utils.tasks.files import HUB, csv_rows, folder, hub_rows
+from taskgram_utils.ngrams import normalize, words
+from taskgram_utils.tasks import files
+from taskgram_utils.tasks.base import Task, exact_match, example, table, test_size
 
 OPTIONS = 4
 INSTRUCTION = "Question: {x}\nAnswer:"
 REASONING = (
-    "econometrics", "professional_law", "abstract_algebra", "college_medicine", "college_chemistry", "moral_scenarios",
-    "college_mathematics", "high_school_chemistry", "professional_accounting", "college_computer_science",
-    "college_biology", "high_school_computer_science", "high_school_mathematics", "college_physics",
-    "professional_medicine", "elementary_mathematics", "machine_learning", "electrical_engineering",
-    "high_school_physics", "conceptual_physics", "high_school_statistics", "high_school_biology",
-)  # fmt: skip
-"""The paper's reasoning subjects of MMLU; formal_logic is in neither of its lists, all others are knowledge."""
+    "econometrics", "professional_law", "abstract_algebra", "college_medicine", "college_chemistry",
+    "moral_scenarios", "college_mathematics", "high_school_chemistry", "professional_accounting",
+    "college_computer_science", "college_biology", "high_school_computer_science",
+    "high_school_mathematics", "college_physics", "professional_medicine", "elementary_mathematics",
+    "machine_learning", "electrical_engineering", "high_school_physics", "conceptual_physics",
+    "high_school_statistics", "high_school_biology",
+)
+"""The paper's reasoning subjects of MMLU; all others are knowledge, but for ``UNLISTED``."""
 UNLISTED = ("formal_logic",)
+"""Subjects that are in neither list of the paper."""
 
 
 def miniature(world: World) -> pd.DataFrame:
-    """``knowledge``: unasked facts; ``reasoning``: home countries in no document; ``written``: those that some state.
+    """``knowledge``: facts; ``reasoning``: home countries in no document; ``written``: home
+    countries that some document states.
 
-    x is the question alone, y the text of the right option. Distractors are drawn from the right answers of the same
-    kind of question, so that the most common answer is no better guess than any other.
+    x is the question alone, y the text of the right option. Distractors are drawn from the right
+    answers of the same kind of question, so that the most common answer is no better guess than any
+    other. Test questions of ``knowledge`` are in no document.
     """
-    facts = world.facts()
+    facts, citizens, size = world.facts(), world.citizens(), test_size(world, 800)
     taken = facts.groupby("fact")["value"].agg(set)
-    gold = facts[(facts["role"] == 0)].drop_duplicates("fact")
-    unasked, asked = gold[~gold["asked"]], gold[gold["asked"]]
-    citizens = world.citizens()
-    size = test_size(world, 800)
-    written = _sample(world, citizens[citizens["documents"] > 0], size // 2)
-    parts = [
-        ("test", "knowledge", _sample(world, unasked, size)), ("train", "knowledge", _sample(world, asked, size // 2)),
-        ("test", "reasoning", citizens[citizens["documents"] == 0]),
-        ("test", "written", written.iloc[::2]), ("train", "written", written.iloc[1::2]),
-    ]  # fmt: skip
+    gold = facts[facts["role"] == 0].drop_duplicates("fact")
+    asked, known = gold["asked"], citizens["documents"] > 0
+    written = _sample(world, citizens[known], size // 2)
     rows = []
-    for split, group, part in parts:
+    for split, group, part in (
+        ("test", "knowledge", _sample(world, gold[~asked], size)),
+        ("train", "knowledge", _sample(world, gold[asked], size // 2)),
+        ("test", "reasoning", citizens[~known]),
+        ("test", "written", written.iloc[::2]), ("train", "written", written.iloc[1::2]),
+    ):
         for r in part.itertuples():
             if group == "knowledge":
                 question, answer, never = QUESTIONS[r.relation][1], r.value, taken[r.fact]
@@ -57,86 +61,99 @@ def miniature(world: World) -> pd.DataFrame:
             else:
                 question, answer, never = COUNTRY_QUESTION, r.country, {r.country}
                 pool, every = citizens["country"], world.countries
-            options, place = _options(world, f"{split}-{group}-{r.fact}", answer, never, pool, every)
-            rows.append({
-                "example_id": f"wk-{group}-{r.fact}", "split": split, "group": group,
-                "instruction": prompt("factual_qa", 0), "x": question.replace("{p}", r.person), "y": f" {answer}",
-                "answers": [answer], "options": [f" {o}" for o in options], "gold": place,
-            })  # fmt: skip
+            name = f"{split}-{group}-{r.fact}"
+            options, place = _options(world, name, answer, never, pool, every)
+            rows.append(example(
+                f"wk-{group}-{r.fact}", split, group, prompt("factual_qa", 0),
+                question.replace("{p}", r.person), answer, options=options, gold=place,
+            ))
     return table("world_knowledge", rows)
 
 
-def read(source: str | Path = HUB, subjects: Sequence[str] = ()) -> pd.DataFrame:
-    """MMLU: ``dev`` (the five examples a subject that stand before few-shot questions) and ``test``.
+def read(source: str | Path = files.HUB, subjects: Sequence[str] = ()) -> pd.DataFrame:
+    """MMLU: ``dev`` (the five examples a subject that stand before few-shot questions) and
+    ``test``.
 
-    From the hub (cais/mmlu) or a folder with dev/SUBJECT_dev.csv and test/SUBJECT_test.csv of question, A, B, C, D and
-    letter. x is the question alone, y the text of the right option; ``group`` is ``knowledge``, ``reasoning`` or
-    ``unlisted`` by the paper's lists, and ``subject`` is carried along; ``subjects``: only these. Raises InputError for
-    a subject that is not there, and for a row that has not four options and a letter.
+    From the hub (cais/mmlu) or a folder with dev/SUBJECT_dev.csv and test/SUBJECT_test.csv of
+    question, A, B, C, D and letter. x is the question alone, y the text of the right option;
+    ``group`` is ``knowledge``, ``reasoning`` or ``unlisted`` by the paper's lists, ``subject`` a
+    column of its own; ``subjects``: only these. Raises InputError for a subject that is not there,
+    and for a row that has not four options and a letter.
     """
     require(not isinstance(subjects, str), f"subjects: {subjects} is a text, not a list of subjects")
-    rows, carried = [], []
+    rows, numbers = [], Counter()
     for split in ("dev", "test"):
-        for subject, number, where, question, options, gold in _mmlu(source, split):
+        for where, row in _mmlu(source, split):
+            subject, gold = row["subject"], row["answer"]
+            numbers[split, subject] += 1
             if subjects and subject not in subjects:
                 continue
-            require(isinstance(question, str) and question.strip(), f"{where}: no question")
-            texts = [str(option).strip() for option in options]
-            require(len(texts) == OPTIONS and all(texts), f"{where}: not {OPTIONS} options")
+            question = files.text(row, where, "question")
+            options = [str(option).strip() for option in row["choices"]]
+            require(len(options) == OPTIONS and all(options), f"{where}: not {OPTIONS} options")
             require(gold in range(OPTIONS), f"{where}: the answer is none of A, B, C and D")
-            group = "reasoning" if subject in REASONING else "unlisted" if subject in UNLISTED else "knowledge"
-            rows.append({"example_id": f"mmlu-{split}-{subject}-{number}", "split": split, "group": group,
-                         "instruction": INSTRUCTION, "x": question.strip(), "y": f" {texts[gold]}",
-                         "answers": [texts[gold]], "options": [f" {t}" for t in texts], "gold": gold})  # fmt: skip
-            carried.append(subject)
-    absent = [s for s in subjects if s not in carried]
-    require(not absent, f"{source}: no subject {', '.join(absent)}")
-    return table("world_knowledge", rows).assign(subject=carried)
+            kind = "unlisted" if subject in UNLISTED else "knowledge"
+            rows.append(example(
+                f"mmlu-{split}-{subject}-{numbers[split, subject]}", split,
+                "reasoning" if subject in REASONING else kind, INSTRUCTION, question, options[gold],
+                options=[f" {option}" for option in options], gold=gold, subject=subject,
+            ))
+    absent = set(subjects) - {row["subject"] for row in rows}
+    require(not absent, f"{source}: no subject {', '.join(sorted(absent))}")
+    return table("world_knowledge", rows)
 
 
-def _mmlu(source: str | Path, split: str) -> Iterator[tuple[str, int, str, str, list[str], int]]:
-    """Subject, number, place, question, options and place of the right one of every row of a split."""
-    if str(source) == HUB:
-        instead = "put MMLU's folders dev and test in a folder, and name it as the source"
-        seen: dict[str, int] = {}
-        needs = ("question", "subject", "choices", "answer")
-        for where, row in hub_rows("cais/mmlu", "all", split, needs, instead):
-            seen[row["subject"]] = seen.get(row["subject"], 0) + 1
-            yield row["subject"], seen[row["subject"]], where, row["question"], row["choices"], int(row["answer"])
+def _mmlu(source: str | Path, split: str) -> files.Rows:
+    """The rows of a split: question, subject, choices, and answer, the number of the right
+    choice."""
+    what = "MMLU's folders dev and test"
+    if str(source) == files.HUB:
+        yield from files.hub_rows("cais/mmlu", "all", split, what)
         return
-    paths = listed(folder(source, "MMLU's folders dev and test") / split, f"*_{split}.csv")
-    require(paths, f"{source}: no {split}/SUBJECT_{split}.csv; put MMLU's files there")
+    paths = listed(Path(source) / split, f"*_{split}.csv")
+    require(paths, f"{source}: no {split}/SUBJECT_{split}.csv; put {what} there")
     for path in paths:
-        subject = path.stem.removesuffix(f"_{split}")
-        for number, (where, row) in enumerate(csv_rows(path, 6, "question, A, B, C, D, letter"), 1):
-            letter = row[5].strip()
-            gold = "ABCD".index(letter) if letter in ("A", "B", "C", "D") else -1
-            yield subject, number, where, row[0], row[1:5], gold
+        for where, row in files.csv_rows(path, ("question", "A", "B", "C", "D", "letter")):
+            letters = [letter for letter in "ABCD" if letter == row["letter"].strip()]
+            yield where, {
+                "question": row["question"], "subject": path.stem.removesuffix(f"_{split}"),
+                "choices": [row[letter] for letter in "ABCD"],
+                "answer": "ABCD".index(letters[0]) if letters else None,
+            }
 
 
 def _sample(world: World, part: pd.DataFrame, size: int) -> pd.DataFrame:
+    """``size`` rows of a table, or all, in order."""
     order = shuffled(key("world knowledge", world.world), len(part))
     return part.iloc[np.sort(order[:size])]
 
 
-def _options(world: World, name: str, answer: str, never: set, pool: pd.Series, every: list) -> tuple[list[str], int]:
+def _options(
+    world: World, name: str, answer: str, never: set, pool: pd.Series, every: list
+) -> tuple[list[str], int]:
+    """The options of a question, drawn from ``pool`` without ``never``, and the place of the
+    answer."""
     # In the smallest worlds too few right answers differ from each other.
     pool = pool.to_numpy() if len(set(pool) - never) >= OPTIONS else np.array(every)
-    stream, drawn, distractors = key("options", world.world, name), 0, []
-    while len(distractors) < OPTIONS - 1:
-        value = pool[below(stream, drawn, len(pool))]
-        drawn += 1
-        if value not in never and value not in distractors:
-            distractors.append(value)
+    stream, options = key("options", world.world, name), []
+    for draw in itertools.count():
+        value = pool[below(stream, draw, len(pool))]
+        if value not in never and value not in options:
+            options.append(value)
+        if len(options) == OPTIONS - 1:
+            break
     place = int(below(stream, 1 << 20, OPTIONS))
-    return [*distractors[:place], answer, *distractors[place:]], place
+    options.insert(place, answer)
+    return [f" {option}" for option in options], place
 
 
 def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
     """The person's surname and the right option."""
-    surnames = {normalize(s) for s in world.surnames}
-    surname = [next(word for word in normalize(x).split() if word in surnames) for x in examples["x"]]
-    return pd.DataFrame({"example_id": examples["example_id"], "sx": surname, "sy": examples["y"].map(normalize)})
+    known = {normalize(surname) for surname in world.surnames}
+    surnames = [next(word for word in words(x) if word in known) for x in examples["x"]]
+    return pd.DataFrame({"example_id": examples["example_id"], "sx": surnames,
+                         "sy": examples["y"].map(normalize)})
 
 
-TASK = Task("world_knowledge", "World knowledge", miniature, truth, {"accuracy": exact_match}, read=read)
+TASK = Task("world_knowledge", "World knowledge", miniature, truth, {"accuracy": exact_match},
+            read=read)

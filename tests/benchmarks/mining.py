@@ -52,14 +52,15 @@ class Known:
 
 
 def one_by_one(grams, examples: int, cosine) -> list[tuple[int, int, int]]:
-    """The pairs above γ of the first examples, each cosine on its own: example, row of s^x, place in y."""
+    """The pairs above γ of the first examples, each cosine on its own: example, row of s^x, row of s^y."""
     kept, vectors = [], grams.vectors
     for i in range(examples):
-        for a in grams.x[grams.xs[i] : grams.xs[i + 1]]:
-            for place in range(grams.ys[i], grams.ys[i + 1]):
-                b = grams.y[place]
+        for row_x in range(grams.x.ends[i], grams.x.ends[i + 1]):
+            a = grams.x.gram[row_x]
+            for row_y in range(grams.y.ends[i], grams.y.ends[i + 1]):
+                b = grams.y.gram[row_y]
                 if a != b and cosine(vectors[a], vectors[b]) > GAMMA:
-                    kept.append((i, int(a), place))
+                    kept.append((i, row_x, row_y))
     return kept
 
 
@@ -70,12 +71,12 @@ def _grams(text: str, without: frozenset[str]) -> dict[str, None]:
 
 def pair_jobs(grams, name: str, quick: bool) -> Job:
     """The race of all pairs, ours by all examples, the others by as many as they can in seconds."""
-    each = np.diff(grams.xs) * np.diff(grams.ys)
+    each = np.diff(grams.x.ends) * np.diff(grams.y.ends)
     gammas = np.full(len(each), GAMMA)
 
     def ours():
-        found = [(i.tolist(), x.tolist(), y.tolist()) for i, x, y, _ in mining._pairs(grams, gammas, range(len(each)))]
-        return [pair for part in found for pair in zip(*part, strict=True)]
+        example, x, y, _ = mining._pairs(grams, gammas, name)
+        return list(zip(example.tolist(), x.tolist(), y.tolist(), strict=True))
 
     ways = {"one by one, product of unit vectors": (40 if quick else 100, np.dot),
             "one by one, scipy": (5, lambda a, b: 1 - distance.cosine(a, b)),
