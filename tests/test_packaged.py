@@ -34,6 +34,6 @@ def test_other_weights_than_the_published_ones_leave_nothing(tmp_path, monkeypat
     with zipfile.ZipFile(fake, "w") as archive:
         archive.writestr("inner/model.safetensors", b"other weights")
     monkeypatch.setattr(room, "found", lambda name: fake)
-    with pytest.raises(InputError, match="the package's weights are not the published file"):
+    with pytest.raises(InputError, match="its weights are not the published file"):
         packaged(MINILM, tmp_path / "cache")
     assert [p.name for p in (tmp_path / "cache").iterdir()] == [f"{MINILM}.lock"]

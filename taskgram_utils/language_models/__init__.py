@@ -1,1 +1,1 @@
-"""Three language models asked one question, log P(s^y), and answering in one table: task-gram, infini-gram, neural."""
+"""Language models that answer one question, log P(s^y): task-gram, infini-gram and neural."""

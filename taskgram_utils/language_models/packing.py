@@ -1,19 +1,22 @@
-"""Texts as tokens to score: which tokens an s^y is made of, and texts that begin alike packed into one sequence."""
+"""Texts as tokens to score: those of each s^y, and texts with one beginning in one sequence."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
 from taskgram_utils.errors import require
 from taskgram_utils.language_models.loading import LanguageModel
-from taskgram_utils.ngrams import Word, word_spans, words
+from taskgram_utils.language_models.points import Point, located
+from taskgram_utils.ngrams import Word, word_spans
+
+_TOGETHER = 256  # texts tokenized at a time
 
 
 class Encoded(NamedTuple):
-    """A tokenized text: token ids, and the characters each token holds: begins[i] to ends[i], end exclusive."""
+    """A tokenized text: token ids, and the characters of each token: begins[i] to ends[i] - 1."""
 
     ids: list[int]
     begins: list[int]
@@ -21,9 +24,10 @@ class Encoded(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """Token paths packed into one sequence, their common prefix once: a token of branch 0 is on all, of k on path k.
+    """Texts packed into one sequence of tokens, with their common beginning once.
 
-    ``asked`` holds the log-probabilities wanted, as pairs (place of the token before, token).
+    A token of branch 0 belongs to all of the texts, one of branch k to the k-th. ``asked`` holds
+    the log-probabilities wanted, as pairs (place of the token before, token).
     """
 
     ids: list[int]
@@ -32,28 +36,8 @@ class Tree(NamedTuple):
     asked: list[tuple[int, int]]
 
 
-class Point(NamedTuple):
-    """An s^y of an example, as the task-gram table has it."""
-
-    n: int
-    sy: str
-    start: int
-    end: int | None
-
-
-class Row(NamedTuple):
-    """A row of the table, and which of the log-probabilities asked of all trees it sums (None: it has no score)."""
-
-    example_id: object
-    n: int | None
-    sy: str | None
-    start: int
-    option: int | None
-    asked: list[int] | None
-
-
 class Job(NamedTuple):
-    """An example: what stands before y (None: no text), y, its options and the points in y."""
+    """An example: what comes before y (None: no text), y, its options and the points in y."""
 
     example_id: object
     before: str | None
@@ -62,217 +46,208 @@ class Job(NamedTuple):
     points: Sequence[Point]
 
 
+class Row(NamedTuple):
+    """A row of the table, and which of all log-probabilities it sums (None: it has no score)."""
+
+    example_id: object
+    n: int | None
+    sy: str | None
+    start: int
+    option: int | None
+    asked: Sequence[int] | None
+
+
 class Plan(NamedTuple):
-    """The rows of a table, the trees they need, and why examples (or points of them) have no score."""
+    """The rows of a table, the trees they need, and why examples or points have no score."""
 
     rows: list[Row]
     trees: list[Tree]
     reasons: list[tuple[object, str]]
 
 
-def encode(model: LanguageModel, texts: list[str]) -> list[Encoded]:
-    """Tokenize; special tokens that the tokenizer adds before a text (or an empty one) stay, those after it do not."""
-    size, out = model.network.get_input_embeddings().num_embeddings, []
-    lead = len(model.lead)
-    for text, found in zip(texts, model.backend.encode_batch(texts), strict=True):
-        length = len(found.ids)
-        while length > lead and found.special_tokens_mask[length - 1]:
-            length -= 1
-        largest = max(found.ids, default=0)
-        require(largest < size, f"{model.name}: its tokenizer has a token ({largest}) that the model lacks")
-        offsets = found.offsets[:length]
-        begins, ends = [begin for begin, _ in offsets], [end for _, end in offsets]
-        if not text.isascii():
-            _close(begins, ends, lead, len(text))
-        out.append(Encoded(found.ids[:length], begins, ends))
-    return out
+def encode(model: LanguageModel, texts: Sequence[str]) -> Iterator[Encoded]:
+    """Tokenize texts: with the special tokens that the tokenizer puts before a text, not those
+    that it puts after it. InputError for a token that the network lacks."""
+    size, opening = model.network.get_input_embeddings().num_embeddings, len(model.opening)
+    for begin in range(0, len(texts), _TOGETHER):
+        some = list(texts[begin : begin + _TOGETHER])
+        for text, tokens in zip(some, model.backend.encode_batch(some), strict=True):
+            length, largest = len(tokens.ids), max(tokens.ids, default=0)
+            lacking = f"{model.name}: its tokenizer has a token ({largest}) that the model lacks"
+            require(largest < size, lacking)
+            while length > opening and tokens.special_tokens_mask[length - 1]:
+                length -= 1
+            begins, ends = ([offset[side] for offset in tokens.offsets[:length]] for side in (0, 1))
+            if not text.isascii():
+                _fill_gaps(begins, ends, opening, len(text))
+            yield Encoded(tokens.ids[:length], begins, ends)
 
 
-def _close(begins: list[int], ends: list[int], lead: int, size: int) -> None:
-    """Give a character that no token holds to the tokens before it: an accent that is composed with its letter."""
-    reach = 0
-    for t, begin in enumerate([*begins[lead:], size], lead):
+def _fill_gaps(begins: list[int], ends: list[int], opening: int, size: int) -> None:
+    """Give characters that no token holds to the tokens that end before them.
+
+    Such is an accent that the tokenizer composes with its letter.
+    """
+    reach = 0  # characters before it are held
+    for t, begin in enumerate([*begins[opening:], size], opening):
         last = t - 1
-        while begin > reach and last >= lead and ends[last] == reach:
+        while begin > reach and last >= opening and ends[last] == reach:
             ends[last] = begin
             last -= 1
         reach = max(reach, ends[t]) if t < len(ends) else size
 
 
-def plan(jobs: Sequence[Job], model: LanguageModel, window: bool, first: int) -> Plan:
-    """Tokenize examples and say what to compute; the log-probabilities asked are numbered from ``first`` on.
+def plan(jobs: Sequence[Job], model: LanguageModel, window: bool) -> Plan:
+    """Tokenize examples and lay out what is to be computed, and which rows it makes.
 
     With ``window`` a text longer than the context is read in windows, without it refused.
     """
-    out = Plan([], [], [])
-    texts = [_texts(job, out.reasons) for job in jobs]
-    flat = [job.before + text for job, own in zip(jobs, texts, strict=True) for text in own]
-    encoded = iter(encode(model, flat))
+    rows, trees, reasons, count, opening = [], [], [], 0, len(model.opening)
+    texts = [_texts(job, reasons) for job in jobs]
+    whole = [job.before + text for job, own in zip(jobs, texts, strict=True) for text in own]
+    encoded = encode(model, whole)
     for job, own in zip(jobs, texts, strict=True):
-        paths, firsts, lost = [next(encoded) for _ in own], [], []
-        for k, path in enumerate(paths):
-            firsts.append(bisect_right(path.ends, len(job.before)))
-            if firsts[k] == 0:
-                paths[k] = Encoded([model.start, *path.ids], [0, *path.begins], [0, *path.ends])
-                firsts[k] = 1
-            if firsts[k] >= len(paths[k].ids):
-                lost.append(f"no token in the text {own[k]!r:.80}")
-            odd = _unspelt(model, paths[k], firsts[k], job.before + own[k])
-            if odd is not None:
-                lost.append(f"its vocabulary cannot spell {odd!r:.80}")
-        longest = max((len(path.ids) for path in paths), default=0)
+        paths = [_with_context(model, next(encoded), len(job.before)) for _ in own]
+        longest = max((len(path.ids) for path, _ in paths), default=0)
         # The last token is predicted, not read.
         fits = model.context is None or longest - 1 <= model.context
-        if not fits and not window:
-            lost.append(f"{longest} tokens, longer than the context of {model.context}")
-        if lost:
-            out.reasons.append((job.example_id, lost[0]))
-        asked: dict[str, list[int]] = {}
-        if own and not lost:
-            together = [range(len(own))] if fits and model.shares_prefix else [[k] for k in range(len(own))]
-            for group in together:
-                ids, begin = [paths[k].ids for k in group], [firsts[k] for k in group]
-                if fits:
-                    packed, places = tree(ids, begin)
-                    new = [packed]
-                else:
-                    new = windows(ids[0], begin[0], model.context, len(model.lead))
-                    places = [range(len(ids[0]) - begin[0])]
-                out.trees.extend(new)
-                asked |= {own[k]: [first + p for p in part] for k, part in zip(group, places, strict=True)}
-                first += sum(len(one.asked) for one in new)
+        problem = next(filter(None, (_problem(model, *path, job.before, text)
+                                     for path, text in zip(paths, own, strict=True))), None)
+        if not problem and not fits and not window:
+            problem = f"{longest} tokens, longer than the context of {model.context}"
+        asked: dict[str, range] = {}
+        if problem:
+            reasons.append((job.example_id, problem))
+        elif own:
+            parts = [(path.ids, first) for path, first in paths]
+            for group in [parts] if fits and model.shares_prefix else [[part] for part in parts]:
+                read = [tree(group)] if fits else windows(*group[0], model.context, opening)
+                trees += read
+            for text, (ids, first) in zip(own, parts, strict=True):
+                asked[text] = range(count, count + len(ids) - first)
+                count += len(ids) - first
         for option, text in [(None, job.y), *enumerate(job.options)]:
             text = text if isinstance(text, str) else None
-            out.rows.append(Row(job.example_id, None, text, 0, option, asked.get(text)))
+            rows.append(Row(job.example_id, None, text, 0, option, asked.get(text)))
         spans = word_spans(job.y) if job.points and asked else []
-        for n, sy, start, end in job.points:
-            tokens = own_tokens(sy, start, end, spans, paths[0], len(job.before)) if asked else []
+        for point in job.points:
+            tokens = _tokens_of(point, spans, paths[0][0], len(job.before)) if asked else []
             if asked and not tokens:
-                where = f"at character {start}" if end is None else f"at characters {start} to {end}"
-                out.reasons.append((job.example_id, f"s^y '{sy}' does not stand {where} of y"))
-            places = [asked[job.y][t - firsts[0]] for t in tokens] or None
-            out.rows.append(Row(job.example_id, n, sy, start, None, places))
-    return out
+                reasons.append((job.example_id, _absent(point)))
+            numbers = [asked[job.y][t - paths[0][1]] for t in tokens] or None
+            rows.append(Row(job.example_id, point.n, point.sy, point.start, None, numbers))
+    return Plan(rows, trees, reasons)
 
 
 def _texts(job: Job, reasons: list) -> list[str]:
-    """The distinct texts of an example to score, y first; none, with the reason, where one is no text."""
-    named = {"what stands before y": job.before, "y": job.y, **{f"option {k}": o for k, o in enumerate(job.options)}}
-    for name, text in named.items():
-        empty = name != "what stands before y" and text == ""
-        if empty or not isinstance(text, str):
-            reasons.append((job.example_id, f"{name} is {'empty' if empty else 'no text'}"))
+    """The distinct texts of an example, y first; none, with the reason, where one is no text."""
+    outputs = {"y": job.y, **{f"option {k}": text for k, text in enumerate(job.options)}}
+    for name, text in {"what stands before y": job.before, **outputs}.items():
+        if not isinstance(text, str) or (text == "" and name in outputs):
+            reasons.append((job.example_id, f"{name} is {'empty' if text == '' else 'no text'}"))
             return []
-    return list(dict.fromkeys([job.y, *job.options]))
+    return list(dict.fromkeys(outputs.values()))
 
 
-def _unspelt(model: LanguageModel, path: Encoded, first: int, text: str) -> str | None:
-    """The first characters that the vocabulary cannot spell, among the tokens from ``first`` on."""
+def _with_context(model: LanguageModel, path: Encoded, before: int) -> tuple[Encoded, int]:
+    """A path, and its first token with a character past ``before``; an end-of-text token comes
+    first where there would be nothing before it."""
+    first = bisect_right(path.ends, before)
+    if first:
+        return path, first
+    return Encoded([model.start, *path.ids], [0, *path.begins], [0, *path.ends]), 1
+
+
+def _problem(model: LanguageModel, path: Encoded, first: int, before: str, text: str) -> str | None:
+    """Why a text has no score: it has no token, or characters that the vocabulary cannot spell."""
+    if first >= len(path.ids):
+        return f"no token in the text {text!r:.80}"
     unknown = model.backend.token_to_id(model.unknown) if model.unknown else None
-    odd = [t for t in range(first, len(path.ids)) if path.ids[t] == unknown] if unknown in path.ids[first:] else []
-    held = (text[path.begins[t] : path.ends[t]] for t in odd)
-    return next((part for part in held if part != model.unknown), None)
+    for t in range(first, len(path.ids)) if unknown in path.ids[first:] else ():
+        held = (before + text)[path.begins[t] : path.ends[t]]
+        if path.ids[t] == unknown and held != model.unknown:  # it may be spelled out
+            return f"its vocabulary cannot spell {held!r:.80}"
+    return None
 
 
-def own_tokens(sy: str, start: int, end: int | None, spans: list[Word], path: Encoded, shift: int) -> list[int]:
-    """The tokens that hold a character of s^y, those of removed words left out; none where s^y is not at ``start``."""
-    missing, kept, removed = words(sy)[::-1], [], []
-    first = bisect_left(spans, start, key=lambda w: w.start)
-    if first == len(spans) or spans[first].start != start:
+def _absent(point: Point) -> str:
+    place = f"character {point.start}"
+    place = place if point.end is None else f"characters {point.start} to {point.end}"
+    return f"s^y '{point.sy}' does not stand at {place} of y"
+
+
+def _tokens_of(point: Point, spans: list[Word], path: Encoded, shift: int) -> list[int]:
+    """The tokens with a character of s^y, without those of removed words alone; none where s^y is
+    not in y. ``shift``: the characters before y."""
+    places = located(spans, point.sy, point.start, point.end)
+    if not places:
         return []
-    for word in spans[first:]:
-        if not missing or (end is not None and word.end > end) or (not kept and word.text != missing[-1]):
-            break
-        (kept if word.text == missing[-1] else removed).append(word)
-        if kept[-1] is word:
-            missing.pop()
-    if missing or not kept:
-        return []
+    inside = range(places[0], places[-1] + 1)
+    kept = [spans[i] for i in places]
+    removed = [spans[i] for i in inside if i not in places]
 
     def holds(token: int, some: list[Word]) -> bool:
-        return any(path.begins[token] < shift + w.end and path.ends[token] > shift + w.start for w in some)
+        begin, end = path.begins[token] - shift, path.ends[token] - shift
+        return any(begin < word.end and end > word.start for word in some)
 
-    inside = range(bisect_right(path.ends, shift + kept[0].start), bisect_left(path.begins, shift + kept[-1].end))
-    return [t for t in inside if not removed or not holds(t, removed) or holds(t, kept)]
+    first = bisect_right(path.ends, shift + kept[0].start)
+    last = bisect_left(path.begins, shift + kept[-1].end)
+    return [t for t in range(first, last) if not holds(t, removed) or holds(t, kept)]
 
 
-def tree(paths: list[list[int]], firsts: list[int]) -> tuple[Tree, list[list[int]]]:
-    """Pack ``paths``; and for each, where among the asked its tokens from ``first`` on are."""
-    same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*(path[:-1] for path in paths), strict=False))
-    shared = sum(1 for _ in same)
-    ids, positions, branches = paths[0][:shared], list(range(shared)), [0] * shared
-    asked, places = [], []
-    for k, (path, first) in enumerate(zip(paths, firsts, strict=True), 1):
-        own = len(path) - 1 - shared
-        shift = len(ids) - shared  # from a token's position to its place, past what all share
+def tree(texts: Sequence[tuple[list[int], int]]) -> Tree:
+    """Pack texts, given as (token ids, the first token asked); they ask one after another."""
+    shared = _common([ids[:-1] for ids, _ in texts])
+    ids = texts[0][0][:shared]
+    positions, branches, asked = list(range(shared)), [0] * shared, []
+    for k, (path, first) in enumerate(texts, 1):
+        size, shift = len(path) - 1, len(ids) - shared  # from a token's position to its place
         ids += path[shared:-1]
-        positions += range(shared, shared + own)
-        branches += [k] * own
-        places.append(list(range(len(asked), len(asked) + len(path) - first)))
-        asked += [(p if p < shared else p + shift, path[p + 1]) for p in range(first - 1, len(path) - 1)]
-    return Tree(ids, positions, branches, asked), places
+        positions += range(shared, size)
+        branches += [k] * (size - shared)
+        asked += [(p if p < shared else p + shift, path[p + 1]) for p in range(first - 1, size)]
+    return Tree(ids, positions, branches, asked)
 
 
-def windows(path: list[int], first: int, context: int, lead: int = 0) -> list[Tree]:
-    """Windows that predict the tokens from ``first`` on in turn: each begins as a text does, with the first ``lead``
-    tokens, and has at least half of the rest of the context before it, where the text has so much, and all that is
-    left of it."""
-    step, out = max((context - lead) // 2, 1), []
-    for begin in range(first, len(path), step):
-        end = min(begin + step, len(path))
-        at = max(lead, end - 1 - context + lead)
-        ids = path[:lead] + path[at : end - 1]
-        asked = [(t - 1 - at + lead, path[t]) for t in range(begin, end)]
-        out.append(Tree(ids, list(range(len(ids))), [0] * len(ids), asked))
+def _common(texts: Sequence[list[int]]) -> int:
+    """How many tokens texts have in common at their beginning."""
+    same = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*texts, strict=False))
+    return sum(1 for _ in same)
+
+
+def windows(ids: list[int], first: int, context: int, opening: int = 0) -> list[Tree]:
+    """Windows that predict the tokens from ``first`` on in turn.
+
+    Each begins with the first ``opening`` tokens, as a text does. Each token asked comes after at
+    least half of the rest of the context, or all of the text before it.
+    """
+    step, out = max((context - opening) // 2, 1), []
+    for begin in range(first, len(ids), step):
+        end = min(begin + step, len(ids))
+        cut = max(opening, end - 1 - context + opening)
+        some = ids[:opening] + ids[cut : end - 1]
+        asked = [(t - 1 - cut + opening, ids[t]) for t in range(begin, end)]
+        out.append(Tree(some, list(range(len(some))), [0] * len(some), asked))
     return out
 
 
-def branching(one: Tree) -> bool:
-    """Whether a tree has more than one path."""
-    return bool(one.branches) and one.branches[-1] > 0
-
-
 def prefixes(trees: Sequence[Tree], least: int) -> list[tuple[int, list[int]]]:
-    """Trees that begin with the same tokens, ``least`` of them or more: (length of what they share, their numbers).
+    """Trees that begin with the same ``least`` or more tokens: (how many, the trees' numbers).
 
-    What is shared is all read before anything is asked. Trees that share nothing come together, with length 0.
+    What they share comes before all that is asked. Trees that share nothing are one group, with 0.
     """
-    order = sorted((k for k in range(len(trees))), key=lambda k: trees[k].ids)
-    found, alone = [], []
-
-    def close(length: int, members: list[int]) -> None:
-        if len(members) > 1:
-            found.append((length, members))
-        else:
-            alone.extend(members)
-
-    length, members = 0, []
-    for k in order:
-        own = _before_asked(trees[k])
-        if members:
-            same = min(_common(trees[members[0]].ids, trees[k].ids), own, length)
+    groups: list[tuple[int, list[int]]] = []
+    for k in sorted(range(len(trees)), key=lambda k: trees[k].ids):
+        one = trees[k]
+        longest = min(bisect_right(one.branches, 0), min(place for place, _ in one.asked))
+        if groups:
+            length, members = groups[-1]
+            same = min(_common([trees[members[0]].ids[:length], one.ids]), longest)
+            # One that shares much less than the others do is not worth what they would lose.
             if same >= least and (len(members) == 1 or 2 * same >= length):
+                groups[-1] = same, members
                 members.append(k)
-                length = same
                 continue
-            close(length, members)
-        length, members = own, [k]
-    close(length, members)
-    return [*found, (0, sorted(alone))] if alone else found
-
-
-def _before_asked(one: Tree) -> int:
-    """How many tokens of a tree are on all its paths and come before all that is asked."""
-    return min(bisect_right(one.branches, 0), min(place for place, _ in one.asked))
-
-
-def _common(a: list[int], b: list[int]) -> int:
-    """Length of the common beginning of two lists."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+        groups.append((longest, [k]))
+    alone = sorted(members[0] for _, members in groups if len(members) == 1)
+    return [group for group in groups if len(group[1]) > 1] + ([(0, alone)] if alone else [])

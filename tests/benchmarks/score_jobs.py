@@ -109,19 +109,24 @@ def ngrams(examples: pd.DataFrame) -> pd.DataFrame:
 def work(model: LanguageModel, examples: pd.DataFrame, options: bool) -> tuple[int, float]:
     """Tokens read, and the floating-point operations that their matrix products and logits cannot do without.
 
-    Attention is left out, what is read twice or padded counts once, and the last layer's feed-forward part counts where
-    something is asked.
+    Attention is left out, and what is read twice or padded counts once.
     """
     own = examples["options"] if options else [()] * len(examples)
     jobs = [packing.Job(k, x, y, list(o), ()) for k, x, y, o in
             zip(examples["example_id"], examples["x"], examples["y"], own, strict=True)]  # fmt: skip
-    trees = packing.plan(jobs, model, False, 0).trees
+    trees = packing.plan(jobs, model, False).trees
     groups = forward.prefixes(trees, forward._SHARED)
     read = sum(len(tree.ids) for tree in trees) - sum(shared * (len(members) - 1) for shared, members in groups)
     projected = sum(len({place for place, _ in tree.asked}) for tree in trees)
     head = model.network.get_output_embeddings().weight.numel()
-    last = sum(p.numel() for p in model.last_mlp.parameters()) if model.last_mlp else 0
-    return read, 2.0 * (read * (neural.parameters(model) - last) + projected * (head + last))
+    return read, 2.0 * (read * neural.parameters(model) + projected * head)
+
+
+def batch_bytes(model: LanguageModel) -> int:
+    """Memory that the largest batch takes, about: its tokens, and their logits (float32 beside its own on a GPU)."""
+    kind = model.network.device.type
+    logits = forward._LOGITS.get(kind, forward._LOGITS["cpu"]) * (model.network.dtype.itemsize + (kind == "cuda") * 4)
+    return forward.token_budget(model) * forward.token_bytes(model) + logits
 
 
 def matrix_peak(device: str, dtype: torch.dtype, quick: bool) -> float:

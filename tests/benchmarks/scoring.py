@@ -20,7 +20,7 @@ import psutil
 import torch
 
 from taskgram_utils.errors import require
-from taskgram_utils.language_models import forward, neural
+from taskgram_utils.language_models import neural
 from taskgram_utils.run.store import versions
 from taskgram_utils.tables import write_table
 from taskgram_utils.texts import write_text
@@ -37,7 +37,8 @@ MEMORY = r"""
 import json, re, sys
 import pandas as pd
 import transformers.models.gpt_neox.modeling_gpt_neox
-from taskgram_utils.language_models import forward, neural
+from taskgram_utils.language_models import neural
+from tests.benchmarks.score_jobs import batch_bytes
 
 
 def most():
@@ -50,7 +51,7 @@ model = neural.load(sys.argv[1], dtype="float32", device="cpu")
 loaded = most() - before
 neural.score(table, model)
 weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
-said = {"added": most() - before, "loaded": loaded, "weights": weights, "batch": forward.batch_bytes(model)}
+said = {"added": most() - before, "loaded": loaded, "weights": weights, "batch": batch_bytes(model)}
 print(json.dumps(said))
 """
 
@@ -107,7 +108,7 @@ def on_gpu(data: Path, shapes: list[str], quick: bool, rounds: int) -> pd.DataFr
         ):
             peak, took = score_jobs.matrix_peak(device, dtype, quick), []
             read, operations = score_jobs.work(model, examples, options)
-            batch = forward.batch_bytes(model)
+            batch = score_jobs.batch_bytes(model)
             torch.cuda.reset_peak_memory_stats()
             for turn in range(rounds + 1):
                 began = time.perf_counter()

@@ -102,7 +102,7 @@ def test_steps_of_a_hub_model_and_a_data_set(hub, folder, tmp_path):
 @pytest.mark.parametrize(("arguments", "message"), [
     (("--model", "owner/tiny", "--step", "600"), "no such step on the hub (steps there: 0, 512, 1000, 143000)"),
     (("--model", "owner/none"), "model owner/none: no such folder, and no model of this name on the hub"),
-    (("--model", "owner/tiny", "--step", "1000"), "no safetensors among its weights; --pickled allows"),
+    (("--model", "owner/tiny", "--step", "1000"), "no weights in it (only *.safetensors are read; --pickled allows"),
 ])  # fmt: skip
 def test_what_the_hub_has_not_is_one_line(hub, examples, tmp_path, arguments, message):
     result = call(hub, tmp_path / "home", "score", examples, *arguments, "--out", tmp_path / "a.csv")
@@ -126,7 +126,7 @@ def test_a_hub_that_fails_is_one_line_and_what_was_fetched_is_kept(hub, examples
 def test_a_full_disk_is_one_line(hub, examples, tmp_path):
     asked = ("score", examples, "--model", "owner/tiny", "--step", "0", "--out", tmp_path / "a.csv")
     result = call(hub, tmp_path / "home", *asked, limit=1 << 20)
-    assert "cannot be fetched from the hub" in one_line(result) and not (tmp_path / "a.csv").exists()
+    assert "cannot be had from the hub (" in one_line(result) and not (tmp_path / "a.csv").exists()
     assert call(hub, tmp_path / "home", *asked).returncode == 0
 
 

@@ -100,7 +100,7 @@ def test_what_the_vocabulary_cannot_spell_is_null_and_named(tmp_path, capsys):
 def test_accents_may_be_composed_and_a_space_put_before_a_text(tmp_path):
     made = byte_level(normalizers.NFC())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    assert neural.load(folder(tmp_path, made)).lead == []
+    assert neural.load(folder(tmp_path, made)).opening == []
 
 
 def test_a_packaged_model_is_one_of_a_run_file():

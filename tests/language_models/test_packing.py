@@ -120,7 +120,7 @@ def test_a_token_holds_the_characters_whose_bytes_it_spells(tmp_path, name):
         spans = held(backend, path.ids, text, name.startswith("20B"))
         assert list(zip(path.begins, path.ends, strict=True)) == spans, text
         jobs = [packing.Job(cut, text[:cut], text[cut:], [], []) for cut in range(1, len(text))]
-        many = [len(row.asked) for row in packing.plan(jobs, model, True, 0).rows]
+        many = [len(row.asked) for row in packing.plan(jobs, model, True).rows]
         assert many == [sum(end > cut for _, end in spans) for cut in range(1, len(text))], text
 
 
@@ -156,7 +156,7 @@ def test_every_window_begins_as_a_text_does(model):
     ids = model.tokenizer.backend_tokenizer.encode(x + y, add_special_tokens=False).ids
     first = len(model.tokenizer.backend_tokenizer.encode(x, add_special_tokens=False).ids)
     room = 23  # the context of 24 less <s>
-    assert model.lead == [1] and model.context == 24 and len(ids) > 3 * room
+    assert model.opening == [1] and model.context == 24 and len(ids) > 3 * room
     logp = 0.0
     for begin in range(first, len(ids), 11):
         end = min(begin + 11, len(ids))

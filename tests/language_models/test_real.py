@@ -45,7 +45,7 @@ def test_it_knows_what_is_so(model, examples):
 
 
 def test_scores_equal_a_plain_pass(model, examples):
-    assert model.shares_prefix and model.plain_head
+    assert model.shares_prefix
     table = neural.score(examples, model, options=True).dropna(subset="option")
     with torch.no_grad():
         for row, x in zip(table.itertuples(), np.repeat(examples["x"].to_numpy(), 4), strict=True):
