@@ -96,8 +96,9 @@ def count_table(counter: Counter, pairs: Pairs = (), ngrams: Sequence[str] = (),
     of other words.
     """
     surfaces = {} if counter.exact else _surfaces(pairs)
-    pairs = list(dict.fromkeys(as_pairs(pairs)))
-    ngrams = list(dict.fromkeys(as_ngrams(ngrams) + [s for pair in pairs for s in pair if singles]))
+    ngrams, pairs = as_lists(ngrams, pairs)
+    pairs = list(dict.fromkeys(pairs))
+    ngrams = list(dict.fromkeys(ngrams + [s for pair in pairs for s in pair if singles]))
     counts = counter.counts(ngrams, pairs, halves, surfaces)
     sx = [*(x for x, _ in pairs), *ngrams]
     sy = [*(y for _, y in pairs), *[None] * len(ngrams)]
@@ -149,33 +150,29 @@ def _surfaces(pairs: Pairs) -> dict[str, list[str]]:
     return {ngram: list(written) for ngram, written in texts.items()}
 
 
-def as_ngrams(ngrams: Iterable[str]) -> list[str]:
-    """n-grams as a list; InputError for a single text, whose characters they would be."""
+def as_lists(ngrams: Iterable[str], pairs: Pairs) -> tuple[list[str], list[tuple[str, str]]]:
+    """The n-grams of a request, and its pairs as tuples, also from the columns sx and sy of a frame.
+
+    Raises InputError for a single text, whose characters the n-grams would be, a frame without
+    these columns, and what is no pair.
+    """
     require(not isinstance(ngrams, str), f"n-grams: {ngrams!r} is one text, not a list of them")
-    return list(ngrams)
-
-
-def as_pairs(pairs: Pairs) -> list[tuple[str, str]]:
-    """Pairs as tuples, from tuples or the columns sx and sy of a frame; InputError for others."""
     if isinstance(pairs, pd.DataFrame):
         require_columns(pairs, ("sx", "sy"), "pairs")
-        return list(zip(pairs["sx"], pairs["sy"], strict=True))
+        return list(ngrams), list(zip(pairs["sx"], pairs["sy"], strict=True))
     pairs = list(pairs)
     for number, pair in enumerate(pairs, 1):
         if isinstance(pair, str) or len(pair) != 2:
             raise InputError(f"pair {number}: {pair!r} is not two n-grams")
-    return [(sx, sy) for sx, sy in pairs]
+    return list(ngrams), [(sx, sy) for sx, sy in pairs]
 
 
 def numbered(ngrams: Sequence[str], pairs: Pairs) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """The distinct n-grams [q] of a request, single ones first, and their numbers in it.
-
-    These are the number of each single n-gram [k], and of the two of each pair [m, 2]. Raises the
-    InputErrors of :func:`as_ngrams` and :func:`as_pairs`.
-    """
-    numbers: dict[str, int] = {}
-    single = [numbers.setdefault(s, len(numbers)) for s in as_ngrams(ngrams)]
-    joint = [numbers.setdefault(s, len(numbers)) for pair in as_pairs(pairs) for s in pair]
+    """The distinct n-grams [q] of a request, single ones first, and where in them the others are:
+    each single n-gram [k], and both of each pair [m, 2]. Raises the InputErrors of as_lists."""
+    (ngrams, pairs), numbers = as_lists(ngrams, pairs), {}
+    single = [numbers.setdefault(s, len(numbers)) for s in ngrams]
+    joint = [numbers.setdefault(s, len(numbers)) for pair in pairs for s in pair]
     return list(numbers), np.array(single, np.int64), np.array(joint, np.int64).reshape(-1, 2)
 
 

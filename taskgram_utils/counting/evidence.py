@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from taskgram_utils.counting.base import Pairs, as_pairs
+from taskgram_utils.counting.base import Pairs, as_lists
 from taskgram_utils.counting.index import RESERVED, Index
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.ngrams import word_spans, words
@@ -93,7 +93,7 @@ def engine_windowed(index: Index, pairs: Pairs, window: int = 100) -> np.ndarray
     )  # fmt: skip
     listed = (index.path / "vocabulary.txt").read_text("utf-8", "surrogatepass").split("\n")[:-1]
     number, out = {word: i for i, word in enumerate(listed)}, []
-    for pair in as_pairs(pairs):
+    for pair in as_lists((), pairs)[1]:
         clauses = [[[number.get(w) for w in words(ngram)]] for ngram in pair]
         known = all(i is not None for clause in clauses for i in clause[0])
         out.append(engine.count_cnf(cnf=clauses, max_diff_tokens=window)["count"] if known else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,11 @@ class ScanCounter(Counter):
             matcher = Matcher(queries, "documents")
             matcher.read(block, np.zeros(len(block.begins), np.int8))
             if matcher.result()[1].any():  # few blocks: their documents are looked at one by one
-                texts += [text for text in block.texts() if holds(normalize(text), ngrams)]
-            if len(texts) >= k:
+                both = (text for text in block.texts() if holds(normalize(text), ngrams))
+                texts += islice(both, k - len(texts))
+            if len(texts) == k:
                 break
-        return texts[:k]
+        return texts
 
     def forget(self) -> None:
         """Remove the kept counts of shards; see :func:`taskgram_utils.counting.passes.forget`."""

@@ -462,9 +462,9 @@ def test_the_wish_of_the_service_to_wait_holds_for_all(server, tmp_path, monkeyp
     asked.count(["red", "lamp", "night", "blue", "River"])
     assert len(server.asked) == 6 and pauses[0] <= 0 and pauses[1:] == [30] * 5
     assert _seconds("3") == 3 and _seconds("") == 0 and _seconds("soon") == 0 and _seconds("-1") == 0
-    assert 4e9 < _seconds("Wed, 21 Oct 2222 07:28:00 GMT") < 1e10
+    assert _seconds("Wed, 21 Oct 2222 07:28:00 GMT") > 600
     server.faults = [(503, {}, {"Retry-After": "86400"})]
-    with pytest.raises(InputError, match=r"asks to wait 86,400 s\. Run it again later"):
+    with pytest.raises(InputError, match=r"asks to wait \(Retry-After: '86400'\)\. Run it again later"):
         asked.count(["apple"])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from taskgram_utils.counting.base import COLUMNS, as_pairs, count_table, half_of
+from taskgram_utils.counting.base import COLUMNS, as_lists, count_table, half_of
 from taskgram_utils.counting.index import build_index
 from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError, InputWarning
@@ -95,9 +95,9 @@ def test_ngram_without_a_word_is_named(counter, bad):
 
 def test_pairs_that_are_no_pairs():
     with pytest.raises(InputError, match="pair 2: 'ab' is not two n-grams"):
-        as_pairs([("a", "b"), "ab"])
+        as_lists([], [("a", "b"), "ab"])
     with pytest.raises(InputError, match="missing column sy"):
-        as_pairs(pd.DataFrame({"sx": ["a"]}))
+        as_lists([], pd.DataFrame({"sx": ["a"]}))
 
 
 def test_half_is_splitmix64():
