@@ -9,18 +9,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, as_lists, holds, sizes
-from taskgram_utils.counting.service import IN_FLIGHT, LIMITS, TERMS, Service, about, askable
+from taskgram_utils.counting.service import LIMITS, TERMS, Service, about, askable
 from taskgram_utils.errors import require
 from taskgram_utils.ngrams import normalize, written
 
-# The service does not say how many documents an index has.
-DOCUMENTS = {"v4_piletrain_llama": 210_607_728, "v4_pileval_gpt2": 214_670}
 _EVIDENCE = ("sx", "sy", "forms", "unit", "count", "approximate", "occurrences", "enumerated",
              "sampled", "cut", "error", "date")
 Name = tuple[str] | tuple[str, str]
@@ -44,19 +42,17 @@ class ApiCounter(Counter):
     which text may write it (:func:`taskgram_utils.ngrams.written`), each as the service encodes it,
     after a space; the occurrences of all forms are pooled, and whether a fetched document holds the
     n-gram is decided by its words. What is written otherwise is missed, so ``exact`` is always
-    False. ``cache``, ``offline``, ``url``, ``in_flight``, ``progress``, ``pause`` and ``timeout``
-    are those of :class:`~taskgram_utils.counting.service.Service`, whose InputErrors all methods
-    raise.
+    False. ``cache``, ``offline`` and ``service`` (``url``, ``in_flight``, ``progress``, ``pause``,
+    ``timeout``) are those of :class:`~taskgram_utils.counting.service.Service`, whose InputErrors
+    all methods raise.
     """
 
     exact = False
     written = staticmethod(written)
 
     def __init__(self, index: str, unit: str = "documents", cache: str | Path | None = None,
-                 offline: bool = False, url: str | None = None, in_flight: int = IN_FLIGHT,
-                 sample: int = 100, seed: int = 0, progress: bool = True,
-                 max_diff_tokens: int = LIMITS["max_diff_tokens"], pause: float = 1.0,
-                 timeout: float = 30.0):
+                 offline: bool = False, sample: int = 100, seed: int = 0,
+                 max_diff_tokens: int = LIMITS["max_diff_tokens"], **service: Any):
         super().__init__(unit)
         require(re.fullmatch(r"[\w.+-]+", index),
                 f"index {index!r}: a hosted index has a name such as v4_pileval_gpt2")
@@ -71,21 +67,8 @@ class ApiCounter(Counter):
             how = f"pairs windowed (max_diff_tokens={max_diff_tokens})"
         self.source = f"{index}, infini-gram service, sub-word pieces in several forms, {how}"
         self._llama = "llama" in index
-        self._service = Service(index, cache, offline, url, in_flight, progress, pause, timeout)
+        self._service = Service(index, cache, offline, **service)
         self._evidence: list[dict] = []
-
-    @property
-    def documents(self) -> int:
-        """Documents of the index; InputError where they are not known."""
-        require(self.index in DOCUMENTS,
-                f"{self.index}: its number of documents is unknown; the service does not say")
-        return DOCUMENTS[self.index]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens (pieces of words) of the index."""
-        request = {"": self._service.request("count", "")}
-        return self._service.ask(request, lambda _, answer, date: answer["count"])[""]
 
     def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False,
                surfaces: Surfaces | None = None) -> Counts:

@@ -35,7 +35,7 @@ class Counts(NamedTuple):
 
     @classmethod
     def of_halves(cls, single: np.ndarray, joint: np.ndarray, halves: bool, forms=None) -> Counts:
-        """From counts by half, [2, k] and [2, m]: their sums come first, or without halves alone."""
+        """From counts by half, [2, k] and [2, m]: their sums, and with halves the counts too."""
         totals = single.sum(axis=0), joint.sum(axis=0)
         if halves:
             totals = np.vstack([totals[0], single]), np.vstack([totals[1], joint])
@@ -50,8 +50,6 @@ class Counter(ABC):
     unknown ``unit``.
     """
 
-    documents: int
-    tokens: int
     source: str  # names the corpus and the way of counting
     pair_unit = "documents"  # that hold both n-grams; or "window": occurrences near each other
     exact: bool  # whether all counts are those of the n-grams' words
@@ -151,7 +149,7 @@ def _surfaces(pairs: Pairs) -> dict[str, list[str]]:
 
 
 def as_lists(ngrams: Iterable[str], pairs: Pairs) -> tuple[list[str], list[tuple[str, str]]]:
-    """The n-grams of a request, and its pairs as tuples, also from the columns sx and sy of a frame.
+    """The n-grams of a request, and its pairs, of tuples or the columns sx and sy of a frame.
 
     Raises InputError for a single text, whose characters the n-grams would be, a frame without
     these columns, and what is no pair.

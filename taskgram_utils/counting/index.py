@@ -8,6 +8,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -102,10 +103,14 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     return index
 
 
-def _write(texts: Iterable[str], out: Path, coder: Words | Pieces, progress: bool,
+def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: bool,
            tokens_per_shard: int) -> None:
-    """Write all files of an index: those of one shard after the other, the coder's, index.json."""
-    shards: list[_Draft] = []
+    """Write all files of an index: of its shards, of the coder, and ``index.json``.
+
+    While the corpus is read, a shard's token ids take four bytes in a file of their own, since the
+    number of words, and with it the width of a token in the index, is not known before the end.
+    """
+    shard, tokens = -1, tokens_per_shard  # the one that is written to, and the tokens it has
     disable = None if progress else True
     with Bar(desc="index", unit=" documents", unit_scale=True, disable=disable) as bar:
         for block in lists(texts, BLOCK):
@@ -114,66 +119,48 @@ def _write(texts: Iterable[str], out: Path, coder: Words | Pieces, progress: boo
             first = 0
             while first < len(block):
                 before = ends[first] - lengths[first] - 1
-                if not shards or shards[-1].full(lengths[first] + 1, tokens_per_shard):
-                    shards.append(_Draft(out, len(shards)))
-                fitting = before + tokens_per_shard - shards[-1].tokens
-                last = max(first + 1, int(np.searchsorted(ends, fitting, side="right")))
-                tokens = ids[before - first : ends[last - 1] - last]
-                shards[-1].add(block[first:last], tokens, lengths[first:last])
+                last = int(np.searchsorted(ends, before + tokens_per_shard - tokens, side="right"))
+                if last <= first:  # the document goes into a new shard, however long it is
+                    shard, tokens = shard + 1, 0
+                    last = int(np.searchsorted(ends, before + tokens_per_shard, side="right"))
+                    last = max(first + 1, last)
+                tokens += int(ends[last - 1] - before)
+                require(tokens < 1 << 31,
+                        "index: a document of more than 2^31 tokens; cut it into smaller ones")
+                _append(folder, shard, block[first:last], lengths[first:last],
+                        ids[before - first : ends[last - 1] - last])
                 first = last
             bar.update(len(block))
-    require(shards, "index: the corpus holds no document")
-    width = 2 if len(coder) <= 65_534 else 4
-    used = [write_shard(out, number, *shard.read(), width) for number, shard in enumerate(shards)]
-    coder.save(out)
-    about = {"tokenizer": coder.name, "width": width, "shards": len(shards),
+    require(shard >= 0, "index: the corpus holds no document")
+    width, used = 2 if len(coder) <= 65_534 else 4, []
+    for number in range(shard + 1):
+        ids, lengths = folder / f"ids.{number}", folder / f"lengths.{number}"
+        used.append(write_shard(folder, number, np.fromfile(ids, np.int32),
+                                np.fromfile(lengths, np.int64), width))
+        ids.unlink()
+        lengths.unlink()
+    coder.save(folder)
+    about = {"tokenizer": coder.name, "width": width, "shards": shard + 1,
              "vocabulary": len(np.unique(np.concatenate(used))),
-             "sha256": _digest(out / coder.file), "source": getattr(texts, "source", "texts")}
-    (out / "index.json").write_text(json.dumps(about))
+             "sha256": _digest(folder / coder.file), "source": getattr(texts, "source", "texts")}
+    (folder / "index.json").write_text(json.dumps(about))
+
+
+def _append(folder: Path, shard: int, texts: Sequence[str], lengths: np.ndarray,
+            ids: np.ndarray) -> None:
+    """Append documents to a shard's metadata, its token ids, and its documents' lengths."""
+    lines = [json.dumps({"text": text}).encode() + b"\n" for text in texts]
+    path = folder / f"metadata.{shard}"
+    starts = np.cumsum([path.stat().st_size if path.exists() else 0, *map(len, lines[:-1])])
+    for name, content in (("metadata", b"".join(lines)), ("metaoff", starts.astype("<u8")),
+                          ("ids", ids.astype(np.int32)), ("lengths", lengths.astype(np.int64))):
+        with (folder / f"{name}.{shard}").open("ab") as file:
+            file.write(content)
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class _Draft:
-    """A shard while the corpus is read: its metadata, and its token ids, four bytes each.
-
-    The width of a token in the index is known only when all words are.
-    """
-
-    def __init__(self, folder: Path, number: int):
-        self.folder, self.number, self.tokens, self.bytes = folder, number, 0, 0
-
-    def full(self, more: int, most: int) -> bool:
-        """Whether a document of so many tokens ``more`` has to go into the next shard."""
-        return self.tokens > 0 and self.tokens + more > most
-
-    def add(self, texts: Sequence[str], ids: np.ndarray, lengths: np.ndarray) -> None:
-        """Append documents; InputError for one that is too long."""
-        lines = [json.dumps({"text": text}).encode() + b"\n" for text in texts]
-        ends = self.bytes + np.cumsum([len(line) for line in lines])
-        starts = np.concatenate([[self.bytes], ends[:-1]])
-        self._append("metadata", b"".join(lines))
-        self._append("metaoff", starts.astype("<u8").tobytes())
-        self._append("ids", ids.astype(np.int32).tobytes())
-        self._append("lengths", lengths.astype(np.int64).tobytes())
-        self.bytes, self.tokens = int(ends[-1]), self.tokens + len(ids) + len(lengths)
-        require(self.tokens < 1 << 31,
-                "index: a document of more than 2^31 tokens; cut it into smaller ones")
-
-    def _append(self, name: str, content: bytes) -> None:
-        with (self.folder / f"{name}.{self.number}").open("ab") as file:
-            file.write(content)
-
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids and lengths of the documents, whose files are removed."""
-        paths = [self.folder / f"{name}.{self.number}" for name in ("ids", "lengths")]
-        ids, lengths = map(np.fromfile, paths, (np.int32, np.int64))
-        for path in paths:
-            path.unlink()
-        return ids, lengths
 
 
 class Index(Counter):
@@ -208,12 +195,11 @@ class Index(Counter):
         require(largest < known, f"index {self.path}: token {largest} in it, but {known} in "
                                  f"{tokenizer or self._coder.file}; it is another's")
         if "sha256" in about and tokenizer is None:
-            file = self._coder.file
-            for name, value, what in (("width", self.width, "its width"),
-                                      ("shards", len(self._shards), "its number of shards"),
-                                      ("sha256", _digest(self.path / file), file)):
-                require(about.get(name) == value,
-                        f"index {self.path}: {what} is not what was built; build it again")
+            now = {"width": self.width, "shards": len(self._shards),
+                   "sha256": _digest(self.path / self._coder.file)}
+            wrong = "".join([name for name, value in now.items() if about.get(name) != value][:1])
+            require(not wrong, f"index {self.path}: its {wrong} is not what was built (index.json, "
+                               f"{self._coder.file}); build it again")
         self.exact = isinstance(self._coder, Words)
         self.source = f"{about.get('source', self.path.name)}, index"
         self.documents = sum(len(shard.offsets) for shard in self._shards)
@@ -357,18 +343,20 @@ class Index(Counter):
         return [Reader(shard, *hints(shard), first)
                 for shard, first in zip(self._shards, before, strict=False)]
 
+    def bounds(self, s: int, document: int) -> tuple[int, int]:
+        """First token and last + 1 of a document of shard ``s``, without its separator."""
+        shard = self._shards[s]
+        starts = shard.offsets[document : document + 2] // self.width  # of it and of the next
+        return int(starts[0]) + 1, int(starts[1] if len(starts) > 1 else len(shard.tokens))
+
     def _text(self, s: int, document: int) -> str:
         """The text of a document of shard ``s``."""
-        shard = self._shards[s]
-        try:
+        with suppress(OSError, ValueError, IndexError, KeyError, TypeError):  # not all have these
             place = np.fromfile(self.path / f"metaoff.{s}", "<u8", 1, offset=8 * document)[0]
             with (self.path / f"metadata.{s}").open("rb") as file:
                 file.seek(place)
                 text = json.loads(file.readline())["text"]
-            require(isinstance(text, str), "no text")
-            return text
-        except (OSError, ValueError, IndexError, KeyError, TypeError):
-            pass  # an index needs none of these files
-        ends = [*shard.offsets[document + 1 : document + 2] // self.width, len(shard.tokens)]
-        begin = shard.offsets[document] // self.width + 1
-        return self._coder.decode(shard.tokens[begin : ends[0]].tolist())
+            if isinstance(text, str):
+                return text
+        begin, end = self.bounds(s, document)
+        return self._coder.decode(self._shards[s].tokens[begin:end].tolist())

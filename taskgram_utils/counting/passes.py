@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -88,18 +89,18 @@ def count(texts: Iterable[str], ngrams: Sequence[str], pair_at: np.ndarray, unit
         jobs = [job._replace(before=before)
                 for job, before in zip(jobs, documents.cumsum().tolist(), strict=False)]
     single, joint = (np.zeros((1 + halves, len(each)), np.int64) for each in (ngrams, pair_at))
-    numbers, places = np.zeros(4, np.int64), [((), ())] * len(jobs)
+    others = [()] * len(jobs)
     for k, found in _pass("scan", jobs, (ngrams, pair_at), progress, scheduler, keep):
         single += found.single
         joint += found.joint
-        numbers += found[2:6]
-        places[k] = found[6:]
-    skipped, uncut = (tuple(p for some in kind for p in some) for kind in zip(*places, strict=True))
+        others[k] = found[2:]
+    *numbers, skipped, uncut = zip(*others, strict=True)
+    total = Found(single, joint, *map(sum, numbers), sum(skipped, ()), sum(uncut, ()))
     if corpus:
-        seen = Seen(int(numbers[0]), 0, list(skipped), list(uncut))
+        seen = Seen(total.documents, 0, list(total.skipped), list(total.uncut))
         object.__setattr__(texts, "seen", seen)
         texts.check()
-    return Found(single, joint, *numbers.tolist(), skipped, uncut)
+    return total
 
 
 def _found(queries: Queries | None, shard: _Shard, report: Report = lambda *_: None) -> Found:
@@ -220,13 +221,10 @@ def _key(corpus: Corpus, shards: list, ngrams: Sequence[str], pair_at: np.ndarra
 
 def forget(keep: str | Path) -> None:
     """Remove all that passes have kept in a folder, and the folder, if nothing else is in it."""
-    keep = Path(keep)
-    for path in keep.glob("?" * 16 + "/*-*.*"):
-        if path.suffix in (".found", ".writing"):
-            path.unlink(missing_ok=True)
+    for folder in Path(keep).glob("[0-9a-f]" * 16):
+        shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
-        for folder in (*keep.glob("?" * 16), keep):
-            folder.rmdir()
+        Path(keep).rmdir()
 
 
 def _keep(folder: Path | None, name: str, k: int, found: Found) -> None:

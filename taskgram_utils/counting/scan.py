@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,9 @@ class ScanCounter(Counter):
 
     ``corpus`` is a Corpus, its path, or texts. A document counts once for an n-gram, or once for
     each occurrence where ``unit`` is "occurrences"; for a pair it counts once if it holds both.
-    ``scheduler`` and ``keep`` say where shards are counted and where their counts are kept; see
+    After a pass, ``documents`` and ``tokens`` (words) are the size of the corpus, and ``unspaced``
+    says whether a sample of it is mostly of scripts without spaces between words. ``scheduler`` and
+    ``keep`` say where shards are counted and where their counts are kept; see
     :func:`taskgram_utils.counting.passes.count`.
 
     Raises InputError for an unknown unit, and where it counts for an n-gram that holds no word, a
@@ -45,29 +46,9 @@ class ScanCounter(Counter):
         distinct, single, joint = numbered(ngrams, pairs)
         found = passes.count(self.corpus, distinct, joint, self.unit, halves, self.progress,
                              self.scheduler, self.keep)
-        self._size = found.documents, found.tokens, 2 * found.unspaced > found.letters
+        self.documents, self.tokens = found.documents, found.tokens
+        self.unspaced = 2 * found.unspaced > found.letters
         return Counts.of_halves(found.single[:, single], found.joint, halves)
-
-    @cached_property
-    def _size(self) -> tuple[int, int, bool]:
-        """Documents, tokens and ``unspaced``: of the last pass, or of one made for them alone."""
-        self.counts()  # sets it
-        return self._size
-
-    @property
-    def documents(self) -> int:
-        """Number of documents."""
-        return self._size[0]
-
-    @property
-    def tokens(self) -> int:
-        """Number of words."""
-        return self._size[1]
-
-    @property
-    def unspaced(self) -> bool:
-        """Whether a sample of the text is mostly of scripts without spaces between words."""
-        return self._size[2]
 
     def documents_with(self, sx: str, sy: str | None = None, k: int = 5) -> list[str]:
         """The first ``k`` documents that hold ``sx`` and, where given, ``sy``."""

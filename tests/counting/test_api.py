@@ -374,14 +374,18 @@ def test_documents_that_hold_both(server, tmp_path):
         asked.documents_with("--")
 
 
-def test_tokens_come_from_the_service_and_documents_from_what_is_known(server, tmp_path):
-    assert counter(tmp_path).tokens == sum(len(_TOKEN.findall(text)) for text in DOCUMENTS)
-    assert counter(tmp_path, index="v4_pileval_gpt2").documents == 214_670
-    with pytest.raises(InputError, match="hosted_gpt2: its number of documents is unknown"):
-        _ = counter(tmp_path).documents
+def test_the_service_has_no_halves(server, tmp_path):
     with pytest.raises(InputError, match="cannot count in halves"):
         counter(tmp_path).counts(["red"], halves=True)
     assert count_table(counter(tmp_path)).empty
+
+
+def test_a_pair_of_two_forms_of_a_word_is_not_a_form(all_forms, tmp_path):
+    asked = counter(tmp_path, unit="occurrences")
+    pairs = [("lamp", "lamp"), ("River", "river")]
+    table = count_table(asked, pairs, singles=True)
+    assert table["count"].tolist()[2:] == [occurrences("lamp"), occurrences("River"), occurrences("River")]
+    assert table["unit"].tolist() == ["window"] * 2 + ["occurrences"] * 3
 
 
 def test_all_forms_are_pooled_and_documents_counted_once(all_forms, tmp_path):

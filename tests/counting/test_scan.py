@@ -96,7 +96,7 @@ def test_a_corpus_on_disk_and_its_table(tmp_path):
     assert counter.documents == 2
     assert table["source"].iloc[0] == f"{Corpus(path).source}, scan"
     assert table.loc[table["half"].isna(), "count"].tolist() == [1, 2]
-    assert ScanCounter(str(path)).documents == 2
+    assert scan(str(path)).documents == 2
 
 
 def test_counter_pairs_and_documents():
