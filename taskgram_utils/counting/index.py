@@ -119,11 +119,10 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
             first = 0
             while first < len(block):
                 before = ends[first] - lengths[first] - 1
-                last = int(np.searchsorted(ends, before + tokens_per_shard - tokens, side="right"))
-                if last <= first:  # the document goes into a new shard, however long it is
+                if tokens + lengths[first] >= tokens_per_shard:
                     shard, tokens = shard + 1, 0
-                    last = int(np.searchsorted(ends, before + tokens_per_shard, side="right"))
-                    last = max(first + 1, last)
+                fitting = before + tokens_per_shard - tokens
+                last = max(first + 1, int(np.searchsorted(ends, fitting, side="right")))
                 tokens += int(ends[last - 1] - before)
                 require(tokens < 1 << 31,
                         "index: a document of more than 2^31 tokens; cut it into smaller ones")
@@ -159,8 +158,7 @@ def _append(folder: Path, shard: int, texts: Sequence[str], lengths: np.ndarray,
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class Index(Counter):

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,9 +106,8 @@ def count(texts: Iterable[str], ngrams: Sequence[str], pair_at: np.ndarray, unit
 
 def _found(queries: Queries | None, shard: _Shard, report: Report = lambda *_: None) -> Found:
     """Count in a shard; without queries only its documents."""
-    texts, number, sample = shard.texts, shard.before, np.zeros(2, np.int64)
-    if shard.parts:
-        texts = replace(texts, seen=Seen())  # of this shard alone
+    texts = copy(shard.texts) if shard.parts else shard.texts  # whose ``seen`` is this shard's
+    number, sample = shard.before, np.zeros(2, np.int64)
     matcher = queries and Matcher(queries, shard.unit, shard.halves)
     for block in as_blocks(texts, shard.parts, lambda size: report(size, 0)):
         size = len(block.begins)
@@ -209,9 +209,8 @@ def _progress(name: str, size: int, progress: bool) -> Iterator[Report]:
 def _key(corpus: Corpus, shards: list, ngrams: Sequence[str], pair_at: np.ndarray, unit: str,
          halves: bool) -> str:
     """A name for what is counted; it differs where the corpus, its shards or the request do."""
-    states = [path.stat() for path in corpus.files]
-    changed = [(state.st_mtime_ns, state.st_ctime_ns) for state in states]
-    parts = [[(str(part.path), part.begin, part.end) for part in shard] for shard in shards]
+    changed = [path.stat().st_ctime_ns for path in corpus.files]
+    parts = [[(str(part.path), *part[1:]) for part in shard] for shard in shards]
     about = [corpus.fingerprint(), corpus.source, corpus.text_field, corpus.skip_bad, changed,
              parts, unit, halves, list(ngrams), Found._fields]
     digest = hashlib.sha256(json.dumps(about).encode())
