@@ -1,4 +1,4 @@
-"""An index of one's own behind the protocol of the public infini-gram web service, on this machine alone."""
+"""An index behind the protocol of the infini-gram web service, on this machine alone."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from taskgram_utils.counting.engine.suffix_search import search
 from taskgram_utils.counting.index import Index
 from taskgram_utils.counting.service import LIMITS
 
-_MOST = 1 << 20  # bytes of a request
-
 
 @contextmanager
 def serve(index: Index) -> Iterator[str]:
     """Answer requests about ``index`` at the address that is given, until the context ends.
 
-    For lessons and trials without the internet: an :class:`~taskgram_utils.counting.api.ApiCounter` with this ``url``
-    counts as it does at the public service. The requests are ``count`` and ``find`` of an n-gram and
-    ``get_doc_by_rank``; others, those with AND and OR among them, are refused as the service refuses: by an ``error``.
+    For lessons and trials without the internet: an
+    :class:`~taskgram_utils.counting.api.ApiCounter` with this ``url`` counts as it does at the
+    public service. The requests are ``count`` and ``find`` of an n-gram and ``get_doc_by_rank``;
+    others, those with AND and OR among them, are refused as the service refuses: by an ``error``.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -33,9 +32,8 @@ def serve(index: Index) -> Iterator[str]:
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
-            size = self.headers.get("Content-Length", "")
-            request = self.rfile.read(int(size)) if size.isdecimal() and int(size) <= _MOST else b""
             try:
+                request = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status, answer = 200, _answer(index, json.loads(request))
             except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
                 status, answer = 400, {"error": f"not understood: {error}"}
@@ -51,7 +49,7 @@ def serve(index: Index) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/"
     finally:
@@ -60,44 +58,46 @@ def serve(index: Index) -> Iterator[str]:
 
 
 def _answer(index: Index, request: dict) -> dict:
+    """The service's answer to a request about an index."""
     kind, query = request["query_type"], request["query"]
     if " AND " in query or " OR " in query:
         return {"error": "AND and OR are not answered here"}
     if not query.split():
-        all_tokens = {"count": index.tokens, "approx": False, "token_ids": []}
-        return all_tokens if kind == "count" else {"error": "empty query"}
+        return {"error": "empty query"}
     ids, sizes = index._coder.encode_ngrams([query])
-    found = search(index._shards, index._keys(ids), np.array([0]), sizes)
-    low, high = found[:, :, 0].tolist()
+    low, high = search(index._shards, index._keys(ids), np.array([0]), sizes)[:, :, 0].tolist()
     total = sum(high) - sum(low)
     if kind == "count":
         return {"count": total, "approx": False, "token_ids": ids.tolist()}
     if kind == "find":
-        return {"cnt": total, "segment_by_shard": [list(segment) for segment in zip(low, high, strict=True)]}
+        return {"cnt": total, "segment_by_shard": list(zip(low, high, strict=True))}
     if kind == "get_doc_by_rank":
-        return _document(index, ids.tolist(), **{name: int(request[name]) for name in ("s", "rank", "max_disp_len")})
+        where = (int(request[name]) for name in ("s", "rank", "max_disp_len"))
+        return _document(index, ids.tolist(), *where)
     return {"error": f"query_type {kind} is not answered here"}
 
 
 def _document(index: Index, ngram: list[int], s: int, rank: int, max_disp_len: int) -> dict:
-    """The document of the suffix at ``rank`` of shard ``s``, cut around it, and where in it the n-gram stands."""
+    """The document of the suffix at ``rank`` of shard ``s``, cut around it, in spans of text; those
+    that are the n-gram are labelled."""
     shard = index._shards[s]
     if not 0 <= rank < len(shard.tokens) or not 1 <= max_disp_len <= LIMITS["max_disp_len"]:
         return {"error": "rank or max_disp_len out of range"}
     at = int(place_of(shard.table, rank, index.width))
-    number = int(np.searchsorted(shard.offsets, at * index.width, side="right")) - 1
-    begin = int(shard.offsets[number]) // index.width + 1
-    end = int(shard.offsets[number + 1]) // index.width if number + 1 < len(shard.offsets) else len(shard.tokens)
-    shown = shard.tokens[max(begin, at - max_disp_len // 2) : min(end, at + (max_disp_len + 1) // 2)].tolist()
-    spans, last, k = [], 0, 0
+    document = int(np.searchsorted(shard.offsets, at * index.width, side="right")) - 1
+    begin, end = index.bounds(s, document)
+    first, last = max(begin, at - max_disp_len // 2), min(end, at + (max_disp_len + 1) // 2)
+    shown = shard.tokens[first:last].tolist()
+    spans, done, k = [], 0, 0
     while k < len(shown):
         if shown[k : k + len(ngram)] == ngram:
-            spans += [(shown[last:k], None), (shown[k : k + len(ngram)], "0")]
-            last = k = k + len(ngram)
+            spans += [(shown[done:k], None), (ngram, "0")]
+            done = k = k + len(ngram)
         else:
             k += 1
     space = " " if index.exact else ""  # between words; pieces bring their own
-    spans = [[space + index._coder.decode(part), label] for part, label in [*spans, (shown[last:], None)] if part]
+    spans = [[space + index._coder.decode(part), label]
+             for part, label in [*spans, (shown[done:], None)] if part]
     before = sum(len(other.offsets) for other in index._shards[:s])
-    lengths = {"doc_len": end - begin, "disp_len": len(shown)}
-    return {"doc_ix": before + number, **lengths, "metadata": "", "token_ids": ngram, "spans": spans}
+    return {"doc_ix": before + document, "doc_len": end - begin, "disp_len": len(shown),
+            "metadata": "", "token_ids": ngram, "spans": spans}

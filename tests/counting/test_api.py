@@ -374,14 +374,18 @@ def test_documents_that_hold_both(server, tmp_path):
         asked.documents_with("--")
 
 
-def test_tokens_come_from_the_service_and_documents_from_what_is_known(server, tmp_path):
-    assert counter(tmp_path).tokens == sum(len(_TOKEN.findall(text)) for text in DOCUMENTS)
-    assert counter(tmp_path, index="v4_pileval_gpt2").documents == 214_670
-    with pytest.raises(InputError, match="hosted_gpt2: its number of documents is unknown"):
-        _ = counter(tmp_path).documents
+def test_the_service_has_no_halves(server, tmp_path):
     with pytest.raises(InputError, match="cannot count in halves"):
         counter(tmp_path).counts(["red"], halves=True)
     assert count_table(counter(tmp_path)).empty
+
+
+def test_a_pair_of_two_forms_of_a_word_is_not_a_form(all_forms, tmp_path):
+    asked = counter(tmp_path, unit="occurrences")
+    pairs = [("lamp", "lamp"), ("River", "river")]
+    table = count_table(asked, pairs, singles=True)
+    assert table["count"].tolist()[2:] == [occurrences("lamp"), occurrences("River"), occurrences("River")]
+    assert table["unit"].tolist() == ["window"] * 2 + ["occurrences"] * 3
 
 
 def test_all_forms_are_pooled_and_documents_counted_once(all_forms, tmp_path):
@@ -462,9 +466,9 @@ def test_the_wish_of_the_service_to_wait_holds_for_all(server, tmp_path, monkeyp
     asked.count(["red", "lamp", "night", "blue", "River"])
     assert len(server.asked) == 6 and pauses[0] <= 0 and pauses[1:] == [30] * 5
     assert _seconds("3") == 3 and _seconds("") == 0 and _seconds("soon") == 0 and _seconds("-1") == 0
-    assert 4e9 < _seconds("Wed, 21 Oct 2222 07:28:00 GMT") < 1e10
+    assert _seconds("Wed, 21 Oct 2222 07:28:00 GMT") > 600
     server.faults = [(503, {}, {"Retry-After": "86400"})]
-    with pytest.raises(InputError, match=r"asks to wait 86,400 s\. Run it again later"):
+    with pytest.raises(InputError, match=r"asks to wait \(Retry-After: '86400'\)\. Run it again later"):
         asked.count(["apple"])
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from taskgram_utils.counting.base import COLUMNS, as_pairs, count_table, half_of
+from taskgram_utils.counting.base import COLUMNS, count_table, half_of
 from taskgram_utils.counting.index import build_index
 from taskgram_utils.counting.scan import ScanCounter
-from taskgram_utils.errors import InputError, InputWarning
+from taskgram_utils.errors import InputWarning
 
 DOCUMENTS = ["The cat sat.", "A cat, a cat!", "Don't sit, cat; the dog sat", "..."]
 
@@ -83,21 +83,6 @@ def test_units_stand_in_each_row():
 
 def test_empty_requests_give_an_empty_table(counter):
     assert count_table(counter).empty
-
-
-@pytest.mark.parametrize("bad", [["cat", "--"], [""], ["cat", float("nan")], [None]])
-def test_ngram_without_a_word_is_named(counter, bad):
-    with pytest.raises(InputError, match=r"n-gram \d: ('--'|''|nan|None)"):
-        count_table(counter, ngrams=bad)
-    with pytest.raises(InputError, match="'--'"):
-        count_table(counter, pairs=[("cat", "--")])
-
-
-def test_pairs_that_are_no_pairs():
-    with pytest.raises(InputError, match="pair 2: 'ab' is not two n-grams"):
-        as_pairs([("a", "b"), "ab"])
-    with pytest.raises(InputError, match="missing column sy"):
-        as_pairs(pd.DataFrame({"sx": ["a"]}))
 
 
 def test_half_is_splitmix64():

@@ -14,8 +14,8 @@ from scipy import stats
 from taskgram_utils.counting import evidence
 from taskgram_utils.counting.evidence import disagreement, engine_windowed, marked, places, searched, timed
 from taskgram_utils.counting.index import build_index
-from taskgram_utils.counting.scan import scan
 from taskgram_utils.errors import InputError
+from tests.counting.scanning import scan
 
 
 def test_what_is_not_seen_and_underscores_at_an_edge_are_no_part_of_a_place():

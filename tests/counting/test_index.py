@@ -18,10 +18,10 @@ from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import half_of
 from taskgram_utils.counting.engine import shards
 from taskgram_utils.counting.index import BACKOFF, Index, build_index
-from taskgram_utils.counting.scan import scan
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ngrams as ngrams_of
 from taskgram_utils.ngrams import words
+from tests.counting.scanning import scan
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 MARKED = ["é", "e\u0301", "b\u0307\u0323", "ΟΣ", "漢"]

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import passes
-from taskgram_utils.counting.base import half_of
+from taskgram_utils.counting.base import count_table, half_of
 from taskgram_utils.counting.engine import matching
-from taskgram_utils.counting.scan import ScanCounter, scan
+from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ngrams as ngrams_of
 from taskgram_utils.ngrams import normalize, size, words
 from taskgram_utils.reading import Block
+from tests.counting.scanning import scan
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 WORDS = st.sampled_from(["a", "b", "A", "c", "Don't", "ΟΣ", "é", "e\u0301", "1,0", "10", "…", "x-y"])
@@ -90,13 +91,12 @@ def test_nothing_is_matched_across_documents_or_forms():
 def test_a_corpus_on_disk_and_its_table(tmp_path):
     path = tmp_path / "c.jsonl"
     path.write_text("".join(json.dumps({"text": t}) + "\n" for t in ["a b", " ", "b c"]))
-    result = scan(path, ["b"], [("a", "b")], halves=True, progress=False)
-    assert result.documents == 2
-    table = result.table()
+    counter = ScanCounter(path, progress=False)
+    table = count_table(counter, [("a", "b")], ["b"], halves=True)
+    assert counter.documents == 2
     assert table["source"].iloc[0] == f"{Corpus(path).source}, scan"
     assert table.loc[table["half"].isna(), "count"].tolist() == [1, 2]
-    assert result.counts(["b"]).ngrams.tolist() == [2]
-    assert ScanCounter(str(path)).documents == 2
+    assert scan(str(path)).documents == 2
 
 
 def test_counter_pairs_and_documents():
@@ -117,7 +117,7 @@ def test_bad_requests():
     with pytest.raises(InputError, match="unit 'window'"):
         scan(["a"], ["a"], unit="window")
     with pytest.raises(InputError, match="not a list"):
-        scan(["a"], ngrams="a").table()
+        scan(["a"], ngrams="a")
     with pytest.raises(InputError, match="no such file"):
         scan("/nowhere/at/all", ["a"])
 

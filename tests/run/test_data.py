@@ -158,7 +158,7 @@ def test_the_web_service_has_no_halves_and_no_infinity_gram_lm(data, tmp_path, m
             asked.append(name)
             super().__init__(Corpus(data / "corpus", "heading"))
 
-        def counts(self, ngrams=(), pairs=(), halves=False):
+        def counts(self, ngrams=(), pairs=(), halves=False, surfaces=None):
             assert not halves
             return super().counts(ngrams, pairs, halves)
 
