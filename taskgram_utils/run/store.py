@@ -37,9 +37,8 @@ def project_root() -> Path:
     for folder in (*[Path.cwd(), *Path.cwd().parents], PACKAGE.parent):
         if (folder / "notebooks" / "runs").is_dir():
             return folder
-    raise NoProject("no notebooks/runs above the working directory: notebooks and runs are in the "
-                    "project's repository, not in the installed package; clone it and run this "
-                    "inside the clone")
+    raise NoProject("no notebooks/runs above the working directory: they are in the project's "
+                    "repository; clone it and run this inside the clone")
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ class Run:
     _current: dict[str, str] = field(default_factory=dict, repr=False)  # digests of current tables
 
     def __getitem__(self, parameter: str) -> Any:
-        lacks = parameter not in self.parameters
-        require(not lacks, f"run {self.name}: no parameter {parameter} in its run file")
+        require(parameter in self.parameters, f"run {self.name}: its run file lacks {parameter}")
         return self.get(parameter)
 
     def get(self, parameter: str, default: Any = None) -> Any:
@@ -117,10 +115,10 @@ class Run:
     def _recipe(self, name: str) -> tuple[Recipe | Input, list[str]]:
         """The recipe or input of a name, and the name's parts; InputError for an unknown name."""
         head, *parts = name.split("/")
-        recipe = self.recipes.get(f"{head}/*" if parts else head)
+        if recipe := self.recipes.get(f"{head}/*" if parts else head):
+            return recipe, parts
         tables = sorted(name for name, each in self.recipes.items() if isinstance(each, Recipe))
-        require(recipe, f"table {name}: not one of {', '.join(tables)}")
-        return recipe, parts
+        raise InputError(f"table {name}: not one of {', '.join(tables)}")
 
     def _find(self, name: str) -> list[Path]:
         recipe, parts = self._recipe(name)
@@ -135,29 +133,29 @@ class Run:
         if name in self._current or not place.exists() or not stamp_file.exists():
             return self._current.get(name)
         stamp = json.loads(stamp_file.read_text(encoding="utf-8"))
+        if stamp.get("code") != reads.code_of(self._recipe(name)[0].make):
+            return None
         as_before = {
-            "parameters": lambda name, before: self._plain(name) == before,
-            "files": lambda path, before: reads.unchanged(Path(path), before),
-            "inputs": lambda name, before: reads.all_unchanged(self._find(name), before),
-            "tables": lambda name, before: (table_digest or self._digest)(name) == before,
+            "parameters": lambda name, value: self._plain(name) == value,
+            "files": lambda path, state: reads.unchanged(Path(path), state),
+            "inputs": lambda name, states: reads.all_unchanged(self._find(name), states),
+            "tables": lambda name, digest: (table_digest or self._digest)(name) == digest,
         }
         with suppress(InputError):  # where what it was made from is gone
-            if stamp.get("code") == reads.code_of(self._recipe(name)[0].make) and all(
-                same(part, before) for kind, same in as_before.items()
-                for part, before in stamp["reads"][kind].items()
-            ):
+            if all(as_before[kind](part, value) for kind in as_before
+                   for part, value in stamp["reads"][kind].items()):
                 self._current[name] = stamp["digest"]
         return self._current.get(name)
 
     def _make(self, name: str) -> str:
         """Make ``name`` and what it is made from unless they are current; returns its digest."""
-        if digest := self._digest(name, self._make):
-            return digest
         recipe, parts = self._recipe(name)
         place = self.place(name)
-        place.parent.mkdir(parents=True, exist_ok=True)
         workshop = place.with_name(f".making-{place.name}")
         fresh = workshop / place.name
+        if digest := self._digest(name, self._make):
+            return digest
+        place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{place}.lock"):
             if digest := self._digest(name, self._make):  # another process made it meanwhile
                 return digest
@@ -166,10 +164,11 @@ class Run:
             workshop.mkdir()
             try:
                 with reads.recording() as notes:
-                    out = [fresh] if recipe.path else []
-                    rows = recipe.make(self, *out, *parts)
-                rows = rows if recipe.path else write_table(rows, fresh)
-                digest = _digest_of(fresh)
+                    rows = recipe.make(self, *([fresh] if recipe.path else []), *parts)
+                rows = None if recipe.path else write_table(rows, fresh)
+                files = sorted(p for p in (fresh, *fresh.rglob("*")) if p.is_file())
+                content = [[name, state[2]] for name, state in reads.states(files).items()]
+                digest = reads.digest(json.dumps(content))
                 _stamp_file(place).unlink(missing_ok=True)
                 remove(place)
                 fresh.rename(place)
@@ -178,7 +177,7 @@ class Run:
             stamp = {"digest": digest, "rows": rows, "seconds": round(time.monotonic() - began, 2),
                      "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                      "code": reads.code_of(recipe.make), "reads": notes}
-            write_text(_stamp_file(place), json.dumps(stamp, indent=1, default=str) + "\n")
+            _write_json(_stamp_file(place), stamp)
         self._current[name] = digest
         return digest
 
@@ -186,14 +185,14 @@ class Run:
         """Parameters, versions, and what is on disk with digests, rows and times; also written to
         ``manifest.json``."""
         made = {}
-        for stamp_file in listed(self.folder, "*.json"):
-            name = stamp_file.relative_to(self.folder).with_suffix("")
-            if stamp_file.with_suffix("").exists() and name.parts[0] != "notebooks":
-                stamp = json.loads(stamp_file.read_text(encoding="utf-8"))
-                made[str(name)] = {key: stamp[key] for key in stamp if key != "reads"}
+        for file in listed(self.folder, "*.json"):
+            name = file.relative_to(self.folder).with_suffix("")
+            if file.with_suffix("").exists() and name.parts[0] != "notebooks":
+                made[str(name)] = json.loads(file.read_text(encoding="utf-8"))
+                del made[str(name)]["reads"]
         parameters = {n: v for n, v in self.parameters.items() if "." not in n}  # of no chapter
         content = {"run": self.name, "parameters": parameters, "versions": versions(), "made": made}
-        write_text(self.folder / "manifest.json", json.dumps(content, indent=1, default=str) + "\n")
+        _write_json(self.folder / "manifest.json", content)
         return content
 
 
@@ -212,10 +211,9 @@ def open_run_file(name_or_path: str, recipes: dict[str, Recipe | Input],
     require(isinstance(parameters, dict), f"{path}: a run file maps parameters to values")
     unknown = ", ".join(overrides.keys() - parameters.keys())
     require(not unknown, f"parameter {unknown}: run {path.stem} has none of that name")
+    own = path.parent != runs and "name" not in overrides  # a copy writes into its own folder
     parameters |= overrides
-    name = str(parameters.get("name", path.stem))
-    if path.parent != runs and "name" not in overrides:
-        name = path.stem  # a copy must not write where its original does
+    name = path.stem if own else str(parameters.get("name", path.stem))
     return Run(name, parameters, root / "build" / "run" / name, recipes, root)
 
 
@@ -234,12 +232,8 @@ def versions(names: Iterable[str] = ("numpy", "pandas", "scipy", "torch", "trans
     return installed
 
 
-def _digest_of(path: Path) -> str:
-    """The digest of the content of a file, or of the files of a folder."""
-    if path.is_file():
-        return reads.state(path)[2]
-    states = reads.states(file for file in path.rglob("*") if file.is_file())
-    return reads.digest(json.dumps({name: states[name][2] for name in sorted(states)}))
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
 def _stamp_file(place: Path) -> Path:

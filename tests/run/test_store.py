@@ -109,7 +109,7 @@ def test_unknown_tables_are_named_with_those_there_are(tmp_path, name):
 
 
 def test_a_parameter_that_the_run_file_lacks_is_named(tmp_path):
-    with pytest.raises(InputError, match="run test: no parameter colour in its run file"):
+    with pytest.raises(InputError, match="run test: its run file lacks colour"):
         opened(tmp_path)["colour"]
 
 
