@@ -26,8 +26,8 @@ _ONE = threading.Lock()  # a worker does one thing at a time of those that fill 
 
 def cores() -> int:
     """Processors that this process may use."""
-    limited = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if limited else os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
 # --- a Dask cluster --------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def _alone(work: Callable, job: tuple) -> Any:
         return at_worker(work, *job)
 
 
-def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Iterator[tuple[int, Any]]:
+def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Iterator[tuple]:
     """Number and result of ``work(*job)`` as they come: each worker has one job at a time.
 
     For what fills a worker, as a model fills a GPU. A lost worker's job goes to another. Raises

