@@ -40,9 +40,8 @@ TEXT: Kind = (lambda value: isinstance(value, str), "text")
 def one_of(*values: Any) -> Kind:
     """One of some values, by type, too: neither 1 nor 1.0 is true."""
     words = {None: "null", True: "true", False: "false"}
-    named = ", ".join(words.get(value, repr(value)) for value in values)
-    return (lambda value: any(type(value) is type(one) and value == one for one in values),
-            f"one of {named}")
+    named = f"one of {', '.join(words.get(value, repr(value)) for value in values)}"
+    return lambda value: any(type(value) is type(v) and value == v for v in values), named
 
 
 def whole(least: int) -> Kind:
@@ -54,8 +53,8 @@ def whole(least: int) -> Kind:
 def number(above: float, below: float = float("inf")) -> Kind:
     """A number between two others, both excluded."""
     span = "finite" if below == float("inf") else f"below {below:g}"
-    return (lambda value: type(value) in (int, float) and above < value < below,
-            f"a number above {above:g} and {span}")
+    words = f"a number above {above:g} and {span}"
+    return lambda v: isinstance(v, int | float) and type(v) is not bool and above < v < below, words
 
 
 def _or_null(kind: Kind, words: str = "") -> Kind:
@@ -84,6 +83,7 @@ def _is_steps(value: Any) -> bool:
     return re.fullmatch(r"\d+(\s*,\s*\d+)*", text) is not None or value in ("all", "last")
 
 
+# Parts of the kinds below: whoever uses them gives the words.
 _THRESHOLD: Kind = (lambda value: value in (None, data.CALIBRATE) or number(0, 1)[0](value), "")
 _NAME: Kind = (lambda value: isinstance(value, str) and value != "", "")
 _STOPS = _or_null(_list_of(_NAME, "", 0))
@@ -111,8 +111,9 @@ _KINDS: dict[str, Kind] = {
     "world": _or_null(whole(0), "null, or the number of a world"), "documents": whole(LEAST),
     "prompt_rounds": whole(1), "prompt_seeds": whole(1), "prompt_examples": whole(1),
 }
-_OPTIONAL = {"stop", "max_tokens", "world", "documents", "prompt_rounds", "prompt_seeds",
-             "prompt_examples"}
+_PROMPTS = {"prompt_rounds", "prompt_seeds", "prompt_examples"}
+_OPTIONAL = {"stop", "max_tokens", "world", "documents"} | _PROMPTS
+"""Parameters that a run file may leave out."""
 
 
 def value_of(name: str, text: str) -> Any:

@@ -109,8 +109,9 @@ def needs(run: Run, results: Path | None = None) -> pd.DataFrame:
         examples += many
         scored += many * (size.prompt + 2 * size.output + size.options)
         generated += many * min(size.output * 1.5, data.answer_tokens(run, task(name)))
-        pairs += many * sum(PASSING * max(1.0, size.x_words - n + 1) * max(1.0, size.y_words - n + 1)
-                            for n in orders)  # an answer shorter than n is one n-gram
+        for n in orders:  # a text shorter than n is one n-gram
+            passing = PASSING * max(1.0, size.x_words - n + 1) * max(1.0, size.y_words - n + 1)
+            pairs += many * passing
     device = _device(run)
     unit, where = _DEVICES[device]
     bytes_each = {None: 2 if device == "cuda" else 4, "float32": 4}.get(run["dtype"], 2)
@@ -149,8 +150,7 @@ def rounded(amount: float) -> str:
     """An estimate in words: two digits, thousands apart; truth as yes or no."""
     if isinstance(amount, bool):
         return "yes" if amount else "no"
-    value = float(f"{amount:.2g}")
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:g}"
+    return f"{float(f'{amount:.2g}'):,.15g}"
 
 
 def _parameters(name: str) -> float | None:
@@ -310,11 +310,8 @@ def page(results: Path) -> str:
     given = [(name, text.format(value)) for value, name, text in _ASSUMED.values()]
     sections = {
         "What it takes": ways.replace("nan", "–"),
-        "What was measured": pd.DataFrame(seen, columns=["measured", ""]),
+        f"What was measured\n\n{about}": pd.DataFrame(seen, columns=["measured", ""]),
         "What was assumed": pd.DataFrame([("the Pile", pile), *given], columns=["assumed", ""]),
     }
-    parts = []
-    for title, rows in sections.items():
-        parts += [f"## {title}", about] if title == "What was measured" else [f"## {title}"]
-        parts.append(rows.to_markdown(index=False, disable_numparse=True))
-    return "\n\n".join(parts)
+    return "\n\n".join(f"## {title}\n\n{rows.to_markdown(index=False, disable_numparse=True)}"
+                       for title, rows in sections.items())
