@@ -22,7 +22,7 @@ import yaml
 from taskgram_utils.cluster import THREAD_VARIABLES, cores
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.progress import Bar
-from taskgram_utils.run import pipeline, reads, scale
+from taskgram_utils.run import cost, pipeline, reads
 from taskgram_utils.run.checks import ONLY_CODE, ONLY_TEXT, require_values, value_of
 from taskgram_utils.run.data import draws_world, listed_files, truth_known
 from taskgram_utils.run.reads import PACKAGE
@@ -413,7 +413,7 @@ def stage(plan: Plan) -> Path:
     made = {
         "<!-- API -->": api_page,
         "<!-- PARAMETERS -->": parameters_table,
-        "<!-- SCALE -->": lambda: scale.page(root / "results"),
+        "<!-- SCALE -->": lambda: cost.page(root / "results"),
     }
     for page in (place / "book").glob("*.md"):
         text = page.read_text(encoding="utf-8")

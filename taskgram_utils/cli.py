@@ -781,28 +781,28 @@ def doctor(run, parameters):
     What a run of real text takes (disk, memory, hours, requests) is an estimate from rates that were measured.
     """
     from taskgram_utils import book
-    from taskgram_utils.run import doctor, needs
+    from taskgram_utils.run import checks, cost
 
     require(run or not parameters, "-p: name the run whose parameters these are")
     opened = book.plan(run, parameters).run if run else None
-    for row in doctor.parts().itertuples():
+    for row in checks.parts().itertuples():
         get = f"  {row.get}" if row.version == "absent" else ""
         click.echo(f"{row.part:22} {row.version:20} {row.needed_for}{get}")
     click.echo("")
     try:
-        rows = list(doctor.runs(but=opened.name if opened else "").itertuples())  # which is spoken of below
+        rows = list(checks.runs(but=opened.name if opened else "").itertuples())  # which is spoken of below
     except NoProject as error:
         rows = []
         click.echo(f"runs: {error}")
     for row in rows:
         click.echo(f"run {row.run:18} {row.state:20} {row.detail}")
     if opened:
-        wanted = needs.needs(opened)
+        wanted = cost.needs(opened)
         if len(wanted):
             click.echo(f"\n{opened.name} takes about:")
         for row in wanted.to_dict("records"):
-            click.echo(f"  {row['what']:28} {needs.said(row['amount']):>14} {row['unit']:3} {row['stands on']}")
-        click.echo(f"\n{opened.name}: {doctor.require_ready(opened)}")
+            click.echo(f"  {row['what']:28} {cost.rounded(row['amount']):>14} {row['unit']:3} {row['stands on']}")
+        click.echo(f"\n{opened.name}: {checks.require_ready(opened)}")
 
 
 @main.command("run", epilog="Example: taskgram run miniature -p kappa 2")
@@ -811,11 +811,11 @@ def doctor(run, parameters):
 def run_command(run, parameters):
     """Execute every notebook of RUN."""
     from taskgram_utils import book
-    from taskgram_utils.run import doctor
+    from taskgram_utils.run import checks
 
     plan = book.plan(run, parameters)
     _alone(project_root() / "build" / "taskgram.lock", "build")
-    doctor.require_ready(plan.run)
+    checks.require_ready(plan.run)
     done = book.execute(plan)
     click.echo(f"executed: {', '.join(done) or 'nothing, all chapters are current'}")
 
@@ -827,11 +827,11 @@ def run_command(run, parameters):
 def book_command(run, parameters, strict):
     """Execute every notebook of RUN and render the book to build/book/html/index.html."""
     from taskgram_utils import book
-    from taskgram_utils.run import doctor
+    from taskgram_utils.run import checks
 
     plan = book.plan(run, parameters)
     _alone(project_root() / "build" / "taskgram.lock", "build")
-    doctor.require_ready(plan.run)
+    checks.require_ready(plan.run)
     click.echo(book.build(plan, strict))
 
 

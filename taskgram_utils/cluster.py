@@ -18,31 +18,25 @@ from typing import Any
 
 from taskgram_utils.errors import InputError
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
-                    "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS")  # fmt: skip
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                    "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS")
 _PATIENCE = 10  # seconds in which a cluster must answer
 _ONE = threading.Lock()  # a worker does one thing at a time of those that fill it
 
 
-def end_with(parent: int) -> None:
-    """End this process within a second of the death of its ``parent``, however that died. Ctrl-C, which a terminal
-    sends to both, is left to the parent."""
+def cores() -> int:
+    """Processors that this process may use."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=watch, daemon=True).start()
+# --- a Dask cluster --------------------------------------------------------------------------
 
 
 @contextmanager
 def client_of(scheduler: Any) -> Iterator[Any]:
-    """A client of the Dask cluster that ``scheduler`` names (tcp://host:8786) or is (a Client, or a cluster object).
-
-    Raises InputError where no scheduler answers.
-    """
+    """A client of a Dask cluster: ``scheduler`` is its address (tcp://host:8786), a Client, or a
+    cluster object. Raises InputError where no scheduler answers."""
     from distributed import Client
 
     if isinstance(scheduler, Client):
@@ -55,38 +49,55 @@ def client_of(scheduler: Any) -> Iterator[Any]:
         why = " ".join(str(error).split())
         traceback.clear_frames(error.__traceback__)
     if client is None:
-        gc.collect()  # half a client, collected while another one starts, waits for it and it for ever
+        gc.collect()  # else half a client is collected while another one starts, and both hang
         raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({why})")
     with client:
         yield client
 
 
 def fetched(future: Any) -> Any:
-    """The result of a future; asked for again where the connection failed and not the work.
-
-    Raises InputError where the scheduler is gone.
-    """
+    """The result of a future, fetched again where the connection failed and not the work. Raises
+    InputError where the scheduler is gone."""
     for _ in range(3):
         try:
             return future.result()
         except CancelledError as error:
-            raise InputError("the Dask scheduler was lost; give the same command again to go on") from error
+            raise InputError("the Dask scheduler was lost; "
+                             "give the same command again to go on") from error
         except Exception:
             if future.status != "finished":
                 raise
     return future.result()
 
 
-def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Iterator[tuple[int, Any]]:
-    """Number and result of ``work(*job)`` as they come: a job for every worker that has none, until all are done.
+def at_worker(work: Callable, *job: Any) -> Any:
+    """``work(*job)`` on a worker of a Dask cluster. Its InputError, such as that of a path that the
+    worker cannot see, names the worker."""
+    from distributed import get_worker
 
-    For what fills a worker, as a model fills a GPU. A lost worker's job goes to another.
+    try:
+        return work(*job)
+    except (InputError, FileNotFoundError, PermissionError) as error:
+        raise InputError(f"worker {get_worker().address}: {error}") from error
+
+
+def _alone(work: Callable, job: tuple) -> Any:
+    with _ONE:
+        return at_worker(work, *job)
+
+
+def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Iterator[tuple]:
+    """Number and result of ``work(*job)`` as they come: each worker has one job at a time.
+
+    For what fills a worker, as a model fills a GPU. A lost worker's job goes to another. Raises
+    InputError where the scheduler is lost or does not answer.
     """
     import dask
     import distributed
 
-    waiting, running, known, idle = deque(range(len(jobs))), {}, set(), []
-    with client_of(scheduler) as client, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+    waiting, running, known, idle = deque(enumerate(jobs)), {}, set(), []
+    large = {"distributed.admin.large-graph-warning-threshold": "1TB"}
+    with client_of(scheduler) as client, dask.config.set(large):
         client.wait_for_workers(1, timeout=60)
         done = distributed.as_completed()
         try:
@@ -95,40 +106,52 @@ def one_a_worker(scheduler: Any, work: Callable, jobs: Sequence[tuple]) -> Itera
                 known |= new
                 idle += sorted(new)
                 while waiting and idle:
-                    i, worker = waiting.popleft(), idle.pop()
-                    where = {"workers": [worker], "allow_other_workers": True, "pure": False}
-                    future = client.submit(_alone, work, jobs[i], **where)
-                    running[future] = i, worker
+                    (number, job), worker = waiting.popleft(), idle.pop()
+                    future = client.submit(_alone, work, job, workers=[worker],
+                                           allow_other_workers=True, pure=False)
+                    running[future] = number, worker
                     done.add(future)
                 future = next(done)
-                i, worker = running.pop(future)
-                found = fetched(future)
+                number, worker = running.pop(future)
+                result = fetched(future)
                 future.release()
                 idle.append(worker)
-                yield i, found
+                yield number, result
         finally:
             client.cancel(list(running))
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+# --- processes of this machine ---------------------------------------------------------------
+
+
+def end_with(parent: int) -> None:
+    """End this process within a second of the death of its ``parent``, however that died. Ctrl-C,
+    which a terminal sends to both, is left to the parent."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Iterator[Any]:
-    """Results of ``work(*job)`` as they come, from so many fresh processes of this machine, which share its cores.
+    """Results of ``work(*job)`` as they come, from so many fresh processes, which share the cores.
 
-    The processes draw no progress bars, and end when this one is stopped or dies. Raises InputError where one of them
-    was killed.
+    The processes draw no progress bars, and end when this one is stopped or dies. Raises InputError
+    where one of them was killed.
     """
     processes = min(processes, len(jobs), cores())
-    limits = dict.fromkeys(THREAD_VARIABLES, str(max(1, cores() // max(processes, 1))))
+    share = str(max(1, cores() // max(processes, 1)))
     before, others = dict(os.environ), set(multiprocessing.active_children())
-    apart = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, apart, initializer=end_with, initargs=(os.getpid(),)) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, end_with, (os.getpid(),)) as pool:
         try:  # from the first process on: a stop may come while the others are started
-            try:
-                os.environ.update(limits, TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")  # read as a process starts
+            try:  # a process reads its environment as it starts
+                os.environ.update(dict.fromkeys(THREAD_VARIABLES, share))
+                os.environ.update(TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")
                 futures = [pool.submit(work, *job) for job in jobs]
             finally:
                 os.environ.clear()
@@ -136,25 +159,11 @@ def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Itera
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
-            raise InputError("a process was killed, perhaps for want of memory; one at a time: jobs 1") from error
+            raise InputError("a process was killed, perhaps for want of memory; "
+                             "one at a time: jobs 1") from error
         except (KeyboardInterrupt, GeneratorExit):
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _alone(work: Callable, job: tuple) -> Any:
-    with _ONE:
-        return at_worker(work, *job)
-
-
-def at_worker(work: Callable, *job: Any) -> Any:
-    """``work(*job)`` on a worker of a Dask cluster; its InputError, say of a path that it cannot see, names it."""
-    from distributed import get_worker
-
-    try:
-        return work(*job)
-    except (InputError, FileNotFoundError, PermissionError) as error:
-        raise InputError(f"worker {get_worker().address}: {error}") from error

@@ -1,8 +1,9 @@
-"""What something is made from, noted as it is read: run parameters, tables, files, and the code a function reaches.
+"""What a table is made from, noted as it is read: run parameters, tables, files and code.
 
-While something is made, :func:`recording` collects what :func:`note` and :func:`note_file` are told. In the kernel of
-a notebook, whose cells no function encloses, the notes go to the file that the environment variable KERNEL names, and
-every file of the project's ``book`` and ``results`` that is opened is noted.
+While something is made, :func:`recording` collects what :func:`note` and :func:`note_file` report.
+In the kernel of a notebook, which no function encloses, the notes go to the file that the
+environment variable KERNEL names, and every file of the project's ``book`` and ``results`` that
+is opened is noted.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import inspect
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,94 +28,91 @@ LARGE = 1 << 32
 KINDS = ("parameters", "inputs", "files", "tables")
 _STEPS = [f"{PACKAGE.name}.run.{name}" for name in ("pipeline", "prompts", "data", "models")]
 BY_FUNCTION = (*_STEPS, f"{CHAPTERS}.real_tables")
-"""Modules that hold how tables are made: their functions are followed one by one, all other modules are taken whole."""
-WITHOUT = [f"{PACKAGE.name}.{name}" for name in ("run.store", "run.reads", "errors", "progress", "cluster", "folders")]
+"""Modules that hold how tables are made. Only the functions that a table's recipe reaches count
+for that table; every other module counts as a whole."""
+_WHERE = ("run.store", "run.reads", "errors", "progress", "cluster", "folders")
+WITHOUT = [f"{PACKAGE.name}.{name}" for name in _WHERE]
 """Modules that decide where and when something is made, not what."""
 
 Notes = dict[str, dict[str, Any]]
 _kernel: Notes = {kind: {} for kind in KINDS}
-_local = threading.local()  # a thread makes one thing at a time
-
-
-def _open() -> list[Notes]:
-    if not hasattr(_local, "notes"):
-        _local.notes = [_kernel] if KERNEL in os.environ else []
-    return _local.notes
+_notes: ContextVar[Notes | None] = ContextVar(
+    "notes", default=_kernel if KERNEL in os.environ else None)
 
 
 @contextmanager
 def recording() -> Iterator[Notes]:
-    """Collect what is read within: {kind: {name: value}}."""
+    """Collect what is read within, and only within: {kind: {name: value}}."""
     notes: Notes = {kind: {} for kind in KINDS}
-    _open().append(notes)
+    outer = _notes.set(notes)
     try:
         yield notes
     finally:
-        _open().pop()
+        _notes.reset(outer)
 
 
 def note(kind: str, name: str, value: Any) -> None:
-    """Something was read: a run parameter with its value, an input with its files, a table with its digest."""
-    opened = _open()
-    if opened:
-        opened[-1][kind][name] = value
-        if opened[-1] is _kernel:
-            Path(os.environ[KERNEL]).write_text(json.dumps(_kernel), encoding="utf-8")
+    """Note a run parameter with its value, an input with its files, or a table with its digest."""
+    notes = _notes.get()
+    if notes is not None:
+        notes[kind][name] = value
+    if notes is _kernel:
+        Path(os.environ[KERNEL]).write_text(json.dumps(_kernel), encoding="utf-8")
 
 
-def note_file(path: Path) -> Path:
-    """A file of the project was read; returns it."""
+def note_file(path: Path) -> None:
+    """Note that a file of the project is read."""
     note("files", str(path.resolve()), state(path))
-    return path
 
 
 def note_module(module: str) -> None:
-    """Code was chosen by name: a module of the package with all that it imports."""
-    for name in closure(module):
-        note_file(_place(name))
+    """Note a module that is chosen by name, and all modules of the package that it imports."""
+    for part in _reached(module):
+        note_file(_file(part))
 
 
 def _watch(event: str, arguments: tuple) -> None:
-    """Note the files of the project that a kernel opens."""
-    if event == "open" and isinstance(arguments[0], str) and not hasattr(_local, "noting"):
-        path = Path(arguments[0]).absolute()
-        if any(folder in path.parents for folder in _WATCHED) and path.is_file():
-            _local.noting = True  # which opens the file, too
-            try:
-                note_file(path)
-            finally:
-                del _local.noting
+    """Note a file of the project that the kernel opens."""
+    global _noting
+    if event != "open" or _noting or not isinstance(arguments[0], str):
+        return
+    path = Path(arguments[0]).absolute()
+    if any(folder in path.parents for folder in _WATCHED) and path.is_file():
+        _noting = True  # to note a file opens it, too
+        try:
+            note_file(path)
+        finally:
+            _noting = False
 
 
 if KERNEL in os.environ:
+    _noting = False
     _WATCHED = [Path.cwd() / "book", Path.cwd() / "results"]
     sys.addaudithook(_watch)
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files -----------------------------------------------------------------------------------
 
 
 def state(path: Path) -> list | None:
-    """Size, time of change and digest of a file; None where there is none."""
+    """Size in bytes, time of change in ns and digest of a file; None where there is none."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return [found.st_size, found.st_mtime_ns, _content(str(path), found.st_size, found.st_mtime_ns)]
+    size, changed = status.st_size, status.st_mtime_ns
+    return [size, changed, _content(str(path), size, changed)]
 
 
 def unchanged(path: Path, before: list | None) -> bool:
-    """Whether a file has the content that it had; it is read where its size is the same and its time is not."""
-    try:
-        found = path.stat()
-    except OSError:
-        return before is None
-    same = before is not None and found.st_size == before[0]
-    return same and (found.st_mtime_ns == before[1] or state(path)[2] == before[2])
+    """Whether a file has the content that it had; it is read only where its time differs."""
+    if before is None or not path.exists():
+        return before is None and not path.exists()
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns] == before[:2] or state(path)[2] == before[2]
 
 
-def _named(files: Iterable[Path]) -> dict[str, Path]:
-    """Files by their place below the folder that they have in common."""
+def _below_common(files: Iterable[Path]) -> dict[str, Path]:
     files = [Path(path).absolute() for path in files]
     base = os.path.commonpath([path.parent for path in files]) if files else ""
     return {path.relative_to(base).as_posix(): path for path in files}
@@ -122,13 +120,14 @@ def _named(files: Iterable[Path]) -> dict[str, Path]:
 
 def states(files: Iterable[Path]) -> dict[str, list | None]:
     """The state of files by their place below the folder that they have in common."""
-    return {name: state(path) for name, path in _named(files).items()}
+    return {name: state(path) for name, path in _below_common(files).items()}
 
 
 def all_unchanged(files: Iterable[Path], before: dict[str, list | None]) -> bool:
     """Whether these are the files there were, by name, with the content that they had."""
-    named = _named(files)
-    return named.keys() == before.keys() and all(unchanged(path, before[name]) for name, path in named.items())
+    named = _below_common(files)
+    return named.keys() == before.keys() and all(
+        unchanged(path, before[name]) for name, path in named.items())
 
 
 def digest(text: str) -> str:
@@ -138,7 +137,7 @@ def digest(text: str) -> str:
 
 @cache
 def _content(path: str, size: int, changed: int) -> str:
-    """Digest of a file. Of one above LARGE only its ends are read, and its time stands for what is between."""
+    """Digest of a file. Above LARGE it is that of both ends, the size and the time of change."""
     with open(path, "rb") as file:
         if size <= LARGE:
             return hashlib.file_digest(file, "sha256").hexdigest()[:24]
@@ -147,98 +146,79 @@ def _content(path: str, size: int, changed: int) -> str:
         return hashlib.sha256(b"%d %d " % (size, changed) + ends + file.read()).hexdigest()[:24]
 
 
-# --- code ------------------------------------------------------------------------------------------------------------
+# --- code ------------------------------------------------------------------------------------
 
 
 def code_of(make: Callable) -> str:
-    """A hash of the code of a function that makes a table: its own, that of the functions which it reaches in the
-    modules BY_FUNCTION, and every other module of the package that these name, with all that it imports."""
+    """A hash of the code that makes a table: the function, the functions that it reaches in the
+    modules BY_FUNCTION, and every other module of the package that these import."""
     module, name = make.__module__, make.__qualname__.partition(".")[0]
-    cells = [cell.cell_contents for cell in make.__closure__ or () if isinstance(cell.cell_contents, str)]
-    if module not in BY_FUNCTION:
-        return digest("\0".join([inspect.getsource(make), *cells]))
-    return digest("\0".join([_code(module, name), *cells]))
+    by_function = module in BY_FUNCTION
+    code = json.dumps(_reached(module, name)) if by_function else inspect.getsource(make)
+    cells = [cell.cell_contents for cell in make.__closure__ or ()]
+    return digest("\0".join([code, *(text for text in cells if isinstance(text, str))]))
 
 
 @cache
-def _code(module: str, name: str) -> str:
-    found: dict[str, str] = {}
-    _reach(module, name, found)
-    return json.dumps(found, sort_keys=True)
+def _reached(module: str, name: str = "") -> dict[str, str]:
+    """The code that a module, or a name at its top, reaches in the package: its parts
+    (``module``, or ``module:name`` of a module BY_FUNCTION), each with its text, in order."""
+    parts, waiting = {}, [(module, name)]
+    while waiting:
+        module, name = waiting.pop()
+        by_function = module in BY_FUNCTION
+        part = f"{module}:{name}" if by_function else module
+        known = not by_function or name in _statements(module)
+        if part in parts or module in WITHOUT or not known or not _file(module).exists():
+            continue
+        parts[part], imports, names = _read(module, name if by_function else "")
+        waiting += [*imports, *((module, other) for other in names if by_function)]
+    return dict(sorted(parts.items()))
 
 
-def _reach(module: str, name: str, found: dict[str, str]) -> None:
-    """Add the code of a name at the top of a module, and of all that it reaches."""
-    own, imported = _names(module)
-    if name in imported:
-        _take(*imported[name], found)
-    if name not in own or f"{module}:{name}" in found:
-        return
-    found[f"{module}:{name}"] = ast.unparse(own[name])
-    for node in ast.walk(own[name]):
+@cache
+def _read(module: str, name: str) -> tuple[str, list[tuple[str, str]], set[str]]:
+    """The text of a part, what it imports as (module, name), and the names that it uses."""
+    tree = _statements(module)[name] if name else _tree(module)
+    imports, names = [], set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Name):
-            _reach(module, node.id, found)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                _take(node.module or "", alias.name, found)
+            names.add(node.id)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:  # a name in a module, or a module in a folder
+                imports += [(node.module, alias.name), (f"{node.module}.{alias.name}", "")]
+    return ast.unparse(tree), imports, names
 
 
-def _take(module: str, name: str, found: dict[str, str]) -> None:
-    """Add what ``from module import name`` gives, where that is code of the package."""
-    if not _own(module):
-        return
-    if module in BY_FUNCTION:
-        _reach(module, name, found)
-    else:
-        whole = f"{module}.{name}" if _place(f"{module}.{name}").exists() else module
-        found |= {m: ast.unparse(_tree(m)) for m in closure(whole)}
-
-
-@cache
 def _tree(module: str) -> ast.Module:
     """The code of a module without its comments and docstrings."""
-    tree = ast.parse(_place(module).read_text(encoding="utf-8"))
+    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node, clean=False):
             node.body[0] = ast.Pass(lineno=0, col_offset=0)
     return tree
 
 
 @cache
-def _names(module: str) -> tuple[dict[str, ast.stmt], dict[str, tuple[str, str]]]:
-    """What a module binds at its top: its own statements, and (module, name) of what it imports, by name."""
-    own, imported = {}, {}
+def _statements(module: str) -> dict[str, ast.stmt]:
+    """The statements at the top of a module by the names that they bind."""
+    bound: dict[str, ast.stmt] = {}
     for node in _tree(module).body:
         if isinstance(node, ast.ImportFrom):
-            imported |= {alias.asname or alias.name: (node.module or "", alias.name) for alias in node.names}
+            bound |= {alias.asname or alias.name: ast.ImportFrom(node.module, [alias], node.level)
+                      for alias in node.names}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            own[node.name] = node
+            bound[node.name] = node
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            own |= {part.id: node for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
-    return own, imported
+            parts = [part for target in targets for part in ast.walk(target)]
+            bound |= {part.id: node for part in parts if isinstance(part, ast.Name)}
+    return bound
 
 
-@cache
-def closure(module: str) -> frozenset[str]:
-    """A module of the package with all modules that it imports from the package; those BY_FUNCTION apart."""
-    known, waiting = set(), [module]
-    while waiting:
-        name = waiting.pop()
-        if not _own(name) or name in (*BY_FUNCTION, *WITHOUT, *known) or not _place(name).exists():
-            continue
-        known.add(name)
-        for node in ast.walk(_tree(name)):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return frozenset(known)
-
-
-def _own(module: str) -> bool:
-    return module.partition(".")[0] in (PACKAGE.name, CHAPTERS)
-
-
-def _place(module: str) -> Path:
+def _file(module: str) -> Path:
+    """The file of a module of the package or of the chapters; no such file for any other."""
     package, _, name = module.partition(".")
-    folder = PACKAGE if package == PACKAGE.name else PACKAGE.parent / "notebooks" / "lib"
-    return folder / (name.replace(".", "/") + ".py")
+    folders = {PACKAGE.name: PACKAGE, CHAPTERS: PACKAGE.parent / "notebooks" / "lib"}
+    return folders.get(package, PACKAGE / "none") / (name.replace(".", "/") + ".py")

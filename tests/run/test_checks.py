@@ -1,15 +1,19 @@
-"""What a run file may hold, -p and open_run may hold too; every other value is one clear line."""
+"""What a run file, -p and open_run may hold; every other value is one clear line. What a run lacks, by name."""
 
+import shutil
 import subprocess
 import sys
 
 import nbformat
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from taskgram_utils import book
+from taskgram_utils.cli import main
 from taskgram_utils.errors import InputError
-from taskgram_utils.run import pipeline
+from taskgram_utils.run import checks, pipeline
+from taskgram_utils.run import store as run_module
 from taskgram_utils.run.checks import TEXT, one_of, require_parameters, whole, wrong
 from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.run.store import open_run_file
@@ -42,7 +46,9 @@ def test_a_value_is_read_by_the_kind_of_its_parameter(name, text, value):
     ("pickled", "1", "pickled: 1 is not one of true, false"), ("pickled", "yes", "pickled: 'yes'"),
     ("models", "25k", "models: '25k' is not a list"), ("models", "[2024]", "models: "),
     ("orders", "[0]", "orders: [0]"),
-    ("gamma", "1", "gamma: 1 is not null, calibrate"), ("documents", "10", "a whole number of 1,000 or more"),
+    ("gamma", "1", "gamma: 1 is not null, calibrate"), ("gamma", "high", "gamma: 'high' is"), ("models", "[]", "models: "),
+    ("gamma", "{factual_qa: {2: -1}}", "gamma: {'factual_qa': {2: -1}} is not"), ("gamma", "true", "gamma: True is"),
+    ("steps", "some", "steps: 'some' is not all, last"), ("steps", "[true]", "steps: [True] is not all, last"), ("documents", "10", "a whole number of 1,000 or more"),
     ("scheduler", "8786", "scheduler: 8786 is not null or an address"), ("tasks", "[", "parameter tasks: no YAML"),
 ])  # fmt: skip
 def test_a_wrong_value_is_one_line(name, text, wanted):
@@ -143,3 +149,64 @@ def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path, monkeypatch):
     assert done.stderr.rstrip().splitlines()[-1].startswith(said)
     cells = [c for c in nbformat.read(tmp_path / "o.ipynb", as_version=4).cells if c.cell_type == "code"]
     assert [c.execution_count for c in cells if c.execution_count] == [1, 2, 3]  # nothing after the check
+
+
+# --- what is installed, and what a run lacks ----------------------------------------------------------------------------
+
+
+def test_every_part_has_a_version_or_is_absent_and_says_how_to_get_it():
+    table = checks.parts().set_index("part")
+    assert table.loc["python", "version"].startswith("3.") and table.loc["torch", "version"][0].isdigit()
+    assert (table[["needed_for", "get"]] != "").all(axis=None)
+
+
+def test_the_committed_runs_can_work_here():
+    table = checks.runs().set_index("run")
+    assert (table.loc[["miniature", "tiny"], "state"] == "ready").all()
+    named = table.loc[["openbook", "pythia-pile", "olmo-dolma"]]
+    assert (named["state"] == "lacks something").all() and named["detail"].str.contains("-p data FOLDER").all()
+
+
+def test_a_run_of_real_text_says_which_file_is_not_there(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "text.txt").write_text("# A text")
+    run = pipeline.open_run("openbook", data=str(tmp_path), tasks=["math_reasoning"])
+    assert checks.lacking(run) == [f"{tmp_path / 'gsm8k'}: no such file or folder; examples of math_reasoning go there"]
+    (tmp_path / "gsm8k").mkdir()
+    run = pipeline.open_run("openbook", data=str(tmp_path), tasks=["math_reasoning"], embedding="packaged/none")
+    questions, model = checks.lacking(run)
+    assert questions.startswith(f"{tmp_path / 'gsm8k' / 'train.jsonl'}: no such file")
+    assert model == "packaged model none: not one of all-MiniLM-L6-v2, SmolLM2-135M-Instruct"
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"weights": "no/such/folder"}, "no card.json"), ({"world": 7}, "trained on world = 1, the run says 7"),
+    ({"models": ["25k", "7b"]}, "model 7b: neither a size of the suite (100k, 25k, 3m, 600k), nor a folder"),
+])  # fmt: skip
+def test_a_run_without_fitting_weights_says_so(change, message):
+    found = checks.lacking(pipeline.open_run("miniature", **change))
+    assert len(found) == 1 and message in found[0]
+
+
+def test_an_embedding_needs_its_package_and_a_run_its_disk(monkeypatch, tmp_path):
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 10))
+    run = pipeline.open_run("openbook", data=str(tmp_path), embedding="intfloat/e5-large-v2")
+    monkeypatch.setattr(checks, "_lacking_files", lambda run: [])
+    monkeypatch.setattr(checks, "_space", lambda run: 1e9)
+    monkeypatch.setattr(checks.models, "check_models", lambda run: None)
+    first, second = checks.lacking(run)
+    assert "intfloat/e5-large-v2: pip install" in first and second.startswith("disk: about")
+    with pytest.raises(InputError, match="run openbook cannot work here: embedding"):
+        checks.require_ready(run)
+    assert checks.parts().set_index("part").loc["pytest", "version"] == "absent"
+
+
+def test_outside_a_checkout_the_parts_are_said_and_where_the_notebooks_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "PACKAGE", tmp_path / "site" / "taskgram_utils")
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(main, ["doctor"])
+    assert told.exit_code == 0 and "torch" in told.stdout and "clone it" in told.stdout
+    for command in ("book", "run"):
+        refused = CliRunner().invoke(main, [command, "tiny"])
+        assert refused.exit_code == 2 and "the project's repository" in refused.stderr

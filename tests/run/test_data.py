@@ -22,7 +22,7 @@ from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.packaged import found
 from taskgram_utils.run import data as run_data
-from taskgram_utils.run import doctor, pipeline
+from taskgram_utils.run import checks, pipeline
 from taskgram_utils.run import models as run_models
 from taskgram_utils.run.pipeline import RECIPES
 from taskgram_utils.run.reads import PACKAGE
@@ -179,11 +179,11 @@ def test_a_text_that_is_not_there(data, tmp_path, change, said):
 
 
 @pytest.mark.parametrize(("source", "said"), [
-    ({}, "no source for task factual_qa; a folder, a file or hub, under source"),
+    ({}, "no source for task factual_qa; under source: hub, file or folder"),
     ({"factual_qa": 7}, "no source for task|a source of factual_qa is a name"),
     ({"factual_qa": [{"dataset": "popqa"}]}, "a source of factual_qa is a name, or a mapping with source"),
     ({"factual_qa": {"source": "popqa.jsonl", "colour": "red"}}, "a source of factual_qa has no option 'colour'"),
-    ({"factual_qa": [{"source": "popqa.jsonl", "dataset": "popqa"}] * 2}, "two sources give popqa-test-1; every"),
+    ({"factual_qa": [{"source": "popqa.jsonl", "dataset": "popqa"}] * 2}, "two sources give example_id ..popqa-test-1"),
     ({"factual_qa": {"source": "gone.jsonl", "dataset": "popqa"}}, r"gone.jsonl: no such file; put PopQA's questions"),
 ])  # fmt: skip
 def test_sources_that_cannot_be(data, tmp_path, source, said):
@@ -201,12 +201,6 @@ def test_thresholds_by_task_and_n(data, tmp_path, gamma, task, n, expected):
     assert run_data.gamma_of(run_of(data, tmp_path, gamma=gamma), task, n) == expected
 
 
-@pytest.mark.parametrize("gamma", [1.5, 0, "high", {"factual_qa": {2: -1}}, True])
-def test_a_threshold_that_is_none(data, tmp_path, gamma):
-    with pytest.raises(InputError, match=r"gamma of factual_qa, n = 2: .* is neither calibrate nor between 0 and 1"):
-        run_data.gamma_of(run_of(data, tmp_path, gamma=gamma), "factual_qa", 2)
-
-
 def test_an_embedding_by_task_and_none(data, tmp_path):
     run = run_of(data, tmp_path, embedding={"factual_qa": "a/b"})
     assert run_data.embedding_named(run, "factual_qa") == "a/b"
@@ -217,7 +211,7 @@ def test_an_embedding_by_task_and_none(data, tmp_path):
 @pytest.mark.slow
 def test_a_suite_of_another_text_is_refused(data, suite, tmp_path):
     run = run_of(data, tmp_path)
-    assert pipeline.models(run) == ["25k", "100k"] and run_data.suite_said(run)["document"] == "heading"
+    assert pipeline.models(run) == ["25k", "100k"] and run_models._wanted_card(run)["document"] == "heading"
     with pytest.raises(InputError, match=r"trained on document = heading, the run says paragraph; set weights to ''"):
         pipeline.load_model(run_of(data, tmp_path, document="paragraph"), "25k")
     with pytest.raises(InputError, match="draws no miniature world, and this is about one"):
@@ -281,7 +275,8 @@ def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path
     ({"whole_answer": "factual_qa"}, "whole_answer: 'factual_qa' is not a list of tasks"),
     ({"gamma": "high"}, "gamma: 'high' is not null, calibrate, a number"),
     ({"gamma": {"factualqa": 0.9}}, "task factualqa: "),
-    ({"embedding": ""}, "no embedding for task factual_qa"),
+    ({"embedding": ""}, "embedding: '' is not a name, or a mapping"),
+    ({"embedding": {"world_knowledge": "a/b"}}, "no embedding for task factual_qa"),
     ({"orders": [0]}, "orders: [0] is not a list of numbers of words"),
     ({"orders": 2}, "orders: 2 is not a list of numbers of words"),
     ({"control": "heading"}, "is the run's own document"),
@@ -291,13 +286,13 @@ def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path
     ({"tasks": ["rivers"]}, "task rivers: not one"),
     ({"control": "chapter"}, "--document chapter: not one of"),
     ({"device": "gpu9"}, "device: 'gpu9' is not one of null"),
-    ({"stop": {"factual_qa": "."}}, "stop of factual_qa: '.' is no list of texts"),
-    ({"stop": {"factual_qa": ["", "."]}}, "stop of factual_qa: ['', '.'] is no list of texts"),
+    ({"stop": {"factual_qa": "."}}, "stop: {'factual_qa': '.'} is not a mapping from tasks to lists of texts"),
+    ({"stop": {"factual_qa": ["", "."]}}, "stop: {'factual_qa': ['', '.']} is not a mapping from tasks to lists"),
     ({"stop": ["."]}, "stop: ['.'] is not a mapping from tasks to lists of texts"),
     ({"stop": {"factualqa": ["."]}}, "task factualqa: "),
 ])
 def test_what_a_run_file_cannot_say_is_said_before_anything_is_made(data, suite, tmp_path, change, said):
-    found = doctor.lacking(run_of(data, tmp_path / "a" / "b" / "c", **change))
+    found = checks.lacking(run_of(data, tmp_path / "a" / "b" / "c", **change))
     assert any(said in line for line in found), found
     assert not (tmp_path / "a" / "b" / "c").exists() and all("\n" not in line for line in found)
 
@@ -349,10 +344,10 @@ def test_a_broken_input_is_one_line_before_anything_is_made(data, suite, tmp_pat
     shutil.copytree(data, place)
     breaks(place)
     run = run_of(place, folder, **{k: v.format(place=place) for k, v in change.items()})
-    found = [line for line in doctor.lacking(run) if "sentence-transformers" not in line]
+    found = [line for line in checks.lacking(run) if "sentence-transformers" not in line]
     assert len(found) == 1 and said in found[0] and "\n" not in found[0], found
     with pytest.raises(InputError, match=re.escape(found[0])):
-        doctor.require_ready(run)
+        checks.require_ready(run)
     assert not folder.exists()
 
 
@@ -370,9 +365,9 @@ def test_nothing_is_trained_before_the_questions_are_read(data, tmp_path, monkey
 def test_a_good_run_file_lacks_nothing(data, suite, tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     good = run_of(data, tmp_path / "a" / "b" / "c", embedding=str(data / "corpus"))
-    assert [line for line in doctor.lacking(good) if "embedding" not in line] == []
+    assert [line for line in checks.lacking(good) if "embedding" not in line] == []
     del good.parameters["stop"]  # as in a run file from before there was one
-    assert [line for line in doctor.lacking(good) if "embedding" not in line] == []
+    assert [line for line in checks.lacking(good) if "embedding" not in line] == []
 
 
 @EMBEDDING

@@ -49,17 +49,17 @@ def house(tmp_path, monkeypatch):
     monkeypatch.setattr(reads, "BY_FUNCTION", ("house.steps", "house.sources"))
     monkeypatch.setattr(reads, "WITHOUT", ("house.errors",))
 
-    def code(name: str = "make", file: str = "", old: str = "", new: str = "") -> str:
+    def code(name: str = "make", file: str = "", old: str = "", new: str = "") -> dict:
         if file:
             text = (package / f"{file}.py").read_text()
             assert old in text
             (package / f"{file}.py").write_text(text.replace(old, new))
-        for function in (reads._code, reads._tree, reads._names, reads.closure):
+        for function in (reads._reached, reads._read, reads._statements):
             function.cache_clear()
-        return reads._code("house.steps", name)
+        return reads._reached("house.steps", name)
 
     yield code
-    for function in (reads._code, reads._tree, reads._names, reads.closure):
+    for function in (reads._reached, reads._read, reads._statements):
         function.cache_clear()
 
 
@@ -86,9 +86,8 @@ def test_the_tables_of_the_package_reach_what_they_call():
     from taskgram_utils.run import pipeline
 
     def reached(name: str) -> set[str]:
-        found: dict[str, str] = {}
-        reads._reach("taskgram_utils.run.pipeline", name, found)
-        return {part.removeprefix("taskgram_utils.") for part in found}
+        parts = reads._reached("taskgram_utils.run.pipeline", name)
+        return {part.removeprefix("taskgram_utils.") for part in parts}
 
     counts = reached("make_counts")
     assert {"counting.scan", "counting.index", "counting.api", "run.data:corpus", "ngrams"} <= counts
