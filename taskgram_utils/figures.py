@@ -89,7 +89,7 @@ def lines(
             places = rows[x].to_numpy(float) * shift ** (i - (len(shown) - 1) / 2)
             ax.plot(places, rows[y], marker=MARKERS[i % 7], ms=4, lw=1.4, clip_on=False, **style)
             if bars:
-                ends, colour = rows[[low, high]].to_numpy(float).T, style["color"]
+                ends, colour = rows[[low, high]].astype(float).to_numpy().T, style["color"]
                 if band:
                     ax.fill_between(places, *ends, color=colour, alpha=0.25, lw=0)
                 else:
@@ -172,7 +172,7 @@ def intervals(
         rows = rows.dropna(subset=[estimate])
         beside = (i - (len(hues) - 1) / 2) * 0.8 / len(hues)
         heights = np.array([names.index(value) for value in rows[y]]) + beside
-        ends = rows[[low, high]].to_numpy(float).T
+        ends = rows[[low, high]].astype(float).to_numpy().T
         ax.hlines(heights, *ends, color=style["color"], lw=1.4)
         ax.plot(rows[estimate], heights, MARKERS[i % 7], ms=5, **style)
     ax.set_yticks(range(len(names)), [_spaced(value) for value in names])
