@@ -262,11 +262,10 @@ def execute(plan: Plan, progress: bool | None = None) -> list[str]:
         return []
     if "models" in plan.run.parameters:
         pipeline.ask_models(plan.run, progress)
-    hidden = None if progress is None else not progress
     with (
         ThreadPoolExecutor(AT_A_TIME) as pool,
         Bar(total=len(pending), desc="chapters", unit="chapter", dynamic_ncols=True, miniters=0,
-            disable=hidden) as bar,
+            disable=True if progress is False else None) as bar,
     ):
         jobs = {pool.submit(plan.run.path, page.table): page.name for page in pending}
         unfinished = set(jobs)
@@ -276,17 +275,17 @@ def execute(plan: Plan, progress: bool | None = None) -> list[str]:
                 running = ", ".join(name for job, name in jobs.items() if job.running())
                 bar.set_postfix_str(running, refresh=False)
                 bar.update(len(done))
+            pool.shutdown(cancel_futures=True)  # after a failure: what runs is awaited
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             _end_kernels()
             raise
-        pool.shutdown(cancel_futures=True)  # after a failure: what runs is awaited
     errors = [job.exception() for job in jobs if not job.cancelled() and job.exception()]
     for error in errors:
         if not isinstance(error, InputError):
             raise error
     require(not errors, "\n".join(map(str, errors)))
-    return [page.name for page in pending]
+    return list(jobs.values())
 
 
 def _execute(run: Run, page: Chapter, overrides: dict[str, Any], out: Path) -> None:
@@ -443,6 +442,7 @@ def this_run(page: Chapter, papermill: dict) -> str:
     """The box at the foot of a chapter (MyST): the parameters really used, when, how long, and how
     to do it again. ``papermill`` is the executed notebook's ``metadata.papermill``."""
     started = datetime.fromisoformat(papermill["start_time"]).strftime("%Y-%m-%d %H:%M UTC")
+    seconds = f"{papermill['duration']:.0f} s"
     rows = "\n".join(f"| `{name}` | `{value!r}` |" for name, value in page.values.items())
     changed = papermill["parameters"] | ({"task": page.task} if page.task else {})
     again = f"papermill notebooks/{page.source.name} out.ipynb -p run {page.values['run']}"
@@ -450,7 +450,7 @@ def this_run(page: Chapter, papermill: dict) -> str:
                f" -p {name} {value!r}" for name, value in changed.items() if name != "run"]
     return f"""::::{{admonition}} This run
 :class: note this-run
-Started {started}, took {papermill["duration"]:.0f} s. Parameters, versions and the tables made are in the run's
+Started {started}, took {seconds}. Parameters, versions and the tables made are in the run's
 {{download}}`manifest </run/manifest.json>`.
 
 | parameter | value |

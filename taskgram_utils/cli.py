@@ -6,8 +6,8 @@ Options:
   --out: Table to write (.parquet, .csv, .jsonl, or - for CSV).
   --document: What a document is: file, record (a JSON line, a row, a line of text), heading,
       paragraph or words:N.
-  --text-field: Field of JSON lines, column of parquet, with the text.
   --skip-bad: Skip records without text, and say how many there were.
+  --text-field: Field of JSON lines, column of parquet, with the text.
   --tokenizer: index: Hugging Face tokenizer file that a downloaded index is of.
   --model: Folder, or hub name of a causal language model (safetensors); may be repeated.
   --step: Training steps, as 0,512,143000, or all: subfolders step<N>, or such revisions on the hub.
@@ -31,7 +31,6 @@ import sys
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import click
@@ -171,8 +170,8 @@ tokenizer_option = click.option("--tokenizer")
 parameter_option = click.option("-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE")
 cut_options = _all_of(  # the fields of a Corpus
     click.option("--document", default="", show_default="file for text, else record"),
-    click.option("--text-field", default="text"),
     click.option("--skip-bad", is_flag=True),
+    click.option("--text-field", default="text"),
 )
 model_options = _all_of(
     click.option("--model", "models", multiple=True, required=True),
@@ -195,42 +194,34 @@ def _refuse(names: Iterable[str], why: str) -> None:
     require(not given, f"{', '.join(given)}: {why}")
 
 
-def _hold_table(out: str) -> Path | None:
-    """Before the work begins: refuse a table that cannot be written, and hold it for this command.
+def _hold_out(out: str, folder: bool = False, lock: str = ".lock") -> Path | None:
+    """Before the work begins: refuse an output that cannot be written, that is read or that would
+    become a part of the corpus, and hold it for this command.
 
     Returns the folder beside it in which unfinished work is kept; None for standard output.
     """
-    _require_apart(out)
-    if out == "-":
-        return None
-    path = Path(out)
-    require(not path.is_dir(), f"--out {out}: is a folder; name a file in it")
-    endings = ", ".join(SUFFIXES)
-    require(path.suffix in SUFFIXES, f"--out {out}: ends in none of {endings}, and is not -")
-    require(path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
-    for name, value in click.get_current_context().params.items():
-        for one in value if isinstance(value, tuple) else (value,):
-            read = isinstance(one, str) and name != "out" and os.path.exists(one) and path.exists()
-            require(not read or not path.samefile(one),
-                    f"--out {out}: is what is read ({name}); name another file")
-    _hold(f"{out}.lock", f"--out {out}")
-    return Path(f"{out}.partial")
-
-
-def _hold_folder(out: str, lock: str = ".lock") -> None:
-    """Before the work begins: refuse a folder that cannot be written, and hold it."""
-    _require_apart(out)
-    require(not Path(out).is_file(), f"--out {out}: is a file; name a folder")
-    _hold(f"{out}{lock}", f"--out {out}")
-
-
-def _require_apart(out: str) -> None:
-    """Refuse an output without a name, and one that would become a part of the corpus."""
+    path, parameters = Path(out), click.get_current_context().params
     require(out.strip(), "--out: no name given")
-    corpus = Path(click.get_current_context().params.get("corpus") or "no corpus")
-    inside = corpus.is_dir() and Path(out).resolve().is_relative_to(corpus.resolve())
+    corpus = Path(parameters.get("corpus") or "no corpus")
+    inside = corpus.is_dir() and path.resolve().is_relative_to(corpus.resolve())
     require(not inside, f"--out {out}: lies in the corpus, of which it would become a part; name "
             "a place elsewhere")
+    if out == "-":
+        return None
+    if folder:
+        require(not path.is_file(), f"--out {out}: is a file; name a folder")
+    else:
+        require(not path.is_dir(), f"--out {out}: is a folder; name a file in it")
+        require(path.suffix in SUFFIXES,
+                f"--out {out}: ends in none of {', '.join(SUFFIXES)}, and is not -")
+        require(path.parent.is_dir(), f"--out {out}: no folder {path.parent}")
+    for name, value in parameters.items() if path.is_file() else ():
+        for one in value if isinstance(value, tuple) else (value,):
+            read = name != "out" and isinstance(one, str) and os.path.exists(one)
+            require(not read or not path.samefile(one),
+                    f"--out {out}: is what is read ({name}); name another file")
+    _hold(f"{out}{lock}", f"--out {out}")
+    return Path(f"{out}.partial")
 
 
 def _hold(lock: str | Path, what: str) -> None:
@@ -290,7 +281,7 @@ def _say_inexact(table: pd.DataFrame, path: str) -> None:
 # --- counting ------------------------------------------------------------------------------------
 
 _ONLY_FOR = {
-    "scan": ("document", "text_field", "skip_bad", "scheduler"),
+    "scan": ("document", "skip_bad", "text_field", "scheduler"),
     "index": ("tokenizer",),
     "api": ("cache", "offline", "sample"),
 }
@@ -341,9 +332,9 @@ def count(corpus, pairs, ngrams, out, unit, singles, halves, backend, tokenizer,
 
     Example: taskgram count corpus.jsonl --pairs taskgrams.parquet --singles --out counts.csv
     """
-    from taskgram_utils.counting.base import count_table
+    from taskgram_utils.counting import base, index, scan
 
-    keep = _hold_table(out)
+    keep = _hold_out(out)
     for other, names in _ONLY_FOR.items():
         if other != backend:
             _refuse(names, f"for --backend {other}, it says nothing to {backend}")
@@ -352,25 +343,21 @@ def count(corpus, pairs, ngrams, out, unit, singles, halves, backend, tokenizer,
     pair_table = ngram_list = ()
     if pairs:
         table = read_table(pairs)
-        _check_ngrams(table, ["sx", "sy"], pairs)
+        _check_texts(table, ["sx", "sy"], pairs)
         columns = table.columns.intersection(["sx", "sy", "sx_text", "sy_text"])
         pair_table = table[columns].drop_duplicates()
     if ngrams:
         ngram_list = _ngrams(ngrams)
     require(len(pair_table) or len(ngram_list), f"{pairs or ngrams}: no row in it")
     if backend == "scan":
-        from taskgram_utils.counting.scan import ScanCounter
-
-        counter = ScanCounter(_corpus(corpus, **cut), unit, scheduler=scheduler, keep=keep)
+        counter = scan.ScanCounter(_corpus(corpus, **cut), unit, scheduler=scheduler, keep=keep)
     elif backend == "index":
-        from taskgram_utils.counting.index import Index
-
-        counter = Index(corpus, tokenizer, unit)
+        counter = index.Index(corpus, tokenizer, unit)
     else:
         from taskgram_utils.counting.api import ApiCounter
 
         counter = ApiCounter(corpus, unit, cache, offline, sample=sample)
-    counted = count_table(counter, pair_table, ngram_list, halves=halves, singles=singles)
+    counted = base.count_table(counter, pair_table, ngram_list, halves=halves, singles=singles)
     write_table(counted, out)
     if backend == "scan":
         _report(counter.corpus)
@@ -393,22 +380,18 @@ def _ngrams(path: str) -> list[str]:
     else:
         text = read_text(Path(path)).rstrip("\r\n")
         table = pd.DataFrame({"sx": re.split("\r\n|\r|\n", text) if text else []})
-    _check_ngrams(table, ["sx"], path)
+    _check_texts(table, ["sx"], path)
     return table["sx"].tolist()
 
 
-def _check_ngrams(table: pd.DataFrame, columns: list[str], path: str) -> None:
-    """Refuse what is no n-gram by its file and row; a counter knows its place in the request
-    alone."""
-    from taskgram_utils.ngrams import words
-
+def _check_texts(table: pd.DataFrame, columns: list[str], path: str) -> None:
+    """Refuse what is not text by its file and row; whether it holds a word, the counter checks."""
     require_columns(table, columns, path)
-    has_word = cache(lambda text: bool(words(text)))
     for column in columns:
-        for row, value in enumerate(table[column].tolist(), 1):
-            if not isinstance(value, str) or not has_word(value):
-                empty = value is None or value != value  # NaN
-                what = "is empty" if empty else f"{value!r:.80} is no text with a word in it"
+        for row, value in enumerate(table[column], 1):
+            if not isinstance(value, str):
+                nested = isinstance(value, list | dict)
+                what = f"{value!r:.80} is not text" if nested else "is empty"
                 raise InputError(f"{path}, row {row}: {column} {what}; remove the row")
 
 
@@ -433,7 +416,7 @@ def index(corpus, out, tokenizer, tokens_per_shard, **cut):
 
     texts = _corpus(corpus, **cut)
     require(out != "-", "--out -: an index is a folder; name one")
-    _hold_folder(out)
+    _hold_out(out, folder=True)
     size = tokens_per_shard or TOKENS_PER_SHARD
     built = build_index(texts, out, tokenizer, tokens_per_shard=size)
     _report(texts)
@@ -459,16 +442,15 @@ def documents(corpus_or_index, pair, k, tokenizer, **cut):
 
     Example: taskgram documents corpus.jsonl --pair "ada lovarn" "bakers" -k 5
     """
-    from taskgram_utils.counting.index import Index
-    from taskgram_utils.counting.scan import ScanCounter
+    from taskgram_utils.counting import evidence, index, scan
 
     path, indexed = corpus_or_index, _is_index(corpus_or_index)
     if indexed:
         _refuse(cut, "cannot change an index, whose documents were cut when it was built")
-        counter = Index(path, tokenizer)
+        counter = index.Index(path, tokenizer)
     else:
         _refuse(["tokenizer"], f"for an index, and {path} is text")
-        counter = ScanCounter(_corpus(path, **cut))
+        counter = scan.ScanCounter(_corpus(path, **cut))
     texts = counter.documents_with(*pair, k=k)
     searched = _indexed(counter) if indexed else counter.corpus.summary()
     require(texts, f'{path}: no document holds both "{pair[0]}" and "{pair[1]}", of {searched}')
@@ -478,16 +460,9 @@ def documents(corpus_or_index, pair, k, tokenizer, **cut):
         _report(counter.corpus, f"the first {k} were found in " if len(texts) == k else "")
     for number, text in enumerate(texts, 1):
         click.secho(f"— {number} of {len(texts)} shown —", dim=True)
-        click.echo(_printable(_marked(text, pair)))
-
-
-def _marked(text: str, ngrams: tuple[str, ...]) -> str:
-    """``text`` with square brackets around every occurrence of the n-grams."""
-    from taskgram_utils.counting.evidence import places
-
-    for start, end in reversed(places(text, ngrams)):
-        text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
-    return text
+        for start, end in reversed(evidence.places(text, pair)):
+            text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
+        click.echo(_printable(text))
 
 
 # --- examples and task-grams ---------------------------------------------------------------------
@@ -524,7 +499,7 @@ def examples(task, source, split, out, **reading):
     """
     from taskgram_utils.tasks import base
 
-    _hold_table(out)
+    _hold_out(out)
     kind = base.task(task)
     require(kind.read, f"task {task}: has no real data set")
     _refuse(set(reading) - set(inspect.signature(kind.read).parameters), f"says nothing to {task}")
@@ -578,7 +553,7 @@ def mine(examples, n, gamma, embedding, vectors, stopwords, whole_answer, out):
     from taskgram_utils.embedding import kept_embedding, load_embedding
     from taskgram_utils.tasks.base import check_examples, registry
 
-    _hold_table(out)
+    _hold_out(out)
     table = check_examples(read_table(examples), examples)
     whole = whole_answer or {name for name, task in registry().items() if task.whole_answer}
     model = kept_embedding(embedding, vectors) if vectors else load_embedding(embedding)
@@ -615,7 +590,7 @@ def lm(taskgrams, counts, form, zeros, kappa, out):
     """
     from taskgram_utils.language_models.taskgram import taskgram_logp
 
-    _hold_table(out)
+    _hold_out(out)
     grams = read_table(taskgrams)
     table = taskgram_logp(grams, read_table(counts), form, zeros, kappa)
     point = [c for c in ("task", "group", "example_id", "n", "sy") if c in grams]
@@ -639,7 +614,7 @@ def lm(taskgrams, counts, form, zeros, kappa, out):
 @click.option("--prior", is_flag=True)
 @click.option("--long", type=click.Choice(["refuse", "window"]), default="refuse")
 @out_option
-def score(examples, models, step, dtype, device, pickled, scheduler, taskgrams, out, **scoring):
+def score(examples, taskgrams, out, **how):
     """Log-probabilities of the outputs of EXAMPLES (and of their mined n-grams) under language
     models.
 
@@ -655,18 +630,10 @@ def score(examples, models, step, dtype, device, pickled, scheduler, taskgrams, 
     Example: taskgram score examples.parquet --model EleutherAI/pythia-70m --step 143000 --out
     logp.parquet
     """
-    from taskgram_utils.language_models import jobs
-    from taskgram_utils.tasks.base import check_examples
+    from taskgram_utils.language_models.jobs import score_all
 
-    keep = _hold_table(out)
-    table = check_examples(read_table(examples), examples, texts=False)
     grams = read_table(taskgrams) if taskgrams else None
-    require(not scoring["options"] or table["options"].notna().any(),
-            f"{examples}: --options, but no example has options")
-    loading = jobs.Loading(dtype, device, pickled)
-    specs = jobs.specs(models, step)
-    scores = jobs.score_all(table, specs, grams, loading, scheduler, keep, **scoring)
-    _finish(scores, "logp", len(table), out, keep)
+    _ask_models(score_all, "logp", examples, out, taskgrams=grams, **how)
 
 
 @main.command()
@@ -675,8 +642,7 @@ def score(examples, models, step, dtype, device, pickled, scheduler, taskgrams, 
 @click.option("--max-tokens", type=_at_least_1, required=True)
 @click.option("--stop", multiple=True, show_default="the column stop of EXAMPLES, else \\n")
 @out_option
-def generate(examples, models, step, dtype, device, pickled, scheduler, max_tokens, stop, budget,
-             out):
+def generate(examples, stop, out, **how):
     """Greedy answers of language models to EXAMPLES: what they write after instruction and x.
 
     What a model has finished is kept in the folder OUT.partial until all are, as by taskgram score.
@@ -689,21 +655,10 @@ def generate(examples, models, step, dtype, device, pickled, scheduler, max_toke
     Example: taskgram generate examples.jsonl --model EleutherAI/pythia-70m --max-tokens 32 --out
     answers.csv
     """
-    from taskgram_utils.language_models import jobs
-    from taskgram_utils.tasks.base import check_examples
+    from taskgram_utils.language_models.jobs import generate_all
 
-    keep = _hold_table(out)
-    table = check_examples(read_table(examples), examples, texts=False, outputs=False)
     ends = [_unescaped(text) for text in stop if text] if stop else None
-    loading = jobs.Loading(dtype, device, pickled)
-    specs = jobs.specs(models, step)
-    answers = jobs.generate_all(table, specs, max_tokens, loading, scheduler, keep, stop=ends,
-                                budget=budget)
-    empty, cut_off = (answers["output"].str.strip() == "").sum(), answers["at_bound"].sum()
-    if empty or cut_off:
-        _say(f"of {len(answers)} answers {empty} are empty, {cut_off} cut off at {max_tokens} "
-             "tokens or the end of the context")
-    _finish(answers, "output", len(table), out, keep)
+    _ask_models(generate_all, "output", examples, out, stop=ends, **how)
 
 
 def _unescaped(text: str) -> str:
@@ -712,16 +667,32 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\([ntr\\])", lambda match: meant[match[1]], text)
 
 
-def _finish(table: pd.DataFrame, column: str, examples: int, out: str, keep: Path | None) -> None:
-    """Write what models gave, and end with an error where some examples have nothing."""
-    from taskgram_utils.language_models.jobs import forget
+def _ask_models(ask, column, examples, out, models, step, dtype, device, pickled, scheduler,
+                **options):
+    """Write what models give for the examples, by ``ask`` with its own ``options``, and end with an
+    error where ``column`` is null for some examples."""
+    from taskgram_utils.language_models import jobs
+    from taskgram_utils.tasks.base import check_examples
 
-    write_table(table, out)
+    keep = _hold_out(out)
+    outputs = column == "logp"  # which are scored
+    table = check_examples(read_table(examples), examples, texts=False, outputs=outputs)
+    require(not options.get("options") or table["options"].notna().any(),
+            f"{examples}: --options, but no example has options")
+    loading = jobs.Loading(dtype, device, pickled)
+    specs = jobs.specs(models, step)
+    answers = ask(table, specs, loading=loading, scheduler=scheduler, keep=keep, **options)
+    write_table(answers, out)
     if keep is not None:
-        forget(keep)
-    failed = len(table.attrs.get("failed", []))
-    require(not failed, f"{failed} of {examples} examples have a null {column} (see above); {out} "
-            "holds the others")
+        jobs.forget(keep)
+    if column == "output":
+        empty, cut_off = (answers["output"].str.strip() == "").sum(), answers["at_bound"].sum()
+        if empty or cut_off:
+            _say(f"of {len(answers)} answers {empty} are empty, {cut_off} cut off at "
+                 f"{options['max_tokens']} tokens or the end of the context")
+    failed = len(answers.attrs.get("failed", []))
+    require(not failed, f"{failed} of {len(table)} examples have a null {column} (see above); "
+            f"{out} holds the others")
 
 
 # --- memorization --------------------------------------------------------------------------------
@@ -757,7 +728,7 @@ def mem(reference, model, difference, slopes, sizes, out, **beside):
     """
     from taskgram_utils import memorization
 
-    _hold_table(out)
+    _hold_out(out)
     options = {name: read_table(path) if path else None for name, path in beside.items()}
     options["parameters"] = dict(sizes) or None
     sides = {path: read_table(path) for path in (reference, model)}
@@ -817,7 +788,7 @@ def records(out, sets, url):
     """
     from taskgram_utils.fetching import fetch
 
-    _hold_folder(out, lock="/.lock")
+    _hold_out(out, folder=True, lock="/.lock")
     for name, part in fetch(out, sets, url).groupby("set", sort=False):
         licences = "; ".join(sorted(set(part["repo"] + " (" + part["licence"] + ")")))
         fetched = part["fetched"].sum()
@@ -845,7 +816,7 @@ def world(out, documents, world):
 
     folder = Path(out)
     require(not folder.is_dir() or not any(folder.iterdir()), f"--out {out}: is not empty")
-    _hold_folder(out)
+    _hold_out(out, folder=True)
     for name, rows in write_world(folder, FULL if documents is None else documents, world).items():
         click.echo(f"{folder / name}: {rows:,} rows")
 
@@ -896,7 +867,7 @@ def train(out, sizes, corpus, tokenizer, epochs, documents, world, twin, seed, j
 
         _refuse([*cut, "tokenizer", "epochs"], "says nothing without --corpus")
         text = of_world(FULL if documents is None else documents, world, seed, twin)
-    _hold_folder(out, lock="/.lock")
+    _hold_out(out, folder=True, lock="/.lock")
     training.make_suite(Path(out), text, seed, sizes, jobs, max_steps)
     if corpus and texts.seen.documents:  # else nothing was read: a training went on
         _report(texts)

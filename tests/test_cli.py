@@ -521,8 +521,8 @@ def test_two_books_are_not_made_at_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("row", "message"), [
-    ('[1]', "cannot be read as jsonl"), ('{"sx": ["a"]}', "row 2: sx ['a'] is no text with a word"),
-    ('{"sx": {"a": "b"}}', "row 2: sx {'a': 'b'} is no text with a word"), ('{"sx": null}', "row 2: sx is empty"),
+    ('[1]', "cannot be read as jsonl"), ('{"sx": ["a"]}', "row 2: sx ['a'] is not text"),
+    ('{"sx": {"a": "b"}}', "row 2: sx {'a': 'b'} is not text"), ('{"sx": null}', "row 2: sx is empty"),
 ])  # fmt: skip
 def test_json_lines_that_hold_no_ngram(tmp_path, row, message):
     (tmp_path / "n.jsonl").write_text('{"sx": "007"}\n' + row + "\n")
