@@ -213,11 +213,11 @@ def _from_here(given: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
         if name not in names or not isinstance(value, str) or value in ("", "twin"):
             return value
         path, folder = os.path.expanduser(value), project_root() / os.path.expanduser(data)
-        mine, theirs = Path.cwd() / path, folder / path
-        if mine == theirs or (data and theirs.exists()):
+        from_here, from_file = Path.cwd() / path, folder / path
+        if from_here == from_file or (data and from_file.exists()):
             return value
-        named_by_a_message = name in ("data", "weights") and not theirs.exists()
-        return str(mine) if mine.exists() or named_by_a_message else value
+        nowhere = name in ("data", "weights") and not from_file.exists()  # as a message names it
+        return str(from_here) if from_here.exists() or nowhere else value
 
     data = str(located("data", given["data"]) if "data" in given else file.get("data") or "")
     return {name: located(name, value, data if name in ("corpus", "tokenizer") else "")
@@ -534,7 +534,8 @@ def render(strict: bool = False) -> Path:
     files = {str(path.relative_to(source)): path for path in listed_files(source)}
     files["book.py"] = Path(__file__)
     digests = {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in files.items()}
-    last = json.loads(stamp.read_text(encoding="utf-8")) if index.exists() else {}
+    there = stamp.exists() and index.exists()
+    last = json.loads(stamp.read_text(encoding="utf-8")) if there else {}
     if last.get("files") == digests and last["strict"] >= strict:
         return index
     shutil.rmtree(work, ignore_errors=True)

@@ -595,15 +595,15 @@ def lm(taskgrams, counts, form, zeros, kappa, out):
     table = taskgram_logp(grams, read_table(counts), form, zeros, kappa)
     point = [c for c in ("task", "group", "example_id", "n", "sy") if c in grams]
     point += ["sx"] * (form == "per_pair")
-    whole, kept = (len(frame.drop_duplicates(point)) for frame in (grams, table))
+    points, scored = (len(frame.drop_duplicates(point)) for frame in (grams, table))
     never_seen = " or the pair was never seen" if zeros == "drop" else ""
     why = f"their s^x occurs nowhere{never_seen}"
     require(table["logp"].notna().any(),
-            f"{taskgrams}: none of its {whole} points can be scored: {why}")
+            f"{taskgrams}: none of its {points} points can be scored: {why}")
     write_table(table, out)
     _say_inexact(table, taskgrams)
-    if kept < whole:
-        _say(f"{whole - kept} of {whole} points left out: {why}")
+    if scored < points:
+        _say(f"{points - scored} of {points} points left out: {why}")
 
 
 @main.command()
