@@ -67,9 +67,9 @@ class Plan(NamedTuple):
 def contents(run: Run) -> Path:
     """The file with the table of contents of a run: the whole book's, or that of runs about real
     text."""
-    own = project_root() / "notebooks" / "runs" / "openbook.toc.yml"
-    whole = draws_world(run) or not run.parameters.get("corpus") or not own.exists()
-    return project_root() / "_toc.yml" if whole else own
+    of_text = project_root() / "notebooks" / "runs" / "openbook.toc.yml"
+    whole = draws_world(run) or not run.parameters.get("corpus") or not of_text.exists()
+    return project_root() / "_toc.yml" if whole else of_text
 
 
 def _listed(toc: Path) -> list[str]:
@@ -199,9 +199,9 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
 
 
 def _from_here(given: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
-    """``given`` with its files and folders found from the working directory. What is not there is
-    left to be found as a run file's own: ``corpus`` and ``tokenizer`` in ``data``, which comes
-    first, the others in the project."""
+    """``given`` with paths from the working directory made absolute. A path that is not there is
+    left as it is and starts, as in a run file, in the project; ``corpus`` and ``tokenizer`` start
+    in the folder ``data``, which comes before the working directory."""
     names = {"data", "weights", "embedding", "bertscore", "models", "tokenizer"}
     names |= {"corpus"} if {**file, **given}.get("backend") != "api" else set()
 

@@ -308,12 +308,12 @@ def count(corpus, pairs, ngrams, out, unit, singles, halves, backend, tokenizer,
     """Count n-grams and pairs of n-grams in CORPUS: exactly, but for pieces of words and the web
     service.
 
-    Of pieces, an n-gram is asked in the forms in which text writes it: as the example does
-    (sx_text, sy_text), in small letters and with capitals; what is written otherwise, say with a
-    comma inside, is missed.
+    An index of pieces is asked for an n-gram in the forms in which text writes it: as the example
+    does (sx_text, sy_text), in small letters and with capitals; what is written otherwise, say with
+    a comma inside, is missed.
 
-    What was counted of a large corpus is kept in the folder OUT.partial until all is, so that the
-    same command, given again after a stop, goes on where it was.
+    Counts of the parts of a large corpus are kept in the folder OUT.partial until all are there, so
+    that the same command, given again after a stop, goes on where it was.
 
     Options:
       --pairs: Table with the columns sx and sy (and, for pieces, sx_text and sy_text, as mined).
@@ -483,8 +483,8 @@ def examples(task, source, split, out, **reading):
     Wikidata, ParaRel), world_knowledge (MMLU) or math_reasoning (GSM8K), as every other command
     takes them.
 
-    What files a source holds, each task says in its own words where they are missing. A task is one
-    file in taskgram_utils/tasks that defines TASK; a new file there is a new TASK here.
+    Where the files of a source are missing, the error names them. A task is one file in
+    taskgram_utils/tasks that defines TASK; a new file there is a new TASK here.
 
     Options:
       --source: Files of the data set: a folder, or for questions a file too; hub: the Hugging Face

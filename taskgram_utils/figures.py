@@ -209,7 +209,7 @@ def _values(table: pd.DataFrame, column: str | None) -> list:
 def _groups(table: pd.DataFrame, hue: str | None, values: list) -> Iterator[tuple]:
     """For each of the values of ``hue``: its rows, and the colour and label of what shows them.
 
-    What has an order (sizes, steps) is told apart by lightness, all else by hue.
+    Values that have an order (sizes, steps) differ in lightness, all others in hue.
     """
     ordered = hue in ("model", "parameters", "step") and len(values) > 2
     colours = sns.color_palette("viridis", len(values)) if ordered else PALETTE
