@@ -1,17 +1,16 @@
-"""Every figure of the book: one style, safe for colour-blind eyes, each from one table kept beside it as CSV."""
+"""Every figure of the book: one style, safe for colour-blind eyes, its table in a CSV beside it."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython import get_ipython
-from matplotlib.colors import ListedColormap
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib import colors, ticker
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from taskgram_utils.errors import require_columns
@@ -21,19 +20,29 @@ from taskgram_utils.tables import write_table
 # Okabe and Ito (2008), the yellow left out: it does not show on white.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
 MARKERS = "osD^vPX"
-FEW_TO_MANY = ListedColormap(sns.color_palette("Blues", 64)[12:])
+FEW_TO_MANY = colors.ListedColormap(sns.color_palette("Blues", 64)[12:])
 COLUMNS = 3
 """Panels side by side: more would have letters too small to read on a page."""
 LABELS = {
-    "parameters": "parameters without embeddings", "estimate": "Mem (Spearman ρ)", "score": "score",
-    "step": "training step", "frequency": "example frequency (documents, summed)", "documents": "documents",
-    "count": "documents", "gamma": "threshold γ", "cosine": "cosine", "loss": "loss (nats a token)", "rank": "rank",
-    "logp_reference": "log P of the reference (nats)",
-    "logp_model": "log P of the model (nats)", "round": "round", "n": "n", "group": "group", "task": "task",
-    "predictor": "n-grams up to", "r2": "R²", "spearman": "Spearman ρ", "rho": "Spearman ρ", "accuracy": "accuracy",
+    "parameters": "parameters without embeddings", "estimate": "Mem (Spearman ρ)",
+    "step": "training step", "frequency": "example frequency (documents, summed)",
+    "count": "documents", "gamma": "threshold γ", "loss": "loss (nats a token)",
     "count_of_number": "occurrences of the number's token", "words": "window (words)",
-    "precision": "precision", "recall": "recall", "model": "model", "share": "share",
-}  # fmt: skip
+    "predictor": "n-grams up to", "r2": "R²", "spearman": "Spearman ρ",
+}
+"""How an axis or a legend names a column; any other column has its own name, with spaces."""
+
+
+def use_style() -> None:
+    """The one style of all figures; in a notebook they are drawn as SVG, sharp at any size."""
+    sns.set_theme(context="notebook", style="ticks", palette=PALETTE, font_scale=0.8)
+    plt.rcParams.update({
+        "figure.constrained_layout.use": True, "figure.dpi": 96, "savefig.dpi": 160,
+        "axes.titlesize": "medium", "axes.spines.top": False, "axes.spines.right": False,
+        "legend.fontsize": "small", "svg.hashsalt": "taskgram",
+    })
+    if get_ipython():
+        set_matplotlib_formats("svg")
 
 
 def label(name: str) -> str:
@@ -41,159 +50,132 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def keep(table: pd.DataFrame, name: str, run: Run | None) -> None:
-    """Keep a figure's table as ``figures/<name>.csv`` of the run, for the download link beside the figure."""
-    if run is not None:
-        folder = run.folder / "figures"
-        folder.mkdir(parents=True, exist_ok=True)
-        write_table(table, folder / f"{name}.csv")
-
-
 def lines(
-    table: pd.DataFrame,
-    x: str,
-    y: str,
-    name: str,
-    run: Run | None = None,
-    hue: str | None = None,
-    panel: str | None = None,
-    low: str = "low",
-    high: str = "high",
-    log: str = "",
-    at: float | None = None,
-    titles: Mapping[str, str] | None = None,
-    ylim: tuple[float, float] | None = None,
-    columns: int = COLUMNS,
-    marks: Mapping[object, float] | None = None,
-    band: bool = False,
-    ylabel: str | None = None,
+    table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None,
+    hue: str | None = None, panel: str | None = None, low: str = "low", high: str = "high",
+    log: str = "", at: float | None = None, titles: Mapping[str, str] | None = None,
+    ylim: tuple[float, float] | None = None, columns: int = COLUMNS,
+    marks: Mapping[object, float] | None = None, band: bool = False, ylabel: str | None = None,
 ) -> plt.Figure:
     """Lines with intervals: ``y`` against ``x``, a line per ``hue``, a panel per ``panel``.
 
-    Bars go from ``low`` to ``high`` where the table has these columns (on a logarithmic x-axis lines then stand a few
-    per cent beside each other, so that all bars are seen), with ``band`` a shade; ``log`` names the axes ("x", "y" or
-    "xy") on a logarithmic scale; ``at`` draws a horizontal reference, ``marks`` a vertical one at ``marks[panel]``.
+    Bars go from ``low`` to ``high`` where the table has these columns; with ``band`` a shade does.
+    On a logarithmic x-axis lines with bars stand a few per cent beside each other, so that all bars
+    are seen. ``log`` names the axes ("x", "y" or "xy") on a logarithmic scale; ``at`` draws a
+    horizontal reference, ``marks`` a vertical one at ``marks[panel]``; ``titles`` replaces the
+    titles of some panels, ``columns`` is the most panels side by side.
     Raises InputError for a column that is not there.
     """
-    named = [c for c in (low, high) if c not in ("low", "high")]
-    require_columns(table, [c for c in (x, y, hue, panel, *named) if c], name)
+    bounds = [c for c in (low, high) if c not in ("low", "high")]
+    _keep(table, [x, y, hue, panel, *bounds], name, run)
     bars = low in table and high in table
-    keep(table, name, run)
-    panels = (list(table[panel].drop_duplicates()) if panel else []) or [None]
-    hues = list(table[hue].drop_duplicates()) if hue else [None]
-    # Where most values of hue belong to one panel alone, each panel has colours and a legend of its own.
-    apart = bool(hue and panel) and len(table[[hue, panel]].drop_duplicates()) < len(panels) * len(hues) / 2
-    fig, axes = _grid(len(panels), columns)
-    for ax, key in zip(axes, panels, strict=False):
-        part = table if key is None else table[table[panel] == key]
+    fig, panels = _panels(table, panel, columns, titles)
+    hues = _values(table, hue)
+    # Where most values of hue belong to one panel alone, each panel has its own colours and legend.
+    used = len(table[[hue, panel]].drop_duplicates()) if hue and panel else np.inf
+    own_legends = used < len(panels) * len(hues) / 2
+    for ax, key, part in panels:
         if part.empty:
-            ax.text(0.5, 0.5, "nothing to show", ha="center", va="center", transform=ax.transAxes, color="0.4")
-        shown = list(part[hue].drop_duplicates()) if apart else hues
-        over_zero = part[x][part[x] > 0]
-        span = over_zero.max() / over_zero.min() if "x" in log and len(over_zero) else 1
-        for i, one in enumerate(shown):
-            row = (part if hue is None else part[part[hue] == one]).dropna(subset=[x, y]).sort_values(x)
-            if row.empty:
+            ax.text(0.5, 0.5, "nothing to show", ha="center", va="center", transform=ax.transAxes,
+                    color="0.4")
+        positive = part.loc[part[x] > 0, x]
+        shifted = bars and not band and "x" in log and len(positive)
+        shift = (positive.max() / positive.min()) ** 0.012 if shifted else 1
+        shown = _values(part, hue) if own_legends else hues
+        for i, (rows, style) in enumerate(_groups(part, hue, shown)):
+            rows = rows.dropna(subset=[x, y]).sort_values(x)
+            if rows.empty:
                 continue
-            colour, name_ = _colour(i, len(shown), hue), None if one is None else str(one).replace("_", " ")
-            values = row[x].to_numpy(float)
-            if bars and "x" in log and not band:  # bars at one place would hide each other
-                values = values * span ** (0.012 * (i - (len(shown) - 1) / 2))
-            ax.plot(values, row[y], marker=MARKERS[i % 7], ms=4, lw=1.4, color=colour, label=name_, clip_on=False)
-            if bars and band:
-                ax.fill_between(values, row[low].astype(float), row[high].astype(float), color=colour, alpha=0.25, lw=0)
-            elif bars:
-                ax.vlines(values, row[low].astype(float), row[high].astype(float), color=colour, lw=1, alpha=0.7)
+            places = rows[x].to_numpy(float) * shift ** (i - (len(shown) - 1) / 2)
+            ax.plot(places, rows[y], marker=MARKERS[i % 7], ms=4, lw=1.4, clip_on=False, **style)
+            if bars:
+                ends, colour = rows[[low, high]].astype(float).to_numpy().T, style["color"]
+                if band:
+                    ax.fill_between(places, *ends, color=colour, alpha=0.25, lw=0)
+                else:
+                    ax.vlines(places, *ends, color=colour, lw=1, alpha=0.7)
         if at is not None:
             ax.axhline(at, color="0.6", lw=0.8, ls=":")
         if marks and key in marks:
             ax.axvline(marks[key], color="black", lw=1, ls="--")
-        if key is not None:
-            ax.set_title((titles or {}).get(key, _wrapped(key)))
         for axis in log:
-            _logarithmic(ax, axis, zero=over_zero.min() if axis == "x" and (part[x] == 0).any() else None)
+            _logarithmic(ax, axis, part[x] if axis == "x" else None)
         if ylim:
             ax.set_ylim(*ylim)
-        if apart and len(shown) > 1:
+        if own_legends and len(shown) > 1:
             ax.legend(frameon=False, fontsize="x-small")
-    legend = label(hue) if hue and len(hues) > 1 and not apart else None
-    _finish(fig, axes, panels, label(x), ylabel or label(y), legend)
+    _finish(fig, label(x), ylabel or label(y), hue if len(hues) > 1 and not own_legends else None)
     return fig
 
 
 def clouds(
-    table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None, panel: str | None = None,
-    columns: int = COLUMNS, log: str = "", diagonal: bool = False, notes: Mapping[object, str] | None = None,
+    table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None,
+    panel: str | None = None, log: str = "", diagonal: bool = False,
+    notes: Mapping[object, str] | None = None,
 ) -> plt.Figure:
-    """Many points: ``y`` against ``x`` as hexagons whose colour says how many, a panel per ``panel``.
+    """Many points: ``y`` against ``x`` as hexagons whose colour says how many, a panel per
+    ``panel``.
 
-    ``diagonal`` draws y = x; ``notes`` adds a line to a panel's title (a number with its interval, say).
+    ``log`` names the logarithmic axes; ``diagonal`` draws y = x; ``notes`` adds a line to a panel's
+    title (a number with its interval, say). Raises InputError for a column that is not there.
     """
-    require_columns(table, [c for c in (x, y, panel) if c], name)
-    keep(table, name, run)
-    panels = list(table[panel].drop_duplicates()) if panel else [None]
-    fig, axes = _grid(len(panels), columns)
-    for ax, key in zip(axes, panels, strict=False):
-        part = table if panel is None else table[table[panel] == key]
+    _keep(table, [x, y, panel], name, run)
+    fig, panels = _panels(table, panel)
+    for ax, key, part in panels:
         part = part.replace([np.inf, -np.inf], np.nan).dropna(subset=[x, y])
-        scale = {f"{a}scale": "log" for a in log}
-        style = {"gridsize": 28, "mincnt": 1, "bins": "log", "cmap": FEW_TO_MANY, "linewidths": 0.1}
-        drawn = ax.hexbin(part[x], part[y], **style, **scale)
-        drawn.set_rasterized(True)
+        scales = {f"{axis}scale": "log" for axis in log}
+        ax.hexbin(part[x], part[y], gridsize=28, mincnt=1, bins="log", cmap=FEW_TO_MANY,
+                  linewidths=0.1, rasterized=True, **scales)
         if diagonal:
             ends = [max(part[x].min(), part[y].min()), max(part[x].max(), part[y].max())]
             ax.plot(ends, ends, color=PALETTE[1], lw=1)
-        ax.set_title("\n".join([str(key).replace("_", " ")] * bool(panel) + [(notes or {}).get(key, "")]).strip())
+        if notes and key in notes:
+            ax.set_title(f"{ax.get_title()}\n{notes[key]}".strip())
         for axis in log:
             _logarithmic(ax, axis)
-    _finish(fig, axes, panels, label(x), label(y), None)
+    _finish(fig, label(x), label(y), None)
     return fig
 
 
 def histograms(
     table: pd.DataFrame, value: str, name: str, run: Run | None = None, hue: str | None = None,
     panel: str | None = None, marks: Mapping[object, float] | None = None, bins: int = 40,
-    columns: int = COLUMNS,
 ) -> plt.Figure:
-    """Distributions of ``value``: densities, an outline per ``hue``, a panel per ``panel``, lines at ``marks``."""
-    require_columns(table, [c for c in (value, hue, panel) if c], name)
-    keep(table, name, run)
-    panels = (list(table[panel].drop_duplicates()) if panel else []) or [None]
-    hues = list(table[hue].drop_duplicates()) if hue else [None]
+    """Distributions of ``value``: densities, an outline per ``hue``, a panel per ``panel``, a
+    vertical line at ``marks[panel]``. Raises InputError for a column that is not there."""
+    _keep(table, [value, hue, panel], name, run)
     edges = np.linspace(table[value].min(), table[value].max(), bins + 1)
-    fig, axes = _grid(len(panels), columns)
-    for ax, key in zip(axes, panels, strict=False):
-        part = table if panel is None else table[table[panel] == key]
-        for i, one in enumerate(hues):
-            found = (part if hue is None else part[part[hue] == one])[value].dropna()
-            if len(found):
-                ax.hist(found, bins=edges, density=True, histtype="stepfilled", alpha=0.45,
-                        color=_colour(i, len(hues), hue), label=None if one is None else str(one))  # fmt: skip
+    fig, panels = _panels(table, panel)
+    hues = _values(table, hue)
+    for ax, key, part in panels:
+        for rows, style in _groups(part, hue, hues):
+            if rows[value].notna().any():
+                ax.hist(rows[value].dropna(), bins=edges, density=True, histtype="stepfilled",
+                        alpha=0.45, **style)
         if marks and key in marks:
             ax.axvline(marks[key], color="black", lw=1, ls="--")
-        if panel:
-            ax.set_title(str(key).replace("_", " "))
-    _finish(fig, axes, panels, label(value), "density", label(hue) if hue and len(hues) > 1 else None)
+    _finish(fig, label(value), "density", hue if len(hues) > 1 else None)
     return fig
 
 
 def intervals(
-    table: pd.DataFrame, y: str, name: str, run: Run | None = None, hue: str | None = None, estimate: str = "estimate",
-    low: str = "low", high: str = "high", at: float | None = 0.0, xlabel: str | None = None, log: bool = False,
+    table: pd.DataFrame, y: str, name: str, run: Run | None = None, hue: str | None = None,
+    estimate: str = "estimate", low: str = "low", high: str = "high", at: float | None = 0.0,
+    xlabel: str | None = None, log: bool = False,
 ) -> plt.Figure:
-    """Estimates as points with their intervals, one row per value of ``y``, side by side per ``hue``."""
-    require_columns(table, [c for c in (y, hue, estimate, low, high) if c], name)
-    keep(table, name, run)
-    rows = list(table[y].drop_duplicates())
-    hues = list(table[hue].drop_duplicates()) if hue else [None]
-    fig, ax = plt.subplots(figsize=(6.4, 0.9 + 0.34 * len(rows) * max(1, 0.6 * len(hues))))
-    for i, one in enumerate(hues):
-        part = (table if hue is None else table[table[hue] == one]).dropna(subset=[estimate])
-        place = np.array([rows.index(v) for v in part[y]]) + (i - (len(hues) - 1) / 2) * 0.8 / len(hues)
-        colour = _colour(i, len(hues), hue)
-        ax.hlines(place, part[low].astype(float), part[high].astype(float), color=colour, lw=1.4)
-        ax.plot(part[estimate], place, MARKERS[i % 7], ms=5, color=colour, label=None if one is None else str(one))
-    ax.set_yticks(range(len(rows)), [str(r).replace("_", " ") for r in rows])
+    """Estimates as points with their intervals, one row per value of ``y``, side by side per
+    ``hue``; ``at`` draws a vertical reference. Raises InputError for a column that is not there."""
+    _keep(table, [y, hue, estimate, low, high], name, run)
+    names, hues = _values(table, y), _values(table, hue)
+    fig, ax = plt.subplots(figsize=(6.4, 0.9 + 0.34 * len(names) * max(1, 0.6 * len(hues))))
+    for i, (rows, style) in enumerate(_groups(table, hue, hues)):
+        rows = rows.dropna(subset=[estimate])
+        beside = (i - (len(hues) - 1) / 2) * 0.8 / len(hues)
+        heights = np.array([names.index(value) for value in rows[y]]) + beside
+        ends = rows[[low, high]].astype(float).to_numpy().T
+        ax.hlines(heights, *ends, color=style["color"], lw=1.4)
+        ax.plot(rows[estimate], heights, MARKERS[i % 7], ms=5, **style)
+    ax.set_yticks(range(len(names)), [_spaced(value) for value in names])
     ax.invert_yaxis()
     if at is not None:
         ax.axvline(at, color="0.6", lw=0.8, ls=":")
@@ -206,48 +188,81 @@ def intervals(
     return fig
 
 
-def use_style() -> None:
-    """The one style of all figures; in a notebook they are drawn as SVG, sharp at any size."""
-    sns.set_theme(context="notebook", style="ticks", palette=PALETTE, font_scale=0.8)
-    plt.rcParams.update({
-        "figure.constrained_layout.use": True, "figure.dpi": 96, "savefig.dpi": 160, "axes.titlesize": "medium",
-        "axes.spines.top": False, "axes.spines.right": False, "legend.fontsize": "small", "svg.hashsalt": "taskgram",
-    })  # fmt: skip
-    if get_ipython():
-        set_matplotlib_formats("svg")
+# --- parts of figures ---------------------------------------------------------------------------
 
 
-def _colour(i: int, total: int, hue: str | None):
-    """What has an order (sizes, steps) is told apart by lightness, all else by hue."""
-    if hue in ("model", "parameters", "step") and total > 2:
-        return sns.color_palette("viridis", total)[i]
-    return PALETTE[i % len(PALETTE)]
+def _keep(table: pd.DataFrame, needed: list[str | None], name: str, run: Run | None) -> None:
+    """Check the columns, and keep the table as ``figures/<name>.csv`` of the run, for the download
+    link beside the figure."""
+    require_columns(table, [column for column in needed if column], name)
+    if run is not None:
+        folder = run.folder / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(table, folder / f"{name}.csv")
 
 
-def _logarithmic(ax: plt.Axes, axis: str, zero: float | None = None) -> None:
-    """A logarithmic axis with few, plain tick labels (20, 500, 30k, 3M); with a place for 0 below the smallest value
-    ``zero`` that is above it, where the table has one."""
-    side = getattr(ax, f"{axis}axis")
-    if zero is not None and np.isfinite(zero):
-        getattr(ax, f"set_{axis}scale")("symlog", linthresh=zero, linscale=0.5)
-        largest = getattr(ax, f"get_{axis}lim")()[1]
-        decades = 10.0 ** np.arange(np.ceil(np.log10(zero)), np.floor(np.log10(max(largest, zero))) + 1)
-        side.set_major_locator(FixedLocator([0, *decades[:: max(1, -(-len(decades) // 4))]]))
-        side.set_major_formatter(FuncFormatter(_plain))
-        side.set_minor_locator(NullLocator())
-        return
-    getattr(ax, f"set_{axis}scale")("log")
-    low, high = getattr(ax, f"get_{axis}lim")()
-    span = high / max(low, 1e-300)
-    subs = (1, 2, 5) if span < 30 else (1, 3) if span < 100 else (1,)
-    side.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]) if span < 5 else LogLocator(subs=subs, numticks=6))
-    side.set_major_formatter(FuncFormatter(_plain))
-    side.set_minor_formatter(NullFormatter())
+def _values(table: pd.DataFrame, column: str | None) -> list:
+    """The distinct values of a column in order of appearance; one None without a column."""
+    return list(table[column].drop_duplicates()) if column else [None]
 
 
-def _wrapped(key: object) -> str:
-    """A panel's title, in lines that are no wider than the panel."""
-    return "\n".join(textwrap.fill(line, 22) for line in str(key).replace("_", " ").split("\n"))
+def _groups(table: pd.DataFrame, hue: str | None, values: list) -> Iterator[tuple]:
+    """For each of the values of ``hue``: its rows, and the colour and label of what shows them.
+
+    Values that have an order (sizes, steps) differ in lightness, all others in hue.
+    """
+    ordered = hue in ("model", "parameters", "step") and len(values) > 2
+    colours = sns.color_palette("viridis", len(values)) if ordered else PALETTE
+    for i, value in enumerate(values):
+        rows = table[table[hue] == value] if hue else table
+        yield rows, {"color": colours[i % len(colours)], "label": _spaced(value) if hue else None}
+
+
+def _spaced(value: object) -> str:
+    return str(value).replace("_", " ")
+
+
+def _panels(table, panel: str | None, columns: int = COLUMNS, titles: Mapping | None = None):
+    """A figure, and for each panel its axes, with a title, its value of ``panel`` and its rows."""
+    keys = _values(table, panel) or [None]
+    full_rows = len(keys) < columns or len(keys) % columns == 0
+    wide = min(columns, len(keys) if full_rows else -(-len(keys) // 2))
+    high = -(-len(keys) // wide)
+    size = (max(4.6, 2.1 * wide + 0.9), 2.1 * high + 0.4)
+    fig, axes = plt.subplots(high, wide, figsize=size, squeeze=False, sharey=True)
+    for ax in axes.ravel()[len(keys):]:
+        ax.set_axis_off()
+    panels = []
+    for ax, key in zip(axes.ravel(), keys, strict=False):
+        if key is not None:
+            title = "\n".join(textwrap.fill(line, 22) for line in _spaced(key).split("\n"))
+            ax.set_title((titles or {}).get(key, title))
+        panels.append((ax, key, table if key is None else table[table[panel] == key]))
+    return fig, panels
+
+
+def _logarithmic(ax: plt.Axes, axis: str, values: pd.Series | None = None) -> None:
+    """A logarithmic axis with few, plain tick labels (20, 500, 30k, 3M); where 0 is among the
+    ``values`` that it shows, with a place for it below the smallest one above 0."""
+    side, set_scale = getattr(ax, f"{axis}axis"), getattr(ax, f"set_{axis}scale")
+    positive = values[values > 0] if values is not None else ()
+    if len(positive) and (values == 0).any():
+        least = positive.min()
+        set_scale("symlog", linthresh=least, linscale=0.5)
+        largest = max(getattr(ax, f"get_{axis}lim")()[1], least)
+        decades = 10.0 ** np.arange(np.ceil(np.log10(least)), np.floor(np.log10(largest)) + 1)
+        every = max(1, -(-len(decades) // 4))
+        side.set_major_locator(ticker.FixedLocator([0, *decades[::every]]))
+        side.set_minor_locator(ticker.NullLocator())
+    else:
+        set_scale("log")
+        low, high = getattr(ax, f"get_{axis}lim")()
+        span = high / max(low, 1e-300)
+        subs = (1, 2, 5) if span < 30 else (1, 3) if span < 100 else (1,)
+        few = ticker.MaxNLocator(3, steps=[1, 2, 5, 10])
+        side.set_major_locator(few if span < 5 else ticker.LogLocator(subs=subs, numticks=6))
+        side.set_minor_formatter(ticker.NullFormatter())
+    side.set_major_formatter(ticker.FuncFormatter(_plain))
 
 
 def _plain(value: float, _: int = 0) -> str:
@@ -257,28 +272,21 @@ def _plain(value: float, _: int = 0) -> str:
     return f"{value:g}"
 
 
-def _grid(panels: int, columns: int):
-    across = min(panels, columns) if panels % columns == 0 or panels < columns else min(columns, -(-panels // 2))
-    down = -(-panels // across)
-    size = (max(4.6, 2.1 * across + 0.9), 2.1 * down + 0.4)
-    fig, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey=True)
-    for ax in axes.ravel()[panels:]:
-        ax.set_axis_off()
-    return fig, axes.ravel()
-
-
-def _finish(fig, axes, panels, xlabel: str, ylabel: str, legend: str | None) -> None:
-    if len(panels) > 1:
+def _finish(fig: plt.Figure, xlabel: str, ylabel: str, legend: str | None) -> None:
+    """Name the axes, and add one legend for all panels, titled by the column ``legend``."""
+    first, *others = fig.axes
+    if others:
         fig.supxlabel(xlabel, fontsize="medium")
     else:
-        axes[0].set_xlabel(xlabel)
-    for ax in axes[:: axes[0].get_subplotspec().get_gridspec().ncols]:
+        first.set_xlabel(xlabel)
+    for ax in fig.axes[:: first.get_subplotspec().get_gridspec().ncols]:
         ax.set_ylabel(ylabel)
     if legend:
-        found = {}
-        for ax in axes:
-            found |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-        fig.legend(found.values(), found.keys(), title=legend, frameon=False, loc="outside right center")
+        handles = {}
+        for ax in fig.axes:
+            handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        fig.legend(handles.values(), handles.keys(), title=label(legend), frameon=False,
+                   loc="outside right center")
     sns.despine(fig)
 
 

@@ -65,7 +65,7 @@ def output(root: Path, name: str, cell: int = -1) -> str:
 
 
 def values(plan: book.Plan) -> dict[str, dict]:
-    return {page.chapter.name: page.values for page in plan.pages}
+    return {page.name: page.values for page in plan.pages}
 
 
 def test_pages_come_from_the_contents_and_are_filled_in(project):
@@ -211,7 +211,7 @@ def test_a_failed_notebook_is_one_line_and_never_staged(project):
     with pytest.raises(InputError, match="04_translation has not been run"):
         book.stage(book.plan("tiny"))
     pages = [p for p in book.plan("tiny").pages if not book.plan("tiny").run.is_current(p.table)]
-    assert [p.chapter.name for p in pages] == ["04_translation"], "what had run stays run"
+    assert [p.name for p in pages] == ["04_translation"], "what had run stays run"
 
 
 def test_standard_error_on_a_page_is_an_error(project):
@@ -272,8 +272,8 @@ def of_text(project) -> Path:
 
 def test_a_run_of_real_text_has_a_table_of_contents_of_its_own(of_text):
     plan = book.plan("mine")
-    assert [page.chapter.name for page in plan.pages] == ["05_own"] and plan.toc.name == "openbook.toc.yml"
-    assert next(page.chapter.name for page in book.plan("tiny").pages) == "01_first"
+    assert [page.name for page in plan.pages] == ["05_own"] and plan.toc.name == "openbook.toc.yml"
+    assert next(page.name for page in book.plan("tiny").pages) == "01_first"
     book.execute(plan, progress=False)
     place = book.stage(plan)
     assert sorted(p.name for p in (place / "book").glob("*.md")) == ["mine.md", "rerun.md"]

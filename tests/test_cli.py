@@ -607,9 +607,10 @@ BAD = {
     "gamma below 0": ("mine {examples} --n 1 --gamma -0.2 --embedding {vectors} --out {out}", "--gamma -0.2"),
     "gamma nan": ("mine {examples} --n 1 --gamma nan --embedding {vectors} --out {out}", "--gamma nan"),
     "gamma in words": ("mine {examples} --n 1 --gamma high --embedding {vectors} --out {out}", "or is calibrate"),
-    "n 0": ("mine {examples} --n 0 --gamma .5 --embedding {vectors} --out {out}", "--n 0: an n-gram has at least 1"),
-    "n below 0": ("mine {examples} --n -3 --gamma .5 --embedding {vectors} --out {out}", "--n -3: an n-gram has"),
-    "no embedding": ("mine {examples} --n 1 --gamma .5 --out {out}", "needs --embedding"),
+    "n 0": ("mine {examples} --n 0 --gamma .5 --embedding {vectors} --out {out}", "'--n': 0 is not in the range"),
+    "n below 0": (
+        "mine {examples} --n -3 --gamma .5 --embedding {vectors} --out {out}", "'--n': -3 is not in the range"),
+    "no embedding": ("mine {examples} --n 1 --gamma .5 --out {out}", "Missing option '--embedding'"),
     "an embedding that is none": (
         "mine {examples} --n 1 --gamma .5 --embedding {bad}/folder --out {out}", "holds neither"),
     "nothing above gamma": ("mine {bad}/fine.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "above gamma"),
@@ -638,10 +639,11 @@ BAD = {
     "no example_id": ("score {bad}/no_id.csv --model {model} --out {out}", "without an example_id, the first is row 2"),
     "an index without its backend": ("count {index} --pairs {bad}/pairs.csv --out {out}", "is an infini-gram index"),
     "an index and a document": (
-        "count {index} --backend index --document paragraph --pairs {bad}/pairs.csv --out {out}", "--document cannot"),
+        "count {index} --backend index --document paragraph --pairs {bad}/pairs.csv --out {out}",
+        "--document: for --backend scan, it says nothing to index"),
     "a table for a corpus": ("count {bad}/pairs.csv --pairs {bad}/pairs.csv --out {out}", "no known ending"),
     "no pair to count": ("count {corpus} --pairs {bad}/no_pair.csv --out {out}", "no row in it"),
-    "n-grams that are no text": ("count {corpus} --ngrams {bad}/binary.txt --out {out}", "not UTF-8 text"),
+    "n-grams that are no text": ("count {corpus} --ngrams {bad}/binary.txt --out {out}", "is UTF-16 text"),
     "a folder to write": ("count {corpus} --pairs {bad}/pairs.csv --out {bad}/folder.csv", "is a folder"),
     "no device": ("score {bad}/fine.csv --model {model} --device xpu:9 --out {out}", "xpu:9: not to be had here"),
     "no tokenizer": ("score {bad}/fine.csv --model {bad}/no_tokenizer --out {out}", "no tokenizer in it"),

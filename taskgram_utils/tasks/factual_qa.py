@@ -15,9 +15,9 @@ from taskgram_utils.folders import listed
 from taskgram_utils.miniature.words import QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import normalize
-from taskgram_utils.tables import read_text
 from taskgram_utils.tasks import files
 from taskgram_utils.tasks.base import Task, example, matches, table, test_size
+from taskgram_utils.texts import read_text
 
 INSTRUCTION = (
     "Provide a word or a short phrase as the answer to the given factual question.\n"
