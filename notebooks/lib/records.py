@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pooch
 
 from taskgram_utils.errors import InputError, require, require_columns
-from taskgram_utils.fetching import SETS, digest, place, sources, table_of_text
+from taskgram_utils.fetching import SETS, place, sources, table_of_text
 
 PYTHIA = {
     "14m": 1_189_888, "31m": 4_739_072, "70m": 18_915_328, "160m": 85_056_000, "410m": 302_311_424,
@@ -54,7 +55,7 @@ def files(folder: str | Path, name: str, listed: pd.DataFrame | None = None) -> 
     for _, row in own.iterrows():
         path = folder / place(row)
         require(path.is_file(), f"{path}: is missing; taskgram records --out {folder} fetches it")
-        same = path.stat().st_size == row["bytes"] and digest(path) == row["sha256"]
+        same = path.stat().st_size == row["bytes"] and pooch.file_hash(path) == row["sha256"]
         require(same, f"{path}: altered, or of another commit than {row['commit'][:12]} of {row['repo']} (its sha256 "
                 f"differs); remove it, and taskgram records --out {folder} fetches it again")  # fmt: skip
         out.append(path)
