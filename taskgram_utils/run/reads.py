@@ -26,7 +26,7 @@ KERNEL = "TASKGRAM_READS"
 LARGE = 1 << 32
 KINDS = ("parameters", "inputs", "files", "tables")
 _STEPS = [f"{PACKAGE.name}.run.{name}" for name in ("pipeline", "data", "models")]
-BY_FUNCTION = (*_STEPS, f"{CHAPTERS}.real_tables")
+BY_FUNCTION = (*_STEPS, f"{CHAPTERS}.real_text")
 """Modules that hold how tables are made: their functions are followed one by one, all other modules are taken whole."""
 WITHOUT = [f"{PACKAGE.name}.{name}" for name in ("run.store", "run.reads", "errors", "progress", "cluster", "folders")]
 """Modules that decide where and when something is made, not what."""
