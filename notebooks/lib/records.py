@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,15 +56,17 @@ def files(folder: str | Path, name: str, listed: pd.DataFrame | None = None) -> 
     return paths
 
 
-@contextmanager
-def _form_of(path: Path) -> Iterator[None]:
-    """Makes one clear line of whatever goes wrong where a file is not in the form of its set."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (ValueError, TypeError, LookupError, AttributeError, EOFError) as error:
-        raise InputError(f"{path}: not in the form of its set ({error})") from error
+def _parts(paths: Sequence[Path], read: Callable[[Path], pd.DataFrame]) -> list[pd.DataFrame]:
+    """What ``read`` makes of each file. Whatever goes wrong becomes one line that names the file."""
+    parts = []
+    for path in paths:
+        try:
+            parts.append(read(path))
+        except InputError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError, EOFError) as error:
+            raise InputError(f"{path}: not in the form of its set ({error})") from error
+    return parts
 
 
 def _size(size: str, path: Path) -> int:
@@ -102,10 +103,7 @@ def phases(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.DataFra
     ``1_4b``; what else it correlates with (word vectors) is left out. Raises InputError for a size
     that is not known or a correlation that is none.
     """
-    parts = []
-    for path in files(folder, "phases", listed):
-        with _form_of(path):
-            parts.append(_phases(path))
+    parts = _parts(files(folder, "phases", listed), _phases)
     keys = ["model", "seed", "step", "corpus", "n"]
     return _joined(parts, keys, "spearman", Path(folder) / "phases")
 
@@ -144,41 +142,37 @@ def running_text(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.D
     Raises InputError for a name that is no model, files with different words, and a probability of
     zero.
     """
-    parts = []
-    for path in files(folder, "naturalstories", listed):
-        columns, words = _surprisals(path), ["text_id", "word_id", "word"]
-        table = table_of_text(path, sep="\t", quoting=3, usecols=[*words, *columns])
-        with _form_of(path):
-            word = {"text": table["text_id"], "position": table["word_id"].astype(int),
-                    "word": table["word"], "item": table["text_id"] + ":" + table["word_id"]}
-            parts += [pd.DataFrame({**model, **word, "logp": -table[column].astype(float)})
-                      for column, model in columns.items()]
+    parts = _parts(files(folder, "naturalstories", listed), _words)
     keys = ["model", "context", "item"]
     table = _joined(parts, keys, "logp", Path(folder) / "naturalstories")
-    table["step"] = table["parameters"].map(lambda known: LAST_STEP if known else None)
-    table = table.astype({"parameters": float, "step": float, "n": float})
     return table[table["position"] >= 5].reset_index(drop=True)
 
 
-def _surprisals(path: Path) -> dict[str, dict]:
-    """What each column of a file of :func:`running_text` holds: model, parameters, context, n and
-    corpus."""
+def _words(path: Path) -> pd.DataFrame:
+    """log P of the words of one file of :func:`running_text`, whose columns are surprisals."""
+    known = {"parameters": np.nan, "step": np.nan, "n": np.nan, "context": "full", "corpus": "pile"}
     if path.name == "ngram.tsv":
-        known = {"parameters": None, "context": "full", "corpus": "pile"}
-        return {f"ngram_surprisal_context_{n - 1}": {"model": f"{n}-gram", "n": n, **known}
-                for n in range(1, 6)}
-    contexts, name = {"surprisal": "full"}, path.stem
-    if path.name == "context-limited.tsv":
-        contexts = {f"context_limited_surprisal_context_{k}": str(k) for k in range(1, 5)}
-        name = path.parent.name
-    written = re.search(r"natural_stories-(?:pythia-(\w+?)|gpt2-small)(?:-ngram|$)", name)
-    require(written, f"{path}: no name of a model in {name}")
-    model, parameters, corpus = "gpt2-small", None, "webtext"
-    if written[1]:
-        size = _WITHOUT_POINT.get(written[1], written[1])
-        model, parameters, corpus = f"pythia-{size}", _size(size, path), "pile"
-    return {column: {"model": model, "parameters": parameters, "context": context, "n": None,
-                     "corpus": corpus} for column, context in contexts.items()}
+        columns = {f"ngram_surprisal_context_{n - 1}": {"model": f"{n}-gram", "n": float(n)}
+                   for n in range(1, 6)}
+    else:
+        columns, name = {"surprisal": {}}, path.stem
+        if path.name == "context-limited.tsv":
+            columns = {f"context_limited_surprisal_context_{k}": {"context": str(k)}
+                       for k in range(1, 5)}
+            name = path.parent.name
+        written = re.search(r"natural_stories-(?:pythia-(\w+?)|gpt2-small)(?:-ngram|$)", name)
+        require(written, f"{path}: no name of a model in {name}")
+        known |= {"model": "gpt2-small", "corpus": "webtext"}
+        if written[1]:
+            size = _WITHOUT_POINT.get(written[1], written[1])
+            known |= {"model": f"pythia-{size}", "parameters": float(_size(size, path)),
+                      "step": float(LAST_STEP), "corpus": "pile"}
+    words = ["text_id", "word_id", "word"]
+    table = table_of_text(path, sep="\t", quoting=3, usecols=[*words, *columns])
+    known |= {"text": table["text_id"], "position": table["word_id"].astype(int),
+              "word": table["word"], "item": table["text_id"] + ":" + table["word_id"]}
+    return pd.concat([pd.DataFrame({**known, **own, "logp": -table[column].astype(float)})
+                      for column, own in columns.items()])
 
 
 def backed_off(text: pd.DataFrame) -> pd.DataFrame:
@@ -207,10 +201,11 @@ def arithmetic(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.Dat
     numbers = table_of_text(_PUBLISHED / "number_tokens.csv").astype(int)
     counted = [path for path in paths if path.suffix == ".npy"]
     require(len(counted) == 1, f"{folder}: {len(counted)} files of counts (.npy), one is needed")
-    with _form_of(counted[0]):
-        count = np.load(counted[0], allow_pickle=False).ravel()
-        counts = pd.DataFrame({"item": numbers["number"], "count": count[numbers["after_space"]],
-                               "count_alone": count[numbers["alone"]]}).astype(np.int64)
+    [count] = _parts(counted, lambda path: np.load(path, allow_pickle=False).ravel())
+    whole = count.size > numbers.max(axis=None)
+    require(whole, f"{counted[0]}: not a count for every token of the vocabulary")
+    counts = pd.DataFrame({"item": numbers["number"], "count": count[numbers["after_space"]],
+                           "count_alone": count[numbers["alone"]]}).astype(np.int64)
     positive = (counts[["count", "count_alone"]] > 0).all(axis=None)
     require(positive, f"{counted[0]}: a number has a count of 0, which has no logarithm")
     scores = _scores(paths).drop_duplicates(_RUN, keep="last").drop(columns="file")
@@ -232,20 +227,17 @@ def _scores(paths: Sequence[Path]) -> pd.DataFrame:
     tables = [path for path in paths if path.suffix == ".csv"]
     # Parts in their order, then what was run again.
     tables.sort(key=lambda path: (path.parent, path.name.startswith("redo"), path.stem))
-    parts = []
-    for path in tables:
-        columns = ["model", "checkpoint", "task", "fewshot", "acc"]
-        table = table_of_text(path, usecols=columns)
-        names = {name: _arithmetic_model(name, path) for name in table["model"].unique()}
-        models = pd.DataFrame(table["model"].map(names).tolist())
-        task = table["task"].str.extract(r"arithmetic_(addition|multiplication)_(\d{1,2})$")
-        _known(table["task"], task[0].notna(), path)
-        with _form_of(path):
-            parts.append(models.assign(
-                step=table["checkpoint"].astype(int), task=task[0],
-                shots=table["fewshot"].astype(int), item=task[1].astype(int),
-                score=table["acc"].astype(float), prompts=50, file=path.name))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(_parts(tables, _scores_of), ignore_index=True)
+
+
+def _scores_of(path: Path) -> pd.DataFrame:
+    table = table_of_text(path, usecols=["model", "checkpoint", "task", "fewshot", "acc"])
+    names = {name: _arithmetic_model(name, path) for name in table["model"].unique()}
+    task = table["task"].str.extract(r"arithmetic_(addition|multiplication)_(\d{1,2})$")
+    _known(table["task"], task[0].notna(), path)
+    return pd.DataFrame(table["model"].map(names).tolist()).assign(
+        step=table["checkpoint"].astype(int), task=task[0], shots=table["fewshot"].astype(int),
+        item=task[1].astype(int), score=table["acc"].astype(float), prompts=50, file=path.name)
 
 
 def _arithmetic_model(name: str, path: Path) -> dict[str, str | float]:
@@ -275,18 +267,12 @@ def pairs(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.DataFram
     name that is not known, templates that differ in number, and a probability of zero.
     """
     paths, where = files(folder, "crosscare", listed), Path(folder) / "crosscare"
-    counts, logps = [], []
-    for path in paths:
-        with _form_of(path):
-            if path.suffix == ".csv":
-                counts.append(_pair_counts(path))
-            else:
-                logps.append(_pair_logp(path))
+    counts = _parts([path for path in paths if path.suffix == ".csv"], _pair_counts)
+    logps = _parts([path for path in paths if path.suffix == ".json"], _pair_logp)
     count = _joined(counts, ["kind", "window", *_PAIR], "count", where)
     logp = _joined(logps, ["kind", "model", *_PAIR], "logp", where)
     _known(logp["group"], logp["group"].isin(count["group"]), where)
-    count, logp = (table[table["group"] != "non-binary"] for table in (_with_zeros(count), logp))
-    out = logp.merge(count, on=["kind", *_PAIR])
+    out = logp.merge(_with_zeros(count), on=["kind", *_PAIR]).query("group != 'non-binary'")
     words = "window:" + out["window"]
     out["unit"] = np.where(out["window"] == DOCUMENT, "document products", words)
     return out.assign(step=LAST_STEP, corpus="pile").reset_index(drop=True)

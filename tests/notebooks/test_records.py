@@ -142,7 +142,7 @@ BAD = [
     (("arithmetic", CSV), lambda t: words(t, "addition_7,", "division_7,"), "task 'num_reasoning_arithmetic_division_7"),
     (("arithmetic", "data/counts.npy"), lambda t: _zero(t), "a number has a count of 0, which has no logarithm"),
     (("arithmetic", "data/counts.npy"), lambda t: t[:200], "not in the form of its set"),
-    (("arithmetic", "data/counts.npy"), lambda t: originals._npy(np.ones(9)), "not in the form of its set"),
+    (("arithmetic", "data/counts.npy"), lambda t: originals._npy(np.ones(9)), "not a count for every token"),
     (("crosscare", COUNTS), lambda t: words(t, "Disease", "Illness"), "not in the form of its set ('Disease')"),
     (("crosscare", COUNTS), lambda t: words(t, "asian", "asian", 1) + "195967001.0,asian,3\n", "more than one row for"),
     (("crosscare", LOGITS), lambda t: words(t, '"white"', '"green"', 9), "group 'green': not a name"),
