@@ -12,7 +12,7 @@ from scipy import stats
 from taskgram_chapters import records
 from taskgram_utils.errors import require
 from taskgram_utils.jackknife import (
-    FEWEST, NO_INTERVAL, Ask, LeftOut, Points, interval, jackknife, points_of,
+    FEWEST, LEVEL, NO_INTERVAL, Ask, LeftOut, Points, interval, jackknife, points_of,
 )
 from taskgram_utils.memorization import Estimates, incremental_r2, slopes
 from taskgram_utils.performance import mean_interval
@@ -24,10 +24,6 @@ story turns."""
 NGRAMS = [f"{n}-gram" for n in range(1, 6)]
 CONTROLS = ["operand", "multiple_of_10", "multiple_of_5", "digits"]
 TOKENS = {"count": "token after a space", "count_alone": "token alone"}
-NAMES = ("phases", "peaks", "running_text", "added", "arithmetic", "bins", "operands", "reruns",
-         "pairs", "slopes", "backed_off")
-"""The tables of :func:`findings`."""
-_LEVEL = 0.95
 _CENTRED = {
     "spearman": (), "spearman|disease": ("disease",), "spearman|group": ("group",),
     "spearman|disease+group": ("disease", "group"),
@@ -49,28 +45,27 @@ def findings(
     folder: str | Path, listed: pd.DataFrame | None = None,
     report: Callable[[str], object] = lambda name: None,
 ) -> dict[str, pd.DataFrame]:
-    """All tables from a folder of records: those of :data:`NAMES`.
+    """All tables from a folder of records, by name.
 
     ``report`` hears the name of each set before it is read. Raises InputError as the readers of
     :mod:`~taskgram_chapters.records` do.
     """
     report("phases")
     curves = records.phases(folder, listed)
-    out = {"phases": phases(curves), "peaks": peaks(curves)}
     report("naturalstories")
     text = records.running_text(folder, listed)
-    out |= {"added": added(text), "backed_off": records.backed_off(text)}
     report("arithmetic")
-    sums = records.arithmetic(folder, listed)
-    out |= {"bins": bins(sums), "operands": operands(sums)}
-    out["reruns"] = reruns(records.reruns(folder, listed))
+    sums, twice = records.arithmetic(folder, listed), records.reruns(folder, listed)
     report("crosscare")
-    sized = {"running_text": running_text(text), "arithmetic": arithmetic(sums),
-             "pairs": pairs(records.pairs(folder, listed))}
-    out |= {name: estimates.table for name, estimates in sized.items()}
-    by_models = [phase_slopes(out["phases"]), *map(by_size, sized.values())]
-    out["slopes"] = pd.concat(by_models, ignore_index=True)
-    return {name: out[name] for name in NAMES}
+    of_pairs = pairs(records.pairs(folder, listed))
+    of_text, of_sums, means = running_text(text), arithmetic(sums), phases(curves)
+    sized = [phase_slopes(means), *map(by_size, (of_text, of_sums, of_pairs))]
+    return {
+        "phases": means, "peaks": peaks(curves), "running_text": of_text.table,
+        "added": added(text), "arithmetic": of_sums.table, "bins": bins(sums),
+        "operands": operands(sums), "reruns": reruns(twice), "pairs": of_pairs.table,
+        "slopes": pd.concat(sized, ignore_index=True), "backed_off": records.backed_off(text),
+    }
 
 
 def phases(curves: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +84,7 @@ def phases(curves: pd.DataFrame) -> pd.DataFrame:
             row |= {"lowest": part["spearman"].min(), "highest": part["spearman"].max()}
         rows.append(row)
     order = ["family", "parameters", "model", "corpus", "n", "step"]
-    return pd.DataFrame(rows).sort_values(order).reset_index(drop=True)
+    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
 def peaks(curves: pd.DataFrame) -> pd.DataFrame:
@@ -115,7 +110,7 @@ def peaks(curves: pd.DataFrame) -> pd.DataFrame:
             "runs_in_turn": in_turn[key["model"], key["corpus"]], "reason": fall["reason"],
         })
     order = ["family", "parameters", "model", "corpus", "n"]
-    return pd.DataFrame(rows).sort_values(order).reset_index(drop=True)
+    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
 def phase_slopes(table: pd.DataFrame) -> pd.DataFrame:
@@ -146,24 +141,24 @@ def running_text(text: pd.DataFrame) -> Estimates:
     require(wide.notna().all(axis=None), "naturalstories: not every model has every word")
     text_id, position, word = (wide.index.get_level_values(k) for k in range(3))
     wide["letters", ""] = [len(w) for w in word]
-    controls = {name: i for i, (name, _) in enumerate(wide) if name in (*NGRAMS, "letters")}
+    place = {name: i for i, (name, _) in enumerate(wide) if name in (*NGRAMS, "letters")}
     asked = []
     for i, (model, context) in enumerate(wide):
-        for n, gram in enumerate(NGRAMS if model not in controls else (), 1):
-            shorter = NGRAMS[: n - 1]
-            several = n > 1 and context == "full"
-            for given in [[], shorter, [*shorter, "letters"]] if several else [[]]:
-                row = {"task": "running text", "group": context, "model": model, "step": np.nan,
-                       "reference": gram, "n": n, "measure": _measure(given)}
-                ask = Ask("spearman", i, controls[gram], tuple(controls[name] for name in given))
-                asked.append((row, ask))
+        for n, gram in enumerate([] if model in place else NGRAMS, 1):
+            shorter, controls = NGRAMS[: n - 1], [[]]
+            if shorter and context == "full":
+                controls += [shorter, [*shorter, "letters"]]
+            for given in controls:
+                row = {"task": "running text", "group": context, "model": model, "reference": gram,
+                       "n": n, "measure": _measure(given)}
+                rows = [place[name] for name in (gram, *given)]
+                asked.append((row, Ask("spearman", i, rows[0], tuple(rows[1:]))))
     points = points_of(blocks(text_id, position, BLOCK), word, position)
     names = [f"log P of {model}" for model, _ in wide]
     found = _answers(asked, wide.to_numpy(float).T, points, names)
-    table, left = _estimates(found, ["group", "reference", "measure"])
-    models = text.drop_duplicates("model").set_index("model")
-    return Estimates(table.assign(**{column: table["model"].map(models[column])
-                                     for column in ("parameters", "step")}), left)
+    models = text.drop_duplicates("model").set_index("model")[["parameters", "step"]]
+    found = [(row | models.loc[row["model"]].to_dict(), left) for row, left in found]
+    return _estimates(found, ["group", "reference", "measure"])
 
 
 def added(text: pd.DataFrame) -> pd.DataFrame:
@@ -178,7 +173,7 @@ def added(text: pd.DataFrame) -> pd.DataFrame:
     orders = points[points["n"].notna()].pivot(index=keys, columns="lm", values="logp")
     result = incremental_r2(model, orders.reset_index().assign(n=np.nan), NGRAMS, ranks=True)
     sizes = text.drop_duplicates("model").set_index("model")["parameters"]
-    result["parameters"] = result["model"].map(sizes)
+    result = result.assign(parameters=result["model"].map(sizes))
     return result.drop(columns=["task", "group", "n", "world", "seed"])
 
 
@@ -206,15 +201,13 @@ def _by_operand(key: dict, part: pd.DataFrame, items: str) -> list[tuple[dict, L
     scores = scores.sort_index().dropna(axis=1)
     operands = scores.index.to_numpy()
     once = part.drop_duplicates("item").set_index("item").loc[operands]
-    tens, units = operands // 10, operands % 10
-    # A dummy for each digit but the first of either place.
-    digits = {("tens", k): tens == k for k in np.unique(tens)[1:]}
-    digits |= {("units", k): units == k for k in np.unique(units)[1:]}
+    # A dummy for each digit but the first of either place: (value of the place, digit).
+    digits = {(ten, k): operands // ten % 10 == k for ten in (10, 1)
+              for k in np.unique(operands // ten % 10)[1:]}
     counts = np.log(once[list(TOKENS)].astype(float))
     variables = {**scores, **counts, **_controls(operands), **digits}
     place = {name: i for i, name in enumerate(variables)}
-    last = key["step"] == records.LAST_STEP
-    asked = []
+    last, asked = key["step"] == records.LAST_STEP, []
     for task, shots in scores:
         score = scores[task, shots].to_numpy()
         low, high = _mean_interval(score)
@@ -228,8 +221,8 @@ def _by_operand(key: dict, part: pd.DataFrame, items: str) -> list[tuple[dict, L
             for measure, names in given.items():
                 row = {**key, "task": task, "group": f"{shots} shots", "shots": shots,
                        "items": items, "reference": token, "measure": measure, **beside}
-                asked.append((row, Ask("spearman", place[task, shots], place[column],
-                                       tuple(place[name] for name in names))))
+                score, count, *controls = (place[name] for name in ((task, shots), column, *names))
+                asked.append((row, Ask("spearman", score, count, tuple(controls))))
     names = [*["accuracy"] * len(scores.columns), *TOKENS, *CONTROLS, *["a digit"] * len(digits)]
     values = np.array(list(variables.values()), float)
     found = _answers(asked, values, points_of(operands.astype(str)), names)
@@ -237,13 +230,13 @@ def _by_operand(key: dict, part: pd.DataFrame, items: str) -> list[tuple[dict, L
     return [({c: v for c, v in row.items() if c not in unused}, left) for row, left in found]
 
 
-def bins(sums: pd.DataFrame, number: int = 10) -> pd.DataFrame:
-    """Mean accuracy at the last step in ``number`` groups of operands of ascending count, with
-    Student's interval over operands (none where all of a group have the same)."""
+def bins(sums: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy at the last step in ten groups of operands of ascending count, with Student's
+    interval over operands (none where all of a group have the same)."""
     last = sums[sums["step"] == sums["step"].max()]
     rows = []
     for key, part in _groups(last, ["model", "parameters", "release", "step", "task", "shots"]):
-        place = pd.qcut(part["count"].rank(method="first"), number, labels=False)
+        place = pd.qcut(part["count"].rank(method="first"), 10, labels=False)
         for k, group in part.groupby(place.to_numpy()):
             low, high = _mean_interval(group["score"].to_numpy())
             rows.append({**key, "bin": k, "count": group["count"].median(),
@@ -256,9 +249,9 @@ def operands(sums: pd.DataFrame) -> pd.DataFrame:
     """How the count of an operand's token goes with the operand, its roundness and its digits:
     Spearman over 0…99."""
     once = sums.drop_duplicates("item").sort_values("item")
-    counts = np.log(once[list(TOKENS)].to_numpy(float)).T
-    values = np.array([*counts, *_controls(once["item"].to_numpy()).values()])
-    names = [*TOKENS.values(), *CONTROLS]
+    counts = np.log(once[list(TOKENS)].astype(float)).rename(columns=TOKENS)
+    variables = {**counts, **_controls(once["item"].to_numpy())}
+    names, values = list(variables), np.array(list(variables.values()))
     asked = [({"reference": names[a], "with": names[b], "measure": "spearman"},
               Ask("spearman", a, b)) for a in (0, 1) for b in range(a + 1, len(names))]
     found = _answers(asked, values, points_of(once["item"].astype(str)), names)
@@ -268,10 +261,10 @@ def operands(sums: pd.DataFrame) -> pd.DataFrame:
 def reruns(twice: pd.DataFrame) -> pd.DataFrame:
     """How much scores that were measured twice differ, by model and the file that wins: scores,
     how many differ, and the largest and mean absolute change."""
-    change = twice.assign(change=twice["change"].abs().round(9))
-    change = change.groupby(["model", "file"], sort=False)["change"]
-    table = change.agg(scores="size", differ=lambda c: (c > 0).sum(), largest="max", mean="mean")
-    return table.reset_index()
+    change = twice["change"].abs().round(9)
+    return twice.assign(change=change, differ=change > 0).groupby(["model", "file"], sort=False).agg(
+        scores=("change", "size"), differ=("differ", "sum"), largest=("change", "max"),
+        mean=("change", "mean")).reset_index()
 
 
 def pairs(table: pd.DataFrame) -> Estimates:
@@ -313,14 +306,13 @@ def _centred(
     of_ranks, factors = "ranks" in measure, _CENTRED[measure]
     values = np.vstack([np.log1p(count), wide["logp"].to_numpy().T])
     values = stats.rankdata(values, axis=1) if of_ranks else values
-    levels = {name: wide.index.get_level_values(name) for name in ("disease", "group")}
-    taken = [levels[name] for name in factors]
+    disease, group = (wide.index.get_level_values(name) for name in ("disease", "group"))
+    taken = [{"disease": disease, "group": group}[name] for name in factors]
     free = "group" in factors  # of what a group has in common
-    few = free and levels["group"].nunique() < FEWEST
-    points = points_of(levels["disease"]) if few else points_of(levels["disease"], levels["group"])
-    statistic = "pearson" if of_ranks else "spearman"
-    asked = [({**known, "model": model, "reference": "pair count", "measure": measure},
-              Ask(statistic, i, 0)) for i, model in enumerate(models.index, 1)]
+    points = points_of(disease, None if free and group.nunique() < FEWEST else group)
+    asks = [Ask("pearson" if of_ranks else "spearman", i + 1, 0) for i in range(len(models))]
+    known = known | {"reference": "pair count", "measure": measure}
+    asked = [(known | {"model": model}, ask) for model, ask in zip(models.index, asks, strict=True)]
     names = ["log count", *(f"log P of {model}" for model in models.index)]
     found = _answers(asked, values, points, names, taken)
     left_over = without_means(values[1:], taken) if taken else values[1:]
@@ -359,7 +351,7 @@ def by_size(found: Estimates) -> pd.DataFrame:
 
 
 def _groups(table: pd.DataFrame, keys: list[str]) -> Iterable[tuple[dict, pd.DataFrame]]:
-    """The groups of a table by keys, in the order of their first rows, each with its keys by name."""
+    """Groups of a table in the order of their first rows, each with its keys by name."""
     for key, part in table.groupby(keys, dropna=False, sort=False):
         yield dict(zip(keys, key, strict=True)), part
 
@@ -378,14 +370,14 @@ def _controls(numbers: np.ndarray) -> dict[str, np.ndarray]:
 def _line(models: pd.DataFrame) -> dict[str, float]:
     """Least-squares slope of estimates on log10 of the parameters with Student's interval, which
     needs three sizes."""
-    slope = low = high = p = np.nan
+    out = dict.fromkeys(("slope", "low", "high", "p"), np.nan)
     if len(models) > 1:
         line = stats.linregress(np.log10(models["parameters"].astype(float)), models["estimate"])
-        slope = line.slope
-    if len(models) > 2:
-        half = stats.t.ppf((1 + _LEVEL) / 2, len(models) - 2) * line.stderr
-        low, high, p = slope - half, slope + half, line.pvalue
-    return {"slope": slope, "low": low, "high": high, "p": p}
+        out["slope"] = line.slope
+        if len(models) > 2:
+            half = stats.t.ppf((1 + LEVEL) / 2, len(models) - 2) * line.stderr
+            out |= {"low": line.slope - half, "high": line.slope + half, "p": line.pvalue}
+    return out
 
 
 def _answers(
@@ -422,8 +414,8 @@ def _mean_interval(scores: np.ndarray) -> tuple[float, float]:
 
 def _mean(values: pd.Series) -> dict[str, object]:
     """A mean over seeds with Student's interval."""
-    row = {"estimate": values.mean(), "low": np.nan, "high": np.nan, "seeds": len(values)}
-    if len(values) < 2:
-        return row | {"reason": "one seed: no interval"}
-    half = stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1) * values.std() / np.sqrt(len(values))
-    return row | {"low": row["estimate"] - half, "high": row["estimate"] + half, "reason": None}
+    mean, seeds = values.mean(), len(values)
+    # Not a number for one seed, which has no degree of freedom.
+    half = stats.t.ppf((1 + LEVEL) / 2, seeds - 1) * values.std() / np.sqrt(seeds)
+    return {"estimate": mean, "low": mean - half, "high": mean + half, "seeds": seeds,
+            "reason": "one seed: no interval" if seeds < 2 else None}

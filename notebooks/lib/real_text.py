@@ -1,4 +1,4 @@
-"""Real tasks on real text, as tables that hold none of it: coverage, Mem, being said at all, views."""
+"""Real tasks on real text, as tables that hold none of it: coverage, Mem, being said, views."""
 
 from __future__ import annotations
 
@@ -46,15 +46,13 @@ def coverage(
     pairs = present.loc[present["sy"].notna(), ["sx", "sy"]]
     rows = []
     for (task, group), asked in examples.groupby(_GROUP, sort=False):
-        grams = taskgrams[(taskgrams["task"] == task) & (taskgrams["group"] == group)]
-        named = len(grams) > 0 and bool(grams["cosine"].isna().all())  # at one n, not those of the run
+        grams = rows_of(taskgrams, {"task": task, "group": group})
+        named = len(grams) > 0 and bool(grams["cosine"].isna().all())  # at one n, not the run's
         nothing = {"task": task, "group": group, "examples": len(asked), "with_pairs": 0.0,
                    "kept": 0, "said": 0, "n": None, "named": named}
         absent = [] if named else [n for n in orders if n not in set(grams["n"])]
         rows += [{**nothing, "n": n} for n in absent]
-        if grams.empty:
-            rows += [] if absent else [nothing]
-            continue
+        rows += [] if absent or len(grams) else [nothing]
         for row in mined_coverage(grams, counts, asked).to_dict("records"):
             part = grams[grams["n"] == row["n"]]
             kept = part.loc[part["sx"].isin(known), "example_id"].nunique()
@@ -82,22 +80,19 @@ def seen(scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame) -> 
     require_columns(scores, [*keys, "sy", "logp", "n", "option"], "scores")
     gold, before = (table[table["n"].isna() & table.reindex(columns=["option"])["option"].isna()]
                     for table in (scores, prior))
-    gain = gold.merge(before[[*keys, "logp"]], on=keys, suffixes=("", "_prior"))
-    gain["gain"] = gain["logp"] - gain["logp_prior"]
-    gain = gain.dropna(subset=["gain"]).drop(columns=["group", "n"], errors="ignore")
-    joined = gain.merge(frequency, on=["task", "example_id"])
+    both = gold[[*keys, "sy", "logp"]].merge(before[[*keys, "logp"]], on=keys, suffixes=("", "_prior"))
+    both["gain"] = (both["logp"] - both["logp_prior"]).astype(float)
+    both = both.dropna(subset=["gain"]).merge(frequency, on=["task", "example_id"])
     rows = []
-    for key, part in joined.groupby([*_GROUP, "n", "lm"], sort=False):
-        held = part["frequency"] > 0
-        row = dict(zip((*_GROUP, "n", "model"), key, strict=True))
-        row |= {"said": held.sum(), "unsaid": (~held).sum(), "distinct_answers": part["sy"].nunique()}
-        if held.sum() > 1 and (~held).sum() > 1:
-            said, unsaid = (mean(side["gain"].to_numpy(float), points_of(side["sy"]))
-                            for side in (part[held], part[~held]))
-            row |= {"gain_said": said.estimate, "gain_unsaid": unsaid.estimate}
-            row["difference"] = said.estimate - unsaid.estimate
-            left = combined([said.left, unsaid.left], (1, -1))
-            row["low"], row["high"], _ = interval(row["difference"], left, correlation=False)
+    for key, part in both.groupby([*_GROUP, "n", "lm"], sort=False):
+        said, unsaid = (part[held] for held in (part["frequency"] > 0, part["frequency"] == 0))
+        row = [*key, len(said), len(unsaid), part["sy"].nunique(), *[np.nan] * 5]
+        if min(len(said), len(unsaid)) > 1:
+            one, other = (mean(side["gain"].to_numpy(), points_of(side["sy"]))
+                          for side in (said, unsaid))
+            difference, left = one.estimate - other.estimate, combined([one.left, other.left], (1, -1))
+            low, high, _ = interval(difference, left, correlation=False)
+            row[-5:] = one.estimate, other.estimate, difference, low, high
         rows.append(row)
     columns = [*_GROUP, "n", "model", "said", "unsaid", "distinct_answers", "gain_said",
                "gain_unsaid", "difference", "low", "high"]
@@ -128,8 +123,7 @@ def read_expectations(path: Path) -> pd.DataFrame:
     """The expectations of ``book/openbook_expectations.yaml``, a row for each entry and group."""
     preregistered = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     table = pd.DataFrame(preregistered["entries"]).explode("groups", ignore_index=True)
-    table = table.assign(group=table["groups"]).drop(columns="groups")
-    return table.assign(widest=preregistered["widest"])
+    return table.rename(columns={"groups": "group"}).assign(widest=preregistered["widest"])
 
 
 def judge(preregistered: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -192,15 +186,13 @@ def _coverage(run: Run) -> pd.DataFrame:
 
 def _models(run: Run) -> pd.DataFrame:
     """Parameters are those without embeddings; tokens, seconds and loss of the suite's training."""
-    suite, parameters = own_sizes(run), sizes_in_parameters(run)
-    table = pd.DataFrame({"model": models(run)})
-    table["parameters"] = table["model"].map(parameters)
-    table["has_read"] = np.where(table["model"].isin(suite), "this text", "other text")
-    trained = {size: training_of(run, size) for size in suite}
-    for column, kind in (("tokens", "Int64"), ("seconds", "Int64"), ("loss", "Float64")):
-        values = [trained.get(model, {}).get(column) for model in table["model"]]
-        table[column] = pd.array(values, kind)
-    return table
+    suite, parameters, rows = own_sizes(run), sizes_in_parameters(run), []
+    for model in models(run):
+        trained = training_of(run, model) if model in suite else {}
+        rows.append({"model": model, "parameters": parameters[model],
+                     "has_read": "this text" if model in suite else "other text",
+                     **{column: trained.get(column) for column in ("tokens", "seconds", "loss")}})
+    return pd.DataFrame(rows).astype({"tokens": "Int64", "seconds": "Int64", "loss": "Float64"})
 
 
 def _scores(run: Run) -> pd.DataFrame:
@@ -212,14 +204,10 @@ def _scores(run: Run) -> pd.DataFrame:
 def _reference(run: Run, unit: str) -> pd.DataFrame:
     """log P under the task-gram LM of one kind of document, where enough examples are kept."""
     covered, counts = run.table("real/coverage"), run.table(_units(run)[unit])
-    table = taskgram_logp(run.table("taskgrams"), counts, *_taskgram(run))
+    grams = run.table("taskgrams")
+    table = taskgram_logp(grams, counts, run["form"], run["zeros"], run["kappa"])
     table = table[table["example_id"].isin(asked_grams(run)["example_id"])]
     return enough(table, covered[covered["documents"] == unit], run.get("fewest", FEWEST))
-
-
-def _taskgram(run: Run) -> tuple[str, str, float]:
-    """Form, zero rule and smoothing of the task-gram LM."""
-    return run["form"], run["zeros"], run["kappa"]
 
 
 def _infinigram(run: Run, points: pd.DataFrame) -> pd.DataFrame:
@@ -235,7 +223,7 @@ def _estimates(run: Run, unit: str, reference: pd.DataFrame) -> Estimates:
     grams, counts, scores = asked_grams(run), run.table(_units(run)[unit]), _scores(run)
     halves = None
     if counts["half"].notna().any():
-        halves = taskgram_halves(grams, counts, *_taskgram(run))
+        halves = taskgram_halves(grams, counts, run["form"], run["zeros"], run["kappa"])
     found = estimates(
         reference, scores, point_controls(grams, counts, scores, run.table("prior")),
         reference_halves=halves, taskgrams=grams, examples=run.table("asked"),
@@ -252,8 +240,7 @@ def _memorization(run: Run) -> pd.DataFrame:
     references.append((unit, _infinigram(run, first)))
     parts = [_estimates(run, unit, reference).table.assign(documents=unit)
              for unit, reference in references]
-    parts = [part for part in parts if len(part)] or parts[:1]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def _baseline(run: Run) -> pd.DataFrame:

@@ -57,7 +57,7 @@ def files(folder: str | Path, name: str, listed: pd.DataFrame | None = None) -> 
 
 
 def _parts(paths: Sequence[Path], read: Callable[[Path], pd.DataFrame]) -> list[pd.DataFrame]:
-    """What ``read`` makes of each file. Whatever goes wrong becomes one line that names the file."""
+    """What ``read`` makes of each file. What goes wrong becomes one line that names the file."""
     parts = []
     for path in paths:
         try:
