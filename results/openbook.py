@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from taskgram_chapters import real_tables
+from taskgram_chapters.real_text import real_tables
 from taskgram_utils.run import pipeline
 from taskgram_utils.run.store import read_table, versions, write_table, write_text
 
@@ -35,7 +35,7 @@ def main() -> None:
     began, written = time.monotonic(), {}
     pipeline.ask_models(run)
     timed = time.strftime("%Y-%m-%d")
-    for name, table in real_tables.real_tables(run).items():
+    for name, table in real_tables(run).items():
         path = HERE / f"openbook_{name}.csv"
         if name == "models" and weights and path.is_file():
             before = json.loads((HERE / "openbook.json").read_text())

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from taskgram_utils.compiled import njit
 from taskgram_utils.errors import require
@@ -74,8 +73,9 @@ def holm(p: Sequence[float]) -> np.ndarray:
     """Holm's (1979) step-down adjustment over the p's that are not null."""
     out = np.array(p, float)
     known = ~np.isnan(out)
-    if known.any():
-        out[known] = multipletests(out[known], method="holm")[1]
+    order = np.flatnonzero(known)[np.argsort(out[known])]
+    steps = out[order] * np.arange(len(order), 0, -1)
+    out[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return out
 
 

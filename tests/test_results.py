@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from taskgram_chapters import expectations, real_text
+from taskgram_chapters.recorded import recorded as all_recorded
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 NOTE = json.loads((RESULTS / "seeds.json").read_text(encoding="utf-8"))
@@ -62,7 +63,7 @@ def test_both_measured_suites_can_be_held_against_every_preregistered_expectatio
 
 def test_the_recorded_run_of_real_text_holds_estimates_and_no_text():
     note = json.loads((RESULTS / "openbook.json").read_text(encoding="utf-8"))
-    tables = real_text.recorded(RESULTS)
+    tables = all_recorded("openbook", RESULTS).tables
     assert set(note["sha256"]) == {f"openbook_{name}.csv" for name in tables}
     for name, table in tables.items():
         assert not {"sx", "sy", "x", "y", "output", "example_id", "answers"} & set(table.columns), name

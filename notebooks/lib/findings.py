@@ -1,77 +1,34 @@
-"""What published records say of real models: four questions, each a table of estimates with intervals."""
+"""What published records say of real models, as tables of estimates with intervals."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from taskgram_chapters import records
-from taskgram_utils.errors import InputError, require
-from taskgram_utils.jackknife import FEWEST, NO_INTERVAL, Ask, LeftOut, Points, interval, jackknife, points_of
+from taskgram_utils.errors import require
+from taskgram_utils.jackknife import (
+    FEWEST, LEVEL, NO_INTERVAL, Ask, LeftOut, Points, interval, jackknife, points_of,
+)
 from taskgram_utils.memorization import Estimates, incremental_r2, slopes
 from taskgram_utils.performance import mean_interval
-from taskgram_utils.run.store import project_root
 from taskgram_utils.statistics import blocks, holm, split_half_reliability, without_means
-from taskgram_utils.tables import read_table
 
 BLOCK = 50
-"""Words of running text in a block: some sentences, a fifth of the shortest distance at which a story turns."""
+"""Words of running text in a block: some sentences, a fifth of the shortest distance at which a
+story turns."""
 NGRAMS = [f"{n}-gram" for n in range(1, 6)]
 CONTROLS = ["operand", "multiple_of_10", "multiple_of_5", "digits"]
 TOKENS = {"count": "token after a space", "count_alone": "token alone"}
-NAMES = ("phases", "peaks", "running_text", "added", "arithmetic", "bins", "operands", "reruns", "pairs", "slopes",
-         "backed_off")
-"""The tables of :func:`findings`."""
-_LEVEL = 0.95
-
-
-class Recorded(NamedTuple):
-    """The tables of :func:`findings`, and how they came about in one line."""
-
-    tables: dict[str, pd.DataFrame]
-    made: str
-
-
-class Found(NamedTuple):
-    """Rows of a table, and how their estimates change when a cluster is left out."""
-
-    rows: list[dict]
-    left: list[LeftOut | None]
-
-    def table(self) -> Estimates:
-        """The rows as one table of estimates."""
-        table = pd.DataFrame(self.rows)
-        return Estimates(table, self.left)
-
-
-def recorded(folder: str | Path = "", results: Path | None = None) -> Recorded:
-    """The tables computed from a ``folder`` of records; without one, those that ``results`` (the project's) has.
-
-    Raises InputError as :func:`findings`, and where a recorded table is missing or not the one that its note describes.
-    """
-    if folder:
-        return Recorded(findings(folder), f"computed for this page from {folder}")
-    results = results or project_root() / "results"
-    place = results / "records.json"
-    require(place.is_file(), f"{place}: is missing, so nothing was recorded; make results")
-    tables = {}
-    try:
-        note = json.loads(place.read_text(encoding="utf-8"))
-        require({"sha256", "date", "command"} <= set(note), "something is missing")
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{place}: not the note of the recorded tables ({error}); make results") from error
-    for name in NAMES:
-        path = results / f"records_{name}.csv"
-        whole = path.is_file() and records.digest(path) == note["sha256"].get(path.name)
-        require(whole, f"{path}: is missing, or is not the table that {place.name} describes; make results")
-        tables[name] = read_table(path)
-    return Recorded(tables, f"recorded on {note['date']} by `{note['command']}`")
+_CENTRED = {
+    "spearman": (), "spearman|disease": ("disease",), "spearman|group": ("group",),
+    "spearman|disease+group": ("disease", "group"),
+    "spearman|disease+group, of ranks": ("disease", "group"),
+}
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -88,353 +45,377 @@ def findings(
     folder: str | Path, listed: pd.DataFrame | None = None,
     report: Callable[[str], object] = lambda name: None,
 ) -> dict[str, pd.DataFrame]:
-    """All tables from a folder of records: those of :data:`NAMES`.
+    """All tables from a folder of records, by name.
 
     ``report`` hears the name of each set before it is read. Raises InputError as the readers of
     :mod:`~taskgram_chapters.records` do.
     """
     report("phases")
     curves = records.phases(folder, listed)
-    out = {"phases": phases(curves), "peaks": peaks(curves)}
     report("naturalstories")
     text = records.running_text(folder, listed)
-    found = {"running_text": running_text(text)}
-    out |= {"added": added(text), "backed_off": records.backed_off(text)}
     report("arithmetic")
-    sums = records.arithmetic(folder, listed)
-    found["arithmetic"] = arithmetic(sums)
-    out |= {"bins": bins(sums), "operands": operands(sums)}
-    out["reruns"] = reruns(records.reruns(folder, listed))
+    sums, twice = records.arithmetic(folder, listed), records.reruns(folder, listed)
     report("crosscare")
-    found["pairs"] = pairs(records.pairs(folder, listed))
-    out |= {name: one.table for name, one in found.items()}
-    out["slopes"] = pd.concat([phase_slopes(out["phases"]), *map(by_size, found.values())], ignore_index=True)
-    return {name: out[name] for name in NAMES}
+    of_pairs = pairs(records.pairs(folder, listed))
+    of_text, of_sums, means = running_text(text), arithmetic(sums), phases(curves)
+    sized = [phase_slopes(means), *map(by_size, (of_text, of_sums, of_pairs))]
+    return {
+        "phases": means, "peaks": peaks(curves), "running_text": of_text.table,
+        "added": added(text), "arithmetic": of_sums.table, "bins": bins(sums),
+        "operands": operands(sums), "reruns": reruns(twice), "pairs": of_pairs.table,
+        "slopes": pd.concat(sized, ignore_index=True), "backed_off": records.backed_off(text),
+    }
 
 
 def phases(curves: pd.DataFrame) -> pd.DataFrame:
-    """Spearman of log P and n-gram log P by model, step, corpus of the n-grams and n: the mean over seeds.
+    """Spearman of log P and n-gram log P by model, step, corpus of the n-grams and n: the mean
+    over seeds.
 
-    ``low`` and ``high``: Student's interval of the mean over ``seeds``; ``lowest`` and ``highest``: their range. One
-    seed has neither. The points behind a correlation are not in the records, so no interval is of them.
+    ``low`` and ``high``: Student's interval of the mean over ``seeds``; ``lowest`` and
+    ``highest``: their range. One seed has neither. The points behind a correlation are not in the
+    records, so no interval is of them.
     """
     keys = ["family", "model", "parameters", "trained_on", "corpus", "n", "step"]
     rows = []
-    for key, part in curves.groupby(keys, dropna=False, sort=False):
-        found = _mean(part["spearman"].to_numpy())
-        seeds = {"lowest": part["spearman"].min(), "highest": part["spearman"].max()} if len(part) > 1 else {}
-        rows.append({**dict(zip(keys, key, strict=True)), "measure": "spearman", **found, **seeds})
-    table = pd.DataFrame(rows).rename(columns={"values": "seeds"})
-    return table.sort_values(["family", "parameters", "model", "corpus", "n", "step"]).reset_index(drop=True)
+    for key, part in _groups(curves, keys):
+        row = {**key, "measure": "spearman", **_mean(part["spearman"])}
+        if len(part) > 1:
+            row |= {"lowest": part["spearman"].min(), "highest": part["spearman"].max()}
+        rows.append(row)
+    order = ["family", "parameters", "model", "corpus", "n", "step"]
+    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
 def peaks(curves: pd.DataFrame) -> pd.DataFrame:
-    """The step at which a model follows n-grams of each order most, seed by seed: median, first and last step; the
-    height there (``peak``) and at the last step (``final``), and the ``fall`` between them with Student's interval over
-    seeds. The grid of steps is coarse, and a maximum over steps is biased upwards: ``fall`` is never below 0.
-    ``runs_in_turn``: the model's runs in which no longer n-gram peaks before a shorter one."""
+    """The step at which a model follows n-grams of each order most, seed by seed: median, first
+    and last step; the height there (``peak``) and at the last step (``final``), and the ``fall``
+    between them with Student's interval over seeds. The grid of steps is coarse, and a maximum
+    over steps is biased upwards: ``fall`` is never below 0. ``runs_in_turn``: the model's runs in
+    which no longer n-gram peaks before a shorter one."""
     keys = ["family", "model", "parameters", "trained_on", "corpus", "n"]
-    runs = curves.sort_values("step").groupby(["model", "corpus", "seed", "n"])[["step", "spearman"]]
-    at = runs.apply(lambda run: run["step"].iloc[run["spearman"].argmax()]).unstack("n")
-    in_turn = at.apply(lambda steps: steps.is_monotonic_increasing, axis=1).groupby(["model", "corpus"]).sum()
+    runs = curves.sort_values("step").groupby(["model", "corpus", "seed", "n"])
+    peak = runs[["step", "spearman"]].apply(lambda run: run["step"].iloc[run["spearman"].argmax()])
+    in_turn = peak.unstack("n").apply(lambda steps: steps.is_monotonic_increasing, axis=1)
+    in_turn = in_turn.groupby(["model", "corpus"]).sum()
     rows = []
-    for key, part in curves.groupby(keys, dropna=False, sort=False):
+    for key, part in _groups(curves, keys):
         wide = part.pivot(index="step", columns="seed", values="spearman").sort_index()
-        at, top, final = wide.idxmax(), wide.max(), wide.iloc[-1]
-        row = {"peak_step": at.median(), "first": at.min(), "last": at.max(), "peak": top.mean(), "final": final.mean()}
-        fall = _mean((top - final).to_numpy())
-        row |= {"fall": fall["estimate"], "low": fall["low"], "high": fall["high"], "seeds": fall["values"]}
-        row |= {"runs_in_turn": in_turn[key[1], key[4]], "reason": fall["reason"]}
-        rows.append({**dict(zip(keys, key, strict=True)), **row})
-    return pd.DataFrame(rows).sort_values(["family", "parameters", "model", "corpus", "n"]).reset_index(drop=True)
+        step, top, final = wide.idxmax(), wide.max(), wide.iloc[-1]
+        fall = _mean(top - final)
+        rows.append({
+            **key, "peak_step": step.median(), "first": step.min(), "last": step.max(),
+            "peak": top.mean(), "final": final.mean(), "fall": fall["estimate"], "low": fall["low"],
+            "high": fall["high"], "seeds": fall["seeds"],
+            "runs_in_turn": in_turn[key["model"], key["corpus"]], "reason": fall["reason"],
+        })
+    order = ["family", "parameters", "model", "corpus", "n"]
+    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
 def phase_slopes(table: pd.DataFrame) -> pd.DataFrame:
-    """Slope of the last step's correlation on log10 of the parameters, over Pythia's sizes, with Student's interval:
-    the sizes are the points, one each. Over all sizes and, since a line hides a hump, over those from 70m on, where
-    the records of running text begin (``sizes``)."""
+    """Slope of the last step's correlation on log10 of the parameters, over Pythia's sizes, with
+    Student's interval: the sizes are the points, one each. Over all sizes and, since a line hides
+    a hump, over those from 70m on, where the records of running text begin (``sizes``)."""
     last = table[(table["family"] == "pythia") & (table["step"] == records.LAST_STEP)]
     rows = []
     for (corpus, n), every in last.groupby(["corpus", "n"]):
         for sizes, least in (("all", 0), ("70m on", records.PYTHIA["70m"])):
             part = every[every["parameters"] >= least]
-            line = _line(part["parameters"], part["estimate"])
-            rows.append({"task": "phases", "group": corpus, "reference": f"{n}-gram", "measure": "spearman",
-                         "step": records.LAST_STEP, "sizes": sizes, "models": len(part), **line})  # fmt: skip
+            rows.append({"task": "phases", "group": corpus, "reference": f"{n}-gram",
+                         "measure": "spearman", "step": records.LAST_STEP, "sizes": sizes,
+                         "models": len(part), **_line(part)})
     return pd.DataFrame(rows).assign(p_holm=lambda t: holm(t["p"]))
 
 
 def running_text(text: pd.DataFrame) -> Estimates:
-    """Spearman of log P of words under each model and under n-grams of the Pile, raw and given what is shorter.
+    """Spearman of log P of words under each model and under n-grams of the Pile, raw and given
+    what is shorter.
 
-    In full context: every order raw, given all shorter orders, and given these and the word's letters. With 1 to 4
-    words of context: raw. Blocks of :data:`BLOCK` neighbours are the examples and words the outputs of the two-way
-    jackknife, for both recur.
+    In full context: every order raw, given all shorter orders, and given these and the word's
+    letters. With 1 to 4 words of context: raw. Blocks of :data:`BLOCK` neighbours are the examples
+    and words the outputs of the two-way jackknife, for both recur.
     """
-    wide, points = _text_points(text)
-    names = list(wide.columns)
-    values = wide.to_numpy(float).T
-    place = {name: i for i, name in enumerate(names)}
-    grams = [place[(gram, "full")] for gram in NGRAMS]
-    letters = place[("letters", "")]
+    wide = text.pivot(index=["text", "position", "word"], columns=["model", "context"],
+                      values="logp")
+    require(wide.notna().all(axis=None), "naturalstories: not every model has every word")
+    text_id, position, word = (wide.index.get_level_values(k) for k in range(3))
+    wide["letters", ""] = [len(w) for w in word]
+    place = {name: i for i, (name, _) in enumerate(wide) if name in (*NGRAMS, "letters")}
     asked = []
-    for (model, context), i in place.items():
-        if model in NGRAMS or model == "letters":
-            continue
-        known = {"task": "running text", "group": context, "model": model, "step": np.nan}
-        for k, gram in enumerate(NGRAMS):
-            here = {**known, "reference": gram, "n": k + 1}
-            asked.append(({**here, "measure": "spearman"}, Ask("spearman", i, grams[k])))
-            if k and context == "full":
-                given = "+".join(NGRAMS[:k])
-                shorter = tuple(grams[:k])
-                asked.append(({**here, "measure": f"spearman|{given}"}, Ask("spearman", i, grams[k], shorter)))
-                more = Ask("spearman", i, grams[k], (*shorter, letters))
-                asked.append(({**here, "measure": f"spearman|{given}+letters"}, more))
-    labels = [f"log P of {model}" for model, _ in names]
-    found = _answered(asked, values, points, labels).table()
-    sizes = text.drop_duplicates("model").set_index("model")
-    table = _corrected(found.table, ["group", "reference", "measure"])
-    table["parameters"] = table["model"].map(sizes["parameters"])
-    table["step"] = table["model"].map(sizes["step"])
-    return Estimates(table, found.left)
+    for i, (model, context) in enumerate(wide):
+        for n, gram in enumerate([] if model in place else NGRAMS, 1):
+            shorter, controls = NGRAMS[: n - 1], [[]]
+            if shorter and context == "full":
+                controls += [shorter, [*shorter, "letters"]]
+            for given in controls:
+                row = {"task": "running text", "group": context, "model": model, "reference": gram,
+                       "n": n, "measure": _measure(given)}
+                rows = [place[name] for name in (gram, *given)]
+                asked.append((row, Ask("spearman", i, rows[0], tuple(rows[1:]))))
+    points = points_of(blocks(text_id, position, BLOCK), word, position)
+    names = [f"log P of {model}" for model, _ in wide]
+    found = _answers(asked, wide.to_numpy(float).T, points, names)
+    models = text.drop_duplicates("model").set_index("model")[["parameters", "step"]]
+    found = [(row | models.loc[row["model"]].to_dict(), left) for row, left in found]
+    return _estimates(found, ["group", "reference", "measure"])
 
 
 def added(text: pd.DataFrame) -> pd.DataFrame:
-    """Share of the variance of each model's ranks of log P that n-grams of growing order take up, and what each adds:
-    :func:`taskgram_utils.memorization.incremental_r2`, over the same blocks and words."""
-    keep = text[(text["context"] == "full")]
-    points = keep.rename(columns={"item": "start", "word": "sy", "model": "lm"})
-    points["example_id"] = blocks(points["text"], points["position"], BLOCK)
-    points["start"] = points["position"]
+    """Share of the variance of each model's ranks of log P that n-grams of growing order take up,
+    and what each adds: :func:`taskgram_utils.memorization.incremental_r2`, over the same blocks
+    and words."""
+    points = text[text["context"] == "full"].rename(columns={"word": "sy", "model": "lm"})
+    points = points.assign(example_id=blocks(points["text"], points["position"], BLOCK),
+                           start=points["position"])
     model = points[points["n"].isna()].drop(columns="parameters")
-    orders = points[points["n"].notna()]
-    predictors = orders.pivot(index=["example_id", "sy", "start"], columns="lm", values="logp").reset_index()
-    result = incremental_r2(model, predictors.assign(n=np.nan), NGRAMS, ranks=True)
+    keys = ["example_id", "sy", "start"]
+    orders = points[points["n"].notna()].pivot(index=keys, columns="lm", values="logp")
+    result = incremental_r2(model, orders.reset_index().assign(n=np.nan), NGRAMS, ranks=True)
     sizes = text.drop_duplicates("model").set_index("model")["parameters"]
-    result["parameters"] = result["model"].map(sizes)
+    result = result.assign(parameters=result["model"].map(sizes))
     return result.drop(columns=["task", "group", "n", "world", "seed"])
 
 
 def arithmetic(sums: pd.DataFrame) -> Estimates:
     """Spearman of accuracy and the count of the first operand's token, over operands.
 
-    Raw, and given the operand, whether it is a multiple of 10, of 5, and its digits: all together, at the last step
-    each alone too, and, with no line assumed, given both digits (``spearman|tens+units``: a dummy for each tens digit
-    and each units digit). There also with the token alone in place of the token after a space, and of the operands
-    10…99 only, where no product is trivial and digits do not differ. Beside it the mean accuracy (``score``) with
+    Raw, and given the operand, whether it is a multiple of 10, of 5, and its digits: all together,
+    at the last step each alone too, and, with no line assumed, given both digits
+    (``spearman|tens+units``: a dummy for each tens digit and each units digit). There also with
+    the token alone in place of the token after a space, and of the operands 10…99 only, where no
+    product is trivial and digits do not differ. Beside it the mean accuracy (``score``) with
     interval, and the shares of operands at ``floor`` (0) and ``ceiling`` (1).
     """
-    rows, kept = [], []
-    for (model, step), part in sums.groupby(["model", "step"], sort=False):
-        last = step == sums["step"].max()
-        scores = part.pivot(index="item", columns=["task", "shots"], values="score").sort_index()
-        counts = part.drop_duplicates("item").set_index("item")[list(TOKENS)].loc[scores.index]
-        known = {"model": model, "parameters": part["parameters"].iloc[0], "release": part["release"].iloc[0]}
-        known["step"] = step
-        for items, low in (("0–99", 0), ("10–99", 10)) if last else (("0–99", 0),):
-            own = scores.loc[low:].dropna(axis=1)
-            own_counts = counts.loc[low:]
-            beside = {key: _level(own[key].to_numpy()) for key in own}
-            numbers = own.index.to_numpy()
-            dummies = [place == k for place in (numbers // 10, numbers % 10) for k in np.unique(place)[1:]]
-            values = [*own.to_numpy(float).T, *np.log(own_counts.to_numpy(float)).T, *_controls(own.index), *dummies]
-            first = own.shape[1]
-            given = tuple(range(first + 2, first + 2 + len(CONTROLS)))
-            both = tuple(range(given[-1] + 1, len(values)))
-            asked = []
-            for i, (task, shots) in enumerate(own):
-                here = {**known, "task": task, "group": f"{shots} shots", "shots": shots, "items": items}
-                for k, token in enumerate(TOKENS.values() if last else [TOKENS["count"]]):
-                    sets = [(), given] + ([*((g,) for g in given), both] if last and not k and not low else [])
-                    for chosen in sets:
-                        name = "+".join(CONTROLS[g - first - 2] for g in chosen) if chosen != both else "tens+units"
-                        row = {**here, "reference": token, "measure": f"spearman|{name}" if name else "spearman"}
-                        asked.append((row | beside[task, shots], Ask("spearman", i, first + k, chosen)))
-            labels = [*["accuracy"] * first, *TOKENS, *CONTROLS, *["a digit"] * len(dummies)]
-            found = _answered(asked, np.array(values, float), points_of(own.index.astype(str)), labels)
-            rows += [{c: row[c] for c in row if c not in ("examples", "outputs", "clusters")} for row in found.rows]
-            kept += found.left
-    out = Found(rows, kept).table()
-    return Estimates(_corrected(out.table, ["reference", "measure", "items", "step", "release"]), out.left)
+    found = []
+    for key, part in _groups(sums, ["model", "parameters", "release", "step"]):
+        found += _by_operand(key, part, "0–99")
+        if key["step"] == sums["step"].max():
+            found += _by_operand(key, part[part["item"] >= 10], "10–99")
+    return _estimates(found, ["reference", "measure", "items", "step", "release"])
 
 
-def bins(sums: pd.DataFrame, number: int = 10) -> pd.DataFrame:
-    """Mean accuracy at the last step in ``number`` groups of operands of ascending count, with Student's interval over
-    operands (none where all of a group have the same)."""
+def _by_operand(key: dict, part: pd.DataFrame, items: str) -> list[tuple[dict, LeftOut | None]]:
+    """Rows of :func:`arithmetic` for one model, step and range of operands."""
+    scores = part.pivot(index="item", columns=["task", "shots"], values="score")
+    scores = scores.sort_index().dropna(axis=1)
+    operands = scores.index.to_numpy()
+    once = part.drop_duplicates("item").set_index("item").loc[operands]
+    # A dummy for each digit but the first of either place: (value of the place, digit).
+    digits = {(ten, k): operands // ten % 10 == k for ten in (10, 1)
+              for k in np.unique(operands // ten % 10)[1:]}
+    counts = np.log(once[list(TOKENS)].astype(float))
+    variables = {**scores, **counts, **_controls(operands), **digits}
+    place = {name: i for i, name in enumerate(variables)}
+    last, asked = key["step"] == records.LAST_STEP, []
+    for task, shots in scores:
+        score = scores[task, shots].to_numpy()
+        low, high = _mean_interval(score)
+        beside = {"score": score.mean(), "score_low": low, "score_high": high,
+                  "floor": (score == 0).mean(), "ceiling": (score == 1).mean()}
+        for column, token in TOKENS.items() if last else [("count", TOKENS["count"])]:
+            given = {_measure([]): [], _measure(CONTROLS): CONTROLS}
+            if last and column == "count" and items == "0–99":
+                given |= {_measure([control]): [control] for control in CONTROLS}
+                given["spearman|tens+units"] = digits
+            for measure, names in given.items():
+                row = {**key, "task": task, "group": f"{shots} shots", "shots": shots,
+                       "items": items, "reference": token, "measure": measure, **beside}
+                score, count, *controls = (place[name] for name in ((task, shots), column, *names))
+                asked.append((row, Ask("spearman", score, count, tuple(controls))))
+    names = [*["accuracy"] * len(scores.columns), *TOKENS, *CONTROLS, *["a digit"] * len(digits)]
+    values = np.array(list(variables.values()), float)
+    found = _answers(asked, values, points_of(operands.astype(str)), names)
+    unused = ("examples", "outputs", "clusters")
+    return [({c: v for c, v in row.items() if c not in unused}, left) for row, left in found]
+
+
+def bins(sums: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy at the last step in ten groups of operands of ascending count, with Student's
+    interval over operands (none where all of a group have the same)."""
     last = sums[sums["step"] == sums["step"].max()]
-    keys = ["model", "parameters", "release", "step", "task", "shots"]
     rows = []
-    for key, part in last.groupby(keys, sort=False):
-        place = pd.qcut(part["count"].rank(method="first"), number, labels=False)
+    for key, part in _groups(last, ["model", "parameters", "release", "step", "task", "shots"]):
+        place = pd.qcut(part["count"].rank(method="first"), 10, labels=False)
         for k, group in part.groupby(place.to_numpy()):
             low, high = _mean_interval(group["score"].to_numpy())
-            row = {"bin": k, "count": group["count"].median(), "score": group["score"].mean()}
-            rows.append({**dict(zip(keys, key, strict=True)), **row, "low": low, "high": high, "operands": len(group)})
+            rows.append({**key, "bin": k, "count": group["count"].median(),
+                         "score": group["score"].mean(), "low": low, "high": high,
+                         "operands": len(group)})
     return pd.DataFrame(rows)
 
 
 def operands(sums: pd.DataFrame) -> pd.DataFrame:
-    """How the count of an operand's token goes with the operand, its roundness and its digits: Spearman over 0…99."""
+    """How the count of an operand's token goes with the operand, its roundness and its digits:
+    Spearman over 0…99."""
     once = sums.drop_duplicates("item").sort_values("item")
-    values = [*np.log(once[list(TOKENS)].to_numpy(float)).T, *_controls(pd.Index(once["item"]))]
-    names = [*TOKENS.values(), *CONTROLS]
-    asked = [({"reference": names[a], "with": names[b], "measure": "spearman"}, Ask("spearman", a, b))
-             for a in (0, 1) for b in range(a + 1, len(names))]  # fmt: skip
-    return _answered(asked, np.array(values), points_of(once["item"].astype(str)), names).table().table
+    counts = np.log(once[list(TOKENS)].astype(float)).rename(columns=TOKENS)
+    variables = {**counts, **_controls(once["item"].to_numpy())}
+    names, values = list(variables), np.array(list(variables.values()))
+    asked = [({"reference": names[a], "with": names[b], "measure": "spearman"},
+              Ask("spearman", a, b)) for a in (0, 1) for b in range(a + 1, len(names))]
+    found = _answers(asked, values, points_of(once["item"].astype(str)), names)
+    return pd.DataFrame([row for row, _ in found])
 
 
 def reruns(twice: pd.DataFrame) -> pd.DataFrame:
-    """How much scores that were measured twice differ, by model and the file that wins: scores, how many differ, and
-    the largest and mean absolute change."""
-    change = twice.assign(change=twice["change"].abs().round(9)).groupby(["model", "file"], sort=False)["change"]
-    return change.agg(scores="size", differ=lambda c: (c > 0).sum(), largest="max", mean="mean").reset_index()
+    """How much scores that were measured twice differ, by model and the file that wins: scores,
+    how many differ, and the largest and mean absolute change."""
+    change = twice["change"].abs().round(9)
+    return twice.assign(change=change, differ=change > 0).groupby(["model", "file"], sort=False).agg(
+        scores=("change", "size"), differ=("differ", "sum"), largest=("change", "max"),
+        mean=("change", "mean")).reset_index()
 
 
 def pairs(table: pd.DataFrame) -> Estimates:
-    """Spearman of a model's log P and log(1 + count) of a disease with a group, raw and without the marginals.
+    """Spearman of a model's log P and log(1 + count) of a disease with a group, raw and without
+    the marginals.
 
-    Measures: ``spearman``; ``spearman|disease``, ``spearman|group`` and ``spearman|disease+group`` of what is left
-    once the means of the disease, of the group or of both are taken out of log P and log count (double centring);
-    ``spearman|disease+group, of ranks`` takes them out of the ranks instead, which is the partial Spearman given a
-    dummy for each. ``low`` and ``high`` leave out diseases and groups, ``low_diseases`` and ``high_diseases`` diseases
-    alone, and so does ``p``. As long as what a group has in common is in the values, diseases alone say nothing of
-    groups: these three are null unless the group's mean is taken out. Two groups give no interval of their own: ``low``
-    and ``high`` are then null, and with the group's mean taken out those of diseases alone. ``reliability`` is
-    Spearman–Brown's of log P, so treated, from every other template, ``agreement`` the mean Spearman of it with the
-    other models of the family (neither of ranks); ``zero_share`` and ``small_share`` are shares of counts of 0 and
-    below 5.
+    Measures: ``spearman``; ``spearman|disease``, ``spearman|group`` and ``spearman|disease+group``
+    of what is left once the means of the disease, of the group or of both are taken out of log P
+    and log count (double centring); ``spearman|disease+group, of ranks`` takes them out of the
+    ranks instead, which is the partial Spearman given a dummy for each. ``low`` and ``high`` leave
+    out diseases and groups, ``low_diseases`` and ``high_diseases`` diseases alone, and so does
+    ``p``. As long as what a group has in common is in the values, diseases alone say nothing of
+    groups: these three are null unless the group's mean is taken out. Two groups give no interval
+    of their own: ``low`` and ``high`` are then null, and with the group's mean taken out those of
+    diseases alone. ``reliability`` is Spearman–Brown's of log P, so treated, from every other
+    template, ``agreement`` the mean Spearman of it with the other models of the family (neither of
+    ranks); ``zero_share`` and ``small_share`` are shares of counts of 0 and below 5.
     """
-    rows, kept = [], []
-    for (kind, window), part in table.groupby(["kind", "window"], sort=False):
-        part = part.assign(log_count=np.log1p(part["count"]))
-        keys = ["disease", "group"]
-        wide = part.pivot(index=keys, columns="model", values="logp")
-        require(wide.notna().all(axis=None), f"crosscare: not every model has every disease and group ({kind})")
-        halves = [part.pivot(index=keys, columns="model", values=c).to_numpy().T for c in ("logp_odd", "logp_even")]
-        counted = part.drop_duplicates(keys).set_index(keys).loc[wide.index]
-        values = np.vstack([counted["log_count"], wide.to_numpy().T])
-        disease, group = (wide.index.get_level_values(k) for k in keys)
-        points, by_disease = points_of(disease, group), points_of(disease)
-        ranked = stats.rankdata(values, axis=1)
-        families = part.drop_duplicates("model").set_index("model")
-        known = {"task": kind, "group": window, "unit": part["unit"].iloc[0], "step": records.LAST_STEP}
-        known |= {"zero_share": (counted["count"] == 0).mean(), "small_share": (counted["count"] < 5).mean()}
-        for name, of in _CENTRED.items():
-            here, measure = (ranked, "pearson") if "ranks" in name else (values, "spearman")
-            asked = [({**known, "model": m, "reference": "pair count", "measure": name}, Ask(measure, i, 0))
-                     for i, m in enumerate(wide, 1)]  # fmt: skip
-            labels = ["log count", *(f"log P of {m}" for m in wide)]
-            taken = [{"disease": disease, "group": group}[factor] for factor in of]
-            free = "group" in of
-            both = _answered(asked, here, by_disease if free and group.nunique() < FEWEST else points, labels, taken)
-            one = _answered(asked, here, by_disease, labels, taken) if free else both
-            family = families["family"].loc[list(wide)].to_numpy()
-            left = without_means(here[1:], taken) if taken else here[1:]
-            agree = np.corrcoef(stats.rankdata(left, axis=1))
-            for i, (row, single) in enumerate(zip(both.rows, one.rows, strict=True)):
-                row |= {f"{c}_diseases": single[c] if free else np.nan for c in ("low", "high")}
-                row["p"] = single["p"] if free else np.nan
-                if measure == "spearman":
-                    first, second = (without_means(h[i : i + 1], taken)[0] if taken else h[i] for h in halves)
-                    row["reliability"] = split_half_reliability(first, second)
-                    others = (family == family[i]) & (np.arange(len(family)) != i)
-                    row["agreement"] = agree[i, others].mean() if others.any() else np.nan
-                row |= {c: families.loc[row["model"], c] for c in ("family", "parameters")}
-            rows += both.rows
-            kept += both.left
-    out = Found(rows, kept).table()
-    return Estimates(_corrected(out.table, ["task", "group", "measure"]), out.left)
+    found = []
+    for key, part in _groups(table, ["kind", "window"]):
+        wide = part.pivot(index=["disease", "group"], columns="model",
+                          values=["logp", "logp_odd", "logp_even"])
+        complete = wide.notna().all(axis=None)
+        require(complete, f"crosscare: not every model has every disease and group ({key['kind']})")
+        count = part.groupby(["disease", "group"])["count"].first().loc[wide.index]
+        known = {"task": key["kind"], "group": key["window"], "unit": part["unit"].iloc[0],
+                 "step": records.LAST_STEP, "zero_share": (count == 0).mean(),
+                 "small_share": (count < 5).mean()}
+        models = part.drop_duplicates("model").set_index("model").loc[wide["logp"].columns]
+        for measure in _CENTRED:
+            found += _centred(known, measure, wide, count, models)
+    return _estimates(found, ["task", "group", "measure"])
 
 
-_CENTRED = {
-    "spearman": (), "spearman|disease": ("disease",), "spearman|group": ("group",),
-    "spearman|disease+group": ("disease", "group"), "spearman|disease+group, of ranks": ("disease", "group"),
-}  # fmt: skip
+def _centred(
+    known: dict, measure: str, wide: pd.DataFrame, count: pd.Series, models: pd.DataFrame
+) -> list[tuple[dict, LeftOut | None]]:
+    """Rows of :func:`pairs` for one table of counts and one measure, with what is known of them."""
+    of_ranks, factors = "ranks" in measure, _CENTRED[measure]
+    values = np.vstack([np.log1p(count), wide["logp"].to_numpy().T])
+    values = stats.rankdata(values, axis=1) if of_ranks else values
+    disease, group = (wide.index.get_level_values(name) for name in ("disease", "group"))
+    taken = [{"disease": disease, "group": group}[name] for name in factors]
+    free = "group" in factors  # of what a group has in common
+    points = points_of(disease, None if free and group.nunique() < FEWEST else group)
+    asks = [Ask("pearson" if of_ranks else "spearman", i + 1, 0) for i in range(len(models))]
+    known = known | {"reference": "pair count", "measure": measure}
+    asked = [(known | {"model": model}, ask) for model, ask in zip(models.index, asks, strict=True)]
+    names = ["log count", *(f"log P of {model}" for model in models.index)]
+    found = _answers(asked, values, points, names, taken)
+    left_over = without_means(values[1:], taken) if taken else values[1:]
+    agreement = np.corrcoef(stats.rankdata(left_over, axis=1))
+    for i, (row, left) in enumerate(found):
+        alone = (np.nan, np.nan, np.nan)
+        if free and left is not None:
+            alone = interval(row["estimate"], left._replace(two_way=False))
+        row["low_diseases"], row["high_diseases"], row["p"] = alone
+        if not of_ranks:
+            halves = wide[["logp_odd", "logp_even"]].xs(row["model"], axis=1, level=1).to_numpy().T
+            if taken:
+                halves = [without_means(half[None], taken)[0] for half in halves]
+            row["reliability"] = split_half_reliability(*halves)
+            others = (models["family"] == models["family"].iloc[i]) & (models.index != row["model"])
+            row["agreement"] = agreement[i, others].mean() if others.any() else np.nan
+        row |= models.loc[row["model"], ["family", "parameters"]]
+    return found
 
 
 def by_size(found: Estimates) -> pd.DataFrame:
-    """Slopes of the estimates on log10 of Pythia's parameters, for each task, group, reference, measure and step: with
-    the interval of the jackknife (``low``, ``high``: other points, these models), and with Student's over the sizes
-    (``low_sizes``, ``high_sizes``: other models of these sizes). Of arithmetic only release v1.1 and all operands."""
-    table = found.table
-    keep = table["parameters"].notna()
-    if "release" in table:
-        keep &= (table["release"] == "v1.1") & (table["items"] == "0–99")
+    """Slopes of the estimates on log10 of Pythia's parameters, for each task, group, reference,
+    measure and step: with the interval of the jackknife (``low``, ``high``: other points, these
+    models), and with Student's over the sizes (``low_sizes``, ``high_sizes``: other models of
+    these sizes). Of arithmetic only release v1.1 and all operands."""
+    keep = found.table["parameters"].notna()
+    if "release" in found.table:
+        keep &= (found.table["release"] == "v1.1") & (found.table["items"] == "0–99")
     part = found.rows(keep)
-    out = slopes(part)
-    keys = [c for c in ("task", "group", "reference", "measure", "step") if c in part.table]
-    lines = part.table.dropna(subset=["estimate"]).groupby(keys, dropna=False)
-    sizes = [{**dict(zip(keys, key, strict=True)), **_line(one["parameters"], one["estimate"])} for key, one in lines]
-    found = pd.DataFrame(sizes)[[*keys, "low", "high", "p"]]
-    renamed = {c: f"{c}_sizes" for c in ("low", "high", "p")}
-    return out.merge(found.rename(columns=renamed), on=keys, how="left").assign(sizes="all")
+    keys = ["task", "group", "reference", "measure", "step"]
+    lines = [{**key, **_line(models)} for key, models in
+             _groups(part.table.dropna(subset=["estimate"]), keys)]
+    renamed = {column: f"{column}_sizes" for column in ("low", "high", "p")}
+    lines = pd.DataFrame(lines).drop(columns="slope").rename(columns=renamed)
+    return slopes(part).merge(lines, on=keys, how="left").assign(sizes="all")
 
 
-def _line(parameters: pd.Series, estimate: pd.Series) -> dict[str, float]:
-    """Least-squares slope on log10 of the parameters with Student's interval, none below three sizes."""
-    line = stats.linregress(np.log10(parameters.astype(float)), estimate) if len(parameters) > 1 else None
-    if line is None or len(parameters) < 3:
-        return {"slope": line.slope if line else np.nan, "low": np.nan, "high": np.nan, "p": np.nan}
-    half = stats.t.ppf((1 + _LEVEL) / 2, len(parameters) - 2) * line.stderr
-    return {"slope": line.slope, "low": line.slope - half, "high": line.slope + half, "p": line.pvalue}
+def _groups(table: pd.DataFrame, keys: list[str]) -> Iterable[tuple[dict, pd.DataFrame]]:
+    """Groups of a table in the order of their first rows, each with its keys by name."""
+    for key, part in table.groupby(keys, dropna=False, sort=False):
+        yield dict(zip(keys, key, strict=True)), part
 
 
-def _text_points(text: pd.DataFrame) -> tuple[pd.DataFrame, Points]:
-    """log P side by side, one column per (model, context), with the words' letters; blocks and words as clusters."""
-    wide = text.pivot(index=["text", "position", "word"], columns=["model", "context"], values="logp")
-    require(wide.notna().all(axis=None), "naturalstories: not every model has every word")
-    text_id, position, word = (wide.index.get_level_values(k) for k in range(3))
-    wide[("letters", "")] = [len(w) for w in word]
-    return wide, points_of(blocks(text_id, position, BLOCK), word, position)
+def _measure(given: Sequence[str]) -> str:
+    """The name of a rank correlation given other variables."""
+    return f"spearman|{'+'.join(given)}" if given else "spearman"
 
 
-def _controls(numbers: pd.Index) -> list[np.ndarray]:
-    """What goes with a number's count, in the order of :data:`CONTROLS`."""
-    n = numbers.to_numpy(int)
-    return [n.astype(float), (n % 10 == 0).astype(float), (n % 5 == 0).astype(float), (n >= 10).astype(float)]
+def _controls(numbers: np.ndarray) -> dict[str, np.ndarray]:
+    """What goes with the count of a number below 100, by the names of :data:`CONTROLS`."""
+    values = (numbers, numbers % 10 == 0, numbers % 5 == 0, numbers >= 10)
+    return {name: value.astype(float) for name, value in zip(CONTROLS, values, strict=True)}
 
 
-def _answered(
-    asked: Sequence[tuple[dict, Ask]], values: np.ndarray, points: Points, names: Sequence[str],
-    without: Sequence[np.ndarray] = (),
-) -> Found:  # fmt: skip
-    """A row of a table for each number wanted."""
-    results = jackknife(values, [ask for _, ask in asked], points, names, without)
-    beside = {"points": values.shape[1], "examples": len(np.unique(points.example)),
-              "outputs": len(np.unique(points.output)),
-              "clusters": "examples and outputs" if points.two_way else "examples"}  # fmt: skip
-    rows = []
-    for (columns, _), result in zip(asked, results, strict=True):
-        bounds = dict(zip(("low", "high", "p"), interval(result.estimate, result.left), strict=True))
-        reason = result.reason or (NO_INTERVAL if np.isnan(bounds["low"]) else None)
-        rows.append({**columns, "estimate": result.estimate, **bounds, **beside, "reason": reason})
-    return Found(rows, [None if np.isnan(result.estimate) else result.left for result in results])
-
-
-def _level(scores: np.ndarray) -> dict[str, float]:
-    low, high = _mean_interval(scores)
-    floor, ceiling = (scores == 0).mean(), (scores == 1).mean()
-    return {"score": scores.mean(), "score_low": low, "score_high": high, "floor": floor, "ceiling": ceiling}
-
-
-def _mean_interval(scores: np.ndarray) -> tuple[float, float]:
-    """As :func:`~taskgram_utils.performance.mean_interval`, over operands; none where all have the same accuracy."""
-    return mean_interval(scores) if np.ptp(scores) > 0 else (np.nan, np.nan)
-
-
-def _corrected(table: pd.DataFrame, family: list[str]) -> pd.DataFrame:
-    """Holm's p within each family of rows."""
-    out = table.assign(p_holm=np.nan)
-    for place in table.groupby(family, dropna=False).indices.values():
-        out.loc[out.index[place], "p_holm"] = holm(table["p"].iloc[place])
+def _line(models: pd.DataFrame) -> dict[str, float]:
+    """Least-squares slope of estimates on log10 of the parameters with Student's interval, which
+    needs three sizes."""
+    out = dict.fromkeys(("slope", "low", "high", "p"), np.nan)
+    if len(models) > 1:
+        line = stats.linregress(np.log10(models["parameters"].astype(float)), models["estimate"])
+        out["slope"] = line.slope
+        if len(models) > 2:
+            half = stats.t.ppf((1 + LEVEL) / 2, len(models) - 2) * line.stderr
+            out |= {"low": line.slope - half, "high": line.slope + half, "p": line.pvalue}
     return out
 
 
-def _mean(values: np.ndarray) -> dict[str, object]:
+def _answers(
+    asked: Sequence[tuple[dict, Ask]], values: np.ndarray, points: Points, names: Sequence[str],
+    without: Sequence[np.ndarray] = (),
+) -> list[tuple[dict, LeftOut | None]]:
+    """For each number asked for a row of a table, and how it changes when a cluster is left out."""
+    results = jackknife(values, [ask for _, ask in asked], points, names, without)
+    beside = {"points": values.shape[1], "examples": len(np.unique(points.example)),
+              "outputs": len(np.unique(points.output)),
+              "clusters": "examples and outputs" if points.two_way else "examples"}
+    out = []
+    for (columns, _), (estimate, left, reason) in zip(asked, results, strict=True):
+        low, high, p = interval(estimate, left)
+        reason = reason or (NO_INTERVAL if np.isnan(low) else None)
+        row = {**columns, "estimate": estimate, "low": low, "high": high, "p": p, **beside}
+        out.append((row | {"reason": reason}, None if np.isnan(estimate) else left))
+    return out
+
+
+def _estimates(found: Sequence[tuple[dict, LeftOut | None]], family: list[str]) -> Estimates:
+    """Rows as a table, with Holm's p within each family of rows."""
+    rows, left = zip(*found, strict=True)
+    table = pd.DataFrame(rows)
+    table["p_holm"] = table.groupby(family, dropna=False)["p"].transform(holm)
+    return Estimates(table, list(left))
+
+
+def _mean_interval(scores: np.ndarray) -> tuple[float, float]:
+    """:func:`~taskgram_utils.performance.mean_interval` over operands; none where all have the same
+    accuracy."""
+    return mean_interval(scores) if np.ptp(scores) > 0 else (np.nan, np.nan)
+
+
+def _mean(values: pd.Series) -> dict[str, object]:
     """A mean over seeds with Student's interval."""
-    row = {"estimate": values.mean(), "low": np.nan, "high": np.nan, "values": len(values)}
-    if len(values) < 2:
-        return row | {"reason": "one seed: no interval"}
-    half = stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return row | {"low": row["estimate"] - half, "high": row["estimate"] + half, "reason": None}
+    mean, seeds = values.mean(), len(values)
+    # Not a number for one seed, which has no degree of freedom.
+    half = stats.t.ppf((1 + LEVEL) / 2, seeds - 1) * values.std() / np.sqrt(seeds)
+    return {"estimate": mean, "low": mean - half, "high": mean + half, "seeds": seeds,
+            "reason": "one seed: no interval" if seeds < 2 else None}

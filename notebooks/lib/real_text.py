@@ -1,130 +1,101 @@
-"""Real tasks on real text, as tables that hold none of it: coverage, Mem, being said at all, popularity."""
+"""Real tasks on real text, as tables that hold none of it: coverage, Mem, being said, views."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from taskgram_chapters.expectations import direction, verdict
+from taskgram_chapters.expectations import direction, one_row, rows_of, verdict
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.jackknife import combined, interval, mean, points_of
-from taskgram_utils.memorization import Estimates, contrasts, estimates, on_shared_points, point_controls, slopes
+from taskgram_utils.language_models.taskgram import taskgram_halves, taskgram_logp
+from taskgram_utils.memorization import (
+    COLUMNS, Estimates, at_one_step, contrasts, estimates, on_shared_points, point_controls, slopes,
+)
 from taskgram_utils.mining_checks import coverage as mined_coverage
-from taskgram_utils.tables import read_table
+from taskgram_utils.performance import binned_performance
+from taskgram_utils.run.data import asked_grams, whole_test
+from taskgram_utils.run.models import (
+    at_last_step, models, own_sizes, sizes_in_parameters, training_of,
+)
+from taskgram_utils.run.store import Recipe, Run
 
 FEWEST = 200
 """Examples kept below which a task on real text has a coverage and no Mem (METHOD section 1)."""
-TABLES = ("coverage", "models", "memorization", "baseline", "slopes", "seen", "popularity", "frequency")
+GIVEN = "spearman|log_count_sy+log_count_sx+tokens+logp_prior"
+"""Mem given the frequency of answer and input, the answer's length and the model's prior."""
 _GROUP = ["task", "group"]
-_BOTH = "log_count_sy+log_count_sx+tokens+logp_prior"
-
-
-def recorded(results: Path) -> dict[str, pd.DataFrame]:
-    """The recorded tables of a run of real text, by name. Raises InputError where one is not there."""
-    return {name: read_table(Path(results) / f"openbook_{name}.csv") for name in (*TABLES, "performance", "gammas")}
 
 
 def coverage(
     taskgrams: pd.DataFrame, counts: pd.DataFrame, examples: pd.DataFrame, orders: Sequence[int] = ()
 ) -> pd.DataFrame:
-    """Per task, group and n what of the examples the text can speak to, with ``kept``: examples with an s^x that some
-    document holds, ``named``: whether the examples name their subject, so that nothing is mined, and the columns of
-    :func:`taskgram_utils.mining_checks.coverage`.
+    """What the text can say of the examples, per task, group and n.
 
-    A group, or an n of ``orders`` in a mined group, without a pair has a row of zeros.
+    ``kept``: examples with an s^x that some document holds; ``said``: those with a pair that some
+    document holds; ``named``: whether the examples name their subject, so that nothing is mined; and
+    the columns of :func:`taskgram_utils.mining_checks.coverage`. A group, or an n of ``orders`` in a
+    mined group, without a pair has a row of zeros.
     """
-    whole = counts[counts["half"].isna()]
-    known = whole.loc[whole["sy"].isna() & (whole["count"] > 0), "sx"]
-    said = whole.loc[whole["sy"].notna() & (whole["count"] > 0), ["sx", "sy"]]
+    present = counts[counts["half"].isna() & (counts["count"] > 0)]
+    known = present.loc[present["sy"].isna(), "sx"]
+    pairs = present.loc[present["sy"].notna(), ["sx", "sy"]]
     rows = []
     for (task, group), asked in examples.groupby(_GROUP, sort=False):
-        own = taskgrams[(taskgrams["task"] == task) & (taskgrams["group"] == group)]
-        nothing = {"task": task, "group": group, "examples": len(asked), "with_pairs": 0.0, "kept": 0, "said": 0,
-                   "n": None}  # fmt: skip
-        named = bool(len(own)) and bool(own["cosine"].isna().all())  # at one n, whatever the run's are
-        nothing["named"] = named
-        without = [] if named else [n for n in orders if n not in set(own["n"])]
-        rows += [{**nothing, "n": n} for n in without]
-        if own.empty:
-            rows += [] if without else [nothing]
-            continue
-        for row in mined_coverage(own, counts, asked).to_dict("records"):
-            grams = own[own["n"] == row["n"]]
-            kept = grams.loc[grams["sx"].isin(known), "example_id"].nunique()
-            found = grams.merge(said, on=["sx", "sy"])["example_id"].nunique()
-            rows.append({"task": task, "group": group, **row, "kept": kept, "said": found, "named": named})
+        grams = rows_of(taskgrams, {"task": task, "group": group})
+        named = len(grams) > 0 and bool(grams["cosine"].isna().all())  # at one n, not the run's
+        nothing = {"task": task, "group": group, "examples": len(asked), "with_pairs": 0.0,
+                   "kept": 0, "said": 0, "n": None, "named": named}
+        absent = [] if named else [n for n in orders if n not in set(grams["n"])]
+        rows += [{**nothing, "n": n} for n in absent]
+        rows += [] if absent or len(grams) else [nothing]
+        for row in mined_coverage(grams, counts, asked).to_dict("records"):
+            part = grams[grams["n"] == row["n"]]
+            kept = part.loc[part["sx"].isin(known), "example_id"].nunique()
+            said = part.merge(pairs, on=["sx", "sy"])["example_id"].nunique()
+            rows.append({**nothing, **row, "kept": kept, "said": said})
     return pd.DataFrame(rows).astype({"n": "Int64", "kept": "Int64", "said": "Int64"})
 
 
 def enough(frame: pd.DataFrame, covered: pd.DataFrame, fewest: int = FEWEST) -> pd.DataFrame:
     """The rows of a table whose task, group and n keep at least ``fewest`` examples."""
-    able = covered.loc[(covered["kept"] >= fewest).fillna(False), [*_GROUP, "n"]].drop_duplicates()
+    able = covered.loc[(covered["kept"] >= fewest).fillna(False), [*_GROUP, "n"]]
     keys = pd.MultiIndex.from_frame(able.astype({"n": int}))
     return frame[pd.MultiIndex.from_frame(frame[[*_GROUP, "n"]].astype({"n": int})).isin(keys)]
 
 
-def controlled(
-    reference: pd.DataFrame, scores: pd.DataFrame, prior: pd.DataFrame, taskgrams: pd.DataFrame, counts: pd.DataFrame,
-    **options,
-) -> Estimates:  # fmt: skip
-    """Mem under a reference, raw and given answer frequency, input frequency, length and the model's prior together.
-
-    ``options`` go to :func:`taskgram_utils.memorization.estimates`.
-    """
-    controls = point_controls(taskgrams, counts, scores, prior)
-    found = estimates(reference, scores, controls, taskgrams=taskgrams, **options)
-    return found.rows(found.table["measure"].isna() | found.table["measure"].isin(["spearman", f"spearman|{_BOTH}"]))
-
-
-def suite_slopes(result: Estimates, suite: Collection[str]) -> pd.DataFrame:
-    """Slopes on log10 of the parameters over the models that have read this text, and no other."""
-    own = result.table["model"].isin(list(suite)).to_numpy()
-    if not own.any() or result.table.loc[own, "model"].nunique() < 2:
-        return pd.DataFrame(columns=[*_GROUP, "n", "reference", "measure", "slope", "low", "high", "p"])
-    return slopes(result.rows(own))
-
-
-def lead(taskgram: pd.DataFrame, infinigram: pd.DataFrame, scores: pd.DataFrame, **options) -> pd.DataFrame:
-    """Mem under the task-gram LM less Mem under the infinity-gram LM, on the points that both have."""
-    both = on_shared_points(taskgram, infinigram, scores, **options)
-    return contrasts(both, "reference", "taskgram", "infinigram").table
-
-
-def seen(
-    scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame
-) -> pd.DataFrame:
+def seen(scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame) -> pd.DataFrame:
     """What an answer gains from its question where some document holds the pair, and where none does.
 
-    ``gain`` is log P(y | x) - log P(y), in nats, of the gold answer under one model; ``frequency`` is that of
-    :func:`taskgram_utils.performance.example_frequency`. Rows per task, group, n and model: examples and mean gain of
-    either kind, their ``difference`` with the 95% interval of the jackknife by answer: an answer's examples, and they
-    have one each, are left out together.
+    ``gain`` is log P(y | x) - log P(y), in nats, of the gold answer under one model; ``frequency`` is
+    that of :func:`taskgram_utils.performance.example_frequency`. Rows per task, group, n and model:
+    examples and mean gain of either kind, their ``difference`` with the 95% interval of the jackknife
+    by answer: the examples of an answer, all of one group, are left out together.
     """
     keys = ["task", "example_id", "lm"]
     require_columns(scores, [*keys, "sy", "logp", "n", "option"], "scores")
-    gold, before = (t[t["n"].isna() & t["option"].isna()] if "option" in t else t[t["n"].isna()]
-                    for t in (scores, prior))  # fmt: skip
-    gain = gold.merge(before[[*keys, "logp"]], on=keys, suffixes=("", "_prior"))
-    gain["gain"] = gain["logp"] - gain["logp_prior"]
-    joined = gain.drop(columns=["group", "n"], errors="ignore").merge(frequency, on=["task", "example_id"])
+    gold, before = (table[table["n"].isna() & table.reindex(columns=["option"])["option"].isna()]
+                    for table in (scores, prior))
+    both = gold[[*keys, "sy", "logp"]].merge(before[[*keys, "logp"]], on=keys, suffixes=("", "_prior"))
+    both["gain"] = (both["logp"] - both["logp_prior"]).astype(float)
+    both = both.dropna(subset=["gain"]).merge(frequency, on=["task", "example_id"])
     rows = []
-    for (task, group, n, model), part in joined.dropna(subset=["gain"]).groupby([*_GROUP, "n", "lm"], sort=False):
-        values, held = part["gain"].to_numpy(float), part["frequency"].to_numpy() > 0
-        row = {"task": task, "group": group, "n": n, "model": model, "said": held.sum(), "unsaid": (~held).sum()}
-        row["distinct_answers"] = part["sy"].nunique()
-        if held.sum() > 1 and (~held).sum() > 1:
-            sides = [mean(values[side], points_of(part["sy"][side])) for side in (held, ~held)]
-            row |= {"gain_said": sides[0].estimate, "gain_unsaid": sides[1].estimate}
-            row["difference"] = row["gain_said"] - row["gain_unsaid"]
-            left = combined([side.left for side in sides], (1, -1))
-            row["low"], row["high"], _ = interval(row["difference"], left, correlation=False)
+    for key, part in both.groupby([*_GROUP, "n", "lm"], sort=False):
+        said, unsaid = (part[held] for held in (part["frequency"] > 0, part["frequency"] == 0))
+        row = [*key, len(said), len(unsaid), part["sy"].nunique(), *[np.nan] * 5]
+        if min(len(said), len(unsaid)) > 1:
+            one, other = (mean(side["gain"].to_numpy(), points_of(side["sy"]))
+                          for side in (said, unsaid))
+            difference, left = one.estimate - other.estimate, combined([one.left, other.left], (1, -1))
+            low, high, _ = interval(difference, left, correlation=False)
+            row[-5:] = one.estimate, other.estimate, difference, low, high
         rows.append(row)
-    columns = [*_GROUP, "n", "model", "said", "unsaid", "distinct_answers", "gain_said", "gain_unsaid", "difference",
-               "low", "high"]  # fmt: skip
+    columns = [*_GROUP, "n", "model", "said", "unsaid", "distinct_answers", "gain_said",
+               "gain_unsaid", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -133,57 +104,193 @@ def popularity(
 ) -> pd.DataFrame:
     """Two witnesses of the same answers: the text's counts, and how often the subject's page is read.
 
-    For the examples with a ``popularity`` (PopQA's monthly page views): the Spearman correlation of the model's log P
-    with log popularity (``reference`` popularity), and with the task-gram LM, raw and given log popularity.
+    For the examples with a ``popularity`` (PopQA's monthly page views): the Spearman correlation of
+    the model's log P with log popularity (``reference`` popularity), and with the task-gram LM, raw
+    and given log popularity.
     """
-    known = examples.loc[examples["popularity"].notna(), ["task", "example_id", "popularity"]]
-    views = known.assign(popularity=np.log1p(known["popularity"].astype(float)))
-    points = reference.merge(views, on=["task", "example_id"])
+    keys = ["task", "example_id"]
+    known = examples.dropna(subset=["popularity"])[[*keys, "popularity"]]
+    views = np.log1p(known["popularity"].astype(float))
+    points = reference.merge(known[keys].assign(popularity=views), on=keys)
     require(len(points), "popularity: no example has any")
     witness = points.assign(lm="popularity", logp=points["popularity"]).drop(columns="popularity")
-    ids = points[["task", "example_id", "n", "sy", "start", "popularity"]]
-    counted = estimates(points.drop(columns="popularity"), scores, ids, **options).table
-    viewed = estimates(witness, scores, **options).table
-    return pd.concat([counted, viewed], ignore_index=True)
-
-
-def models_table(names: Sequence[str], suite: Collection[str], parameters: Mapping[str, int]) -> pd.DataFrame:
-    """The models: model, parameters (without embeddings), has_read (``this text`` or ``other text``)."""
-    return pd.DataFrame({"model": list(names), "parameters": [parameters[n] for n in names],
-                         "has_read": ["this text" if n in suite else "other text" for n in names]})  # fmt: skip
+    controls = points[[*keys, "n", "sy", "start", "popularity"]]
+    counted = estimates(points.drop(columns="popularity"), scores, controls, **options).table
+    return pd.concat([counted, estimates(witness, scores, **options).table], ignore_index=True)
 
 
 def read_expectations(path: Path) -> pd.DataFrame:
     """The expectations of ``book/openbook_expectations.yaml``, a row for each entry and group."""
-    said = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    rows = [{**entry, "group": group} for entry in said["entries"] for group in entry["groups"]]
-    return pd.DataFrame(rows).drop(columns="groups").assign(widest=said["widest"])
+    preregistered = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    table = pd.DataFrame(preregistered["entries"]).explode("groups", ignore_index=True)
+    return table.rename(columns={"groups": "group"}).assign(widest=preregistered["widest"])
 
 
 def judge(preregistered: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Every preregistered expectation with what was found: model, estimate, low, high, found (see
-    :func:`taskgram_chapters.expectations.direction`) and verdict; all null where a group has too few examples."""
-    models = tables["models"].sort_values("parameters")
-    own = models[models["has_read"] == "this text"]["model"]
-    whose = {"suite": next(iter(own[::-1]), None), "slope": None,
-             "proxy": next(iter(models[models["has_read"] == "other text"]["model"][::-1]), None)}  # fmt: skip
-    measures = {"raw": "spearman", "given": f"spearman|{_BOTH}"}
+    :func:`taskgram_chapters.expectations.direction`) and verdict; null where a group has too few
+    examples."""
+    sizes = tables["models"].sort_values("parameters")
+    largest = sizes.groupby("has_read")["model"].last()
+    of = {"suite": largest.get("this text"), "proxy": largest.get("other text"), "slope": None}
     rows = []
-    for entry in preregistered.to_dict("records"):
-        table = tables[entry["table"]]
-        part = table[table["group"] == entry["group"]]
-        if entry["table"] != "seen":
-            part = part[(part["measure"] == measures[entry["measure"]]) & (part["reference"] == "taskgram")]
-        part = part if entry["of"] == "slope" else part[part["model"] == whose[entry["of"]]]
-        if "documents" in part and len(part):
-            part = part[part["documents"] == table["documents"].iloc[0]]
-        value = {"slopes": "slope", "seen": "difference"}.get(entry["table"], "estimate")
-        part = part[part["n"] == part["n"].max()]
-        what = f"{entry['group']}, {entry['of']}, {entry['measure']}"
-        require(len(part) <= 1, f"expectations: {len(part)} rows fit {what}")
-        found = part[[value, "low", "high"]].to_numpy(float).ravel().tolist() if len(part) else [np.nan] * 3
+    for row in preregistered.to_dict("records"):
+        table, model = tables[row["table"]], of[row["of"]]
+        where = {"group": row["group"]}
+        if row["of"] != "slope":
+            where["model"] = model
+        if row["table"] != "seen":
+            where["measure"] = "spearman" if row["measure"] == "raw" else GIVEN
+            where["reference"] = "taskgram"
+        if "documents" in table and len(table):
+            where["documents"] = table["documents"].iloc[0]
+        where["n"] = rows_of(table, where)["n"].max()
+        found = one_row(table, where, f"table {row['table']}")
+        value = {"slopes": "slope", "seen": "difference"}.get(row["table"], "estimate")
+        bounds = found.reindex([value, "low", "high"]).set_axis(["estimate", "low", "high"])
         # An interval of nats has no widest that would speak for zero.
-        told = direction(*found, np.inf if entry["table"] == "seen" else entry["widest"])
-        rows.append({**entry, "model": whose[entry["of"]], **dict(zip(("estimate", "low", "high"), found, strict=True)),
-                     "found": told, "verdict": verdict(entry["expected"], told)})  # fmt: skip
+        widest = np.inf if row["table"] == "seen" else row["widest"]
+        row |= {"model": model, **bounds, "found": direction(*bounds, widest)}
+        rows.append({**row, "verdict": verdict(row["expected"], row["found"])})
     return pd.DataFrame(rows)
+
+
+def real_tables(run: Run) -> dict[str, pd.DataFrame]:
+    """All tables of a run of real text, by name, as ``recorded("openbook")`` has them."""
+    run.recipes = {**run.recipes, "real/*": Recipe(make_real)}
+    own = {name: run.table(f"real/{name}") for name in _MADE}
+    return own | {name: run.table(name) for name in ("performance", "gammas")}
+
+
+def make_real(run: Run, name: str) -> pd.DataFrame:
+    """One of the tables of a run of real text."""
+    require(name in _MADE, f"table real/{name}: not one of {', '.join(_MADE)}")
+    return _MADE[name](run)
+
+
+def _units(run: Run) -> dict[str, str]:
+    """The run's tables of counts by what a document is."""
+    first, control = run["document"] or "as it comes", run["control"]
+    require(not control or control != run["document"],
+            f"control: {control} is the run's own document; name another, or none: ''")
+    return {first: "counts"} | ({control: "control_counts"} if control else {})
+
+
+def _coverage(run: Run) -> pd.DataFrame:
+    grams, test, orders = run.table("taskgrams"), whole_test(run), run["orders"]
+    parts = [coverage(grams, run.table(counts), test, orders).assign(documents=unit)
+             for unit, counts in _units(run).items()]
+    asked = run.table("asked").groupby(_GROUP).size().rename("asked").reset_index()
+    return pd.concat(parts, ignore_index=True).merge(asked, on=_GROUP, how="left")
+
+
+def _models(run: Run) -> pd.DataFrame:
+    """Parameters are those without embeddings; tokens, seconds and loss of the suite's training."""
+    suite, parameters, rows = own_sizes(run), sizes_in_parameters(run), []
+    for model in models(run):
+        trained = training_of(run, model) if model in suite else {}
+        rows.append({"model": model, "parameters": parameters[model],
+                     "has_read": "this text" if model in suite else "other text",
+                     **{column: trained.get(column) for column in ("tokens", "seconds", "loss")}})
+    return pd.DataFrame(rows).astype({"tokens": "Int64", "seconds": "Int64", "loss": "Float64"})
+
+
+def _scores(run: Run) -> pd.DataFrame:
+    """log P of the task-grams' outputs under the models at their last steps."""
+    scores = at_last_step(run.table("scores"), "lm")
+    return scores[scores["n"].notna()]
+
+
+def _reference(run: Run, unit: str) -> pd.DataFrame:
+    """log P under the task-gram LM of one kind of document, where enough examples are kept."""
+    covered, counts = run.table("real/coverage"), run.table(_units(run)[unit])
+    grams = run.table("taskgrams")
+    table = taskgram_logp(grams, counts, run["form"], run["zeros"], run["kappa"])
+    table = table[table["example_id"].isin(asked_grams(run)["example_id"])]
+    return enough(table, covered[covered["documents"] == unit], run.get("fewest", FEWEST))
+
+
+def _infinigram(run: Run, points: pd.DataFrame) -> pd.DataFrame:
+    """log P under the infinity-gram LM on the points of another reference."""
+    keys = [*_GROUP, "example_id", "n", "sy", "start"]
+    return run.table("infinigram_lm").merge(points[keys].drop_duplicates(), on=keys)
+
+
+def _estimates(run: Run, unit: str, reference: pd.DataFrame) -> Estimates:
+    """Mem under a reference, raw and given all controls, where it rests on enough examples."""
+    if reference.empty:
+        return Estimates(pd.DataFrame(columns=COLUMNS), [])
+    grams, counts, scores = asked_grams(run), run.table(_units(run)[unit]), _scores(run)
+    halves = None
+    if counts["half"].notna().any():
+        halves = taskgram_halves(grams, counts, run["form"], run["zeros"], run["kappa"])
+    found = estimates(
+        reference, scores, point_controls(grams, counts, scores, run.table("prior")),
+        reference_halves=halves, taskgrams=grams, examples=run.table("asked"),
+        parameters=sizes_in_parameters(run))
+    measure, examples = found.table["measure"], found.table["examples"]
+    wanted = measure.isna() | measure.isin(["spearman", GIVEN])
+    return found.rows(wanted & (examples >= run.get("fewest", FEWEST)).fillna(False))
+
+
+def _memorization(run: Run) -> pd.DataFrame:
+    """Mem under the task-gram LM of each kind of document and under the infinity-gram LM."""
+    references = [(unit, _reference(run, unit)) for unit in _units(run)]
+    unit, first = references[0]
+    references.append((unit, _infinigram(run, first)))
+    parts = [_estimates(run, unit, reference).table.assign(documents=unit)
+             for unit, reference in references]
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+
+def _baseline(run: Run) -> pd.DataFrame:
+    """Mem under the task-gram LM less Mem under the infinity-gram LM, on the points of both."""
+    first = _reference(run, next(iter(_units(run))))
+    infinigram = _infinigram(run, first)
+    if infinigram.empty:
+        return pd.DataFrame(columns=[*_GROUP, "n", "model", "estimate_of", "estimate_to",
+                                     "estimate", "low", "high", "points"])
+    sizes = sizes_in_parameters(run)
+    both = on_shared_points(first, infinigram, _scores(run), parameters=sizes)
+    return contrasts(both, "reference", "taskgram", "infinigram").table
+
+
+def _slopes(run: Run) -> pd.DataFrame:
+    """Slopes on log10 of the parameters over the models that have read this text, and no other."""
+    unit = next(iter(_units(run)))
+    found = at_one_step(_estimates(run, unit, _reference(run, unit)))
+    found = found.rows(found.table["model"].isin(own_sizes(run)))
+    if found.table["model"].nunique() < 2:
+        return pd.DataFrame(columns=[*_GROUP, "n", "reference", "measure", "slope", "low", "high", "p"])
+    return slopes(found)
+
+
+def _seen(run: Run) -> pd.DataFrame:
+    scores = at_last_step(run.table("scores"), "lm")
+    return seen(scores, run.table("prior"), run.table("frequency"))
+
+
+def _popularity(run: Run) -> pd.DataFrame:
+    reference = _reference(run, next(iter(_units(run))))
+    examples = run.table("asked").reindex(columns=["task", "example_id", "popularity"])
+    known = examples.loc[examples["popularity"].notna(), "example_id"]
+    if not reference["example_id"].isin(known).any():
+        return pd.DataFrame(columns=COLUMNS)
+    sizes = sizes_in_parameters(run)
+    return popularity(reference, _scores(run), examples, parameters=sizes)
+
+
+def _frequency(run: Run) -> pd.DataFrame:
+    """Spearman of score and example frequency, and the scores by frequency in bins, of last steps."""
+    answers = at_last_step(run.table("answers"))
+    graded = answers[answers["metric"].isin(["exact_match", "accuracy"])]
+    frequency = run.table("frequency").drop(columns="group")
+    if not graded.dropna(subset=["score"])["example_id"].isin(frequency["example_id"]).any():
+        return pd.DataFrame(columns=["group", "n", "model", "frequency", "score", "spearman",
+                                     "spearman_low", "spearman_high"])
+    return binned_performance(graded, frequency)
+
+
+_MADE = {"coverage": _coverage, "models": _models, "memorization": _memorization,
+         "baseline": _baseline, "slopes": _slopes, "seen": _seen, "popularity": _popularity,
+         "frequency": _frequency}

@@ -27,7 +27,7 @@ KERNEL = "TASKGRAM_READS"
 LARGE = 1 << 32
 KINDS = ("parameters", "inputs", "files", "tables")
 _STEPS = [f"{PACKAGE.name}.run.{name}" for name in ("pipeline", "prompts", "data", "models")]
-BY_FUNCTION = (*_STEPS, f"{CHAPTERS}.real_tables")
+BY_FUNCTION = (*_STEPS, f"{CHAPTERS}.real_text")
 """Modules that hold how tables are made. Only the functions that a table's recipe reaches count
 for that table; every other module counts as a whole."""
 _WHERE = ("run.store", "run.reads", "errors", "progress", "cluster", "folders")

@@ -1,14 +1,13 @@
 """Estimates from published records: what the tables hold, on small files; that the recorded ones are these."""
 
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from taskgram_chapters import findings, records
-from taskgram_utils.errors import InputError
+from taskgram_chapters.recorded import recorded
 from taskgram_utils.jackknife import Ask, interval, jackknife, points_of
 from taskgram_utils.run.store import project_root
 from tests import originals
@@ -31,7 +30,6 @@ def tables(small):
 
 
 def test_every_estimate_has_its_interval_or_says_why_not(tables):
-    assert tuple(tables) == findings.NAMES
     for name in ("phases", "running_text", "arithmetic", "pairs"):
         table = tables[name]
         without = table["low"].isna() | table["high"].isna()
@@ -44,7 +42,8 @@ def test_every_estimate_has_its_interval_or_says_why_not(tables):
 
 def test_the_same_records_give_the_same_tables(small, tables):
     again = findings.findings(small[0], listed=small[1])
-    for name in findings.NAMES:
+    assert list(again) == list(tables)
+    for name in tables:
         pd.testing.assert_frame_equal(again[name], tables[name])
 
 
@@ -90,27 +89,6 @@ def test_recorded_tables_are_rounded_not_changed(tables):
     assert str(sizes.dtype) == "Int64" and 1_208_602_624 in set(sizes.dropna())
 
 
-def test_recorded_or_computed(small, tmp_path, monkeypatch):
-    told = findings.recorded()
-    assert tuple(told.tables) == findings.NAMES and "by `python results/records.py`" in told.made
-    assert told.tables["pairs"]["group"].map(type).eq(str).all()
-    monkeypatch.setattr(records, "sources", lambda path=None: small[1])
-    computed = findings.recorded(small[0])
-    assert "computed for this page" in computed.made and len(computed.tables["bins"])
-    with pytest.raises(InputError, match=r"records\.json: is missing, so nothing was recorded; make results"):
-        findings.recorded(results=tmp_path)
-    for path in RESULTS.glob("records*"):
-        if path.suffix in (".csv", ".json"):
-            shutil.copy(path, tmp_path)
-    with (tmp_path / "records_pairs.csv").open("a") as file:
-        file.write("\n")
-    with pytest.raises(InputError, match=r"records_pairs\.csv: is missing, or is not the table"):
-        findings.recorded(results=tmp_path)
-    (tmp_path / "records.json").write_text("{}")
-    with pytest.raises(InputError, match=r"records\.json: not the note of the recorded tables"):
-        findings.recorded(results=tmp_path)
-
-
 def test_a_note_says_where_the_numbers_are_from():
     note = json.loads((RESULTS / "records.json").read_text(encoding="utf-8"))
     listed = records.sources()[["set", "repo", "commit", "licence"]].drop_duplicates()
@@ -122,8 +100,9 @@ def test_a_note_says_where_the_numbers_are_from():
 @pytest.mark.slow
 @pytest.mark.skipif(not originals.REAL.is_dir(), reason=f"no {originals.REAL}")
 def test_the_recorded_estimates_are_those_of_this_code():
-    found, told = findings.findings(originals.REAL), findings.recorded().tables
-    for name in findings.NAMES:
+    found, told = findings.findings(originals.REAL), recorded("records").tables
+    assert list(found) == list(told)
+    for name in told:
         now, then = found[name], told[name]
         assert len(now) == len(then)
         for column in then.select_dtypes("number"):
@@ -133,7 +112,7 @@ def test_the_recorded_estimates_are_those_of_this_code():
 
 def test_what_the_chapter_says_in_words_holds():
     """Sentences of the chapter that no cell computes: each stands on something here, and falls with it."""
-    tables = findings.recorded().tables
+    tables = recorded("records").tables
     slopes = tables["slopes"].set_index(["task", "group", "reference", "measure", "step"]).sort_index()
     slopes = slopes.assign(falls=slopes["high"] < 0, rises=slopes["low"] > 0)
 
@@ -174,11 +153,10 @@ def test_intervals_of_pairs_where_no_pair_matters():
     for _ in range(60):
         values = np.array([rng.normal(size=92)[disease] + 1.5 * rng.normal(size=6)[group] + 0.5 * rng.normal(size=552)
                            for _side in range(2)])  # fmt: skip
-        ask, taken = [Ask("spearman", 0, 1)], [disease, group]
-        asked = {"raw": (points_of(disease, group), []), "both": (points_of(disease, group), taken),
-                 "both, diseases alone": (points_of(disease), taken)}  # fmt: skip
-        for name, (points, without) in asked.items():
-            one = jackknife(values, ask, points, without=without)[0]
+        ask, taken, points = [Ask("spearman", 0, 1)], [disease, group], points_of(disease, group)
+        raw, both = (jackknife(values, ask, points, without=without)[0] for without in ([], taken))
+        alone = both._replace(left=both.left._replace(two_way=False))  # as the table of pairs has it
+        for name, one in (("raw", raw), ("both", both), ("both, diseases alone", alone)):
             low, high, _ = interval(one.estimate, one.left)
             missed[name] += not low <= 0 <= high
     assert all(many <= 7 for many in missed.values()), missed  # 3 of 60 are due; 8 or more once in a hundred

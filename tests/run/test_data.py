@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from taskgram_chapters import real_text
-from taskgram_chapters.real_tables import real_tables
+from taskgram_chapters.real_text import real_tables
 from taskgram_utils import training
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import api
