@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.counting.base import Counts, Pairs, Surfaces, as_ngrams, as_pairs, check_unit, numbered
-from taskgram_utils.counting.engine.tokens import Vocabulary, encode_ngrams
+from taskgram_utils.counting.engine import Vocabulary, encode_ngrams
 from taskgram_utils.counting.service import IN_FLIGHT, LIMITS, TERMS, Service, about, askable
 from taskgram_utils.errors import require
 from taskgram_utils.ngrams import normalize, written

@@ -29,12 +29,10 @@ from taskgram_utils.counting.base import (
     numbered,
     with_total,
 )
-from taskgram_utils.counting.engine import postings, suffix_search
-from taskgram_utils.counting.engine.coders import Pieces, Words
-from taskgram_utils.counting.engine.edges import Edges
-from taskgram_utils.counting.engine.postings import Asked, Reader
-from taskgram_utils.counting.engine.shards import hints, open_shards, swapped, write_shard
-from taskgram_utils.counting.engine.tokens import BLOCK, UNKNOWN
+from taskgram_utils.counting.engine import (
+    BLOCK, UNKNOWN, Asked, Edges, Pieces, Reader, Words, document_counts, hints, infinigram,
+    occurrence_counts, open_shards, pair_counts, search, shared_documents, swapped, write_shard,
+)
 from taskgram_utils.errors import InputError, InputWarning, require
 from taskgram_utils.ngrams import unspaced, word_spans, written
 from taskgram_utils.progress import Bar
@@ -268,11 +266,11 @@ class Index:
             if by_rank:
                 single[0] += (high[s] - low[s])[:alone]
             elif self.unit == "documents":
-                single += postings.document_counts(reader, *ours, alone, halves)
+                single += document_counts(reader, *ours, alone, halves)
             else:
-                single += postings.occurrence_counts(reader, *ours, alone)
+                single += occurrence_counts(reader, *ours, alone)
             if len(pairs):
-                joint += postings.pair_counts(reader, *ours, *pair_at.T, halves)
+                joint += pair_counts(reader, *ours, *pair_at.T, halves)
         forms = np.diff(asked.forms)
         counted = with_total(single[:, at], halves), with_total(joint, halves)
         return Counts(*counted, None if self.exact else (forms[at], forms[pair_at].prod(axis=1)))
@@ -293,7 +291,7 @@ class Index:
         asked, (low, high) = self._ranges([sx] if sy is None else [sx, sy])
         out = []
         for s, reader in enumerate(self._readers):
-            for found in postings.shared_documents(reader, asked, low[s], high[s]):
+            for found in shared_documents(reader, asked, low[s], high[s]):
                 out += [self._text(s, d) for d in found[: k - len(out)].tolist()]
                 if len(out) >= k:
                     return out
@@ -317,7 +315,7 @@ class Index:
         before, words = (np.fromiter(map(len, side), np.int64, len(side)) for side in (contexts, targets))
         ends = np.cumsum(before + words)
         target = np.arange(words.sum()) + np.repeat(ends - np.cumsum(words), words)
-        logp, zero, suffix = suffix_search.infinigram(
+        logp, zero, suffix = infinigram(
             self._shards, self._keys(ids), place[ends - words - before], place[ends - words], place[ends],
             self.tokens, BACKOFF, 1 / max(1, self.tokens + self.vocabulary),
         )  # fmt: skip
@@ -354,7 +352,7 @@ class Index:
                 (left, right), edges = classes, self._coder.edges
         ends = np.cumsum(sizes)
         asked = Asked(ids, ends - sizes, ends, forms, left, right, edges)
-        return asked, suffix_search.search(self._shards, self._keys(ids), asked.begins, ends)
+        return asked, search(self._shards, self._keys(ids), asked.begins, ends)
 
     @cached_property
     def _readers(self) -> list[Reader]:

@@ -24,7 +24,7 @@ from taskgram_utils.counting.base import (
     numbered,
     with_total,
 )
-from taskgram_utils.counting.engine.matching import Matcher, Queries
+from taskgram_utils.counting.engine import Matcher, Queries
 from taskgram_utils.reading import Block, as_blocks
 
 

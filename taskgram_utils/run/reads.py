@@ -239,6 +239,8 @@ def _own(module: str) -> bool:
 
 
 def _place(module: str) -> Path:
+    """The file of a module; of a package below the top, its ``__init__.py``."""
     package, _, name = module.partition(".")
     folder = PACKAGE if package == PACKAGE.name else PACKAGE.parent / "notebooks" / "lib"
-    return folder / (name.replace(".", "/") + ".py")
+    door = folder / name.replace(".", "/") / "__init__.py"
+    return door if name and door.exists() else folder / (name.replace(".", "/") + ".py")
