@@ -17,7 +17,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import eigsh
 
-from taskgram_utils.counting.engine.tokens import Vocabulary
+from taskgram_utils.counting.engine import Vocabulary
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.folders import listed
 from taskgram_utils.ngrams import words

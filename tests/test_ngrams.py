@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from taskgram_utils.counting.engine.tokens import Vocabulary
+from taskgram_utils.counting.engine import Vocabulary
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import (
     ENGLISH_STOPWORDS,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from taskgram_utils.counting.engine.tokens import Vocabulary, encode_ngrams
+from taskgram_utils.counting.engine import Vocabulary, encode_ngrams
 from taskgram_utils.errors import InputError, InputWarning, require, require_columns
 from taskgram_utils.ngrams import normalize, unspaced
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from taskgram_utils.counting.engine.suffix_array import place_of
-from taskgram_utils.counting.engine.suffix_search import search
+from taskgram_utils.counting.engine import place_of, search
 from taskgram_utils.counting.index import Index
 from taskgram_utils.counting.service import LIMITS
 

@@ -19,12 +19,10 @@ from filelock import FileLock, Timeout
 
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, as_lists, numbered
-from taskgram_utils.counting.engine import postings, suffix_search
-from taskgram_utils.counting.engine.coders import Pieces, Words
-from taskgram_utils.counting.engine.edges import Edges
-from taskgram_utils.counting.engine.postings import Asked, Reader
-from taskgram_utils.counting.engine.shards import hints, open_shards, swapped, write_shard
-from taskgram_utils.counting.engine.tokens import BLOCK, UNKNOWN
+from taskgram_utils.counting.engine import (
+    BLOCK, UNKNOWN, Asked, Edges, Pieces, Reader, Words, document_counts, hints, infinigram,
+    occurrence_counts, open_shards, pair_counts, search, shared_documents, swapped, write_shard,
+)
 from taskgram_utils.errors import InputError, InputWarning, require
 from taskgram_utils.ngrams import unspaced, word_spans, written
 from taskgram_utils.progress import Bar
@@ -243,13 +241,13 @@ class Index(Counter):
         single, joint = np.zeros((2, alone), np.int64), np.zeros((2, len(pair_at)), np.int64)
         for reader, *ranks in zip(self._readers, low, high, strict=True):
             if self.unit == "documents":
-                single += postings.document_counts(reader, asked, *ranks, alone, halves)
+                single += document_counts(reader, asked, *ranks, alone, halves)
             elif by_size:
                 single[0] += (ranks[1] - ranks[0])[:alone]
             else:
-                single += postings.occurrence_counts(reader, asked, *ranks, alone)
+                single += occurrence_counts(reader, asked, *ranks, alone)
             if len(pair_at):
-                joint += postings.pair_counts(reader, asked, *ranks, *pair_at.T, halves)
+                joint += pair_counts(reader, asked, *ranks, *pair_at.T, halves)
         forms = np.diff(asked.forms)
         forms = None if self.exact else (forms[single_at], forms[pair_at].prod(axis=1))
         return Counts.of_halves(single[:, single_at], joint, halves, forms)
@@ -262,7 +260,7 @@ class Index(Counter):
         asked, (low, high) = self._ranges([sx] if sy is None else [sx, sy])
         texts = []
         for s, reader in enumerate(self._readers):
-            for documents in postings.shared_documents(reader, asked, low[s], high[s]):
+            for documents in shared_documents(reader, asked, low[s], high[s]):
                 texts += [self._text(s, d) for d in documents[: k - len(texts)].tolist()]
                 if len(texts) >= k:
                     return texts
@@ -294,7 +292,7 @@ class Index(Counter):
                          for side in (contexts, targets))
         ends = np.cumsum(before + words)  # of each text in the words
         target = np.arange(words.sum()) + np.repeat(ends - np.cumsum(words), words)  # in the words
-        logp, zero, suffix = suffix_search.infinigram(
+        logp, zero, suffix = infinigram(
             self._shards, self._keys(ids), starts[ends - words - before], starts[ends - words],
             starts[ends], self.tokens, BACKOFF, 1 / max(1, self.tokens + self.vocabulary))
         each = logp, logp * (1 - zero), zero
@@ -333,7 +331,7 @@ class Index(Counter):
                 (left, right), edges = classes, self._coder.edges
         ends = np.cumsum(sizes)
         asked = Asked(ids, ends - sizes, ends, forms, left, right, edges)
-        return asked, suffix_search.search(self._shards, self._keys(ids), asked.begins, ends)
+        return asked, search(self._shards, self._keys(ids), asked.begins, ends)
 
     @cached_property
     def _readers(self) -> list[Reader]:

@@ -22,8 +22,7 @@ import numpy as np
 from taskgram_utils.cluster import at_worker, client_of, fetched
 from taskgram_utils.corpus import Corpus, Seen
 from taskgram_utils.counting.base import half_of
-from taskgram_utils.counting.engine.matching import Matcher, Queries
-from taskgram_utils.counting.engine.tokens import letters
+from taskgram_utils.counting.engine import Matcher, Queries, letters
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.progress import Bar
 from taskgram_utils.reading import Part, as_blocks

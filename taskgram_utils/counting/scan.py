@@ -12,7 +12,7 @@ import numpy as np
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import passes
 from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, holds, numbered
-from taskgram_utils.counting.engine.matching import Matcher, Queries
+from taskgram_utils.counting.engine import Matcher, Queries
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.reading import as_blocks
 

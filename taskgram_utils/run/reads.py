@@ -221,4 +221,5 @@ def _file(module: str) -> Path:
     """The file of a module of the package or of the chapters; no such file for any other."""
     package, _, name = module.partition(".")
     folders = {PACKAGE.name: PACKAGE, CHAPTERS: PACKAGE.parent / "notebooks" / "lib"}
-    return folders.get(package, PACKAGE / "none") / (name.replace(".", "/") + ".py")
+    file = folders.get(package, PACKAGE / "none") / name.replace(".", "/")
+    return file / "__init__.py" if name and file.is_dir() else file.with_name(f"{file.name}.py")

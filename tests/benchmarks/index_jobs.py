@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from taskgram_utils.counting.engine.shards import swapped, write_table
-from taskgram_utils.counting.engine.suffix_search import search
+from taskgram_utils.counting.engine import search, swapped, write_table
 from taskgram_utils.counting.index import Index, build_index
 from taskgram_utils.ngrams import words
 from tests.benchmarks.harness import Job, share_equal

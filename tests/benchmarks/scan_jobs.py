@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster
 
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import passes
-from taskgram_utils.counting.engine.matching import Matcher, Queries
+from taskgram_utils.counting.engine import Matcher, Queries
 from taskgram_utils.ngrams import normalize, words
 from tests.benchmarks.harness import Job, share_equal
 

@@ -29,8 +29,10 @@ HOUSE = {
         def other(run):
             from house.attic import DUST
     """,
-    "floor/room": "import json\nfrom house.cellar import WINE\ndef table(*given):\n    return given, WINE\n",
+    "floor/room": "import json\nfrom house.cellar import WINE\nfrom house.hall import STEP\ndef table(*given):\n    return given, WINE\n",
     "cellar": "from house.errors import Wrong\nWINE = 1\n",
+    "hall/__init__": "from house.hall.stairs import STEP\n",
+    "hall/stairs": "STEP = 1\n",
     "attic": "DUST = 1\n",
     "errors": "class Wrong(Exception):\n    pass\n",
 }
@@ -67,6 +69,7 @@ def house(tmp_path, monkeypatch):
     ("steps", "LEAST = 3", "LEAST = 5", True), ("steps", "UNUSED = 4", "UNUSED = 5", False),
     ("sources", "return run", "return [run]", True), ("sources", "import DUST", "import WOOD", False),
     ("floor/room", "return given", "return 1, given", True), ("cellar", "WINE = 1", "WINE = 2", True),
+    ("hall/stairs", "STEP = 1", "STEP = 2", True), ("hall/__init__", "import STEP", "import STEP as STEP", True),
     ("attic", "DUST = 1", "DUST = 2", False), ("errors", "pass", "code = 2", False),
     ("steps", "as it comes", "as it came", False), ("steps", "What it makes.", "What is made.", False),
 ])  # fmt: skip
@@ -91,6 +94,8 @@ def test_the_tables_of_the_package_reach_what_they_call():
 
     counts = reached("make_counts")
     assert {"counting.scan", "counting.index", "counting.api", "run.data:corpus", "ngrams"} <= counts
+    engine = {"counting.engine", "counting.engine.tokens", "counting.engine.matching", "counting.engine.threads"}
+    assert engine <= counts  # imported through the package's __init__.py
     assert "bertscore" in reached("make_answer") and "bertscore" not in reached("make_score")
     assert not any(part.startswith("language_models.neural") for part in counts | reached("make_memorization"))
     made = [recipe.make for recipe in pipeline.RECIPES.values() if hasattr(recipe, "make")]

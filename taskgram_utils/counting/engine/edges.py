@@ -1,4 +1,4 @@
-"""Whether pieces of words are whole words where they stand: what the tokens beside them end and begin with."""
+"""Whether pieces of words are whole words in their text: what the tokens beside them end with."""
 
 from __future__ import annotations
 
@@ -8,99 +8,92 @@ from typing import NamedTuple
 import numpy as np
 
 from taskgram_utils.compiled import njit
-from taskgram_utils.counting.engine.tokens import characters
+from taskgram_utils.counting.engine.tokens import DECIMAL, DIGIT, HYPHEN, UNSEEN, characters
 
-# The classes of characters in the word rule, as :func:`characters` numbers them; 0 is in no word and joins none.
-_DIGIT, _HYPHEN, _DECIMAL = 2, 4, 5  # 1: another character of a word, 3: an apostrophe
-_UNSEEN, _UNDERSCORE = 6, 7  # what joins in any number; here the underscore has a class of its own
-_ENDS, _GOES_ON, _LOOK_ON = range(3)
-_CLASS = 15
+_ENDS, _GOES_ON, _LOOK_ON = range(3)  # what a character says of the word beside it
 
 
 class Edges(NamedTuple):
-    """The bytes of all tokens one after the other, where each one's begin and end, and the class of each code point."""
+    """The bytes of all tokens: those of token t are ``pool[starts[t]:starts[t + 1]]``."""
 
     pool: np.ndarray
     starts: np.ndarray
-    kind: np.ndarray
+    kind: np.ndarray  # the class of each code point in the word rule
 
     @classmethod
     def of(cls, tokens: Sequence[bytes]) -> Edges:
-        starts = np.concatenate([[0], np.cumsum([len(token) for token in tokens])]).astype(np.int64)
-        kind = characters()[1] & _CLASS
-        kind[ord("_")] = _UNDERSCORE
-        return cls(np.frombuffer(b"".join(tokens), np.uint8), starts, kind)
+        """The edges of tokens given as their bytes."""
+        starts = np.cumsum([0, *map(len, tokens)])
+        return cls(np.frombuffer(b"".join(tokens), np.uint8), starts, characters().kind & 15)
 
     @classmethod
     def none(cls) -> Edges:
-        """Where tokens are whole words, there is nothing to look at."""
+        """Of tokens that are whole words, whose edges nothing asks for."""
         return cls(np.zeros(0, np.uint8), np.zeros(1, np.int64), np.zeros(0, np.uint8))
 
 
 def kind_of(character: str) -> int:
     """The class of a character in the word rule."""
-    return int(characters()[1][ord(character)] & _CLASS)
+    return int(characters().kind[ord(character)] & 15)
 
 
 @njit(cache=True, nogil=True)
-def _next_to(edge, beside, now):
-    """Whether a word that ends with a character of class ``edge`` goes on in one of class ``now``, with one of class
-    ``beside`` between the two (0: nothing); of what joins, the character behind it says."""
-    if beside == 0:
-        return _ENDS if now == 0 else _GOES_ON if now <= _DIGIT else _LOOK_ON
-    if now == beside and now >= _UNSEEN:
+def _next_to(edge, between, kind):
+    """Whether a word whose last character is of class ``edge`` goes on in one of class ``kind``.
+
+    ``between`` is the class of what is between the two, 0 for nothing. For a character that joins,
+    the answer is to look at the next one.
+    """
+    if between == 0:
+        return _ENDS if kind == 0 else _GOES_ON if kind <= DIGIT else _LOOK_ON
+    if kind == between and kind >= UNSEEN:  # these join in any number
         return _LOOK_ON
-    digits = edge == _DIGIT and now == _DIGIT
-    inside = 0 < edge <= _DIGIT and 0 < now <= _DIGIT
-    joins = digits if beside == _DECIMAL else inside and not (beside == _HYPHEN and digits)
+    digits = edge == DIGIT and kind == DIGIT
+    inside = 0 < edge <= DIGIT and 0 < kind <= DIGIT
+    joins = digits if between == DECIMAL else inside and not (between == HYPHEN and digits)
     return _GOES_ON if joins else _ENDS
 
 
 @njit(cache=True, nogil=True)
-def alone(tokens, begin, end, left, right, pool, starts, kind):
-    """Whether no word goes on before the tokens ``begin`` to ``end`` (exclusive), whose text begins with a character of
-    class ``left``, nor behind them, where it ends with ``right``. What is no token ends the text."""
-    known = len(starts) - 1
-    if left > 0:
-        beside, code, shift, place, more = 0, 0, 0, begin - 1, True
-        while more and place >= 0 and tokens[place] < known:
-            k = starts[tokens[place] + 1] - 1
-            while more and k >= starts[tokens[place]]:
-                b = np.int64(pool[k])
-                if 0x80 <= b < 0xC0:
-                    code |= (b & 0x3F) << shift
-                    shift += 6
-                else:
-                    if b >= 0xC0:
-                        b = (b & (0x3F >> (shift // 6))) << shift | code
-                    now = np.int64(kind[min(b, len(kind) - 1)])
-                    code, shift = 0, 0
-                    next_to = _next_to(left, beside, now)
-                    if next_to == _GOES_ON:
-                        return False
-                    beside, more = now, next_to == _LOOK_ON
-                k -= 1
-            place -= 1
-    beside, code, rest, place, more = 0, 0, 0, end, True
-    while more and place < len(tokens) and tokens[place] < known:
-        k = starts[tokens[place]]
-        while more and k < starts[tokens[place] + 1]:
-            b = np.int64(pool[k])
-            if b >= 0xC0:
-                rest = 1 if b < 0xE0 else 2 if b < 0xF0 else 3
-                code = b & (0x3F >> rest)
+def _goes_on(tokens, place, step, edge, pool, starts, kinds):
+    """Whether a word goes on at token ``place``, read forwards (``step`` 1) or backwards (-1)."""
+    known, between = len(starts) - 1, 0
+    code, rest, shift = np.int64(0), 0, 0  # a character, its bytes to come, and its bits so far
+    while 0 <= place < len(tokens) and tokens[place] < known:  # a separator ends the text
+        begin, end = starts[tokens[place]], starts[tokens[place] + 1]
+        for k in range(end - begin):
+            byte = np.int64(pool[begin + k if step > 0 else end - 1 - k])
+            # Add a byte of UTF-8 to the character; read the next one unless it is complete.
+            if step > 0:
+                if byte >= 0xC0:
+                    rest = 1 if byte < 0xE0 else 2 if byte < 0xF0 else 3
+                    code = byte & (0x3F >> rest)
+                    continue
+                code, rest = (code << 6 | byte & 0x3F, rest - 1) if byte >= 0x80 else (byte, 0)
+                if rest > 0:
+                    continue
+            elif 0x80 <= byte < 0xC0:
+                code, shift = code | (byte & 0x3F) << shift, shift + 6
+                continue
             else:
-                if b >= 0x80:
-                    code = code << 6 | b & 0x3F
-                    rest -= 1
-                else:
-                    code, rest = b, 0
-                if rest <= 0:
-                    now = np.int64(kind[min(code, len(kind) - 1)])
-                    next_to = _next_to(right, beside, now)
-                    if next_to == _GOES_ON:
-                        return False
-                    beside, more = now, next_to == _LOOK_ON
-            k += 1
-        place += 1
-    return True
+                code = (byte & (0x3F >> shift // 6)) << shift | code if byte >= 0xC0 else byte
+            # Ask the complete character.
+            kind = np.int64(kinds[min(code, len(kinds) - 1)])
+            answer = _next_to(edge, between, kind)
+            if answer != _LOOK_ON:
+                return answer == _GOES_ON
+            between, code, shift = kind, np.int64(0), 0
+        place += step
+    return False
+
+
+@njit(cache=True, nogil=True)
+def alone(tokens, begin, end, left, right, edges):
+    """Whether tokens ``begin`` to ``end`` (exclusive) are whole words in their text.
+
+    Their text begins with a character of class ``left`` (0: with a space) and ends with ``right``.
+    """
+    pool, starts, kinds = edges.pool, edges.starts, edges.kind
+    if left > 0 and _goes_on(tokens, begin - 1, -1, left, pool, starts, kinds):
+        return False
+    return not _goes_on(tokens, end, 1, right, pool, starts, kinds)

@@ -1,117 +1,125 @@
-"""n-grams and pairs of them counted in blocks of documents: a tree of words, grown as the text goes on."""
+"""n-grams and pairs of them counted in blocks of documents: a tree of words, grown word by word."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine.tokens import (
-    END,
-    Vocabulary,
-    characters,
-    encode_ngrams,
-    look_up,
-    padded,
-    readable,
-    tokenise,
+    END, Spelled, Text, Vocabulary, characters, encode_ngrams, look_up, ones, readable, tokenise,
 )
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
 
 _FLUSH = 1 << 30  # bytes after which the 32-bit counters are added to the totals
 _ROOM = 1 << 14  # words matched at a time: their arrays stay in the cache
-_LONGEST = 1 << 13  # of a longer word, in pieces of 8 bytes, only these are looked at
-_SPAN = 1 << 12  # partners looked at together
-_STRIDE = 8  # of them noted at a time
+_LONGEST = 1 << 13  # pieces of 8 bytes of a longer word that are looked at
 _SPACE = 2  # places in the tree for each of its nodes, at least
 _TOGETHER = 64  # documents that are counted together: the bits of a number
-_ASKED, _LEADS = 1, 2  # of a node: an n-gram ends there, goes on from there
+_ENDS, _LEADS = 1, 2  # flags of a node: an n-gram ends there, or goes on from there
+
+
+class _Lists(NamedTuple):
+    """Of the nodes, the n-gram that ends there; of the n-grams, their partners in pairs.
+
+    The partners of n-gram a are ``partner[bounds[a]:bounds[a + 1]]``. A pair is listed at the
+    n-gram with fewer partners, so that one that is in many pairs (and so, as a rule, in many
+    documents) has a short list.
+    """
+
+    number: np.ndarray
+    bounds: np.ndarray
+    partner: np.ndarray
 
 
 class Queries:
-    """The asked n-grams as a tree of words, and the pairs as partner lists: read by all, changed by none.
+    """The n-grams to count as a tree of words, and the pairs as lists of partners; never changed.
 
-    A node of the tree is its place in ``tree``, a table of numbers: those of the words, at their places in the
-    vocabulary, hold flags alone; behind them stand, hashed, the nodes of longer n-grams: node above << 33 | (last
-    word + 1) << 2 | flags, and 0 where none is. ``number`` says which n-gram ends at a node, ``each`` which of these an
-    asked one is. The partners of n-gram a are ``partner[bounds[a]:bounds[a + 1]]``. A pair is listed at the n-gram
-    with fewer partners, so that one that is in many pairs (and so, as a rule, in many documents) has a short list.
+    A node of the tree is a place in ``tree``, int64 [nodes + 1]. The nodes of single words are at
+    the places of their numbers in the vocabulary, and hold flags alone. Behind them are, hashed,
+    the nodes of longer n-grams: node of the n-gram without its last word << 33 | (last word + 1)
+    << 2 | flags; 0 is a free place. ``each`` [n-grams] numbers the distinct n-grams.
     """
 
     def __init__(self, ngrams: Sequence[str], pair_at: np.ndarray):
         self.vocabulary = Vocabulary()
         ids, sizes = encode_ngrams(ngrams, self.vocabulary, grow=True)
-        lengths = np.diff(self.vocabulary.starts[: len(self.vocabulary) + 1])
-        if lengths.max(initial=0) >= _LONGEST:
-            begin = next(ngram for ngram in ngrams if len(ngram.encode("utf-8", "replace")) > 8 * _LONGEST)[:40]
-            raise InputError(f"the n-gram '{begin}…' holds a word of more than {8 * _LONGEST:,} bytes; remove it")
+        words = len(self.vocabulary)
+        if np.diff(self.vocabulary.table.starts[: words + 1]).max(initial=0) >= _LONGEST:
+            lengths = [len(ngram.encode("utf-8", "replace")) for ngram in ngrams]
+            long = ngrams[int(np.argmax(np.array(lengths) > 8 * _LONGEST))][:40]
+            why = f"holds a word of more than {8 * _LONGEST:,} bytes; remove it"
+            raise InputError(f"the n-gram '{long}…' {why}")
         self.longest = int(sizes.max(initial=1))
-        size = len(self.vocabulary) + _SPACE * (len(ids) - len(sizes)) + 16
-        require(size < 1 << 30, f"n-grams: {len(ids):,} words of them are too many; count them in parts")
-        self.tree, self.number, self.each, count = _tree(ids, sizes, len(self.vocabulary), size)
+        size = words + _SPACE * (len(ids) - len(sizes)) + 16
+        why = f"n-grams: {len(ids):,} words of them are too many; count them in parts"
+        require(size < 1 << 30, why)
+        self.tree, number, self.each, self.count = _tree(ids, sizes, words, size)
         a, b = self.each[pair_at].T.astype(np.int64) if len(pair_at) else np.zeros((2, 0), np.int64)
-        degree = np.bincount(a, minlength=count) + np.bincount(b, minlength=count)
-        swap = degree[a] > degree[b]
-        keys, self.pair_place = np.unique(np.where(swap, b, a) * count + np.where(swap, a, b), return_inverse=True)
-        owner, partner = np.divmod(keys, count)
-        self.partner = partner.astype(np.int32)
-        self.bounds = np.zeros(count + 1, np.int32)
-        np.cumsum(np.bincount(owner, minlength=count), out=self.bounds[1:])
+        pairs = np.bincount(a, minlength=self.count) + np.bincount(b, minlength=self.count)
+        owner, other = np.where(pairs[a] > pairs[b], (b, a), (a, b))
+        keys, self.pair_place = np.unique(owner * self.count + other, return_inverse=True)
+        owner, partner = np.divmod(keys, self.count)
+        bounds = np.append(0, np.cumsum(np.bincount(owner, minlength=self.count)))
+        self.lists = _Lists(number, bounds.astype(np.int32), partner.astype(np.int32))
+
+
+class _Counters(NamedTuple):
+    """What a pass counts; the documents that are counted together are the bits of a number."""
+
+    nodes: np.ndarray  # the tree, and the documents that hold each node's n-gram, int64 [nodes, 2]
+    single: np.ndarray  # counts of n-grams, by half, int32 [n-grams, 1 or 2]
+    joint: np.ndarray  # counts of pairs, by half, int32 [pairs, 1 or 2]
+    held_by: np.ndarray  # the documents that hold each n-gram, int64 [n-grams]
+    seen: np.ndarray  # the nodes that some of these documents hold, at its front, int32
 
 
 class Matcher:
-    """The counters of a pass over documents: ``single`` of n-grams, ``joint`` of pairs, both by half."""
+    """The counts of a pass over documents: of n-grams and of pairs, both by half."""
 
     def __init__(self, queries: Queries, unit: str, halves: bool = False):
         self.queries, self.occurrences = queries, unit == "occurrences"
-        columns = 1 + halves
-        self.nodes = np.zeros((len(queries.tree), 2), np.int64)  # the tree, and which of 64 documents hold each node
-        self.nodes[:, 0] = queries.tree
-        self.single = np.zeros((len(queries.bounds) - 1, columns), np.int32)
-        self.joint = np.zeros((len(queries.partner), columns), np.int32)
-        self.held_by = np.zeros(len(self.single), np.int64)
-        self.total = np.zeros(self.single.shape, np.int64)
-        self.joint_total = np.zeros(self.joint.shape, np.int64)
+        nodes = np.zeros((len(queries.tree), 2), np.int64)
+        nodes[:, 0] = queries.tree
+        ngrams, pairs, columns = queries.count, len(queries.lists.partner), 1 + halves
+        self.counters = _Counters(
+            nodes, np.zeros((ngrams, columns), np.int32), np.zeros((pairs, columns), np.int32),
+            np.zeros(ngrams, np.int64), np.empty(ngrams + 1, np.int32),
+        )
+        self.total = np.zeros((ngrams, columns), np.int64)
+        self.joint_total = np.zeros((pairs, columns), np.int64)
         self.documents = self.tokens = self.since = 0
         room = _ROOM + queries.longest
-        self.pieces, self.hashes = np.empty(_ROOM + _LONGEST, np.uint64), np.empty(_ROOM, np.uint64)
-        self.stops, self.ids = np.empty(_ROOM + 1, np.int32), np.full(room, END, np.int32)
-        self.held = np.empty((_ROOM, 2), np.uint64)
-        self.work, self.within = np.empty((8, room), np.int64), np.empty(room, np.uint8)
-        self.seen = np.empty(len(self.single) + 1, np.int32)
-        self.lists, self.spans = np.empty((3, _SPAN), np.int64), np.empty((3, _SPAN + _STRIDE), np.int64)
+        self.spelled, self.ids = Spelled.room(_ROOM, _LONGEST), np.full(room, END, np.int32)
+        self.work = tuple(np.empty((9, room), np.int64))
 
     def read(self, block: Block, half: np.ndarray) -> None:
-        """Count in more documents; ``half`` says for each to which half it belongs."""
-        queries, vocabulary = self.queries, self.queries.vocabulary
-        most = int((block.ends - block.begins).sum()) + len(block.begins)
+        """Count in more documents; ``half`` (0 or 1) says to which half each belongs."""
+        queries, documents = self.queries, len(block.begins)
+        most = int((block.ends - block.begins).sum()) + documents
         if self.since + most > _FLUSH:
             self.flush()
         self.since += most
-        block, at, tables = readable(block), np.zeros(2, np.int64), characters()[:3]
-        text = *padded(block.data), block.begins, block.ends
-        left = np.zeros(4, np.int64)
-        while at[0] < len(block.begins):
-            kept = left[0]
-            found = tokenise(*text, at, *tables, self.pieces, self.stops, self.hashes, _ROOM, _LONGEST)
-            look_up(
-                self.pieces, self.stops, self.hashes, found, vocabulary.pool, vocabulary.starts, vocabulary.slots,
-                self.ids[kept:], self.held,
-            )  # fmt: skip
+        text, at, left = Text.of(readable(block)), np.zeros(2, np.int64), np.zeros(4, np.int64)
+        while at[0] < documents:
+            waiting = left[0]
+            count = tokenise(text, at, characters(), self.spelled, _ROOM, _LONGEST)
+            look_up(self.spelled, count, queries.vocabulary.table, self.ids[waiting:])
             _match(
-                self.ids, kept + found, at[0] == len(block.begins), left, half, len(vocabulary), self.nodes,
-                queries.number, queries.bounds, queries.partner, self.single, self.joint, queries.longest,
-                self.occurrences, self.work, self.within, self.seen, self.held_by, self.lists, self.spans,
-            )  # fmt: skip
-            self.tokens += found
-        self.documents, self.tokens = self.documents + len(block.begins), self.tokens - len(block.begins)
+                self.ids, waiting + count, at[0] == documents, left, half, len(queries.vocabulary),
+                queries.longest, self.occurrences, queries.lists, self.counters, self.work,
+            )
+            self.tokens += count
+        self.documents, self.tokens = self.documents + documents, self.tokens - documents
 
     def flush(self) -> None:
-        self.total += self.single
-        self.joint_total += self.joint
-        self.single[:], self.joint[:], self.since = 0, 0, 0
+        """Add the counters to the totals."""
+        self.total += self.counters.single
+        self.joint_total += self.counters.joint
+        self.counters.single[:], self.counters.joint[:], self.since = 0, 0, 0
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Counts of the n-grams [1 or 2, q] and of the pairs [1 or 2, m], by half where asked."""
@@ -121,172 +129,149 @@ class Matcher:
 
 @njit(cache=True, nogil=True)
 def _tree(ids, sizes, words, size):
-    """The table of nodes, with one that none is like at its end; which n-gram ends at each; each one's; how many."""
-    tree, number, each = np.zeros((size + 1, 1), np.int64), np.zeros(size, np.int32), np.empty(len(sizes), np.int32)
+    """The tree of n-grams, the words of all in a row in ``ids``: see :class:`Queries`.
+
+    Returns the tree, with an entry at its end that equals no key; the number of the n-gram that
+    ends at each node; the number of each n-gram; how many distinct ones there are, at least 1.
+    """
+    tree, number = np.zeros((size + 1, 1), np.int64), np.zeros(size, np.int32)
+    each, begin, count = np.empty(len(sizes), np.int32), 0, 0
     tree[size] = -1
-    at, count = 0, 0
     for q in range(len(sizes)):
-        node = np.int64(ids[at])
-        for k in range(at + 1, at + sizes[q]):
+        # Go down the tree, and add the nodes that are missing.
+        node = np.int64(ids[begin])
+        for k in range(begin + 1, begin + sizes[q]):
             tree[node, 0] |= _LEADS
             key = node << 33 | np.int64(ids[k] + 1) << 2
-            node = _find(tree, words, key, _place(key, words, size))
+            node = _place(key, words, size)
+            while tree[node, 0] != 0 and (tree[node, 0] ^ key) >> 2 != 0:
+                node = node + 1 if node + 1 < size else words
             tree[node, 0] |= key
-        if not tree[node, 0] & _ASKED:
-            tree[node, 0] |= _ASKED
+        # Number the n-gram when it is met first.
+        if not tree[node, 0] & _ENDS:
+            tree[node, 0] |= _ENDS
             number[node] = count
             count += 1
         each[q] = number[node]
-        at += sizes[q]
-    return tree[:, 0].copy(), number, each, max(count, 1)  # what no n-gram ends at is said to be at the first
+        begin += sizes[q]
+    return tree[:, 0].copy(), number, each, max(count, 1)
 
 
 @njit(cache=True, nogil=True)
-def _place(key, words, count):
-    """Where in a table of ``count`` nodes, the first of them ``words``, the node with that key is looked for first."""
+def _place(key, words, size):
+    """Where a node is looked for first, in a tree of ``size`` places, the first those of words."""
     h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
-    return words + np.int64(h * np.uint64(count - words) >> np.uint64(32))
+    return words + np.int64(h * np.uint64(size - words) >> np.uint64(32))
 
 
 @njit(cache=True, nogil=True)
-def _find(nodes, words, key, place):
-    """The place of the node with that key, or of the gap where it would be, looked for from ``place`` on."""
-    while nodes[place, 0] != 0 and (nodes[place, 0] ^ key) >> 2 != 0:
-        place = place + 1 if place + 2 < len(nodes) else words
-    return place
-
-
-@njit(cache=True, nogil=True)
-def _match(
-    ids, size, last, left, half, words, nodes, number, bounds, partner, single, joint, longest, occurrences, work,
-    within, seen, held_by, lists, spans,
-):  # fmt: skip
+def _match(ids, size, last, left, half, words, longest, occurrences, lists, counters, work):
     """Count the n-grams that begin in ``ids[:size]``, the words of documents and their ends.
 
-    Where the last document has not ended, the n-grams that may go on are left for the next call, if it is not the
-    ``last``. ``left``: how many words were left, at the front of ``ids``; the first document, from 0, that is not yet
-    counted; how many have ended since; how many distinct n-grams these hold so far, at the front of ``seen``. Each step
-    is a loop over many words whose look-ups do not wait for each other and whose branches are few: n-grams grow word by
-    word while they begin something asked, and mark their document among those that are counted together.
+    If the block goes on after these (not ``last``), n-grams that may go on wait for the next call.
+    ``left`` is kept between calls: how many words wait, at the front of ``ids``; the first
+    document, from 0, that is not yet counted; how many have ended since; how many distinct n-grams
+    these hold so far, at the front of ``seen``.
+
+    Each step is a loop over many words whose look-ups do not wait for each other and whose branches
+    are few: n-grams grow word by word while they begin a query, and mark their document.
     """
-    key, at, place, one, two = work[0], work[1], work[2], work[3], work[4]
-    found, entry, behind = work[5], work[6], work[7]
-    first, document, known, count = left[1], left[2], left[3], len(nodes) - 1
+    # Of n-grams as long as the round: node, what the tree holds there, and place of the last word.
+    # Of those with one more word: key, place of that word, place in the tree, and the two entries
+    # there. Of each word: its document, of those counted together.
+    node, entry, word, key, next_word, place, one, two, within = work
+    nodes, single, _, _, seen = counters
+    number, free = lists.number, len(nodes) - 1
+    first, document, known = left[1], left[2], left[3]
     limit = size if ids[size - 1] == END else max(0, size - (longest - 1))
     ids[size] = END
     begin = 0
     while begin < limit:
-        end, length, some = begin, 0, 0
+        # Take the words of up to 64 documents that are in the vocabulary: n-grams of one word.
+        end, length, active = begin, 0, 0
         while end < limit and document < _TOGETHER:
-            found[some], behind[some] = max(ids[end], 0), end
-            some += ids[end] >= 0
+            node[active], word[active] = max(ids[end], 0), end
+            active += ids[end] >= 0
             within[end] = document
             document += ids[end] == END
             end += 1
-        for k in range(some):
-            entry[k] = nodes[found[k], 0]
-        while some > 0:
-            live = 0
-            for k in range(some):
-                node, flags, w = found[k], entry[k], behind[k]
-                held, asked, bit = nodes[node, 1], flags & _ASKED, np.int64(within[w - length])
-                seen[known] = node
-                known += asked & (held == 0)
-                nodes[node, 1] = held | asked << bit
+        for k in range(active):
+            entry[k] = nodes[node[k], 0]
+        while active > 0:
+            growing = 0
+            for k in range(active):
+                # Mark the document at the node of an n-gram that is a query, and note a new node.
+                at, flags, w = node[k], entry[k], word[k]
+                held, ends, bit = nodes[at, 1], flags & _ENDS, within[w - length]
+                seen[known] = at
+                known += ends & (held == 0)
+                nodes[at, 1] = held | ends << bit
                 if occurrences:
-                    single[number[node], half[first + bit]] += asked
-                key[live], at[live] = node << 33 | np.int64(ids[w + 1] + 1) << 2, w + 1
-                live += flags >> 1 & (ids[w + 1] >= 0)
-            for k in range(live):
-                place[k] = _place(key[k], words, count)
-            some = 0
-            while live > 0:  # most are found, or missed, at the first two places
-                for k in range(live):
+                    single[number[at], half[first + bit]] += ends
+                # Go on with the next word, if a query does and the document has one that is known.
+                key[growing] = at << 33 | np.int64(ids[w + 1] + 1) << 2
+                next_word[growing] = w + 1
+                growing += flags >> 1 & (ids[w + 1] >= 0)
+            for k in range(growing):
+                place[k] = _place(key[k], words, free)
+            # Look up the longer n-grams, two places of the tree at a time: most need no more.
+            active = 0
+            while growing > 0:
+                for k in range(growing):
                     one[k], two[k] = nodes[place[k], 0], nodes[place[k] + 1, 0]
                 displaced = 0
-                for k in range(live):
-                    j, asked, w, a, b = place[k], key[k], at[k], one[k], two[k]
-                    here, there = (a ^ asked) >> 2 == 0, (b ^ asked) >> 2 == 0
-                    found[some], entry[some], behind[some] = j + there, b if there else a, w
-                    some += here | there
-                    key[displaced], at[displaced], place[displaced] = asked, w, j + 2 if j + 2 < count else words
+                for k in range(growing):
+                    j, wanted, w, a, b = place[k], key[k], next_word[k], one[k], two[k]
+                    here, there = (a ^ wanted) >> 2 == 0, (b ^ wanted) >> 2 == 0
+                    node[active], entry[active], word[active] = j + there, b if there else a, w
+                    active += here | there
+                    key[displaced], next_word[displaced] = wanted, w
+                    place[displaced] = j + 2 if j + 2 < free else words
                     displaced += (a != 0) & (b != 0) & (not here) & (not there)
-                live = displaced
+                growing = displaced
             length += 1
+        # Count the documents once there are 64, or no more.
         if document == _TOGETHER or (last and end == size):
-            _together(
-                nodes, seen[:known], half[first : first + document], number, bounds, partner, single, joint,
-                occurrences, held_by, lists, spans,
-            )  # fmt: skip
+            ended = half[first : first + document]
+            _together(seen[:known], ended, occurrences, lists, counters)
             first, document, known = first + document, 0, 0
         begin = end
+    # Move the words that wait to the front.
     left[0], left[1], left[2], left[3] = size - limit, first, document, known
     for k in range(limit, size):
         ids[k - limit] = ids[k]
 
 
 @njit(cache=True, nogil=True)
-def _ones(bits):
-    """How many bits are set."""
-    x = np.uint64(bits)
-    x -= x >> np.uint64(1) & np.uint64(0x5555555555555555)
-    x = (x & np.uint64(0x3333333333333333)) + (x >> np.uint64(2) & np.uint64(0x3333333333333333))
-    x = x + (x >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int32(x * np.uint64(0x0101010101010101) >> np.uint64(56))
-
-
-@njit(cache=True, nogil=True)
-def _together(nodes, seen, half, number, bounds, partner, single, joint, occurrences, held_by, lists, spans):
-    """Count the n-grams ``seen`` in up to 64 documents, and the pairs of them, and forget these documents."""
+def _together(seen, half, occurrences, lists, counters):
+    """Count the n-grams ``seen`` in up to 64 documents, and their pairs; forget the documents."""
+    number, bounds, partner = lists
+    nodes, single, joint, held_by, _ = counters
+    # The documents of each half as bits.
     masks = np.zeros(2, np.int64)
     for d in range(len(half)):
         masks[half[d]] |= np.int64(1) << np.int64(d)
+    # Turn nodes into numbers of n-grams, and clear the tree.
     for k in range(len(seen)):
         node = seen[k]
         seen[k] = number[node]
         held_by[seen[k]], nodes[node, 1] = nodes[node, 1], 0
     for h in range(0 if occurrences else single.shape[1]):
         for a in seen:
-            single[a, h] += _ones(held_by[a] & masks[h])
-    listed = 0
-    for start in range(0, len(seen) if len(partner) else 0, _SPAN):
-        some = seen[start : start + _SPAN]
-        for k in range(len(some)):
-            a = some[k]
-            lists[0, k], lists[1, k], lists[2, k] = bounds[a], bounds[a + 1], held_by[a]
-        for i in range(len(some)):
-            low, high, bits = lists[0, i], lists[1, i], lists[2, i]
-            if high - low > 16 * len(seen):  # look these up among the partners
-                for b in seen:
-                    p = low + np.searchsorted(partner[low:high], b)
-                    if p < high and partner[p] == b:
-                        for h in range(joint.shape[1]):
-                            joint[p, h] += _ones(bits & held_by[b] & masks[h])
-                continue
-            for begin in range(low, high, _STRIDE):
-                for k in range(_STRIDE):
-                    spans[0, listed + k], spans[1, listed + k] = begin + k, bits
-                listed += min(high - begin, _STRIDE)
-                if listed >= _SPAN:
-                    _pairs(held_by, spans, listed, masks, partner, joint)
-                    listed = 0
-    _pairs(held_by, spans, listed, masks, partner, joint)
+            single[a, h] += ones(held_by[a] & masks[h])
+    for a in seen if len(partner) else seen[:0]:
+        low, high, bits = bounds[a], bounds[a + 1], held_by[a]
+        if high - low > 16 * len(seen):  # so many partners: look up the n-grams among them
+            for b in seen:
+                p = low + np.searchsorted(partner[low:high], b)
+                if p < high and partner[p] == b:
+                    for h in range(joint.shape[1]):
+                        joint[p, h] += ones(bits & held_by[b] & masks[h])
+        else:
+            for p in range(low, high):
+                both = bits & held_by[partner[p]]
+                if both != 0:
+                    for h in range(joint.shape[1]):
+                        joint[p, h] += ones(both & masks[h])
     for a in seen:
         held_by[a] = 0
-
-
-@njit(cache=True, nogil=True)
-def _pairs(held_by, spans, size, masks, partner, joint):
-    """Count the pairs at the places ``spans[0]`` of ``partner``, the one n-gram in the documents ``spans[1]``."""
-    both = 0
-    for k in range(size):
-        spans[2, k] = partner[spans[0, k]]
-    for k in range(size):
-        spans[1, k] &= held_by[spans[2, k]]
-    for k in range(size):
-        bits = spans[1, k]
-        spans[0, both], spans[1, both] = spans[0, k], bits
-        both += bits != 0
-    for h in range(joint.shape[1]):
-        for k in range(both):
-            joint[spans[0, k], h] += _ones(spans[1, k] & masks[h])

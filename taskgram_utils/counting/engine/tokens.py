@@ -1,4 +1,4 @@
-"""Text as word numbers: the word rule of :mod:`taskgram_utils.ngrams`, compiled, many documents at a time."""
+"""Text as word numbers: the word rule of :mod:`taskgram_utils.ngrams`, compiled."""
 
 from __future__ import annotations
 
@@ -7,51 +7,59 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from taskgram_utils.compiled import njit
 from taskgram_utils.errors import InputError
-from taskgram_utils.ngrams import EVERY_CHARACTER, UNSEEN, UNSPACED, WORD_CHARACTER, words
+from taskgram_utils.ngrams import EVERY_CHARACTER, UNSPACED, WORD_CHARACTER, words
+from taskgram_utils.ngrams import UNSEEN as UNSEEN_CHARACTER
 from taskgram_utils.reading import Block, lists
 
-BLOCK = 1 << 20  # bytes handed to the compiled code at once: drowns the cost of a call
+BLOCK = 1 << 20  # characters handed to the compiled code at once: the cost of a call is drowned
 UNKNOWN, END = -1, -2  # a word that is not in the vocabulary; the end of a document
-_OTHER, _LETTER, _DIGIT, _APOSTROPHE, _HYPHEN, _DECIMAL, _UNSEEN = range(7)
-_UNDERSCORE = 95  # a letter in the middle of a word, none at its edges
-# Beside the class: may have to be composed or reordered; cannot be read character by character; a letter of a script
-# that puts no space between words.
+# The classes of characters in the word rule. What is OTHER is in no word and joins none.
+OTHER, LETTER, DIGIT, APOSTROPHE, HYPHEN, DECIMAL, UNSEEN, UNDERSCORE = range(8)
+# Beside the class: may have to be composed or reordered; cannot be read character by character; a
+# letter of a script that puts no space between words.
 _MARK, _HARD, _UNSPACED = 16, 32, 64
 # Lower-casing changes the length of the one and depends on the neighbours of the other.
 _IRREGULAR = "İΣ"
 
 
+class Characters(NamedTuple):
+    """What the word rule has to know of characters."""
+
+    plain: np.ndarray  # whether a byte is an ASCII letter or digit [256]
+    kind: np.ndarray  # class of each code point, with _MARK, _HARD and _UNSPACED (uint8)
+    lower: np.ndarray  # UTF-8 of its lower case as a number, the first byte lowest (uint32)
+    combining: np.ndarray  # its combining class (uint8)
+    last: np.ndarray  # combining class of the last mark that it is composed of (uint8)
+    composed: np.ndarray  # pairs that NFC composes, before or after lower-casing: a << 21 | b
+
+
 @cache
-def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each byte, whether it is an ASCII letter, digit or underscore. For each code point: its class in the word
-    rule, with ``_MARK``, ``_HARD`` and ``_UNSPACED``; the UTF-8 bytes of its lower case as one number; its combining
-    class, and that of the last mark it is composed of. And the pairs that NFC composes, before or after lower-casing
-    (sorted)."""
+def characters() -> Characters:
+    """The tables of all code points."""
     everything = EVERY_CHARACTER
     lower = re.sub(f"[{_IRREGULAR}]", "-", everything).lower()
-    small = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), "<u4")
-    one, two, three = small & 0x3F, (small & 0xFC0) << 2, (small & 0x3F000) << 4  # six bits a byte, from the right
-    code = np.select(
-        [small < 0x80, small < 0x800, small < 0x10000], [small, 0xC080 | two | one, 0xE08080 | three | two | one],
-        0xF0808080 | (small & 0x1C0000) << 6 | three | two | one,
-    )  # fmt: skip
+    utf8 = np.array([c.encode("utf-8", "surrogatepass") for c in lower], "S4").view("<u4")
     kind = np.zeros(len(everything), np.uint8)
-    for value, pattern in enumerate((WORD_CHARACTER, r"\d", "['’]", "[-‐‑]", "[.,]", UNSEEN), _LETTER):
+    patterns = (WORD_CHARACTER, r"\d", "['’]", "[-‐‑]", "[.,]", UNSEEN_CHARACTER, "_")
+    for value, pattern in enumerate(patterns, LETTER):
         for match in re.finditer(f"(?:{pattern})+", everything):
             kind[match.start() : match.end()] = value
     for match in re.finditer(f"{UNSPACED}+", everything):
         some = kind[match.start() : match.end()]
-        some[some == _LETTER] |= _UNSPACED
+        some[some == LETTER] |= _UNSPACED
     combining = np.fromiter(map(unicodedata.combining, everything), np.uint8, len(everything))
-    composed, second, last = set(), set(), combining.copy()
-    lowered = {}
+    # The letters whose lower case is another, by it: NFC may compose either with a mark.
+    upper = {}
+    small = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), "<u4")
     for point in np.flatnonzero(small != np.arange(len(small))).tolist():
-        lowered.setdefault(lower[point], []).append(chr(point))
+        upper.setdefault(lower[point], []).append(chr(point))
+    composed, second, last = set(), set(), combining.copy()
     kind[list(map(ord, _IRREGULAR))] |= _HARD
     for c, parts in zip(everything, map(unicodedata.decomposition, everything), strict=True):
         if not parts:
@@ -62,20 +70,20 @@ def characters() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
             base, mark = (int(p, 16) for p in parts.split())
             second.add(mark)
             last[ord(c)] = combining[mark]
-            composed |= {ord(p) << 21 | mark for p in (chr(base), *lowered.get(chr(base), []))}
+            composed |= {ord(p) << 21 | mark for p in (chr(base), *upper.get(chr(base), []))}
     kind[combining > 0] |= _MARK
     kind[list(second)] |= _MARK
     kind[0x1161:0x1176] |= _HARD  # the parts of Hangul syllables, which are composed by rule
     kind[0x11A8:0x11C3] |= _HARD
     plain = np.zeros(256, np.bool_)
-    plain[:128] = np.isin(kind[:128], (_LETTER, _DIGIT))
-    return plain, kind, code, combining, last, np.array(sorted(composed), np.int64)
+    plain[:128] = np.isin(kind[:128], (LETTER, DIGIT))
+    return Characters(plain, kind, utf8, combining, last, np.array(sorted(composed), np.int64))
 
 
 def readable(block: Block) -> Block:
-    """The block with the lines that must be composed, reordered or lower-cased as a whole written as their words.
+    """The block with each line that NFC or lower-casing changes as a whole written as its words.
 
-    What remains can be read character by character.
+    The compiled code can read what remains character by character.
     """
     hard = _hard_ones(block)
     if not len(hard):
@@ -94,78 +102,136 @@ def _hard_ones(block: Block) -> np.ndarray:
     """Which documents cannot be read character by character."""
     if not len(block.data) or block.data.max() < 128:
         return np.zeros(0, np.int64)
-    _, kind, _, *classes = characters()
-    return np.flatnonzero(_hard(np.flatnonzero(block.data >= 0xC0), *block, kind, *classes))
+    return np.flatnonzero(_hard(np.flatnonzero(block.data >= 0xC0), *block, characters()))
 
 
 def letters(block: Block) -> np.ndarray:
-    """Letters in a sample of a block, and those of them in scripts that put no space between words: int64 [2]."""
-    span = (block.begins[0], block.ends[-1]) if len(block.begins) else (0, 0)
-    return _letters(block.data, *span, characters()[1])
+    """Letters in a sample of a block, and how many are of unspaced scripts: int64 [2].
+
+    The sample is up to 17 stretches of 256 bytes, evenly spread.
+    """
+    begin, end = (block.begins[0], block.ends[-1]) if len(block.begins) else (0, 0)
+    starts = range(begin, end, max(256, (end - begin) // 16))
+    parts = (block.data[i : min(i + 256, end)].tobytes().decode("utf-8", "ignore") for i in starts)
+    kind = characters().kind[np.frombuffer("".join(parts).encode("utf-32-le"), "<u4")]
+    return np.array([(kind & 15 == LETTER).sum(), (kind & _UNSPACED > 0).sum()])
+
+
+class Text(NamedTuple):
+    """Documents as :class:`~taskgram_utils.reading.Block` holds them, and their bytes by eight."""
+
+    data: np.ndarray  # uint8, with room to read beyond the end
+    eights: np.ndarray  # the same memory as uint64
+    begins: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, block: Block) -> Text:
+        """The text of a readable block."""
+        eights = np.zeros(len(block.data) // 8 + 2, np.uint64)
+        data = eights.view(np.uint8)
+        data[: len(block.data)] = block.data
+        return cls(data, eights, block.begins, block.ends)
+
+
+class Spelled(NamedTuple):
+    """Words as numbers: word w is ``pieces[stops[w]:stops[w + 1]]``, 8 bytes of UTF-8 a piece.
+
+    The end of a document is a word of no piece.
+    """
+
+    pieces: np.ndarray  # uint64
+    stops: np.ndarray  # int32
+    hashes: np.ndarray  # a hash of the pieces of each word (uint64)
+    entries: np.ndarray  # room for what the vocabulary holds for each word (uint64 [words, 2])
+
+    @classmethod
+    def room(cls, size: int, longest: int = 0) -> Spelled:
+        """Room for ``size`` words and pieces, and ``longest`` pieces more."""
+        pieces, entries = np.empty(size + longest, np.uint64), np.empty((size, 2), np.uint64)
+        return cls(pieces, np.empty(size + 1, np.int32), np.empty(size, np.uint64), entries)
+
+
+class Table(NamedTuple):
+    """The words of a vocabulary: number w is ``pool[starts[w]:starts[w + 1]]``, pieces of 8 bytes.
+
+    ``slots`` [size, 2] finds them: of a word of one piece the piece, else the hash of its pieces;
+    and (number + 1) << 1 | more than one piece, or 0 for a free slot.
+    """
+
+    pool: np.ndarray
+    starts: np.ndarray
+    slots: np.ndarray
 
 
 class Vocabulary:
-    """Numbers for words, 0, 1, 2 ... in the order in which they are first met; grows only where asked to.
-
-    A word is kept as its UTF-8 in pieces of 8 bytes, each one number. ``slots`` [size, 2] is a table of words: of a
-    word of one piece the piece itself, else a hash of them, and (number + 1) << 1 | more than one piece.
-    """
+    """Numbers for words, 0, 1, 2 ... in the order in which they are met; grows only on demand."""
 
     def __init__(self, texts: Sequence[str] = ()):
         self.size = 0
-        self.slots = np.zeros((64, 2), np.uint64)
-        self.pool, self.starts = np.zeros(64, np.uint64), np.zeros(64, np.int64)
+        pool, slots = np.zeros(64, np.uint64), np.zeros((64, 2), np.uint64)
+        self.table = Table(pool, np.zeros(64, np.int64), slots)
         for block in lists(texts, BLOCK):
             self.encode(block, grow=True)
 
     def __len__(self) -> int:
         return self.size
 
-    def encode(self, texts: Sequence[str] | Block, grow: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Word numbers of all ``texts`` one after the other (int32), and how many each text has (int64 [k]).
+    def encode(
+        self, texts: Sequence[str] | Block, grow: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Word numbers of all ``texts`` in a row (int32), and how many each text has (int64 [k]).
 
-        A word not in the vocabulary is added where ``grow`` is set and is ``UNKNOWN`` otherwise. The words are those
-        of :func:`taskgram_utils.ngrams.words`.
+        The words are those of :func:`taskgram_utils.ngrams.words`. A word not in the vocabulary is
+        added where ``grow`` is set and is ``UNKNOWN`` otherwise.
         """
         block = readable(texts if isinstance(texts, Block) else Block.of(texts))
         room = int((block.ends - block.begins).sum()) // 2 + 2 * len(block.begins) + 1
-        pieces, stops, hashes = np.empty(room, np.uint64), np.empty(room + 1, np.int32), np.empty(room, np.uint64)
-        text, at = (*padded(block.data), block.begins, block.ends), np.zeros(2, np.int64)
-        found = tokenise(*text, at, *characters()[:3], pieces, stops, hashes, room, room)
-        ids = np.empty(found, np.int32)
+        spelled, begin = Spelled.room(room), np.zeros(2, np.int64)
+        count = tokenise(Text.of(block), begin, characters(), spelled, room, room)
+        ids = np.empty(count, np.int32)
         if grow:
-            self.pool = _room(self.pool, self.starts[self.size] + stops[found])
-            self.starts = _room(self.starts, self.size + found + 1)
-            self.size, self.slots = _add(pieces, stops, found, self.pool, self.starts, self.size, self.slots)
-        look_up(
-            pieces, stops, hashes, found, self.pool, self.starts, self.slots, ids, np.empty((found, 2), np.uint64)
-        )
-        return _without_ends(ids, len(block.begins))
+            pool, starts, slots = self.table
+            pool = _enlarged(pool, starts[self.size] + spelled.stops[count])
+            starts = _enlarged(starts, self.size + count + 1)
+            self.size, slots = _add(spelled, count, Table(pool, starts, slots), self.size, ids)
+            self.table = Table(pool, starts, slots)
+        else:
+            look_up(spelled, count, self.table, ids)
+        ends = np.flatnonzero(ids == END)
+        return ids[ids != END], np.diff(ends, prepend=-1) - 1
 
     def words(self) -> list[str]:
         """All words, in the order of their numbers."""
-        letters = self.pool[: self.starts[self.size]].astype("<u8").view(np.uint8).reshape(-1, 8)
-        text = letters[letters > 0].tobytes()
-        lengths = np.cumsum(np.concatenate([[0], (letters > 0).sum(axis=1)]))
-        bounds = lengths[self.starts[: self.size + 1]].tolist()
-        return [text[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(bounds)]
+        starts = self.table.starts[: self.size + 1]
+        pieces = self.table.pool[: starts[-1]].astype("<u8").view(np.uint8).reshape(-1, 8)
+        text = pieces[pieces > 0].tobytes()
+        places = np.cumsum(np.append(0, (pieces > 0).sum(axis=1)))[starts].tolist()
+        return [text[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(places)]
 
 
-def encode_ngrams(ngrams: Sequence[str], vocabulary: Vocabulary, grow: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Word numbers and sizes of n-grams as typed; raises InputError for one that is no text or holds no word."""
-    for place, ngram in enumerate(ngrams):
+def encode_ngrams(
+    ngrams: Sequence[str], vocabulary: Vocabulary, grow: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Word numbers of n-grams as typed (int32, in a row), and the words of each (int64 [k]).
+
+    Raises InputError for one that is no text or holds no word.
+    """
+    for number, ngram in enumerate(ngrams, 1):
         if not isinstance(ngram, str):
-            raise InputError(f"n-gram {place + 1}: {ngram!r} is not text")
-    pieces = [vocabulary.encode(block, grow) for block in lists(ngrams, BLOCK)]
-    ids = np.concatenate([p[0] for p in pieces]) if pieces else np.zeros(0, np.int32)
-    sizes = np.concatenate([p[1] for p in pieces]) if pieces else np.zeros(0, np.int64)
+            raise InputError(f"n-gram {number}: {ngram!r} is not text")
+    parts = [vocabulary.encode(block, grow) for block in lists(ngrams, BLOCK)]
+    ids = np.concatenate([np.zeros(0, np.int32), *(part[0] for part in parts)])
+    sizes = np.concatenate([np.zeros(0, np.int64), *(part[1] for part in parts)])
     if not sizes.all():
-        place = int(np.argmin(sizes))
-        raise InputError(f"n-gram {place + 1}: {ngrams[place]!r} holds no word; remove it from the input")
+        first = int(np.argmin(sizes))
+        why = "holds no word; remove it from the input"
+        raise InputError(f"n-gram {first + 1}: {ngrams[first]!r} {why}")
     return ids, sizes
 
 
-def _room(array: np.ndarray, needed: int) -> np.ndarray:
+def _enlarged(array: np.ndarray, needed: int) -> np.ndarray:
+    """The array, or a copy of at least twice its size where that has too little room."""
     if len(array) >= needed:
         return array
     out = np.zeros(max(needed, 2 * len(array)), array.dtype)
@@ -176,56 +242,46 @@ def _room(array: np.ndarray, needed: int) -> np.ndarray:
 @njit(cache=True, nogil=True)
 def _character(data, i):
     """The code point that begins at byte ``i`` of valid UTF-8, and its number of bytes."""
-    b = np.uint32(data[i])
-    if b < 0x80:
-        return b, np.uintp(1)
-    if b < 0xE0:
-        return (b & np.uint32(0x1F)) << 6 | (data[i + 1] & np.uint32(0x3F)), np.uintp(2)
-    if b < 0xF0:
-        c = (b & np.uint32(0x0F)) << 12 | (data[i + 1] & np.uint32(0x3F)) << 6 | (data[i + 2] & np.uint32(0x3F))
-        return c, np.uintp(3)
-    c = (b & np.uint32(0x07)) << 18 | (data[i + 1] & np.uint32(0x3F)) << 12 | (data[i + 2] & np.uint32(0x3F)) << 6
-    return c | (data[i + 3] & np.uint32(0x3F)), np.uintp(4)
+    byte, six = np.uint32(data[i]), np.uint32(0x3F)
+    if byte < 0x80:
+        return byte, np.uintp(1)
+    c = data[i + 1] & six
+    if byte < 0xE0:
+        return (byte & np.uint32(0x1F)) << 6 | c, np.uintp(2)
+    c = c << 6 | (data[i + 2] & six)
+    if byte < 0xF0:
+        return (byte & np.uint32(0x0F)) << 12 | c, np.uintp(3)
+    return (byte & np.uint32(0x07)) << 18 | c << 6 | (data[i + 3] & six), np.uintp(4)
 
 
 @njit(cache=True, nogil=True)
-def _letters(data, begin, end, kind):
-    """Of up to 32 stretches of 256 bytes each, evenly spread."""
-    found = np.zeros(2, np.int64)
-    for start in range(begin, end, max(256, (end - begin) // 16)):
-        i, stop = np.uintp(start), np.uintp(min(start + 256, end))
-        while i < stop and data[i] & 0xC0 == 0x80:
-            i += np.uintp(1)
-        while i < stop:
-            c, width = _character(data, i)
-            found[0] += kind[c] & 15 == _LETTER and c != _UNDERSCORE
-            found[1] += kind[c] & _UNSPACED > 0
-            i += width
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _hard(places, data, begins, ends, kind, combining, last, composed):
-    """Which documents hold what NFC changes, before or after lower-casing and the removal of marks inside words.
+def _hard(places, data, begins, ends, characters):
+    """Which documents hold what NFC changes, before lower-casing and removal of marks, or after.
 
     ``places``: where characters beyond ASCII begin.
     """
+    _, kind, _, combining, last, composed = characters
     out = np.zeros(len(begins), np.bool_)
+    # The character before, where it ends, and the last one that combines with none before it.
     d, after, before, starter = 0, -1, np.uint32(0), np.uint32(0)
     for place in places:
+        # Find the document; one that is known to be hard needs no further look.
         while d < len(begins) and ends[d] <= place:
             d += 1
         if d == len(begins):
             break
         if place < begins[d] or out[d]:
             continue
-        if place != after:
-            before = starter = np.uint32(data[place - 1]) if place > begins[d] else np.uint32(0)
+        if place != after:  # an ASCII character is before it, or nothing
+            before = starter = np.uint32(data[place - 1] if place > begins[d] else 0)
         c, width = _character(data, np.uintp(place))
         after, mark = place + np.int64(width), combining[c] > 0
         if kind[c] & (_MARK | _HARD):
-            out[d] = kind[c] & _HARD or kind[before] & 15 > _DIGIT or (mark and last[before] > combining[c])
-            if mark or before == starter:  # else what stands between keeps the two apart
+            # Hard itself, behind what may be removed, or behind a mark that belongs after it.
+            out[d] = kind[c] & _HARD or kind[before] & 15 > DIGIT
+            out[d] |= mark and last[before] > combining[c]
+            # Composed with the starter, unless what is between keeps the two apart.
+            if mark or before == starter:
                 pair = np.int64(starter) << 21 | np.int64(c)
                 k = np.searchsorted(composed, pair)
                 out[d] |= k < len(composed) and composed[k] == pair
@@ -235,250 +291,239 @@ def _hard(places, data, begins, ends, kind, combining, last, composed):
     return out
 
 
-def padded(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes, and the same eight at a time (uint64), with room to read beyond their end."""
-    eights = np.zeros(len(data) // 8 + 2, np.uint64)
-    single = eights.view(np.uint8)
-    single[: len(data)] = data
-    return single, eights
-
-
 @njit(cache=True, nogil=True)
 def _run(eights, i):
-    """The ASCII letters, digits and underscores at byte ``i`` and after it, at most 8, in lower case and the first of
-    them lowest, and their number."""
-    q, s = i >> np.uintp(3), (i & np.uintp(7)) << np.uintp(3)
-    x = eights[q] >> s | (eights[q + np.uintp(1)] << np.uint64(1)) << (np.uint64(63) - s)
+    """The ASCII letters and digits from byte ``i`` on, at most 8, and their number.
+
+    They are in lower case, the first byte lowest.
+    """
+    # Eight bytes out of the two numbers that hold them.
+    q, shift = i >> np.uintp(3), (i & np.uintp(7)) << np.uintp(3)
+    x = eights[q] >> shift | (eights[q + np.uintp(1)] << np.uint64(1)) << (np.uint64(63) - shift)
+    # Added to a byte below 128, a number carries into its highest bit what is not below a bound.
     high = np.uint64(0x8080808080808080)
     seven = x & ~high
-    # Added to a byte below 128, so much carries into its highest bit what is not below a bound.
     small = seven | np.uint64(0x2020202020202020)
-    letter = (small + np.uint64(0x1F1F1F1F1F1F1F1F)) & ~(small + np.uint64(0x0505050505050505))
-    digit = (seven + np.uint64(0x5050505050505050)) & ~(seven + np.uint64(0x4646464646464646))
-    other = (seven ^ np.uint64(0x5F5F5F5F5F5F5F5F)) + np.uint64(0x7F7F7F7F7F7F7F7F)
-    word = (letter | digit | ~other) & ~x & high
-    stop = (word ^ high) & (~(word ^ high) + np.uint64(1))  # the lowest bit of those that are none
+    above, beyond = np.uint64(0x1F1F1F1F1F1F1F1F), np.uint64(0x0505050505050505)
+    letter = (small + above) & ~(small + beyond)
+    above, beyond = np.uint64(0x5050505050505050), np.uint64(0x4646464646464646)
+    digit = (seven + above) & ~(seven + beyond)
+    none = (letter | digit) & ~x & high ^ high
     lower = x | (letter & high) >> np.uint64(2)
-    if stop == 0:
+    if none == 0:
         return lower, np.uintp(8)
-    stop >>= np.uint64(7)
-    return lower & (stop - np.uint64(1)), np.uintp(stop * np.uint64(0x0001020304050607) >> np.uint64(56))
+    # Cut before the first byte that is none: its bit, and from that the number of bytes before it.
+    stop = (none & (~none + np.uint64(1))) >> np.uint64(7)
+    width = np.uintp(stop * np.uint64(0x0001020304050607) >> np.uint64(56))
+    return lower & (stop - np.uint64(1)), width
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _goes_on(data, i, end, kind, edge):
+    """Where a word goes on whose last character is of class ``edge``; ``end`` where it does not.
+
+    A character that joins is at byte ``i``, or the next of the word or none.
+    """
+    c, width = _character(data, i)
+    between, j = kind[c] & 15, i + width
+    if between == LETTER or between == DIGIT:
+        return i
+    if between == OTHER:
+        return end
+    while between >= UNSEEN and j < end:  # these join in any number
+        c, width = _character(data, j)
+        if kind[c] & 15 != between:
+            break
+        j += width
+    if j >= end:
+        return end
+    c, _ = _character(data, j)
+    after = kind[c] & 15
+    digits = edge == DIGIT and after == DIGIT
+    inside = after == LETTER or after == DIGIT
+    joins = digits if between == DECIMAL else inside and not (between == HYPHEN and digits)
+    return j if joins else end
 
 
 @njit(cache=True, nogil=True)
-def tokenise(data, eights, begins, ends, at, plain, kind, code, pieces, stops, hashes, room, longest):
-    """Read words from document ``at[0]``, byte ``at[1]`` on, until ``room`` is used up or the documents end.
+def tokenise(text, at, characters, spelled, room, longest):
+    """Spell the words from document ``at[0]``, byte ``at[1]`` on, until ``room`` is used up.
 
-    ``data`` and ``eights`` are :func:`padded`. Word w is ``pieces[stops[w]:stops[w + 1]]``, of a longer one its
-    ``longest`` first pieces; one of no piece ends each document. Returns how many there are and sets ``at`` to where to
-    go on. Needs room for ``room`` words and as many pieces, and ``longest`` pieces more.
+    Returns how many words there are, ends of documents among them, and sets ``at`` to where to go
+    on. Of a word of more than ``longest`` pieces, it keeps so many.
     """
-    d, one, eight = at[0], np.uintp(1), np.uintp(8)
-    found, used = 0, 0
+    data, eights, begins, ends = text.data, text.eights, text.begins, text.ends
+    pieces, stops, hashes = spelled.pieces, spelled.stops, spelled.hashes
+    plain, kind, lower = characters.plain, characters.kind, characters.lower
+    zero, one, eight, d = np.uint64(0), np.uintp(1), np.uintp(8), at[0]
+    count, used = 0, 0  # words, and their pieces
     stops[0] = 0
-    while d < len(begins) and found < room:
+    while d < len(begins) and count < room:
         i, end = np.uintp(begins[d] + at[1]), np.uintp(ends[d])
         while i < end:
+            # Skip what begins no word.
             if not plain[data[i]]:
                 if data[i] < 0x80:
                     i += one
                     continue
                 c, width = _character(data, i)
-                now = kind[c] & 15
-                if now != _LETTER and now != _DIGIT:
+                if kind[c] & 15 != LETTER and kind[c] & 15 != DIGIT:
                     i += width
                     continue
-            elif data[i] == _UNDERSCORE:
-                i += one
-                continue
-            if found == room or used >= room:
+            if count == room or used >= room:
                 break
-            piece, filled, h, first, c = np.uint64(0), np.uintp(0), np.uint64(0), used, np.uint32(0)
-            while True:  # one word: runs of letters and digits, glued where the rule says so
+            # Read one word: runs of letters and digits, and what joins them.
+            piece, filled, first, inside = zero, np.uintp(0), used, i
+            while True:
+                # The next bytes: a run of ASCII; an underscore inside the word; a character.
                 if plain[data[i]]:
-                    run, width = _run(eights, i)
-                    width = min(width, end - i, eight - filled)
-                    piece |= (run & ~np.uint64(0) >> (eight - width << np.uintp(3))) << (filled << np.uintp(3))
-                    filled += width
-                    i += width
+                    some, size = _run(eights, i)
+                    size = min(size, end - i)
+                    some &= ~np.uint64(0) >> (eight - size << np.uintp(3))
+                    i += size
                     c = np.uint32(data[i - one])
+                elif i < inside:
+                    some, size = np.uint64(data[i]), one
+                    i += one
                 else:
                     c, width = _character(data, i)
-                    p, more = np.uint64(code[c]), 4
-                    while more > 1 and p >> np.uint64(8 * more - 8) == 0:
-                        more -= 1
-                    while more > 0:
-                        if filled == eight:
-                            pieces[used] = piece
-                            used += used - first < longest
-                            h = _mixed(h, piece)
-                            piece, filled = np.uint64(0), np.uintp(0)
-                        more -= 1
-                        piece |= (p >> np.uint64(8 * more) & np.uint64(255)) << (filled << np.uintp(3))
-                        filled += one
+                    some, size = np.uint64(lower[c]), one
+                    while some >> (size << np.uintp(3)) > 0:
+                        size += one
                     i += width
-                if i == end:
-                    break
-                if not plain[data[i]]:
-                    last, before = c, kind[c] & 15
-                    c, width = _character(data, i)
-                    now = kind[c] & 15
-                    if now != _LETTER and now != _DIGIT:
-                        if now == _OTHER or last == _UNDERSCORE:
-                            break
-                        j = i + width
-                        if now == _UNSEEN:
-                            while j < end:
-                                c, width = _character(data, j)
-                                if kind[c] & 15 != _UNSEEN:
-                                    break
-                                j += width
-                        if j == end:
-                            break
-                        c, _ = _character(data, j)
-                        after = kind[c] & 15
-                        if (after != _LETTER and after != _DIGIT) or c == _UNDERSCORE:
-                            break
-                        digits = before == _DIGIT and after == _DIGIT
-                        if now != _APOSTROPHE and now != _UNSEEN and (now == _DECIMAL) != digits:
-                            break
-                        i = j
-                if filled == eight:
+                # Append them; a full piece is written down.
+                piece |= some << (filled << np.uintp(3))
+                if filled + size >= eight:
                     pieces[used] = piece
                     used += used - first < longest
-                    h = _mixed(h, piece)
-                    piece, filled = np.uint64(0), np.uintp(0)
-            if data[i - one] == _UNDERSCORE:
-                while True:  # the last letter stands in this piece, or in one before it
-                    while filled > 0 and piece >> (filled - one << np.uintp(3)) == _UNDERSCORE:
-                        filled -= one
-                        piece ^= np.uint64(_UNDERSCORE) << (filled << np.uintp(3))
-                    if filled > 0:
+                    # Shifted in two steps, since 64 bits at once would do nothing.
+                    piece = some >> np.uint64(8) >> (np.uintp(7) - filled << np.uintp(3))
+                    filled -= eight
+                filled += size
+                # Go on behind what joins: underscores stay in the word, all else is removed.
+                if i == end or data[i] == 32:  # most words end at a space
+                    break
+                if not plain[data[i]] and i >= inside:
+                    j = _goes_on(data, i, end, kind, kind[c] & 15)
+                    if j == end:
                         break
-                    used -= 1
-                    piece, filled = pieces[used], eight
-                h = _hashed(pieces, first, used)
-            pieces[used] = piece
-            used += used - first < longest
-            hashes[found] = _mixed(h, piece)
-            found += 1
-            stops[found] = used
-        if i < end or found == room:
+                    if data[i] == 95:
+                        inside = j
+                    else:
+                        i = j
+            # Write down the last piece, and the word.
+            if filled > 0:
+                pieces[used] = piece
+                used += used - first < longest
+            hashes[count] = _hashed(pieces, first, used)
+            count += 1
+            stops[count] = used
+        if i < end or count == room:  # there is no more room
             at[1] = np.int64(i) - begins[d]
             break
-        found += 1
-        stops[found] = used
+        # The end of the document is a word of no piece.
+        count += 1
+        stops[count] = used
         d += 1
         at[1] = 0
     at[0] = d
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _mixed(h, piece):
-    h = (h ^ piece) * np.uint64(0x9E3779B97F4A7C15)
-    return h ^ h >> np.uint64(29)
+    return count
 
 
 @njit(cache=True, nogil=True)
 def _hashed(pieces, begin, end):
+    """A hash of the word ``pieces[begin:end]``."""
     h = np.uint64(0)
     for k in range(begin, end):
-        h = _mixed(h, pieces[k])
+        h = (h ^ pieces[k]) * np.uint64(0x9E3779B97F4A7C15)
+        h ^= h >> np.uint64(29)
     return h
 
 
 @njit(cache=True, nogil=True)
-def _slot(pieces, begin, end, pool, starts, slots):
-    """Where the word ``pieces[begin:end]`` stands, or could stand, in the table, and what its entry begins with."""
-    h, key, long = _hashed(pieces, begin, end), pieces[begin], np.uint64(0)
-    if end - begin > 1:
-        key, long = h, np.uint64(1)
-    mask = np.uint64(len(slots) - 1)
+def _slot(pieces, begin, end, h, pool, starts, slots):
+    """The slot of the word ``pieces[begin:end]`` of hash ``h``, or the free one for it; its key."""
+    size, mask = end - begin, np.uint64(len(slots) - 1)
+    key, long = (h, np.uint64(1)) if size > 1 else (pieces[begin], np.uint64(0))
     j = (h ^ h >> np.uint64(32)) & mask
     while True:
         entry = slots[j, 1]
         if entry == 0:
             return j, key
-        same = slots[j, 0] == key and entry & np.uint64(1) == long
-        if same and (long == 0 or _same(pieces, begin, end, pool, starts, entry)):
-            return j, key
+        if slots[j, 0] == key and entry & np.uint64(1) == long:
+            # Words of several pieces may share a hash: compare them piece by piece.
+            word = np.int64(entry >> np.uint64(1)) - 1
+            same = long == 0 or starts[word + 1] - starts[word] == size
+            for k in range(size if same and long else 0):
+                same &= pool[starts[word] + k] == pieces[begin + k]
+            if same:
+                return j, key
         j = (j + np.uint64(1)) & mask
 
 
 @njit(cache=True, nogil=True)
-def _same(pieces, begin, end, pool, starts, entry):
-    """Whether the entry is that of the word ``pieces[begin:end]``."""
-    word = np.int64(entry >> np.uint64(1)) - 1
-    start = starts[word]
-    same = starts[word + 1] - start == end - begin
-    for k in range(end - begin if same else 0):
-        same &= pool[start + k] == pieces[begin + k]
-    return same
-
-
-@njit(cache=True, nogil=True)
-def look_up(pieces, stops, hashes, found, pool, starts, slots, ids, held):
-    """The numbers of words given as :func:`tokenise` does; ``UNKNOWN`` for those not in the table, ``END`` for ends.
-
-    ``held`` is room for [found, 2]. Entries first, then words that are where they are looked for first, then the
-    others: so the memory is asked for many at a time, and little is guessed.
-    """
+def look_up(spelled, count, table, ids):
+    """Write the numbers of ``count`` words; ``UNKNOWN`` and ``END`` are numbers, too."""
+    pieces, stops, hashes, entries = spelled
+    pool, starts, slots = table
     mask, one, none = np.uint64(len(slots) - 1), np.uint64(1), np.uint64(0)
-    for w in range(found):
-        place = (hashes[w] ^ hashes[w] >> np.uint64(32)) & mask
-        held[w, 0], held[w, 1] = slots[place, 0], slots[place, 1]
-    others = 0
-    for w in range(found):
-        begin, size, entry = stops[w], stops[w + 1] - stops[w], held[w, 1]
-        long = size > 1
-        key = hashes[w] if long else pieces[begin]
-        here = (entry == none) | ((held[w, 0] == key) & (entry & one == np.uint64(long)))
+    # Fetch the first slots of all words, so that waits for memory overlap.
+    for w in range(count):
+        j = (hashes[w] ^ hashes[w] >> np.uint64(32)) & mask
+        entries[w, 0], entries[w, 1] = slots[j, 0], slots[j, 1]
+    # Most words are there, or nowhere; those of several pieces and the displaced are looked for.
+    for w in range(count):
+        begin, size, entry = stops[w], stops[w + 1] - stops[w], entries[w, 1]
+        here = (entries[w, 0] == pieces[begin]) & (entry & one == none) & (size == 1)
         ids[w] = END if size == 0 else np.int32(np.int64(entry >> one) - 1)
-        held[others, 0], held[others, 1] = np.uint64(w), entry if here else none
-        others += (size > 0) & ((not here) | (long & (entry != none)))
-    for k in range(others):
-        w = np.int64(held[k, 0])
-        begin, end, entry = stops[w], stops[w + 1], held[k, 1]
-        if entry == none or not _same(pieces, begin, end, pool, starts, entry):
-            j, _ = _slot(pieces, begin, end, pool, starts, slots)
+        if size > 0 and entry != none and not here:
+            j, _ = _slot(pieces, begin, begin + size, hashes[w], pool, starts, slots)
             ids[w] = np.int32(np.int64(slots[j, 1] >> one) - 1)
 
 
 @njit(cache=True, nogil=True)
-def _add(pieces, stops, found, pool, starts, size, slots):
-    for w in range(found):
-        if stops[w] == stops[w + 1]:
+def _add(spelled, count, table, size, ids):
+    """Write the numbers of ``count`` words, new words among them; returns how many words there are.
+
+    The pool and the starts have room for the new words; returns the slots, which may have grown.
+    """
+    pieces, stops, hashes, _ = spelled
+    pool, starts, slots = table
+    one = np.uint64(1)
+    for w in range(count):
+        begin, end = stops[w], stops[w + 1]
+        if begin == end:
+            ids[w] = END
             continue
-        j, key = _slot(pieces, stops[w], stops[w + 1], pool, starts, slots)
+        j, key = _slot(pieces, begin, end, hashes[w], pool, starts, slots)
         if slots[j, 1] == 0:
-            free = starts[size]
-            for k in range(stops[w], stops[w + 1]):
-                pool[free] = pieces[k]
-                free += 1
+            # A new word: copy its pieces to the pool, and fill the slot.
+            starts[size + 1] = starts[size]
+            for k in range(begin, end):
+                pool[starts[size + 1]] = pieces[k]
+                starts[size + 1] += 1
             size += 1
-            starts[size] = free
-            slots[j, 0] = key
-            slots[j, 1] = np.uint64(size) << np.uint64(1) | np.uint64(stops[w + 1] - stops[w] > 1)
+            slots[j, 0], slots[j, 1] = key, np.uint64(size) << one | np.uint64(end - begin > 1)
+            # Twice as many slots, once half of them are taken.
             if 2 * size > len(slots):
-                old, slots = slots, np.zeros((2 * len(slots), 2), np.uint64)
-                for i in range(len(old)):
-                    if old[i, 1] != 0:
-                        word = np.int64(old[i, 1] >> np.uint64(1)) - 1
-                        j, _ = _slot(pool, starts[word], starts[word + 1], pool, starts, slots)
-                        slots[j] = old[i]
+                slots = np.zeros((2 * len(slots), 2), np.uint64)
+                for word in range(size):
+                    a, b = starts[word], starts[word + 1]
+                    j, key = _slot(pool, a, b, _hashed(pool, a, b), pool, starts, slots)
+                    slots[j, 0] = key
+                    slots[j, 1] = np.uint64(word + 1) << one | np.uint64(b - a > 1)
+            ids[w] = size - 1
+        else:
+            ids[w] = np.int32(np.int64(slots[j, 1] >> one) - 1)
     return size, slots
 
 
 @njit(cache=True, nogil=True)
-def _without_ends(ids, documents):
-    """The word numbers without the ends of the documents, and the words of each document."""
-    counts, d, kept = np.zeros(documents, np.int64), 0, 0
-    for w in range(len(ids)):
-        if ids[w] == END:
-            d += 1
-        else:
-            ids[kept] = ids[w]
-            kept += 1
-            counts[d] += 1
-    return ids[:kept].copy(), counts
+def ones(bits):
+    """How many bits of an integer of up to 64 bits are set."""
+    x = np.uint64(bits)
+    x -= x >> np.uint64(1) & np.uint64(0x5555555555555555)
+    two = np.uint64(0x3333333333333333)
+    x = (x & two) + (x >> np.uint64(2) & two)
+    x = x + (x >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64(x * np.uint64(0x0101010101010101) >> np.uint64(56))
