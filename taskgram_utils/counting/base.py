@@ -154,7 +154,8 @@ def as_lists(ngrams: Iterable[str], pairs: Pairs) -> tuple[list[str], list[tuple
     Raises InputError for a single text, whose characters the n-grams would be, a frame without
     these columns, and what is no pair.
     """
-    require(not isinstance(ngrams, str), f"n-grams: {ngrams!r} is one text, not a list of them")
+    if isinstance(ngrams, str):
+        raise InputError(f"n-grams: {ngrams!r} is one text, not a list of them")
     if isinstance(pairs, pd.DataFrame):
         require_columns(pairs, ("sx", "sy"), "pairs")
         return list(ngrams), list(zip(pairs["sx"], pairs["sy"], strict=True))
