@@ -30,6 +30,7 @@ def precision(
     try:
         from bert_score import BERTScorer
         from bert_score.utils import model2layers
+        from transformers import AutoConfig
     except ImportError as error:
         raise InputError("BERTScore: pip install -e '.[hub]' for bert-score") from error
     from taskgram_utils.language_models.loading import quiet
@@ -38,9 +39,12 @@ def precision(
     spoken = [i for i, text in enumerate(outputs) if text and text.strip()]
     if not spoken:
         return scores
+    known = model in model2layers
+    require(known or Path(model).is_dir(),
+            f"BERTScore: {model} is neither a model that bert-score knows nor a folder")
     try:
         with quiet():
-            layers = None if model in model2layers else _layers(model)
+            layers = None if known else AutoConfig.from_pretrained(model).num_hidden_layers
             scorer = BERTScorer(model_type=model, num_layers=layers, device=device)
     except (OSError, ValueError, KeyError) as error:
         why = " ".join(str(error).split())[:160]
@@ -48,11 +52,3 @@ def precision(
     texts = [outputs[i] for i in spoken], [references[i] for i in spoken]
     scores[spoken] = scorer.score(*texts)[0].double().numpy()
     return scores
-
-
-def _layers(model: str) -> int:
-    from transformers import AutoConfig
-
-    known = Path(model).is_dir()
-    require(known, f"BERTScore: {model} is neither a model that bert-score knows nor a folder")
-    return AutoConfig.from_pretrained(model).num_hidden_layers

@@ -22,8 +22,6 @@ from taskgram_utils.language_models import neural
 from taskgram_utils.language_models.loading import files_state, identity, load, nearest, steps_of
 from taskgram_utils.tables import read_table, write_table
 
-_READ = ["example_id", "task", "group", "instruction", "x", "y", "options", "stop",
-         "n", "sy", "start", "end"]
 CHUNK = 2000  # examples after which what was computed is kept
 
 
@@ -139,11 +137,8 @@ def _all(
             if (m, p) not in tables:
                 todo.setdefault(m, []).append(p)
     work = [(models[m], loading, [pieces[p] for p in numbers]) for m, numbers in todo.items()]
-    if scheduler is None:
-        made = enumerate(_asked(*job) for job in work)
-    else:
-        made = one_a_worker(scheduler, _on_worker, work)
-    for i, parts in made:
+    here = enumerate(_asked(*job) for job in work)
+    for i, parts in here if scheduler is None else one_a_worker(scheduler, _on_worker, work):
         m = list(todo)[i]
         for p, table in zip(todo[m], parts, strict=True):
             tables[m, p] = table
@@ -186,9 +181,9 @@ def _digest(piece: partial, spec: Spec, loading: Loading) -> str:
     about = [piece.func.__name__, spec, loading, files_state(folder) if folder.is_dir() else []]
     for name, value in [("examples", piece.args[0]), *sorted(piece.keywords.items())]:
         if isinstance(value, pd.DataFrame):
-            value = value[value.columns.intersection(_READ)].to_json(orient="values")
+            value = value.to_json(orient="split", index=False, default_handler=str)
         about.append([name, value])
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()[:16]
 
 
 def _repeat(table: pd.DataFrame) -> None:

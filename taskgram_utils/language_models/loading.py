@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import takewhile
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -68,14 +67,7 @@ class LanguageModel:
     def opening(self) -> list[int]:
         """The special tokens that the tokenizer puts before a text, such as Llama's ``<s>``."""
         text = self.backend.encode("A")
-        pairs = zip(text.ids, text.special_tokens_mask, strict=True)
-        return [token for token, special in takewhile(lambda pair: pair[1], pairs)]
-
-    @cached_property
-    def unknown(self) -> str | None:
-        """The token for what the vocabulary cannot spell; None: it spells everything."""
-        kind = self.tokenizer.backend_tokenizer.model
-        return getattr(kind, "unk_token", self.tokenizer.unk_token)
+        return text.ids[: [*text.special_tokens_mask, 0].index(0)]
 
     @cached_property
     def takes_positions(self) -> bool:
@@ -182,13 +174,11 @@ def load(
         mismatched = "ignore_mismatched_sizes" in str(error)
         why = "its config.json does not fit its tensors" if mismatched else _why(error)
         raise InputError(f"{where}: cannot be loaded ({why})") from error
-    for keys, problem in (
-        (report["missing_keys"], "{} tensors missing from its weights"),
-        ([k for k in report["unexpected_keys"] if not _UNREAD.search(k)],
-         "its config.json has no place for {} tensors"),
-    ):
+    unused = [key for key in report["unexpected_keys"] if not _UNREAD.search(key)]
+    for keys, problem in ((report["missing_keys"], "its weights lack"),
+                          (unused, "its config.json has no place for")):
         first = ", ".join(sorted(keys)[:3])
-        require(not keys, f"{where}: {problem.format(len(keys))} ({first})")
+        require(not keys, f"{where}: {problem} {len(keys)} tensors ({first})")
     _check_tokenizer(tokenizer, source / "tokenizer.json", where)
     start = tokenizer.eos_token_id
     start = tokenizer.bos_token_id if start is None else start
@@ -214,6 +204,11 @@ def load(
     require(not ahead, f"{where}: is no causal language model: what it says of a token depends on "
                        "what follows")
     return model
+
+
+def unknown_token(tokenizer) -> str | None:
+    """The token for what the vocabulary cannot spell; None: it spells everything."""
+    return getattr(tokenizer.backend_tokenizer.model, "unk_token", tokenizer.unk_token)
 
 
 def parameters(model: LanguageModel) -> int:
@@ -272,22 +267,17 @@ def nearest(step: int, steps: Iterable[int]) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the libraries' reports silent while they load, and their bars where nobody looks."""
-    level, hub_level = logging.get_verbosity(), hub.logging.get_verbosity()
-    bars, hub_bars = logging.is_progress_bar_enabled(), not hub.are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    hub.logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    if hub_bars and not sys.stderr.isatty():
-        hub.disable_progress_bars()
-    try:
+    with ExitStack() as afterwards:
+        for library in (logging, hub.logging):
+            afterwards.callback(library.set_verbosity, library.get_verbosity())
+            library.set_verbosity_error()
+        if logging.is_progress_bar_enabled():
+            afterwards.callback(logging.enable_progress_bar)
+            logging.disable_progress_bar()
+        if not hub.are_progress_bars_disabled() and not sys.stderr.isatty():
+            afterwards.callback(hub.enable_progress_bars)
+            hub.disable_progress_bars()
         yield
-    finally:
-        logging.set_verbosity(level)
-        hub.logging.set_verbosity(hub_level)
-        if bars:
-            logging.enable_progress_bar()
-        if hub_bars:
-            hub.enable_progress_bars()
 
 
 def _why(error: Exception) -> str:
@@ -314,8 +304,6 @@ def _fetched(name: str, step: int | None, pickled: bool, where: str) -> Path:
     packed = name.startswith("packaged/")
     require(not packed, f"{where}: packaged/ is for run files; a run unpacks the model into the "
                         "folder build/packaged")
-    named = re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name)
-    require(named, f"{where}: no such folder, and no name of a hub model (owner/name) either")
     revision = None if step is None else f"step{step}"
     try:
         with quiet():
@@ -328,15 +316,11 @@ def _fetched(name: str, step: int | None, pickled: bool, where: str) -> Path:
         there = nearest(step or 0, steps_of(name, needed=False))
         raise InputError(f"{where}: no such step on the hub ({there})") from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        missing = f"{where}: no such folder, and no model of this name on the hub"
-        raise InputError(missing) from error
+        missing = "no such folder, and no model of this name (owner/name) on the hub"
+        raise InputError(f"{where}: {missing}") from error
     except Exception as error:  # of the network or the disk: the client has no class of its own
-        why = _why(error.__cause__ or error)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            why = "the disk is full; free space, or let HF_HOME name another place"
-        raise InputError(
-            f"{where}: no such folder; cannot be had from the hub ({why}) or its cache"
-        ) from error
+        why = f"cannot be had from the hub ({_why(error.__cause__ or error)}) or its cache"
+        raise InputError(f"{where}: no such folder; {why}") from error
 
 
 def _check_files(source: Path, where: str, pickled: bool) -> None:
@@ -344,8 +328,8 @@ def _check_files(source: Path, where: str, pickled: bool) -> None:
     require((source / "config.json").is_file(), f"{where}: no config.json in it")
     require(any((source / f).is_file() for f in _TOKENIZER), f"{where}: no tokenizer in it")
     safe = any(source.glob("*.safetensors")) or (pickled and any(source.glob("*.bin")))
-    advice = "; --pickled allows a pytorch_model.bin"
-    require(safe, f"{where}: no weights in it (only *.safetensors are read{advice})")
+    require(safe, f"{where}: no weights in it (only *.safetensors are read; --pickled allows a "
+                  "pytorch_model.bin)")
 
 
 def _check_tokenizer(tokenizer, file: Path, where: str) -> None:
@@ -363,14 +347,12 @@ def _check_tokenizer(tokenizer, file: Path, where: str) -> None:
         # No space before these texts: some classes keep it, some do not.
         both = [[one.encode(text, add_special_tokens=False) for one in (backend, plain)]
                 for text in TRIALS[:2]]
-        unknown = LanguageModel("", None, None, tokenizer, None, 0).unknown
-        changed = lost(backend, unknown)
+        changed = lost(backend, unknown_token(tokenizer))
     except Exception as error:  # the library raises nothing narrower
         raise InputError(f"{what} cannot read a text ({_why(error)}); {mend}") from error
-    for read, filed in both:
-        pairs = enumerate(zip(read.ids, filed.ids, strict=False))
-        at = next((i for i, (a, b) in pairs if a != b), min(len(read), len(filed)))
-        require(read.ids == filed.ids, f"{what} splits a text into {read.tokens[at : at + 4]}, and "
-                f"{file.name} says {filed.tokens[at : at + 4]}; {mend}")
+    for read, right in both:
+        for i, (token, other) in enumerate(zip_longest(read.ids, right.ids)):
+            require(token == other, f"{what} splits a text into {read.tokens[i : i + 4]}, and "
+                                    f"{file.name} says {right.tokens[i : i + 4]}; {mend}")
     require(not changed, f"{what} loses text: {changed}; its log P would be of another text; take "
                          "another model")

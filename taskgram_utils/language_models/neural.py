@@ -29,9 +29,8 @@ def prompts(examples: pd.DataFrame) -> list[str | None]:
     """
     require_columns(examples, ["example_id", "x"], "examples")
     _check_distinct(examples)
-    out, instructions = [], [""] * len(examples)
-    if "instruction" in examples:
-        instructions = examples["instruction"].fillna("")
+    out = []
+    instructions = examples.get("instruction", pd.Series("", examples.index)).fillna("")
     for instruction, x in zip(instructions, examples["x"], strict=True):
         if not isinstance(x, str) or not isinstance(instruction, str):
             out.append(None)
@@ -96,10 +95,8 @@ def score(
     without = table["example_id"][table["logp"].isna() & (table["tokens"] > 0)]
     alone = "no memory for it alone, with a batch of one"
     reasons = [*todo.reasons, *((key, alone) for key in without.unique())]
-    failed = list(dict.fromkeys(key for key, _ in reasons))
-    lines = [_report(model, key, f"{reason}; no score") for key, reason in reasons]
     table = table.astype({"n": "Int64", "option": "Int64"})
-    return _finish(table, examples, "lm", model, failed, lines)
+    return _finish(table, examples, "lm", model, [(k, f"{why}; no score") for k, why in reasons])
 
 
 def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
@@ -131,11 +128,10 @@ def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
     wrong = best["example_id"][best["text_gold"].isna()]
     first = next(iter(wrong), "")
     require(wrong.empty, f"examples: gold of example {first} is the number of none of its options")
-    answers = best[keys].rename(columns={"lm": "model"})
-    answers["output"] = best["sy"].where(best["whole"])
-    answers["metric"] = "accuracy"
-    equal = best["text"] == best["text_gold"]
-    answers["score"] = equal.astype(float).where(best["whole"])
+    equal = (best["text"] == best["text_gold"]).astype(float)
+    answers = best[keys].rename(columns={"lm": "model"}).assign(
+        output=best["sy"].where(best["whole"]), metric="accuracy",
+        score=equal.where(best["whole"]))
     answers.attrs = {"failed": list(best["example_id"][~best["whole"]])}
     return answers
 
@@ -164,11 +160,11 @@ def generate(
     _say_special(model, zip(keys, texts, strict=True))
     with Bar(total=len(texts), desc=f"generate {_named(model)}", unit="text", disable=None) as bar:
         answers, reasons = answers_of(model, texts, max_tokens, stops, budget, bar.update)
-    lines = [_report(model, keys[k], f"{reason}; no answer") for k, reason in reasons.items()]
     table = pd.DataFrame({
         "example_id": keys, "output": pd.array([a and a[0] for a in answers], dtype="str"),
         "at_bound": pd.array([a and a[1] for a in answers], dtype="boolean")})
-    return _finish(table, examples, "model", model, [keys[k] for k in reasons], lines)
+    reasons = [(keys[k], f"{why}; no answer") for k, why in reasons.items()]
+    return _finish(table, examples, "model", model, reasons)
 
 
 def stops_of(examples: pd.DataFrame, stop: Sequence[str] | None) -> list[Sequence[str]]:
@@ -193,12 +189,6 @@ def _check_budget(budget: int | None) -> None:
     require(whole, f"budget: {budget} tokens; a batch has a whole number of them, at least 1")
 
 
-def _report(model: LanguageModel, key: object, reason: str) -> str:
-    line = f"{_named(model)}: example {key}: {reason}"
-    print(line, file=sys.stderr)
-    return line
-
-
 def _say_special(model: LanguageModel, texts: Iterable[tuple[object, object]]) -> None:
     """Say once which text of an example spells out a special token, which is read as that."""
     added = model.tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
@@ -218,13 +208,17 @@ def _named(model: LanguageModel) -> str:
 
 def _finish(
     table: pd.DataFrame, examples: pd.DataFrame, column: str, model: LanguageModel,
-    failed: list, reasons: list[str],
+    reasons: list[tuple[object, str]],
 ) -> pd.DataFrame:
-    """Add task and group of the examples, and the model's name (under ``column``) and step."""
+    """Add task and group of the examples, and the model's name (under ``column``) and step; say
+    why some examples have nothing."""
     by_id = examples.set_index("example_id")
     for place, name in enumerate(c for c in ("task", "group") if c in examples):
         table.insert(place, name, table["example_id"].map(by_id[name]))
     table[column] = model.name
     table["step"] = pd.array([model.step] * len(table), dtype="Int64")
-    table.attrs = {"failed": failed, "reasons": reasons}
+    lines = [f"{_named(model)}: example {key}: {reason}" for key, reason in reasons]
+    for line in lines:
+        print(line, file=sys.stderr)
+    table.attrs = {"failed": list(dict.fromkeys(key for key, _ in reasons)), "reasons": lines}
     return table

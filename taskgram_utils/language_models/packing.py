@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from taskgram_utils.errors import require
-from taskgram_utils.language_models.loading import LanguageModel
+from taskgram_utils.language_models.loading import LanguageModel, unknown_token
 from taskgram_utils.language_models.points import Point, located
 from taskgram_utils.ngrams import Word, word_spans
 
@@ -111,13 +111,13 @@ def plan(jobs: Sequence[Job], model: LanguageModel, window: bool) -> Plan:
         longest = max((len(path.ids) for path, _ in paths), default=0)
         # The last token is predicted, not read.
         fits = model.context is None or longest - 1 <= model.context
-        problem = next(filter(None, (_problem(model, *path, job.before, text)
-                                     for path, text in zip(paths, own, strict=True))), None)
-        if not problem and not fits and not window:
-            problem = f"{longest} tokens, longer than the context of {model.context}"
+        problems = [_problem(model, *path, job.before, text)
+                    for path, text in zip(paths, own, strict=True)]
+        if not fits and not window:
+            problems.append(f"{longest} tokens, longer than the context of {model.context}")
         asked: dict[str, range] = {}
-        if problem:
-            reasons.append((job.example_id, problem))
+        if any(problems):
+            reasons.append((job.example_id, next(filter(None, problems))))
         elif own:
             parts = [(path.ids, first) for path, first in paths]
             for group in [parts] if fits and model.shares_prefix else [[part] for part in parts]:
@@ -133,7 +133,9 @@ def plan(jobs: Sequence[Job], model: LanguageModel, window: bool) -> Plan:
         for point in job.points:
             tokens = _tokens_of(point, spans, paths[0][0], len(job.before)) if asked else []
             if asked and not tokens:
-                reasons.append((job.example_id, _absent(point)))
+                where = point.start if point.end is None else f"{point.start} to {point.end}"
+                missing = f"s^y '{point.sy}' does not stand at character {where} of y"
+                reasons.append((job.example_id, missing))
             numbers = [asked[job.y][t - paths[0][1]] for t in tokens] or None
             rows.append(Row(job.example_id, point.n, point.sy, point.start, None, numbers))
     return Plan(rows, trees, reasons)
@@ -162,18 +164,13 @@ def _problem(model: LanguageModel, path: Encoded, first: int, before: str, text:
     """Why a text has no score: it has no token, or characters that the vocabulary cannot spell."""
     if first >= len(path.ids):
         return f"no token in the text {text!r:.80}"
-    unknown = model.backend.token_to_id(model.unknown) if model.unknown else None
+    name = unknown_token(model.tokenizer)
+    unknown = model.backend.token_to_id(name) if name else None
     for t in range(first, len(path.ids)) if unknown in path.ids[first:] else ():
         held = (before + text)[path.begins[t] : path.ends[t]]
-        if path.ids[t] == unknown and held != model.unknown:  # it may be spelled out
+        if path.ids[t] == unknown and held != name:  # it may be spelled out
             return f"its vocabulary cannot spell {held!r:.80}"
     return None
-
-
-def _absent(point: Point) -> str:
-    place = f"character {point.start}"
-    place = place if point.end is None else f"characters {point.start} to {point.end}"
-    return f"s^y '{point.sy}' does not stand at {place} of y"
 
 
 def _tokens_of(point: Point, spans: list[Word], path: Encoded, shift: int) -> list[int]:

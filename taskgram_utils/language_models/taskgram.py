@@ -49,9 +49,8 @@ def taskgram_halves(
     ``counts`` needs rows with ``half`` 0 and 1 (``count_table(..., halves=True)``).
     """
     require_columns(counts, ["half"], "counts")
-    tables = [_logp(_counted(taskgrams, counts, half), form, zeros, kappa) for half in (0, 1)]
-    return pd.concat([table.assign(half=half) for half, table in enumerate(tables)],
-                     ignore_index=True)
+    return pd.concat([_logp(_counted(taskgrams, counts, half), form, zeros, kappa).assign(half=half)
+                      for half in (0, 1)], ignore_index=True)
 
 
 def placebo_outputs(

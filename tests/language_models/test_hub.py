@@ -101,7 +101,7 @@ def test_steps_of_a_hub_model_and_a_data_set(hub, folder, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (("--model", "owner/tiny", "--step", "600"), "no such step on the hub (steps there: 0, 512, 1000, 143000)"),
-    (("--model", "owner/none"), "model owner/none: no such folder, and no model of this name on the hub"),
+    (("--model", "owner/none"), "model owner/none: no such folder, and no model of this name (owner/name) on the hub"),
     (("--model", "owner/tiny", "--step", "1000"), "no weights in it (only *.safetensors are read; --pickled allows"),
 ])  # fmt: skip
 def test_what_the_hub_has_not_is_one_line(hub, examples, tmp_path, arguments, message):
