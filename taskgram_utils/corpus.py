@@ -29,7 +29,10 @@ _LACKS = {
 
 
 def _listing(path: Path) -> tuple[list[Path], list[Path]]:
-    """The files of a corpus, and what is left out of its folder: texts and folders, both sorted."""
+    """The files of a corpus, and the texts and folders left out of it (hidden, temporary), sorted.
+
+    Raises InputError for a file that is none, and for an infini-gram index among the files.
+    """
     if path.is_file():
         return [path], []
     files, left = walk(path)
@@ -39,8 +42,8 @@ def _listing(path: Path) -> tuple[list[Path], list[Path]]:
     files = [file for file in files if unpacked(file).endswith(_KNOWN)]
     lost = next((file for file in files if not file.is_file()), None)
     require(lost is None, f"{lost}: is no file, or a link to none; remove it")
-    names = {p: unpacked(Path(p.name.removesuffix(".partial"))) for p in left}  # of a download
-    return files, [p for p in left if p.is_dir() or names[p].endswith(_KNOWN)]
+    names = {p: Path(p.name.removesuffix(".partial")) for p in left}  # .partial: of a download
+    return files, [p for p in left if p.is_dir() or unpacked(names[p]).endswith(_KNOWN)]
 
 
 @dataclass
@@ -159,11 +162,10 @@ class Corpus:
 
     def check(self) -> None:
         """InputError if the last reading saw no document; warnings of what it left out or uncut."""
-        without = f'records without a text under "{self.text_field}" were skipped'
-        empty = f"corpus {self.path}: holds no document with text in it"
-        if self.skipped:
-            empty += f" ({len(self.skipped)} {without})"
-        require(self.seen.documents, empty)
+        empty, skipped = "holds no document with text in it", len(self.skipped)
+        if skipped:
+            empty += f' ({skipped} records without a text under "{self.text_field}" were skipped)'
+        require(self.seen.documents, f"corpus {self.path}: {empty}")
         files, left = _listing(self.path)
         if left:
             what = f"hidden or temporary files or folders left out, the first {left[0]}"
@@ -183,8 +185,9 @@ class Corpus:
         for path in self.files:
             file, name = Part.whole(path), path.name.lower()
             lines = self._unit(path) == "record" and not name.endswith((*PACKED, _PARQUET))
-            for begin in range(0, max(file.end, 1), size if lines else max(file.end, 1)):
-                end = min(begin + size, file.end) if lines else file.end
+            step = size if lines else max(file.end, 1)
+            for begin in range(0, max(file.end, 1), step):
+                end = min(begin + step, file.end)
                 if held and held + end - begin > size:
                     shards.append([])
                     held = 0

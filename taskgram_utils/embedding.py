@@ -100,8 +100,9 @@ class SentenceEmbedding:
                 self._model = SentenceTransformer(name, device=device, model_kwargs=safe)
         except (ImportError, OSError, ValueError) as error:
             why = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            what = f"neither word vectors nor a model of sentence-transformers that loads ({why})"
-            raise InputError(f"embedding {name}: {what}; pip install -e '.[hub]'?") from error
+            what = f"neither word vectors nor a sentence-transformers model that loads ({why})"
+            advice = "pip install -e '.[hub]' installs that library"
+            raise InputError(f"embedding {name}: {what}; {advice}") from error
         digest = hashlib.sha256(f"{last}\0{self._prefix}".encode())
         files = [p for p in listed(folder) if p.suffix in (".safetensors", ".json")]
         for path in files:

@@ -125,7 +125,7 @@ class Part(NamedTuple):
 
 def of_json(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Block]:
     """One document per line: the text under ``field`` of the line's JSON object."""
-    whole = arrow_json.ReadOptions(use_threads=False, block_size=LIMIT + CHUNK)
+    at_once = arrow_json.ReadOptions(use_threads=False, block_size=LIMIT + CHUNK)
     schema = pa.schema([(field, pa.string())])
     only = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     before, lines = None, 0  # lines before the part, and read so far
@@ -134,7 +134,7 @@ def of_json(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Block]
         number, column = len(begins), None
         if np.all(data[begins] == ord("{")):  # Arrow is fast, but crashes on "null" alone
             with suppress(pa.ArrowException):
-                column = arrow_json.read_json(pa.BufferReader(chunk), whole, only)[field]
+                column = arrow_json.read_json(pa.BufferReader(chunk), at_once, only)[field]
         if column is not None and len(column) == number and not column.null_count:
             yield from map(_of_arrow, column.chunks)
         else:  # an empty line, or one that Arrow cannot read or should not have read
@@ -360,7 +360,7 @@ def _not_blank(data, begins, ends, space):
     for d in range(len(begins)):
         i, end = begins[d], ends[d]
         while i < end:
-            # The code of the character at byte i; one of four bytes is no white space.
+            # Decode the character at byte i, except one of four bytes, which is no white space.
             b = data[i]
             if b < 0x80:
                 code, size = np.int64(b), 1
@@ -370,8 +370,10 @@ def _not_blank(data, begins, ends, space):
                 code, size = (b & 15) << 12 | (data[i + 1] & 63) << 6 | (data[i + 2] & 63), 3
             else:
                 code, size = 0, 4
+            # Go on to the next character while this one is white space.
             if not space[code]:
                 break
             i += size
+        # The loop stopped before the end: here is a character other than white space.
         out[d] = i < end
     return out

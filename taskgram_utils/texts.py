@@ -43,7 +43,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """The value of a YAML 1.2 text; InputError (with ``where``) if it is none, or repeats a key."""
+    """The value of a YAML 1.2 text; InputError, which names ``where``, if it is none."""
     try:
         return yaml.load(text, _Yaml)
     except (yaml.YAMLError, ValueError, TypeError) as error:
@@ -51,7 +51,7 @@ def read_yaml(text: str, where: str) -> Any:
 
 
 class _Yaml(yaml.SafeLoader):
-    """The core schema of YAML 1.2: 0500 is 500; 1:30, yes, off and dates are text."""
+    """The core schema of YAML 1.2: 0500 is 500; 1:30, yes, off and dates are text; no key twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         for i, (key, _) in enumerate(node.value):
@@ -73,5 +73,4 @@ for _kind, _form in {
     "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)"
              r"|\.(nan|NaN|NAN)",
 }.items():
-    _tag, _whole = f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_form})$(?!\n)")
-    _Yaml.add_implicit_resolver(_tag, _whole, None)
+    _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_form})\Z"), None)
