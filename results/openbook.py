@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from taskgram_chapters.real_text import real_tables
-from taskgram_utils.run import pipeline
+from taskgram_utils.run import ask, pipeline
 from taskgram_utils.run.store import read_table, versions, write_table, write_text
 
 HERE = Path(__file__).resolve().parent
@@ -33,7 +33,7 @@ def main() -> None:
     weights = str(Path(given.weights).resolve()) if given.weights else ""
     run = pipeline.open_run("openbook", data=str(Path(given.data).resolve()), weights=weights)
     began, written = time.monotonic(), {}
-    pipeline.ask_models(run)
+    ask.ask_models(run)
     timed = time.strftime("%Y-%m-%d")
     for name, table in real_tables(run).items():
         path = HERE / f"openbook_{name}.csv"

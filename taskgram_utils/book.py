@@ -22,7 +22,7 @@ import yaml
 from taskgram_utils.cluster import THREAD_VARIABLES, cores
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.progress import Bar
-from taskgram_utils.run import cost, pipeline, reads
+from taskgram_utils.run import ask, cost, pipeline, reads
 from taskgram_utils.run.checks import ONLY_CODE, ONLY_TEXT, require_values, value_of
 from taskgram_utils.run.data import draws_world, listed_files, truth_known
 from taskgram_utils.run.reads import PACKAGE
@@ -261,7 +261,7 @@ def execute(plan: Plan, progress: bool | None = None) -> list[str]:
     if not pending:
         return []
     if "models" in plan.run.parameters:
-        pipeline.ask_models(plan.run, progress)
+        ask.ask_models(plan.run, progress)
     with (
         ThreadPoolExecutor(AT_A_TIME) as pool,
         Bar(total=len(pending), desc="chapters", unit="chapter", dynamic_ncols=True, miniters=0,

@@ -32,8 +32,8 @@ COLUMNS = [*IDENTITY, "estimate", "low", "high", "p", "p_holm", "points", "examp
            "reason", "ties", "spread", "outputs", "clusters", "exact"]
 _WHOLE = ["n", "points", "examples", "outputs"]
 _TEXTS = [*FAMILY, "model", "world", "seed", "step", "measure", "reason", "clusters"]
-_KEYS = ["example_id", "n", "sy", "start"]
-_NOT_CONTROLS = {*FAMILY, *MODEL, *_KEYS, "lm", "sx", "exact", "end", "option", "parameters",
+KEYS = ["example_id", "n", "sy", "start"]
+_NOT_CONTROLS = {*FAMILY, *MODEL, *KEYS, "lm", "sx", "exact", "end", "option", "parameters",
                  "half"}
 
 
@@ -152,73 +152,36 @@ def points(
     ``pairs``, ``zeros`` and one per control (null where a point has none). Raises InputError where
     they share no point.
     """
-    left, right = _logp_table(reference, "reference"), _logp_table(model, "model")
+    left, right = logp_table(reference, "reference"), logp_table(model, "model")
     left = _with_form(left).rename(columns={"logp": "logp_reference"})
     right = right.rename(columns={"lm": "model", "logp": "logp_model"})
     beside = ["logp_reference", "pairs", "zeros", "exact"]
     left = left[[*FAMILY, "example_id", "sx", "sy", "start", *beside]]
-    right = right[["task", "group", *_KEYS, "sx", *MODEL, "parameters", "logp_model"]]
+    right = right[["task", "group", *KEYS, "sx", *MODEL, "parameters", "logp_model"]]
     _require_unique(left, [*FAMILY, "example_id", "sx", "sy", "start"], "reference")
-    _require_unique(right, ["task", *_KEYS, "sx", *MODEL], "model")
+    _require_unique(right, ["task", *KEYS, "sx", *MODEL], "model")
     keys = _shared_keys(left, right)
     # A model scores an output once for all its inputs, or (per pair) once for each.
     scored, by_pair = right["sx"].isna(), left["sx"].notna()
     sides = ((left, right[scored], keys), (left[by_pair], right[~scored], [*keys, "sx"]))
     parts = [a.merge(b, on=on, suffixes=("", "_model")) for a, b, on in sides if len(a) and len(b)]
     joined = pd.concat(parts, ignore_index=True) if parts else left.iloc[:0]
-    begin = f"reference begins {_first(left)}, model begins {_first(right)}"
+    begin = f"reference begins {first_row(left)}, model begins {first_row(right)}"
     none = f"reference and model have no point in common (joined on {', '.join(keys)}; {begin})"
     require(len(joined), none)
     for column in ("task", "group"):
         if f"{column}_model" in joined:
             joined[column] = joined[column].fillna(joined[f"{column}_model"])
     joined = joined.drop(columns=[c for c in joined if c.endswith("_model") and c != "logp_model"])
-    return joined if controls is None else _with_controls(joined, controls)
+    return joined if controls is None else with_controls(joined, controls)
 
 
 def unmatched(reference: pd.DataFrame, model: pd.DataFrame) -> int:
     """How many points of a reference no model has."""
-    sides = [_logp_table(reference, "reference"), _logp_table(model, "model")]
+    sides = [logp_table(reference, "reference"), logp_table(model, "model")]
     keys = _shared_keys(*sides)
     wanted, there = (frame[keys].drop_duplicates() for frame in sides)
     return len(wanted) - len(wanted.merge(there, on=keys))
-
-
-def point_controls(
-    taskgrams: pd.DataFrame,
-    counts: pd.DataFrame,
-    model: pd.DataFrame | None = None,
-    prior: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """The usual ``controls``, one row per point.
-
-    ``log_count_sy`` = log(1 + C(s^y)), and ``log_count_sx``, the mean of log(1 + C(s^x)) over the
-    s^x of the point. With ``model`` (a ``logp`` table) also ``tokens`` and, with ``prior`` (the
-    same models scoring y without its input), ``logp_prior`` (nats), per model, world, seed and
-    step. Raises InputError where a single count is missing.
-    """
-    require_columns(taskgrams, [*_KEYS, "sx"], "taskgrams")
-    singles = counts[counts["sy"].isna()]
-    singles = singles[singles["half"].isna()] if "half" in singles else singles
-    log_count = np.log1p(singles.drop_duplicates("sx").set_index("sx")["count"])
-    keys = [c for c in ("task", "group") if c in taskgrams] + _KEYS
-    sides = {f"log_count_{side}": taskgrams[side].map(log_count) for side in ("sy", "sx")}
-    pairs = taskgrams.assign(**sides)
-    missing = pairs[pairs[list(sides)].isna().any(axis=1)]
-    where = _first(missing, ["sx", "sy"])
-    require(missing.empty, f"single counts: none for {where}; count with --singles")
-    table = pairs.groupby(keys, dropna=False, sort=False)[list(sides)].mean().reset_index()
-    if model is None:
-        return table
-    on = [*_KEYS, "task", "lm", "world", "seed", "step"]
-    extra = _logp_table(model, "model")[[*on, "tokens"]].astype({"tokens": float})
-    if prior is not None:
-        before = _logp_table(prior, "prior").rename(columns={"logp": "logp_prior"})
-        extra = extra.merge(before[[*on, "logp_prior"]], on=on, how="left")
-    table = table.assign(n=table["n"].astype(float), example_id=table["example_id"].astype("str"))
-    shared = [*_KEYS, *(["task"] if "task" in table and extra["task"].notna().all() else [])]
-    extra = extra if "task" in shared else extra.drop(columns="task")
-    return table.merge(extra, on=shared).dropna(axis=1, how="all")
 
 
 # --- what is read from estimates ------------------------------------------------------------------
@@ -262,7 +225,7 @@ def on_shared_points(
     Where one scores pairs and the other outputs, an output counts once for each of its pairs.
     Raises InputError unless each side has one language model, another one than the other side.
     """
-    sides = [_logp_table(reference, "reference"), _logp_table(other, "other")]
+    sides = [logp_table(reference, "reference"), logp_table(other, "other")]
     names = [list(frame["lm"].unique()) for frame in sides]
     one_each = all(len(n) == 1 for n in names) and names[0] != names[1]
     got = f"{names[0]} and {names[1]}"
@@ -277,28 +240,6 @@ def on_shared_points(
         both = [pairs, outputs] if paired[0] else [outputs, pairs]
     require(len(both[0]), f"compare: no point in common (joined on {', '.join(keys)})")
     return estimates(pd.concat(both), model, **options)
-
-
-def without_most_frequent(
-    reference: pd.DataFrame, model: pd.DataFrame, outputs: int = 2, **options
-) -> pd.DataFrame:
-    """:func:`mem` without the ``outputs`` most frequent s^y of each task, group and n.
-
-    It answers whether a few wordings make Mem. Adds ``most_frequent`` (these outputs) and ``share``
-    (theirs of the reference's points). A family without any other output has no row.
-    """
-    keys = ["task", "group", "n"]
-    reference = reference.assign(**{c: None for c in ("task", "group") if c not in reference})
-    by_output = reference.drop_duplicates([*keys, "example_id", "sy", "start"])
-    many = by_output.groupby(keys, dropna=False)["sy"].value_counts()
-    top = many.groupby(level=[0, 1, 2], dropna=False).head(outputs).rename("many").reset_index()
-    beside = top.groupby(keys, dropna=False).agg(most_frequent=("sy", tuple), share=("many", "sum"))
-    beside["share"] /= by_output.groupby(keys, dropna=False).size()
-    marked = reference.merge(top[[*keys, "sy"]], on=[*keys, "sy"], how="left", indicator=True)
-    rest = marked[marked.pop("_merge") == "left_only"]
-    if rest.empty:
-        return pd.DataFrame(columns=[*COLUMNS, "most_frequent", "share"])
-    return mem(rest, model, **options).merge(beside.reset_index(), on=keys, how="left")
 
 
 def at_one_step(result: Estimates) -> Estimates:
@@ -336,51 +277,6 @@ def slopes(result: Estimates) -> pd.DataFrame:
         rows.append(dict(zip(shared, key, strict=True)) | row)
         replicates.append(left)
     return _with_intervals(pd.DataFrame(rows), replicates, "slope")
-
-
-def incremental_r2(
-    model: pd.DataFrame, predictors: pd.DataFrame, steps: Sequence[str], ranks: bool = False
-) -> pd.DataFrame:
-    """R² of the model's log P on the first, the first two, ... of ``steps``: what does each add?
-
-    ``steps`` names columns of ``predictors`` (keys as a ``controls`` table), for example unigram,
-    n-gram, ∞-gram and task-gram log P. One row per task, group, n, model and step, whose name is in
-    ``predictor``: ``r2`` and ``increment`` with 95% intervals of the jackknife, and ``p`` of an
-    increment of zero, on the points that have all steps. Raises InputError where there is none, and
-    for infinite values unless ``ranks``.
-    """
-    require_columns(predictors, [*_KEYS, *steps], "predictors")
-    scores = _logp_table(model, "model").rename(columns={"lm": "model", "logp": "logp_model"})
-    joined = _with_controls(scores[["task", "group", *_KEYS, *MODEL, "logp_model"]], predictors)
-    joined = joined.dropna(subset=["logp_model", *steps])
-    require(len(joined), "incremental_r2: no point of the model has every step")
-    finite = ranks or np.isfinite(joined[["logp_model", *steps]].to_numpy(float)).all()
-    require(finite, "incremental_r2: infinite values; smooth the counts or set ranks=True")
-    measure = "r2 of ranks" if ranks else "r2"
-    asks = [Ask(measure, 0, 0, tuple(range(1, k + 1))) for k in range(len(steps) + 1)]
-    rows, ids = [], ["task", "group", "n", *MODEL]
-    for key, frame in joined.groupby(ids, dropna=False, sort=False):
-        clusters = points_of(frame["example_id"], frame["sy"], frame["start"])
-        values = frame[["logp_model", *steps]].to_numpy(float).T
-        results = jackknife(values, asks, clusters, ["log P of the model", *steps])
-        shared = dict(zip(ids, key, strict=True))
-        shared |= {"points": len(frame), "examples": frame["example_id"].nunique()}
-        for step, before, after in zip(steps, results, results[1:], strict=False):
-            low, high, _ = interval(after.estimate, after.left, correlation=False)
-            gain = after.estimate - before.estimate
-            change = combined([after.left, before.left], (1, -1))
-            bounds = interval(gain, change, correlation=False)
-            rows.append({
-                **shared, "predictor": step, "r2": after.estimate, "low": low, "high": high,
-                "reason": after.reason, "increment": gain,
-                **dict(zip(("increment_low", "increment_high", "p"), bounds, strict=True)),
-            })
-    order = [
-        *ids, "predictor", "r2", "low", "high", "increment", "increment_low", "increment_high", "p",
-        "p_holm", "points", "examples", "reason",
-    ]
-    table = pd.DataFrame(rows).reindex(columns=order)
-    return table.assign(p_holm=holm(table["p"])).astype({"n": "Int64"})
 
 
 # --- within an estimate ---------------------------------------------------------------------------
@@ -464,7 +360,7 @@ def _beside(
     if halves is not None:
         rule = halves["zero_rule"].isna() | (halves["zero_rule"] == family["zero_rule"])
         same = (halves["reference"] == family["reference"]) & (halves["form"] == family["form"])
-        on = [*_KEYS, *(["task"] if key[0] is not None else [])]
+        on = [*KEYS, *(["task"] if key[0] is not None else [])]
         on += ["sx"] if family["form"] == "per_pair" else []
         both = used[on].merge(halves[same & rule], on=on)
         out["reliability"] = split_half_reliability(*both[["first", "second"]].to_numpy().T)
@@ -474,8 +370,8 @@ def _beside(
 def _halves(frame: pd.DataFrame) -> pd.DataFrame:
     """The reference from two halves of the documents, as columns ``first`` and ``second``."""
     require_columns(frame, ["half"], "reference_halves")
-    table = _with_form(_logp_table(frame, "reference_halves").dropna(subset=["logp"]))
-    keys = ["task", *_KEYS, "sx", "reference", "form", "zero_rule"]
+    table = _with_form(logp_table(frame, "reference_halves").dropna(subset=["logp"]))
+    keys = ["task", *KEYS, "sx", "reference", "form", "zero_rule"]
     _require_unique(table, [*keys, "half"], "reference_halves")
     first, second = (
         table.loc[table["half"] == half, [*keys, "logp"]].rename(columns={"logp": name})
@@ -497,7 +393,7 @@ def _totals(
         return frame
 
     if taskgrams is not None:
-        require_columns(taskgrams, [*_KEYS, "sx"], "taskgrams")
+        require_columns(taskgrams, [*KEYS, "sx"], "taskgrams")
     if examples is not None:
         require_columns(examples, ["example_id"], "examples")
         examples = examples.drop(columns="n", errors="ignore")
@@ -521,7 +417,7 @@ def _totals(
 def _unmatched(reference: pd.DataFrame, joined: pd.DataFrame) -> list[dict]:
     """Null rows for the families of the reference (full answers apart) without any point of a
     model."""
-    left = _with_form(_logp_table(reference, "reference"))
+    left = _with_form(logp_table(reference, "reference"))
     keys = ["n", "reference", "form", "zero_rule"]
     keys += [c for c in ("task", "group") if left[c].notna().any()]
     families = left.loc[left["n"].notna(), keys].drop_duplicates()
@@ -555,9 +451,9 @@ def _with_intervals(
 # --- tables fit for joining -----------------------------------------------------------------------
 
 
-def _logp_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+def logp_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """A ``logp`` table with every column, keys of one type, and without options."""
-    require_columns(frame, [*_KEYS, "lm", "logp"], name)
+    require_columns(frame, [*KEYS, "lm", "logp"], name)
     frame = frame[frame["option"].isna()] if "option" in frame else frame
     frame = frame.assign(exact=exactness(frame, name).astype("Float64").astype(float))
     texts = ["example_id", "sy", "task", "group", "sx", "zero_rule"]
@@ -585,15 +481,15 @@ def _with_form(reference: pd.DataFrame) -> pd.DataFrame:
 
 def _shared_keys(*sides: pd.DataFrame) -> list[str]:
     """The columns that identify a point in all tables; the task, too, where all rows have one."""
-    return [*(["task"] if all(side["task"].notna().all() for side in sides) else []), *_KEYS]
+    return [*(["task"] if all(side["task"].notna().all() for side in sides) else []), *KEYS]
 
 
-def _with_controls(joined: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame:
+def with_controls(joined: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame:
     """Join a ``controls`` table on the keys that it shares with the points."""
-    require_columns(controls, _KEYS, "controls")
+    require_columns(controls, KEYS, "controls")
     controls = controls.rename(columns={"lm": "model"})
     named = [c for c in ("task", "sx", *MODEL) if c in controls and controls[c].notna().any()]
-    on = [c for c in (*_KEYS, *named) if c in joined and joined[c].notna().any()]
+    on = [c for c in (*KEYS, *named) if c in joined and joined[c].notna().any()]
     names = _control_names(controls)
     clash = ", ".join(c for c in names if c in joined)
     taken = f"controls: column {clash} has the name of a column of the points; rename it"
@@ -624,11 +520,11 @@ def _control_names(controls: pd.DataFrame | None) -> list[str]:
 
 def _require_unique(table: pd.DataFrame, keys: list[str], name: str) -> None:
     twice = table[table.duplicated(keys)]
-    first = _first(twice, keys)
+    first = first_row(twice, keys)
     require(twice.empty, f"{name}: a row is given twice, the first {first}; keep one")
 
 
-def _first(table: pd.DataFrame, columns: Sequence[str] = ("task", *_KEYS)) -> str:
+def first_row(table: pd.DataFrame, columns: Sequence[str] = ("task", *KEYS)) -> str:
     if table.empty:
         return "nowhere"
     row = table.iloc[0]

@@ -14,7 +14,8 @@ from taskgram_utils.errors import require
 from taskgram_utils.jackknife import (
     FEWEST, LEVEL, NO_INTERVAL, Ask, LeftOut, Points, interval, jackknife, points_of,
 )
-from taskgram_utils.memorization import Estimates, incremental_r2, slopes
+from taskgram_utils.controls import incremental_r2
+from taskgram_utils.memorization import Estimates, slopes
 from taskgram_utils.performance import mean_interval
 from taskgram_utils.statistics import blocks, holm, split_half_reliability, without_means
 
@@ -163,7 +164,7 @@ def running_text(text: pd.DataFrame) -> Estimates:
 
 def added(text: pd.DataFrame) -> pd.DataFrame:
     """Share of the variance of each model's ranks of log P that n-grams of growing order take up,
-    and what each adds: :func:`taskgram_utils.memorization.incremental_r2`, over the same blocks
+    and what each adds: :func:`taskgram_utils.controls.incremental_r2`, over the same blocks
     and words."""
     points = text[text["context"] == "full"].rename(columns={"word": "sy", "model": "lm"})
     points = points.assign(example_id=blocks(points["text"], points["position"], BLOCK),

@@ -10,11 +10,12 @@ import pandas as pd
 import yaml
 
 from taskgram_chapters.expectations import direction, one_row, rows_of, verdict
+from taskgram_utils.controls import point_controls
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.jackknife import combined, interval, mean, points_of
 from taskgram_utils.language_models.taskgram import taskgram_halves, taskgram_logp
 from taskgram_utils.memorization import (
-    COLUMNS, Estimates, at_one_step, contrasts, estimates, on_shared_points, point_controls, slopes,
+    COLUMNS, Estimates, at_one_step, contrasts, estimates, on_shared_points, slopes,
 )
 from taskgram_utils.mining_checks import coverage as mined_coverage
 from taskgram_utils.performance import binned_performance

@@ -14,12 +14,10 @@ from typing import Any
 import pandas as pd
 
 from taskgram_utils.bertscore import METRIC
-from taskgram_utils.cluster import in_processes, one_a_worker
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputWarning, require
 from taskgram_utils.memorization import Estimates
 from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
-from taskgram_utils.progress import Bar
 from taskgram_utils.run.checks import require_values
 from taskgram_utils.run.data import (
     CALIBRATE, answer_tokens, asked_grams, corpus, embedding_files, embedding_named, gamma_of,
@@ -28,8 +26,7 @@ from taskgram_utils.run.data import (
 )
 from taskgram_utils.run.models import (
     at_last_step, check_models, checkpoint_files, family, free_model, load_at, load_model,
-    loss_curves, main_model, model_of, models, of_run, own_sizes, points_in_time, run_models,
-    sizes_in_parameters, step_part, steps, training_files, training_of, weight_files,
+    loss_curves, main_model, model_of, models, of_run, own_sizes, points_in_time, sizes_in_parameters, step_part, steps, training_files, training_of, weight_files,
 )
 from taskgram_utils.run.prompts import make_prompt_accuracy, make_prompt_scores, make_prompts
 from taskgram_utils.run.store import Input, Recipe, Run, open_run_file
@@ -73,71 +70,6 @@ def check_order(run: Run, n: int) -> int:
     orders = ", ".join(map(str, run["orders"]))
     require(n in run["orders"], f"n: {n} is none of the orders of run {run.name}: {orders}")
     return n
-
-
-_OF_MODELS = ("scores", "prior", "answers", "prompt_accuracy", "prompt_scores")
-_LAST_STEP_ONLY = ("prior", "prompt_accuracy", "prompt_scores")
-
-
-def ask_models(run: Run, progress: bool | None = None) -> None:
-    """Make all tables for which a model is loaded, model by model and step by step: each loaded
-    once, freed before the next, and each table written as it is made, so that a run that was
-    stopped goes on where it was.
-
-    Before them the text is counted and indexed, so that its warnings come here and not on a page.
-    On CPUs, ``jobs`` processes share the models and the cores. With the run parameter
-    ``scheduler``, every worker of that Dask cluster has one model at a time; the workers must find
-    this run's folder by the same path.
-    """
-    run.path("examples")
-    for model in run_models(run):
-        if not model.suite:
-            steps(run, model.name)  # a hub is asked for them
-    # What a suite is trained for is looked at before the hours that this takes.
-    before = ["taskgrams", "asked", "counts", *(["control_counts"] if run["control"] else [])]
-    for name in [*before, *(["index"] if run["backend"] == "scan" else [])]:
-        run.path(name)
-    last, prompts = set(points_in_time(run, last=True)), "prompt_rounds" in run.parameters
-    tables = [n for n in _OF_MODELS if prompts or not n.startswith("prompt")]
-    waiting = []
-    for model, step in points_in_time(run):
-        final = (model, step) in last
-        names = [f"{n}/{model}/{step}" for n in tables if final or n not in _LAST_STEP_ONLY]
-        names += [f"parameters/{model}"] if final else []
-        waiting += [] if all(map(run.is_current, names)) else [names]
-    if not waiting:
-        return
-    if prompts:
-        run.path("prompts")  # once, before several processes want it
-    jobs = [(run.name, run.parameters, run.folder, run.root, names) for names in waiting[::-1]]
-    silent = progress if progress is None else not progress
-    with Bar(total=len(jobs), desc="models", unit="model", disable=silent) as bar:
-        if run["scheduler"]:
-            made = one_a_worker(run["scheduler"], _make, jobs)
-        elif run["jobs"] > 1 and (run["device"] == "cpu" or not _has_gpu()):
-            made = in_processes(_make, jobs, run["jobs"])
-        else:
-            made = (_make(*job) for job in jobs)
-        for _ in made:
-            bar.update()
-
-
-def _make(
-    name: str, parameters: dict[str, Any], folder: Path, root: Path, tables: Iterable[str]
-) -> None:
-    """Make some tables of one model in whichever process this is."""
-    run = Run(name, parameters, folder, RECIPES, root)
-    try:
-        for table in tables:
-            run.path(table)
-    finally:
-        free_model()
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -553,10 +485,11 @@ def make_estimates(run: Run, out: Path, name: str) -> None:
     C(s^x), tokens and the model's prior; and ``shared``, both references on the points that both
     have."""
     from taskgram_utils import memorization
+    from taskgram_utils.controls import point_controls
 
     inputs, prior = memorization_inputs(run, name, last=True), run.table("prior")
     grams, model, prior = inputs["taskgrams"], inputs["model"], prior[prior["task"] == name]
-    controls = memorization.point_controls(grams, run.table("counts"), model, prior)
+    controls = point_controls(grams, run.table("counts"), model, prior)
     measures = ("spearman", "kendall_distance")
     own = memorization.estimates(**inputs, controls=controls, measures=measures)
     both = inputs.pop("reference")
@@ -582,7 +515,7 @@ def make_partial(run: Run, name: str) -> pd.DataFrame:
 def make_common(run: Run, name: str) -> pd.DataFrame:
     """Mem under the task-gram LM of one task without the two most frequent outputs of each group,
     last step; ``most_frequent`` is text."""
-    from taskgram_utils.memorization import without_most_frequent
+    from taskgram_utils.controls import without_most_frequent
 
     inputs = memorization_inputs(run, name, last=True)
     reference = inputs["reference"][inputs["reference"]["lm"] == "taskgram"]

@@ -21,8 +21,8 @@ from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.packaged import found
+from taskgram_utils.run import ask, checks, pipeline
 from taskgram_utils.run import data as run_data
-from taskgram_utils.run import checks, pipeline
 from taskgram_utils.run import models as run_models
 from taskgram_utils.run.pipeline import RECIPES
 from taskgram_utils.run.reads import PACKAGE
@@ -91,7 +91,7 @@ def suite(data):
 @pytest.mark.slow
 def test_every_table_of_a_run_of_real_text(data, suite, tmp_path):
     run = run_of(data, tmp_path, fewest=20)
-    pipeline.ask_models(run, progress=False)
+    ask.ask_models(run, progress=False)
     tables = real_tables(run)
     documents = list(Corpus(data / "corpus", "heading"))
     covered = tables["coverage"].query("documents == 'heading' and group == 'wikidata'").iloc[0]
@@ -255,7 +255,7 @@ def test_a_new_task_is_one_file_as_the_page_on_rerunning_shows(data, tmp_path, m
 ])  # fmt: skip
 def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path, change):
     run = run_of(data, tmp_path, **change)
-    pipeline.ask_models(run, progress=False)
+    ask.ask_models(run, progress=False)
     tables = real_tables(run)
     assert len(tables["coverage"]) and len(tables["models"]) == len(run["models"])
     enough = change.get("fewest", 200) <= 24
@@ -358,7 +358,7 @@ def test_nothing_is_trained_before_the_questions_are_read(data, tmp_path, monkey
     broken_question(place)
     run = run_of(place, tmp_path / "run", weights="")
     with pytest.raises(InputError, match=r"popqa.jsonl, line 1: no list of possible answers"):
-        pipeline.ask_models(run)
+        ask.ask_models(run)
     assert not list((tmp_path / "run").rglob("*.parquet"))
 
 

@@ -15,8 +15,8 @@ import yaml
 from taskgram_utils import training as suite
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models import loading, neural
+from taskgram_utils.run import ask, pipeline
 from taskgram_utils.run import models as run_models
-from taskgram_utils.run import pipeline
 from taskgram_utils.run.pipeline import RECIPES, open_world
 from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.run.store import Run
@@ -51,7 +51,7 @@ def run_of(folder, name="mixed", **changes):
 @pytest.fixture(scope="module")
 def mixed(folder):
     run = run_of(folder)
-    pipeline.ask_models(run)
+    ask.ask_models(run)
     return run
 
 
@@ -110,14 +110,14 @@ def test_each_is_loaded_once_and_what_is_done_is_kept(folder, monkeypatch):
 
     monkeypatch.setattr(loading, "load", load)
     with pytest.raises(KeyboardInterrupt):
-        pipeline.ask_models(run)
+        ask.ask_models(run)
     before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*/*.parquet")}
     assert any("scores/plain" in str(p) for p in before) and not any("scores/25k" in str(p) for p in before)
-    pipeline.ask_models(run)
+    ask.ask_models(run)
     after = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*/*.parquet")}
     assert before.items() <= after.items() and len(after) > len(before)
     assert loaded == [("plain", None), ("own", 10), ("own", 0), ("own", 0), ("25k", 10), ("25k", 0)]
-    pipeline.ask_models(run)
+    ask.ask_models(run)
     assert len(loaded) == 6 and not run_models._held
 
 
@@ -163,11 +163,11 @@ def test_models_of_a_hub(folder, tmp_path):
     """A run in a process of its own, for the hub's client reads where its hub is once; then again, unreached."""
     script = tmp_path / "script.py"
     script.write_text(
-        "import json, sys\nfrom pathlib import Path\nfrom taskgram_utils.run import pipeline\n"
+        "import json, sys\nfrom pathlib import Path\nfrom taskgram_utils.run import ask, pipeline\n"
         "from taskgram_utils.run.store import Run\n"
         "if __name__ == '__main__':\n"
         "    run = Run('hub', json.loads(sys.argv[1]), Path(sys.argv[2]), pipeline.RECIPES)\n"
-        "    pipeline.ask_models(run)\n"
+        "    ask.ask_models(run)\n"
         "    table = run.table('scores')\n"
         "    print(table.groupby(['lm', 'step'], dropna=False).size().to_json(orient='table'))\n"
     )
@@ -198,7 +198,7 @@ def test_a_cluster_gives_the_same(mixed, folder):
     run = run_of(folder, "cluster")
     with LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
         run.parameters["scheduler"] = cluster.scheduler_address
-        pipeline.ask_models(run)
+        ask.ask_models(run)
     one, other = mixed.table("scores"), run.table("scores")
     assert np.allclose(one["logp"], other["logp"], atol=1e-5)
     pd.testing.assert_frame_equal(one.drop(columns="logp"), other.drop(columns="logp"))
