@@ -29,7 +29,7 @@ from taskgram_utils.progress import Bar
 from taskgram_utils.reading import lists
 from taskgram_utils.round_trip import lost
 
-# infini-gram's engine looks for its files by these names, and crashes if a folder's name has one.
+# infini-gram's engine finds its files by these names, and crashes where a folder's name has one.
 RESERVED = ("tokenized", "table", "offset", "metadata", "metaoff", "unigram")
 BACKOFF = 0.4
 TOKENS_PER_SHARD = 1 << 30  # building takes some 20 bytes of memory for each

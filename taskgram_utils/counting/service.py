@@ -87,7 +87,7 @@ class Service:
                     f"{name} {more[name]}: the service takes 1 to {LIMITS[name]:,}")
         return {"index": self.name, "query_type": query_type, "query": query, **more}
 
-    def ask(self, asked: dict[Hashable, dict],
+    def ask(self, named: dict[Hashable, dict],
             read: Callable[[Hashable, dict, str], T]) -> dict[Hashable, T]:
         """``read(name, answer, date)`` of every named request, from the cache or the service.
 
@@ -95,7 +95,7 @@ class Service:
         else, and, offline, where the cache lacks answers.
         """
         out, missing = {}, {}
-        for name, request in asked.items():
+        for name, request in named.items():
             if answered := self.cache.get(request, None if self.offline else self.url):
                 out[name] = read(name, *answered)
             else:
@@ -104,7 +104,7 @@ class Service:
             return out
         first = next(iter(missing.values()))
         require(not self.offline,
-                f"{self.cache.path}: {len(missing)} of {len(asked)} answers are not in this cache, "
+                f"{self.cache.path}: {len(missing)} of {len(named)} answers are not in this cache, "
                 f"the first: {_named(first)}; ask the service (without --offline)")
 
         def fetch(name, request):
