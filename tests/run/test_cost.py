@@ -125,7 +125,7 @@ def test_rates_are_those_of_the_corpus_and_the_hardest_scan():
     assert [found[name] for name in ("match", "read", "build", "singles")] == [80, 400, 40, 2e6]
     assert found["doubling"] == pytest.approx(120 / 160) and found["words"] == 2e5
     assert found["build_bytes"] == pytest.approx(3600e6 / (900 * 2e5))
-    with pytest.raises(InputError, match="no row of scan: .*, prose; make bench"):
+    with pytest.raises(InputError, match=r"no row of scan: .*, prose; make bench"):
         cost.rates(table(), "prose")
 
 

@@ -21,8 +21,8 @@ from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.packaged import found
-from taskgram_utils.run import data as run_data
 from taskgram_utils.run import checks, pipeline
+from taskgram_utils.run import data as run_data
 from taskgram_utils.run import models as run_models
 from taskgram_utils.run.pipeline import RECIPES
 from taskgram_utils.run.reads import PACKAGE
