@@ -96,7 +96,7 @@ def test_training_a_suite_takes_as_long_as_the_recorded_one_did(tmp_path):
                                                       tmp_path)["what"].tolist()  # fmt: skip
 
 
-# --- a corpus as large as the Pile --------------------------------------------------------------------------------------
+# --- a corpus as large as the Pile ------------------------------------------------------------------------------------
 
 RATES = {"match": 100.0, "read": 100.0, "doubling": 0.5, "build": 10.0, "build_bytes": 20.0, "words": 1e5,
          "singles": 1e6, "pairs": 1e5}
