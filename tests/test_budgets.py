@@ -24,7 +24,8 @@ def code_lines(text: str) -> int:
 
 
 @pytest.mark.parametrize(("text", "lines"), [
-    ('"""Title."""\n\nx = 1  # why\n# only that\n', 1), ("def f(a,\n      b):\n    '''Doc\n\n    end.'''\n    return a\n", 3),
+    ('"""Title."""\n\nx = 1  # why\n# only that\n', 1),
+    ("def f(a,\n      b):\n    '''Doc\n\n    end.'''\n    return a\n", 3),
     ("x = '''one\n\ntwo'''\n", 2), ("", 0),
 ])  # fmt: skip
 def test_code_lines(text, lines):

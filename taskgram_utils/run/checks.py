@@ -32,8 +32,8 @@ GET_HUB = "pip install -e '.[hub]'"
 
 # --- values of parameters --------------------------------------------------------------------
 
+# Whether a value is of this kind, and the kind in words: the end of "... is not".
 Kind = tuple[Callable[[Any], bool], str]
-"""Whether a value is of this kind, and the kind in words: the end of "... is not"."""
 TEXT: Kind = (lambda value: isinstance(value, str), "text")
 
 
@@ -111,9 +111,9 @@ _KINDS: dict[str, Kind] = {
     "world": _or_null(whole(0), "null, or the number of a world"), "documents": whole(LEAST),
     "prompt_rounds": whole(1), "prompt_seeds": whole(1), "prompt_examples": whole(1),
 }
+# Parameters that a run file may leave out.
 _PROMPTS = {"prompt_rounds", "prompt_seeds", "prompt_examples"}
 _OPTIONAL = {"stop", "max_tokens", "world", "documents"} | _PROMPTS
-"""Parameters that a run file may leave out."""
 
 
 def value_of(name: str, text: str) -> Any:
@@ -152,9 +152,9 @@ def require_parameters(notebook: Mapping[str, Any], **kinds: Kind) -> None:
     require(not lines, "parameter " + "; parameter ".join(lines))
 
 
+# First line of the cells that a run leaves out where the truth of its text is not known.
 _ONLY = "Only where the truth is known"
 ONLY_CODE, ONLY_TEXT = f"# {_ONLY}", f"<!-- {_ONLY} -->"
-"""First line of the cells that a run leaves out where the truth of its text is not known."""
 
 
 def leave_out(run: Run) -> bool:

@@ -50,14 +50,12 @@ SIZES = {
     "world_knowledge": Published(14_042, 60.8, 8.6, 33.5, 45.1, 6.7),
     "math_reasoning": Published(1_319, 73.4, 72.3, 0, 46.3, 52.5),
 }
+# Assumed: the share of an example's pairs above γ; .06 to .20 where it is calibrated on text.
 PASSING = 0.1
-"""Assumed: the share of an example's pairs above γ; .06 to .20 where it is calibrated on text."""
-GENERATED = 2.0
-"""Assumed: a generated token takes as long as this many scored ones."""
-STEPS_ON_HUB = 154
-"""Revisions of a Pythia model."""
+GENERATED = 2.0  # assumed: a generated token takes as long as this many scored ones
+STEPS_ON_HUB = 154  # revisions of a Pythia model
+# English text under a tokenizer of 8,192 pieces trained on it (recorded textbooks, factbook).
 BYTES_A_TOKEN = 3.7
-"""English text under a tokenizer of 8,192 pieces trained on it (recorded textbooks, factbook)."""
 _DEVICES = {"cuda": ("GPU hours", "one H100, bfloat16"), "cpu": ("CPU hours", "two cores, float32")}
 COLUMNS = ["what", "amount", "unit", "stands on"]
 
@@ -306,12 +304,12 @@ def page(results: Path) -> str:
     ways.columns = ["way", "on", "hours", "memory, GB", "disk, GB", "reads, GB/s", "euros"]
     pile = (f"{_PILE['megabytes'] / 1e6:.2f} TB of text {{cite:p}}`gao2020pile`, "
             f"{_PILE['documents']:,} documents")
-    seen = [(name, text.format(measured[key])) for key, (name, text) in _RATES.items()]
+    rows = [(name, text.format(measured[key])) for key, (name, text) in _RATES.items()]
     given = [(name, text.format(value)) for value, name, text in _ASSUMED.values()]
     sections = {
         "What it takes": ways.replace("nan", "–"),
-        f"What was measured\n\n{about}": pd.DataFrame(seen, columns=["measured", ""]),
+        f"What was measured\n\n{about}": pd.DataFrame(rows, columns=["measured", ""]),
         "What was assumed": pd.DataFrame([("the Pile", pile), *given], columns=["assumed", ""]),
     }
-    return "\n\n".join(f"## {title}\n\n{rows.to_markdown(index=False, disable_numparse=True)}"
-                       for title, rows in sections.items())
+    return "\n\n".join(f"## {title}\n\n{part.to_markdown(index=False, disable_numparse=True)}"
+                       for title, part in sections.items())

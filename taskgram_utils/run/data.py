@@ -18,8 +18,7 @@ from taskgram_utils.run.store import Run
 from taskgram_utils.tasks.base import Task, task
 from taskgram_utils.tasks.files import HUB, is_examples, own_examples
 
-CALIBRATE = "calibrate"
-"""The value of a run file's ``gamma`` where a threshold is calibrated."""
+CALIBRATE = "calibrate"  # the value of ``gamma`` where a threshold is calibrated
 NAME_DATA = "name the folder that holds it: -p data FOLDER"
 
 

@@ -79,12 +79,12 @@ def run_models(run: Run) -> list[RunModel]:
 
 def check_models(run: Run) -> None:
     """Check a run's models before any is trained, fetched or loaded; InputError for a wrong one."""
-    asked = asked_steps(run)
+    wanted = asked_steps(run)
     for model in run_models(run):
         to_train = model.suite and not run["weights"]
-        later = to_train and isinstance(asked, list) and not Path(model.source).is_dir()
-        require(not later, f"steps {asked}: which steps {model.name} will have is known once the "
-                           "run has trained it; until then all or last")
+        known = not to_train or not isinstance(wanted, list) or Path(model.source).is_dir()
+        require(known, f"steps {wanted}: which steps {model.name} will have is known once the run "
+                       "has trained it; until then all or last")
         if model.in_folder and not model.packaged and not to_train:
             steps(run, model.name)
 
@@ -146,9 +146,9 @@ def _wanted_card(run: Run) -> dict[str, Any]:
     if draws_world(run):
         return {name: run[name] for name in ("documents", "world", "seed")}
     text = corpus(run)
-    if "fingerprint" not in run.found:  # which reads both ends of every file
-        run.found["fingerprint"] = text.fingerprint()
-    return {"fingerprint": run.found["fingerprint"], "document": text.document, "seed": run["seed"]}
+    if "fingerprint" not in run.memo:  # which reads both ends of every file
+        run.memo["fingerprint"] = text.fingerprint()
+    return {"fingerprint": run.memo["fingerprint"], "document": text.document, "seed": run["seed"]}
 
 
 def suite_text(run: Run) -> Text:
@@ -161,14 +161,14 @@ def suite_text(run: Run) -> Text:
 def suite_folder(run: Run) -> Path:
     """The folder of the suite that a run trains. Its name is a hash of what the suite reads, so
     that the suite of another text stays where it is; the user removes it."""
-    if "suite" not in run.found:
+    if "suite" not in run.memo:
         with recording() as notes:
             card = suite_text(run).card
         card |= {"corpus": ""} if "corpus" in card else {}  # a text by another name is the same
         files = [item for states in notes["inputs"].values() for item in states.items()]
         content = json.dumps([card, [[n, state[2]] for n, state in files]], sort_keys=True)
-        run.found["suite"] = run.folder / f"suite-{digest(content)[:8]}"
-    return run.found["suite"]
+        run.memo["suite"] = run.folder / f"suite-{digest(content)[:8]}"
+    return run.memo["suite"]
 
 
 def _train(run: Run) -> None:
@@ -219,7 +219,7 @@ def training_of(run: Run, size: str) -> dict[str, Any]:
 def training_files(run: Run, size: str) -> list[Path]:
     """What the training of a size of the suite left beside its weights."""
     folder = Path(model_of(run, size).source)
-    return [path for name in ("training.json", "loss.csv") if (path := folder / name).is_file()]
+    return [folder / "training.json", folder / "loss.csv"]
 
 
 # --- steps -----------------------------------------------------------------------------------
@@ -233,28 +233,28 @@ def steps(run: Run, name: str) -> list[int | None]:
     """
     from taskgram_utils.language_models.loading import nearest, steps_of
 
-    model, asked = model_of(run, name), asked_steps(run)
+    model, wanted = model_of(run, name), asked_steps(run)
     if model.in_folder:
         source = model_source(run, name)
         run.files(f"checkpoints/{model.key}")
         there = steps_of(source, needed=model.suite)
-    elif isinstance(asked, list):
-        return asked
+    elif isinstance(wanted, list):
+        return wanted
     else:
         there = list(run.table(f"steps/{model.key}")["step"])
-    if asked in ("all", "last"):
-        return there[-1 if asked == "last" else 0:] or [None]
-    for step in asked:
+    if wanted in ("all", "last"):
+        return there[-1 if wanted == "last" else 0:] or [None]
+    for step in wanted:
         require(step in there, f"model {name}: no step {step} ({nearest(step, there)})")
-    return asked
+    return wanted
 
 
 def asked_steps(run: Run) -> str | list[int]:
     """The run's steps: ``all``, ``last`` or numbers in order; a text has commas between them."""
-    asked = run["steps"]
-    if asked in ("all", "last"):
-        return asked
-    numbers = asked if isinstance(asked, list) else str(asked).split(",")
+    value = run["steps"]
+    if value in ("all", "last"):
+        return value
+    numbers = value if isinstance(value, list) else str(value).split(",")
     return sorted({int(number) for number in numbers})
 
 

@@ -26,7 +26,8 @@ from taskgram_utils.run.data import (
 )
 from taskgram_utils.run.models import (
     at_last_step, check_models, checkpoint_files, family, free_model, load_at, load_model,
-    loss_curves, main_model, model_of, models, of_run, own_sizes, points_in_time, sizes_in_parameters, step_part, steps, training_files, training_of, weight_files,
+    loss_curves, main_model, model_of, models, of_run, own_sizes, points_in_time,
+    sizes_in_parameters, step_part, steps, training_files, training_of, weight_files,
 )
 from taskgram_utils.run.prompts import make_prompt_accuracy, make_prompt_scores, make_prompts
 from taskgram_utils.run.store import Input, Recipe, Run, open_run_file

@@ -26,13 +26,13 @@ CHAPTERS = "taskgram_chapters"  # the code of single chapters, notebooks/lib
 KERNEL = "TASKGRAM_READS"
 LARGE = 1 << 32
 KINDS = ("parameters", "inputs", "files", "tables")
+# Modules that hold how tables are made. Only the functions that a table's recipe reaches count for
+# that table; every other module counts as a whole.
 _STEPS = [f"{PACKAGE.name}.run.{name}" for name in ("pipeline", "prompts", "data", "models")]
 BY_FUNCTION = (*_STEPS, f"{CHAPTERS}.real_text")
-"""Modules that hold how tables are made. Only the functions that a table's recipe reaches count
-for that table; every other module counts as a whole."""
+# Modules that decide where and when something is made, not what.
 _WHERE = ("run.store", "run.reads", "errors", "progress", "cluster", "folders")
 WITHOUT = [f"{PACKAGE.name}.{name}" for name in _WHERE]
-"""Modules that decide where and when something is made, not what."""
 
 Notes = dict[str, dict[str, Any]]
 _kernel: Notes = {kind: {} for kind in KINDS}

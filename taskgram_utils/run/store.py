@@ -74,7 +74,7 @@ class Run:
     folder: Path
     recipes: dict[str, Recipe | Input] = field(repr=False)
     root: Path = field(default_factory=project_root, repr=False)  # paths of a run file start here
-    found: dict[str, Any] = field(default_factory=dict, repr=False)  # looked up once a run
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)  # found out once a run
     _current: dict[str, str] = field(default_factory=dict, repr=False)  # digests of current tables
 
     def __getitem__(self, parameter: str) -> Any:

@@ -37,7 +37,8 @@ TEXTBOOKS = ROOT / "../shared/data/corpus/openstax"
 DOCUMENTS = 1_160_000  # of the generated corpus: 100 MB
 GROWTH = (1, 10, 100)  # times that corpus: 10 GB
 PARAGRAPHS = 20  # of a textbook that make a document
-PEERS = "infini-gram fast-gram tokengrams tantivy ahocorasick_rs daachorse pyahocorasick pydivsufsort numba distributed".split()
+PEERS = """infini-gram fast-gram tokengrams tantivy ahocorasick_rs daachorse pyahocorasick pydivsufsort numba
+distributed""".split()
 
 
 def corpora(quick: bool) -> Iterator[tuple[str, list[str]]]:

@@ -46,9 +46,11 @@ def test_a_value_is_read_by_the_kind_of_its_parameter(name, text, value):
     ("pickled", "1", "pickled: 1 is not one of true, false"), ("pickled", "yes", "pickled: 'yes'"),
     ("models", "25k", "models: '25k' is not a list"), ("models", "[2024]", "models: "),
     ("orders", "[0]", "orders: [0]"),
-    ("gamma", "1", "gamma: 1 is not null, calibrate"), ("gamma", "high", "gamma: 'high' is"), ("models", "[]", "models: "),
+    ("gamma", "1", "gamma: 1 is not null, calibrate"), ("gamma", "high", "gamma: 'high' is"),
+    ("models", "[]", "models: "),
     ("gamma", "{factual_qa: {2: -1}}", "gamma: {'factual_qa': {2: -1}} is not"), ("gamma", "true", "gamma: True is"),
-    ("steps", "some", "steps: 'some' is not all, last"), ("steps", "[true]", "steps: [True] is not all, last"), ("documents", "10", "a whole number of 1,000 or more"),
+    ("steps", "some", "steps: 'some' is not all, last"), ("steps", "[true]", "steps: [True] is not all, last"),
+    ("documents", "10", "a whole number of 1,000 or more"),
     ("scheduler", "8786", "scheduler: 8786 is not null or an address"), ("tasks", "[", "parameter tasks: no YAML"),
 ])  # fmt: skip
 def test_a_wrong_value_is_one_line(name, text, wanted):
@@ -151,7 +153,7 @@ def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path, monkeypatch):
     assert [c.execution_count for c in cells if c.execution_count] == [1, 2, 3]  # nothing after the check
 
 
-# --- what is installed, and what a run lacks ----------------------------------------------------------------------------
+# --- what is installed, and what a run lacks --------------------------------------------------------------------------
 
 
 def test_every_part_has_a_version_or_is_absent_and_says_how_to_get_it():

@@ -96,7 +96,7 @@ def test_training_a_suite_takes_as_long_as_the_recorded_one_did(tmp_path):
                                                       tmp_path)["what"].tolist()  # fmt: skip
 
 
-# --- a corpus as large as the Pile --------------------------------------------------------------------------------------
+# --- a corpus as large as the Pile ------------------------------------------------------------------------------------
 
 RATES = {"match": 100.0, "read": 100.0, "doubling": 0.5, "build": 10.0, "build_bytes": 20.0, "words": 1e5,
          "singles": 1e6, "pairs": 1e5}
@@ -125,7 +125,7 @@ def test_rates_are_those_of_the_corpus_and_the_hardest_scan():
     assert [found[name] for name in ("match", "read", "build", "singles")] == [80, 400, 40, 2e6]
     assert found["doubling"] == pytest.approx(120 / 160) and found["words"] == 2e5
     assert found["build_bytes"] == pytest.approx(3600e6 / (900 * 2e5))
-    with pytest.raises(InputError, match="no row of scan: .*, prose; make bench"):
+    with pytest.raises(InputError, match=r"no row of scan: .*, prose; make bench"):
         cost.rates(table(), "prose")
 
 

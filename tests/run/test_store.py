@@ -250,8 +250,8 @@ def script(tmp_path):
 
 
 def begun(folder: Path, times: int, process: subprocess.Popen) -> None:
-    log = folder / "log"
-    while not (log.exists() and log.read_text().count("begun") == times and list(folder.glob(".making-slow/slow/half.txt"))):
+    log, half = folder / "log", folder / ".making-slow" / "slow" / "half.txt"
+    while not (log.exists() and log.read_text().count("begun") == times and half.exists()):
         assert process.poll() is None
         time.sleep(0.02)
 
