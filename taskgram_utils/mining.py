@@ -6,7 +6,7 @@ import itertools
 import math
 import tempfile
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -202,7 +202,6 @@ def precision_recall(pairs: pd.DataFrame, truth, gammas) -> pd.DataFrame:
     Raises :class:`~taskgram_utils.errors.InputError` where the two differ in length or no candidate
     is true.
     """
-    require_columns(pairs, ["cosine"], "pairs")
     truth, gammas = np.asarray(truth, bool), np.atleast_1d(np.asarray(gammas, float))
     same = truth.shape == (len(pairs),)
     require(same, f"precision and recall: {len(pairs)} pairs, but truth of shape {truth.shape}")
@@ -235,14 +234,21 @@ def _checked(examples: pd.DataFrame, n: int, stopwords: str) -> pd.DataFrame:
     return examples
 
 
+def _by_name(given: object, names: Iterable, what: str) -> Mapping:
+    """What is given for each of some names: the same for all, or a mapping that has all of them."""
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(names, given)
+    absent = ", ".join(str(name) for name in names if name not in given)
+    require(not absent, f"mining: {what}, but not for {absent}")
+    return given
+
+
 def _gammas(tasks: pd.Series, gamma: float | Mapping[str, float] | None) -> np.ndarray:
     """float64 [examples]: the threshold of each example; -2, below every cosine, for None."""
     if gamma is None:
         return np.full(len(tasks), -2.0)
     if isinstance(gamma, Mapping):
-        absent = [str(t) for t in tasks.unique() if t not in gamma]
-        require(not absent, f"mining: gamma is given per task, but not for {', '.join(absent)}")
-        gamma = tasks.map(dict(gamma))
+        gamma = tasks.map(dict(_by_name(gamma, tasks.unique(), "gamma is given per task")))
     gammas = np.full(len(tasks), gamma, float)
     wrong = ", ".join(map(str, gammas[~((gammas > 0) & (gammas < 1))][:1]))
     require(not wrong, f"mining: gamma must lie between 0 and 1, got {wrong}")
@@ -271,7 +277,8 @@ def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwor
     """The n-grams of each example's x and y, each distinct one embedded once."""
     require(not isinstance(whole_answer, str), "mining: whole_answer must be True, False or names")
     removed, groups = stopwords != "kept" and n <= STOPWORDS_UP_TO, examples["group"].unique()
-    without_x, without_y = (_by_group(given if removed else (), groups)
+    what = "stop words are given per group"
+    without_x, without_y = (_by_name(given if removed else (), groups, what)
                             for given in (stopwords_x, stopwords_y))
     numbers: dict[str, int] = {}  # of the distinct n-grams
     rows, ends = (array("q"), array("q")), ([0], [0])  # of x and of y
@@ -287,15 +294,6 @@ def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwor
     x, y = (_Side(np.array(ends[side]), *np.array(rows[side]).reshape(-1, 3).T.copy())
             for side in (0, 1))
     return _Grams(list(numbers), _vectors(list(numbers), embedding), x, y)
-
-
-def _by_group(given: StopWords, groups: np.ndarray) -> Mapping[str | None, Collection[str]]:
-    """The stop words of every group."""
-    if not isinstance(given, Mapping):
-        return dict.fromkeys(groups, given)
-    absent = [str(g) for g in groups if g not in given]
-    require(not absent, f"mining: stop words are given per group, but not for {', '.join(absent)}")
-    return given
 
 
 def _ngrams(text: str, n: int | None, without: Collection[str] = ()) -> dict[str, tuple[int, int]]:

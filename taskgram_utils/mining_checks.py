@@ -21,7 +21,8 @@ def shuffled_candidates(
     """The candidates if every input had the output of another example of its task and group.
 
     ``own``: the candidates of the examples as they are; a pair that the example holds itself is
-    left out. ``options`` go to :func:`taskgram_utils.mining.candidates`; columns and errors as there.
+    left out. ``options`` go to :func:`taskgram_utils.mining.candidates`; columns and errors as
+    there.
     """
     mixed = examples.sample(frac=1, random_state=seed)
     outputs = mixed.groupby(["task", "group"], dropna=False)["y"]

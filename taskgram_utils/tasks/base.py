@@ -7,17 +7,16 @@ import pkgutil
 import string
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.miniature.world import World
-from taskgram_utils.ngrams import normalize
+from taskgram_utils.ngrams import normalize, words
 from taskgram_utils.run.reads import note_module
 
-COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options", "gold",
-           "stop")
+COLUMNS = ("example_id", "task", "split", "group", "instruction", "x", "y", "answers", "options",
+           "gold", "stop")
 
 
 @dataclass(frozen=True)
@@ -89,23 +88,31 @@ def check_examples(
     return examples[[*COLUMNS, *(c for c in examples if c not in COLUMNS)]]
 
 
-def example(
-    key: str, split: str, group: str, instruction: str, x: str, answer: str, **more: Any
-) -> dict[str, Any]:
-    """A row for :func:`table`: y is a space and the answer, which is the only right one, unless
-    ``more`` has other ``answers``."""
+def example(key, split, group, instruction, x, answer, **more) -> dict:
+    """A row for :func:`table`, all texts; y is a space and the answer.
+
+    ``more``: other columns, and ``answers`` where other answers are right, too.
+    """
     return {"example_id": key, "split": split, "group": group, "instruction": instruction, "x": x,
             "y": f" {answer}", "answers": [answer], **more}
 
 
 def table(task_name: str, rows: list[dict]) -> pd.DataFrame:
     """An examples table from rows; fills task and, where they have none, options, gold and stop."""
-    frame, known = pd.DataFrame(rows), registry().get(task_name)
-    stop = list(known.stop if known else Task.stop)
-    absent = {"options": None, "gold": None, "stop": [stop for _ in rows]}
+    frame, stop = pd.DataFrame(rows), list(registry().get(task_name, Task).stop)
+    absent = {"options": None, "gold": None, "stop": [stop] * len(rows)}
     frame = frame.assign(task=task_name, **{c: absent[c] for c in absent if c not in frame})
     frame["gold"] = frame["gold"].astype("Int64")
     return frame[[*COLUMNS, *(c for c in frame if c not in COLUMNS)]]
+
+
+def surname_and_answer(world: World, examples: pd.DataFrame) -> pd.DataFrame:
+    """The true pair of questions about a person of the miniature world: surname and whole
+    answer."""
+    known = {normalize(surname) for surname in world.surnames}
+    surnames = [next(word for word in words(x) if word in known) for x in examples["x"]]
+    answers = examples["y"].map(normalize)
+    return pd.DataFrame({"example_id": examples["example_id"], "sx": surnames, "sy": answers})
 
 
 def exact_match(output: str, answers: list[str]) -> float:
@@ -119,11 +126,13 @@ def matches(output: str, answers: Iterable[str], form: Callable[[str], str]) -> 
     An answer of which ``form`` leaves nothing is compared as it is written, but for case and the
     punctuation around it. An empty output is never right.
     """
-    formed, written = form(output), _written(output)
-    return float(any(form(a) == formed if form(a) else _written(a) == written != "" for a in answers))
+    return float(any(
+        form(answer) == form(output) if form(answer) else _bare(answer) == _bare(output) != ""
+        for answer in answers
+    ))
 
 
-def _written(text: str) -> str:
+def _bare(text: str) -> str:
     """A text in small letters without the punctuation around it, unless it is nothing else."""
     text = " ".join(text.casefold().split())
     return text.strip(string.punctuation + " ") or text

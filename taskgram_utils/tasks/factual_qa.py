@@ -14,21 +14,18 @@ from taskgram_utils.errors import require
 from taskgram_utils.folders import listed
 from taskgram_utils.miniature.words import QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
-from taskgram_utils.ngrams import normalize
 from taskgram_utils.tasks import files
 from taskgram_utils.tasks.base import Task, example, matches, table, test_size
+from taskgram_utils.tasks.base import surname_and_answer as truth
 from taskgram_utils.texts import read_text
 
-INSTRUCTION = (
-    "Provide a word or a short phrase as the answer to the given factual question.\n"
-    "Question: {x}\nAnswer:"
-)
+INSTRUCTION = ("Provide a word or a short phrase as the answer to the given factual question.\n"
+               "Question: {x}\nAnswer:")
 _PUNCTUATION = set(string.punctuation + "‘’´`")
 
 
 def miniature(world: World) -> pd.DataFrame:
-    """Test: every fact that no document states as a question. Train: facts that some documents
-    ask."""
+    """``test``: every fact that no document asks; ``train``: facts that some documents ask."""
     facts = world.facts().query("role == 0").drop_duplicates("fact")
     asked, unasked = facts[facts["asked"]].head(test_size(world, 600)), facts[~facts["asked"]]
     return table("factual_qa", [
@@ -70,11 +67,10 @@ def read(source: str | Path = files.HUB, dataset: str = "triviaqa") -> pd.DataFr
             views = [row.get("s_pop"), row.get("o_pop")]
             good = all(isinstance(v, int | float | None) for v in views)
             require(good, f"{where}: s_pop and o_pop must be numbers, or absent")
-            rows.append(example(
-                f"{dataset}-{split}-{number}", split, dataset, instruction, question, answers[0],
-                answers=list(dict.fromkeys(answers)), popularity=views[0], answer_popularity=views[1],
-                sx=subject,
-            ))
+            more = {"popularity": views[0], "answer_popularity": views[1], "sx": subject,
+                    "answers": list(dict.fromkeys(answers))}
+            key = f"{dataset}-{split}-{number}"
+            rows.append(example(key, split, dataset, instruction, question, answers[0], **more))
     require(rows, f"{source}: holds no question")
     kinds = {"popularity": "Float64", "answer_popularity": "Float64", "sx": "str"}
     return table("factual_qa", rows).astype(kinds)
@@ -99,8 +95,8 @@ def _triviaqa_fact(row: dict, where: str) -> Fact:
     require(question, f"{where}: no question")
     given = row["answer"] if isinstance(row.get("answer"), dict) else row
     answer, aliases = files.text(given, where, "answer", "value"), given.get("aliases")
-    lack = f"{where}: no list of aliases, without which right answers would count as wrong"
-    require(files.texts(aliases), lack)
+    known = files.texts(aliases)
+    require(known, f"{where}: no list of aliases, without which right answers would count as wrong")
     return question, [answer, *aliases], None
 
 
@@ -153,7 +149,8 @@ _ENDS = (
     "programming language"
 )
 _WIKIDATA_CLOZE = re.compile(
-    rf"The .+?(?: of (?!(?:{_INNER})\b)| (?:used in|played by|signed by) )(.+?),? (?:is|are|was|were)|"
+    rf"The .+?(?: of (?!(?:{_INNER})\b)| (?:used in|played by|signed by) )(.+?),? "
+    r"(?:is|are|was|were)|"
     rf"(.+?) (?:{_ENDS})"
 )
 
@@ -167,18 +164,21 @@ def _wikidata_fact(row: dict, where: str) -> Fact:
 def _pararel(source: str | Path) -> Iterator[tuple[str, files.Rows]]:
     what = "ParaRel's folders trex_lms_vocab and graphs_json"
     paths = listed(files.local(source, what), "trex_lms_vocab/*.jsonl")
-    require(paths, f"{source}: no such folder, or no trex_lms_vocab/P….jsonl there; put {what} there")
+    require(paths, f"{source}: no such folder, or no trex_lms_vocab/P….jsonl; put {what} there")
     yield "test", itertools.chain.from_iterable(map(_relation, paths))
 
 
 def _relation(path: Path) -> files.Rows:
-    """The facts of a relation, ``before`` the answer its first pattern that ends in [Y]; none where
-    it has no such pattern."""
+    """The facts of a relation, with ``before``: its first pattern that ends in [Y], up to there.
+
+    A relation without such a pattern has none.
+    """
     for graph in listed(path.parents[1], f"graphs_json/{path.name}")[:1]:
-        patterns = [files.text(row, where, "pattern") for where, row in files.json_lines(graph, "it")]
+        rows = files.json_lines(graph, "patterns")
+        patterns = [files.text(row, where, "pattern") for where, row in rows]
         matches = (re.fullmatch(r"([^\[]*\[X\][^\[]*) \[Y\] ?\.?", p) for p in patterns)
         if match := next(filter(None, matches), None):
-            for where, row in files.json_lines(path, "it"):
+            for where, row in files.json_lines(path, "facts"):
                 yield where, {**row, "before": match[1]}
 
 
@@ -197,8 +197,10 @@ DATASETS = {
 
 
 def normalized_answer(answer: str) -> str:
-    """An answer as TriviaQA's own evaluation compares it: small letters, no punctuation, no
-    articles, single blanks."""
+    """An answer as TriviaQA's own evaluation compares it.
+
+    In small letters, without punctuation and articles, with single blanks.
+    """
     answer = answer.replace("_", " ").lower()
     answer = "".join(" " if c in _PUNCTUATION else c for c in answer)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", answer).split())
@@ -207,18 +209,10 @@ def normalized_answer(answer: str) -> str:
 def alias_match(output: str, answers: list[str]) -> float:
     """1 where the output is one of the aliases by :func:`normalized_answer`, else 0.
 
-    Of articles and signs alone: see :func:`~taskgram_utils.tasks.base.matches`.
+    An answer of articles and signs alone is compared as
+    :func:`~taskgram_utils.tasks.base.matches` says.
     """
     return matches(output, answers, normalized_answer)
-
-
-def truth(world: World, examples: pd.DataFrame) -> pd.DataFrame:
-    """The person's surname and the whole answer."""
-    people = world.facts().drop_duplicates("fact").set_index("fact")["person"]
-    facts = examples["example_id"].str.removeprefix("qa-").astype(people.index.dtype)
-    surname = facts.map(people).str.split().str[-1].map(normalize)
-    return pd.DataFrame({"example_id": examples["example_id"], "sx": surname,
-                         "sy": examples["y"].map(normalize)})
 
 
 TASK = Task("factual_qa", "Factual QA", miniature, truth, {"exact_match": alias_match},

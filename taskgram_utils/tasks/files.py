@@ -21,13 +21,11 @@ HUB = "hub"
 """The source that stands for the data set the paper used."""
 
 Rows = Iterator[tuple[str, dict]]
-"""Rows of a data set, each after the words that name it: its file and line, or its split and
-number."""
+"""Rows of a data set, each after the words that name it: file and line, or split and number."""
 
 
 def is_examples(source: str | Path) -> bool:
-    """Whether a file is a table of examples (example_id, x, y) and not a data set of another
-    form."""
+    """Whether a file is a table of examples (example_id, x, y), not a data set of another form."""
     path, names = Path(source), []
     try:
         if path.suffix == ".parquet":
@@ -53,8 +51,8 @@ def own_examples(source: str | Path, name: str) -> pd.DataFrame:
     require(len(rows), f"{source}: holds no example of task {name}")
     rows = check_examples(rows.assign(task=name), str(source)).reset_index(drop=True)
     rows["group"] = rows["group"].fillna(name)
-    answers, stop = rows["y"].str.strip(), list(task(name).stop)
-    for column, values in (("answers", [[y] for y in answers]), ("stop", [stop for _ in answers])):
+    stop = [list(task(name).stop)] * len(rows)
+    for column, values in (("answers", [[y.strip()] for y in rows["y"]]), ("stop", stop)):
         rows[column] = rows[column].where(rows[column].notna(), pd.Series(values))
     return rows.astype({"gold": "Int64"})
 
@@ -69,13 +67,13 @@ def existing(path: str | Path, what: str) -> Path:
 
 def local(source: str | Path, what: str) -> Path:
     """The path of a source; InputError for the hub, which does not have ``what``."""
-    require(str(source) != HUB, f"{what}: read from files; put them there and name it as the source")
+    hub = str(source) == HUB
+    require(not hub, f"{what}: read from files; put them in a folder and name it as the source")
     return Path(source)
 
 
 def text_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text. Only a line break ends a line, as in files aligned line by
-    line."""
+    """The lines of a UTF-8 text; only a line break ends one, as in files aligned line by line."""
     text = read_text(path)
     return text.removesuffix("\n").replace("\r\n", "\n").split("\n") if text else []
 
@@ -106,28 +104,25 @@ def csv_rows(path: Path, columns: tuple[str, ...]) -> Rows:
 
 
 def hub_rows(name: str, config: str | None, split: str, instead: str) -> Rows:
-    """The rows of a Hugging Face data set; where it cannot be had, InputError says what to put in a
-    file or folder ``instead``."""
+    """The rows of a Hugging Face data set; InputError says which files to put ``instead``."""
     try:
         from datasets import load_dataset
 
         rows = load_dataset(name, config, split=split)
     except Exception as error:
         why = " ".join(str(error).split())[:160]
-        install = "install taskgram_utils[hub], or " if isinstance(error, ImportError) else ""
         where = f"data set {name} ({config or 'default'}, {split}): cannot be had ({why})"
-        raise InputError(f"{where}; {install}put {instead}, and name it as the source") from error
+        needs = "it needs the network and pip install 'taskgram_utils[hub]'"
+        raise InputError(f"{where}; {needs}; or put {instead} in a file or folder") from error
     for number, row in enumerate(rows, 1):
         yield f"{name}, {split}, row {number}", row
 
 
 def text(row: dict, where: str, *keys: str) -> str:
-    """The text under the first of ``keys`` that a row has, without blanks around it; InputError
-    where there is none."""
+    """The text, stripped, under the first of ``keys`` that a row has; InputError without one."""
     value = next((row[key] for key in keys if row.get(key)), None)
-    known = ", ".join(map(str, row))
-    good = isinstance(value, str) and value.strip()
-    require(good, f"{where}: no {keys[0]}, or none that is a text (it has: {known})")
+    named = f"no {keys[0]}, or none that is a text (it has: {', '.join(map(str, row))})"
+    require(isinstance(value, str) and value.strip(), f"{where}: {named}")
     return value.strip()
 
 

@@ -27,18 +27,20 @@ def miniature(world: World) -> pd.DataFrame:
     held_out = world.held_out_operands(np.arange(2 * size), "test")
     copied = world.held_out_operands(np.arange(world.copied), "copied")
     written = set(map(frozenset, zip(*copied[:2], strict=True)))
+    sets = (("test", "seen", "test seen", seen[:, :size]),
+            ("test", "held_out", "test held out", held_out), ("test", "copied", "copied", copied),
+            ("train", "seen", "train seen", seen[:, size:]))
     rows = []
-    for split, group, stream, (a, b, minus) in (
-        ("test", "seen", "test seen", seen[:, :size]), ("test", "held_out", "test held out", held_out),
-        ("test", "copied", "copied", copied), ("train", "seen", "train seen", seen[:, size:]),
-    ):
+    for split, group, stream, (a, b, minus) in sets:
         texts, solutions = world.problems(a, b, minus, np.arange(len(a)), stream)
         numbers = range(len(a))
         if group == "held_out":
             numbers = [i for i in numbers if frozenset((a[i], b[i])) not in written][:size]
-        rows += [example(f"ma-{split}-{group}-{i}", split, group, prompt("math_reasoning", 0), texts[i],
-                         solutions[i], answers=[final_number(solutions[i])], stop=["\n"])
-                 for i in numbers]
+        for i in numbers:
+            rows.append(example(
+                f"ma-{split}-{group}-{i}", split, group, prompt("math_reasoning", 0), texts[i],
+                solutions[i], answers=[final_number(solutions[i])], stop=["\n"],
+            ))
     return table("math_reasoning", rows).drop_duplicates(["split", "x"], ignore_index=True)
 
 

@@ -27,13 +27,12 @@ _PARTS = {"newstest2009": "news", "newssyscomb2009": "syscomb"}
 def miniature(world: World) -> pd.DataFrame:
     """``unseen``: sentences that no document holds; ``copied``: held-out ones written 1 to 64 times
     word for word."""
+    sets = (("test", "unseen", "test", test_size(world, 400)),
+            ("test", "copied", "copied", world.copied),
+            ("train", "unseen", "train", test_size(world, 300)))
     rows = {}  # by sentence: none is in two sets
-    for split, group, name, size in (
-        ("test", "unseen", "test", test_size(world, 400)), ("test", "copied", "copied", world.copied),
-        ("train", "unseen", "train", test_size(world, 300)),
-    ):
-        pairs = zip(*world.sentence_pairs(np.arange(size), name), strict=True)
-        for i, (x, y) in enumerate(pairs):
+    for split, group, name, size in sets:
+        for i, (x, y) in enumerate(zip(*world.sentence_pairs(np.arange(size), name), strict=True)):
             row = example(f"tr-{name}-{i}", split, group, prompt("translation", 0), x, y)
             rows.setdefault(x, row)
     return table("translation", list(rows.values()))
@@ -50,27 +49,24 @@ def read(
     Raises InputError for a language that is not one of the six, files that are missing and sides of
     different length.
     """
-    unknown = [code for code in languages if code not in LANGUAGES]
-    known = ", ".join(LANGUAGES)
-    require(not unknown, f"language {', '.join(unknown)}: not one of {known}")
+    unknown = ", ".join(code for code in languages if code not in LANGUAGES)
+    require(not unknown, f"language {unknown}: not one of {', '.join(LANGUAGES)}")
     require(direction in ("into", "from"), f"direction {direction}: into or from")
-    root = files.local(source, "WMT-09, newstest2009 and newssyscomb2009 of each language and English,")
-    rows = []
+    root = files.local(source, "WMT-09, newstest2009 and newssyscomb2009 of all six and English,")
+    rows, step = [], 1 if direction == "into" else -1  # from x to y, or the other way
     for code, part in itertools.product(languages, _PARTS):
-        sides = {"en": "English", code: LANGUAGES[code]}
-        paths = dict(zip(sides, _aligned(root, part, code), strict=True))
-        lines = {side: files.text_lines(path) for side, path in paths.items()}
-        (english, theirs), many = paths.values(), [len(side) for side in lines.values()]
-        same = f"{theirs}: {many[1]:,} lines, {english.name} has {many[0]:,}"
-        require(many[0] == many[1], same)
-        x_side, y_side = sides if direction == "into" else reversed(sides)
+        english, theirs = _aligned(root, part, code)
+        sides = files.text_lines(english), files.text_lines(theirs)
+        many = f"{len(sides[1]):,} lines, {english.name} has {len(sides[0]):,}"
+        require(len(sides[0]) == len(sides[1]), f"{theirs}: {many}")
+        group, languages_xy = "-".join(("en", code)[::step]), ("English", LANGUAGES[code])[::step]
         # A brace in a sentence is no place for the input: only the instruction has one.
-        instruction = f"{sides[x_side]}: {{x}}\n{sides[y_side]}:"
-        for number, pair in enumerate(zip(lines[x_side], lines[y_side], strict=True), 1):
+        instruction = f"{languages_xy[0]}: {{x}}\n{languages_xy[1]}:"
+        for number, pair in enumerate(zip(*sides[::step], strict=True), 1):
             x, y = map(str.strip, pair)
             require(x and y, f"{theirs}, line {number}: empty here or in {english.name}")
-            key = f"wmt09-{x_side}-{y_side}-{_PARTS[part]}-{number}"
-            rows.append(example(key, "test", f"{x_side}-{y_side}", instruction, x, y))
+            key = f"wmt09-{group}-{_PARTS[part]}-{number}"
+            rows.append(example(key, "test", group, instruction, x, y))
     return table("translation", rows)
 
 
@@ -106,5 +102,6 @@ def languages(group: str) -> tuple[str, str]:
     return (codes[1], codes[2]) if codes else ("en", "en")
 
 
-TASK = Task("translation", "Translation", miniature, truth, {"exact_match": exact_match, "chrf": chrf},
-            max_tokens=320, read=read, languages=languages)
+METRICS = {"exact_match": exact_match, "chrf": chrf}
+TASK = Task("translation", "Translation", miniature, truth, METRICS, max_tokens=320, read=read,
+            languages=languages)
