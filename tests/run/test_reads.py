@@ -29,7 +29,8 @@ HOUSE = {
         def other(run):
             from house.attic import DUST
     """,
-    "floor/room": "import json\nfrom house.cellar import WINE\nfrom house.hall import STEP\ndef table(*given):\n    return given, WINE\n",
+    "floor/room": "import json\nfrom house.cellar import WINE\nfrom house.hall import STEP\n"
+                  "def table(*given):\n    return given, WINE\n",
     "cellar": "from house.errors import Wrong\nWINE = 1\n",
     "hall/__init__": "from house.hall.stairs import STEP\n",
     "hall/stairs": "STEP = 1\n",
