@@ -10,14 +10,28 @@ from taskgram_utils.counting.engine.coders import Pieces, Words
 from taskgram_utils.counting.engine.edges import Edges
 from taskgram_utils.counting.engine.matching import Matcher, Queries
 from taskgram_utils.counting.engine.postings import (
-    Asked, Reader, document_counts, occurrence_counts, pair_counts, shared_documents,
+    Asked,
+    Reader,
+    document_counts,
+    occurrence_counts,
+    pair_counts,
+    shared_documents,
 )
-from taskgram_utils.counting.engine.shards import hints, open_shards, swapped, write_shard
-from taskgram_utils.counting.engine.shards import write_table
+from taskgram_utils.counting.engine.shards import (
+    hints,
+    open_shards,
+    swapped,
+    write_shard,
+    write_table,
+)
 from taskgram_utils.counting.engine.suffix_array import place_of
 from taskgram_utils.counting.engine.suffix_search import infinigram, search
 from taskgram_utils.counting.engine.tokens import (
-    BLOCK, UNKNOWN, Vocabulary, encode_ngrams, letters,
+    BLOCK,
+    UNKNOWN,
+    Vocabulary,
+    encode_ngrams,
+    letters,
 )
 
 __all__ = [

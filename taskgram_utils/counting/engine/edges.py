@@ -8,9 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from taskgram_utils.compiled import njit
-from taskgram_utils.counting.engine.tokens import DECIMAL, DIGIT, HYPHEN, UNSEEN, characters
-
-_ENDS, _GOES_ON, _LOOK_ON = range(3)  # what a character says of the word beside it
+from taskgram_utils.counting.engine.tokens import GOES_ON, LOOK_ON, characters, next_to
 
 
 class Edges(NamedTuple):
@@ -38,23 +36,6 @@ def kind_of(character: str) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _next_to(edge, between, kind):
-    """Whether a word whose last character is of class ``edge`` goes on in one of class ``kind``.
-
-    ``between`` is the class of what is between the two, 0 for nothing. For a character that joins,
-    the answer is to look at the next one.
-    """
-    if between == 0:
-        return _ENDS if kind == 0 else _GOES_ON if kind <= DIGIT else _LOOK_ON
-    if kind == between and kind >= UNSEEN:  # these join in any number
-        return _LOOK_ON
-    digits = edge == DIGIT and kind == DIGIT
-    inside = 0 < edge <= DIGIT and 0 < kind <= DIGIT
-    joins = digits if between == DECIMAL else inside and not (between == HYPHEN and digits)
-    return _GOES_ON if joins else _ENDS
-
-
-@njit(cache=True, nogil=True)
 def _goes_on(tokens, place, step, edge, pool, starts, kinds):
     """Whether a word goes on at token ``place``, read forwards (``step`` 1) or backwards (-1)."""
     known, between = len(starts) - 1, 0
@@ -79,9 +60,9 @@ def _goes_on(tokens, place, step, edge, pool, starts, kinds):
                 code = (byte & (0x3F >> shift // 6)) << shift | code if byte >= 0xC0 else byte
             # Ask the complete character.
             kind = np.int64(kinds[min(code, len(kinds) - 1)])
-            answer = _next_to(edge, between, kind)
-            if answer != _LOOK_ON:
-                return answer == _GOES_ON
+            answer = next_to(edge, between, kind)
+            if answer != LOOK_ON:
+                return answer == GOES_ON
             between, code, shift = kind, np.int64(0), 0
         place += step
     return False

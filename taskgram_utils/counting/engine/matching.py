@@ -9,7 +9,16 @@ import numpy as np
 
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine.tokens import (
-    END, Spelled, Text, Vocabulary, characters, encode_ngrams, look_up, ones, readable, tokenise,
+    END,
+    Spelled,
+    Text,
+    Vocabulary,
+    characters,
+    encode_ngrams,
+    look_up,
+    ones,
+    readable,
+    tokenise,
 )
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
@@ -17,6 +26,7 @@ from taskgram_utils.reading import Block
 _FLUSH = 1 << 30  # bytes after which the 32-bit counters are added to the totals
 _ROOM = 1 << 14  # words matched at a time: their arrays stay in the cache
 _LONGEST = 1 << 13  # pieces of 8 bytes of a longer word that are looked at
+_SPAN, _STRIDE = 1 << 12, 8  # pairs counted together, and noted together
 _SPACE = 2  # places in the tree for each of its nodes, at least
 _TOGETHER = 64  # documents that are counted together: the bits of a number
 _ENDS, _LEADS = 1, 2  # flags of a node: an n-gram ends there, or goes on from there
@@ -75,6 +85,7 @@ class _Counters(NamedTuple):
     joint: np.ndarray  # counts of pairs, by half, int32 [pairs, 1 or 2]
     held_by: np.ndarray  # the documents that hold each n-gram, int64 [n-grams]
     seen: np.ndarray  # the nodes that some of these documents hold, at its front, int32
+    pairs: tuple  # room for pairs that are counted together: six int64 [_SPAN + _STRIDE]
 
 
 class Matcher:
@@ -82,13 +93,14 @@ class Matcher:
 
     def __init__(self, queries: Queries, unit: str, halves: bool = False):
         self.queries, self.occurrences = queries, unit == "occurrences"
+        ngrams, pairs, columns = queries.count, len(queries.lists.partner), 1 + halves
         nodes = np.zeros((len(queries.tree), 2), np.int64)
         nodes[:, 0] = queries.tree
-        ngrams, pairs, columns = queries.count, len(queries.lists.partner), 1 + halves
-        self.counters = _Counters(
-            nodes, np.zeros((ngrams, columns), np.int32), np.zeros((pairs, columns), np.int32),
-            np.zeros(ngrams, np.int64), np.empty(ngrams + 1, np.int32),
-        )
+        self.single = np.zeros((ngrams, columns), np.int32)
+        self.joint = np.zeros((pairs, columns), np.int32)
+        held_by, seen = np.zeros(ngrams, np.int64), np.empty(ngrams + 1, np.int32)
+        room = tuple(np.empty((6, _SPAN + _STRIDE), np.int64))
+        self.counters = _Counters(nodes, self.single, self.joint, held_by, seen, room)
         self.total = np.zeros((ngrams, columns), np.int64)
         self.joint_total = np.zeros((pairs, columns), np.int64)
         self.documents = self.tokens = self.since = 0
@@ -117,9 +129,9 @@ class Matcher:
 
     def flush(self) -> None:
         """Add the counters to the totals."""
-        self.total += self.counters.single
-        self.joint_total += self.counters.joint
-        self.counters.single[:], self.counters.joint[:], self.since = 0, 0, 0
+        self.total += self.single
+        self.joint_total += self.joint
+        self.single[:], self.joint[:], self.since = 0, 0, 0
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Counts of the n-grams [1 or 2, q] and of the pairs [1 or 2, m], by half where asked."""
@@ -180,7 +192,7 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
     # Of those with one more word: key, place of that word, place in the tree, and the two entries
     # there. Of each word: its document, of those counted together.
     node, entry, word, key, next_word, place, one, two, within = work
-    nodes, single, _, _, seen = counters
+    nodes, single, _, _, seen, _ = counters
     number, free = lists.number, len(nodes) - 1
     first, document, known = left[1], left[2], left[3]
     limit = size if ids[size - 1] == END else max(0, size - (longest - 1))
@@ -246,7 +258,8 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
 def _together(seen, half, occurrences, lists, counters):
     """Count the n-grams ``seen`` in up to 64 documents, and their pairs; forget the documents."""
     number, bounds, partner = lists
-    nodes, single, joint, held_by, _ = counters
+    nodes, single, joint, held_by, _, pairs = counters
+    place, shared, _, lows, highs, bits = pairs
     # The documents of each half as bits.
     masks = np.zeros(2, np.int64)
     for d in range(len(half)):
@@ -259,19 +272,51 @@ def _together(seen, half, occurrences, lists, counters):
     for h in range(0 if occurrences else single.shape[1]):
         for a in seen:
             single[a, h] += ones(held_by[a] & masks[h])
-    for a in seen if len(partner) else seen[:0]:
-        low, high, bits = bounds[a], bounds[a + 1], held_by[a]
-        if high - low > 16 * len(seen):  # so many partners: look up the n-grams among them
-            for b in seen:
-                p = low + np.searchsorted(partner[low:high], b)
-                if p < high and partner[p] == b:
-                    for h in range(joint.shape[1]):
-                        joint[p, h] += ones(bits & held_by[b] & masks[h])
-        else:
-            for p in range(low, high):
-                both = bits & held_by[partner[p]]
-                if both != 0:
-                    for h in range(joint.shape[1]):
-                        joint[p, h] += ones(both & masks[h])
+    # Note all pairs that have one n-gram here, and count them many at a time.
+    noted = 0
+    for start in range(0, len(seen) if len(partner) else 0, _SPAN):
+        some = seen[start : start + _SPAN]
+        for k in range(len(some)):
+            a = some[k]
+            lows[k], highs[k], bits[k] = bounds[a], bounds[a + 1], held_by[a]
+        for k in range(len(some)):
+            low, high = lows[k], highs[k]
+            if high - low > 16 * len(seen):  # so many partners: look up the n-grams among them
+                for b in seen:
+                    p = low + np.searchsorted(partner[low:high], b)
+                    if p < high and partner[p] == b:
+                        for h in range(joint.shape[1]):
+                            joint[p, h] += ones(bits[k] & held_by[b] & masks[h])
+                continue
+            # Always note a whole stride, without a branch; the next one overwrites what is over.
+            for begin in range(low, high, _STRIDE):
+                for i in range(_STRIDE):
+                    place[noted + i], shared[noted + i] = begin + i, bits[k]
+                noted += min(high - begin, _STRIDE)
+                if noted >= _SPAN:
+                    _pairs(held_by, pairs, noted, masks, partner, joint)
+                    noted = 0
+    _pairs(held_by, pairs, noted, masks, partner, joint)
     for a in seen:
         held_by[a] = 0
+
+
+@njit(cache=True, nogil=True)
+def _pairs(held_by, pairs, size, masks, partner, joint):
+    """Count pairs: the places in ``partner`` and the documents of the one n-gram are given.
+
+    A loop for each look-up, so that waits for memory overlap.
+    """
+    place, shared, other, _, _, _ = pairs
+    for k in range(size):
+        other[k] = partner[place[k]]
+    for k in range(size):
+        shared[k] &= held_by[other[k]]
+    # Keep the pairs that share a document.
+    both = 0
+    for k in range(size):
+        place[both], shared[both], bits = place[k], shared[k], shared[k]
+        both += bits != 0
+    for h in range(joint.shape[1]):
+        for k in range(both):
+            joint[place[k], h] += ones(shared[k] & masks[h])

@@ -69,10 +69,15 @@ class _Postings(NamedTuple):
     dense: np.ndarray  # whether they are bits [k]
 
 
-def document_counts(reader: Reader, asked: Asked, low, high, count: int, halves: bool) -> np.ndarray:
+def document_counts(
+    reader: Reader, asked: Asked, low, high, count: int, halves: bool
+) -> np.ndarray:
     """Documents of the first ``count`` n-grams, by half: [2, count]."""
-    each = np.arange(count)
-    return pair_counts(reader, asked, low, high, each, each, halves)
+    out, half = np.zeros((2, count), np.int64), _half_bits(reader.before, reader.documents * halves)
+    for a, b in chunks(_bytes(reader, asked.hits(low, high)[:count]), BUDGET):
+        postings = _fetch(reader, asked, low, high, np.arange(a, b))
+        spread(_tally, even(b - a, 256), postings, half, out[:, a:b])
+    return out
 
 
 def occurrence_counts(reader: Reader, asked: Asked, low, high, count: int) -> np.ndarray:
@@ -173,12 +178,11 @@ def _batches(rare, common, held, budget):
 
 
 @njit(cache=True, nogil=True)
-def _document(reader, place):
+def _document(offsets, hints, shift, width, place):
     """The document of a token: between the hints around it, by halves and then one by one."""
-    offsets, hints = reader.shard.offsets, reader.hints
-    at = min(place >> reader.shift, len(hints) - 2)  # a broken table must not lead out of the array
+    at = min(place >> shift, len(hints) - 2)  # a broken table must not lead out of the array
     d, last = np.int64(hints[at]), np.int64(hints[at + 1])
-    place *= reader.shard.width
+    place *= width
     while last - d > 8:
         middle = (d + last + 1) >> 1
         if offsets[middle] <= place:
@@ -191,25 +195,19 @@ def _document(reader, place):
 
 
 @njit(cache=True, nogil=True)
-def _whole(tokens, asked, f, place):
-    """Whether the form f at ``place`` is whole words; forms of words always are."""
-    if len(asked.left) == 0:
-        return True
-    end = place + asked.ends[f] - asked.begins[f]
-    return alone(tokens, place, end, asked.left[f], asked.right[f], asked.edges)
-
-
-@njit(cache=True, nogil=True)
 def _fill(reader, asked, low, high, which, postings, first, last):
     """Write the postings of the n-grams ``which[first:last]``."""
-    shard, (pool, starts, stops, dense) = reader.shard, postings
+    (tokens, table, offsets, width, _, _, _), hints, shift, _ = reader
+    _, begins, ends, forms, left, right, edges = asked
+    pool, starts, stops, dense = postings
     for i in range(first, last):
         free = starts[i]
-        for f in range(asked.forms[which[i]], asked.forms[which[i] + 1]):
+        for f in range(forms[which[i]], forms[which[i] + 1]):
+            size = ends[f] - begins[f]
             for rank in range(low[f], high[f]):
-                place = place_of(shard.table, rank, shard.width)
-                if _whole(shard.tokens, asked, f, place):
-                    d = _document(reader, place)
+                place = place_of(table, rank, width)
+                if not len(left) or alone(tokens, place, place + size, left[f], right[f], edges):
+                    d = _document(offsets, hints, shift, width, place)
                     if dense[i]:
                         pool[starts[i] + (d >> 5)] |= np.uint32(1) << np.uint32(d & 31)
                     else:
@@ -251,15 +249,34 @@ def _bit(words, d):
 
 
 @njit(cache=True, nogil=True)
+def _tally(postings, half, out, first, last):
+    """Count the documents of n-grams, those of the second half apart where halves are given."""
+    pool, starts, stops, dense = postings
+    for q in range(first, last):
+        total, second = 0, 0
+        for k in range(starts[q], stops[q]):
+            if dense[q]:
+                total += ones(pool[k])
+                second += ones(pool[k] & half[k - starts[q]]) if len(half) else 0
+            else:
+                total += 1
+                second += _bit(half, np.int64(pool[k])) if len(half) else 0
+        out[0, q], out[1, q] = total - second, second
+
+
+@njit(cache=True, nogil=True)
 def _occurrences(reader, asked, low, high, out, first, last):
     """Count the hits of n-grams that are whole words, by the half of their document."""
-    shard = reader.shard
+    (tokens, table, offsets, width, _, _, _), hints, shift, before = reader
+    _, begins, ends, forms, left, right, edges = asked
     for q in range(first, last):
-        for f in range(asked.forms[q], asked.forms[q + 1]):
+        for f in range(forms[q], forms[q + 1]):
+            size = ends[f] - begins[f]
             for rank in range(low[f], high[f]):
-                place = place_of(shard.table, rank, shard.width)
-                if _whole(shard.tokens, asked, f, place):
-                    out[_half(reader.before + _document(reader, place)), q] += 1
+                place = place_of(table, rank, width)
+                if not len(left) or alone(tokens, place, place + size, left[f], right[f], edges):
+                    d = _document(offsets, hints, shift, width, place)
+                    out[_half(before + d), q] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -284,37 +301,40 @@ def _shared(postings, words, rare, common, half, out, first, last):
             for k in range(words):
                 both = pool[starts[r] + k] & bits[k]
                 total += ones(both)
-                if len(half):
-                    second += ones(both & half[k])
+                second += ones(both & half[k]) if len(half) else 0
         else:
             for k in range(starts[r], stops[r]):
                 d = np.int64(pool[k])
                 if _bit(bits, d):
                     total += 1
-                    if len(half):
-                        second += _bit(half, d)
+                    second += _bit(half, d) if len(half) else 0
         out[0, m], out[1, m] = total - second, second
 
 
 @njit(cache=True, nogil=True)
 def _read(shard, asked, postings, rare, common, half, out, first, last):
     """Count the documents of rare n-grams, all lists, whose text holds the common one."""
-    tokens, offsets, ids = shard.tokens, shard.offsets, asked.ids
+    tokens, _, offsets, width, _, _, _ = shard
+    ids, begins, ends, forms, left, right, edges = asked
+    pool, starts, stops, _ = postings
     for m in range(first, last):
-        for k in range(postings.starts[rare[m]], postings.stops[rare[m]]):
-            d = np.int64(postings.pool[k])
-            begin, end = offsets[d] // shard.width + 1, len(tokens)
+        for k in range(starts[rare[m]], stops[rare[m]]):
+            d = np.int64(pool[k])
+            begin, end = offsets[d] // width + 1, len(tokens)
             if d + 1 < len(offsets):
-                end = offsets[d + 1] // shard.width
+                end = offsets[d + 1] // width
             # Compare every form of the common n-gram at every token of the document.
-            held, f = False, asked.forms[common[m]]
-            while not held and f < asked.forms[common[m] + 1]:
-                size, place = asked.ends[f] - asked.begins[f], begin
+            held, f = False, forms[common[m]]
+            while not held and f < forms[common[m] + 1]:
+                size, place = ends[f] - begins[f], begin
                 while not held and place <= end - size:
                     same = 0
-                    while same < size and tokens[place + same] == ids[asked.begins[f] + same]:
+                    while same < size and tokens[place + same] == ids[begins[f] + same]:
                         same += 1
-                    held = same == size and _whole(tokens, asked, f, place)
+                    held = same == size and (
+                        not len(left)
+                        or alone(tokens, place, place + size, left[f], right[f], edges)
+                    )
                     place += 1
                 f += 1
             out[_bit(half, d) if len(half) else 0, m] += held

@@ -1,4 +1,4 @@
-"""The files of an infini-gram index: written a shard at a time, and checked before they are read."""
+"""The files of an infini-gram index: written shard by shard, and checked before they are read."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def infinigram(
     """
     logp, zero = np.zeros(len(keys)), np.zeros(len(keys), np.int64)
     suffix = np.zeros(len(keys), np.int64)
-    # No suffix that occurs reaches back over an unknown token: where, for each place, one may begin.
+    # No suffix that occurs reaches over an unknown token: where the suffix of each place may begin.
     places = np.arange(len(keys) + 1)
     earliest = np.maximum.accumulate(np.where(np.append(False, keys < 0), places, 0))
     q = np.flatnonzero(ends > targets)

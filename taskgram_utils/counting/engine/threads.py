@@ -1,4 +1,4 @@
-"""Compiled work on all cores: one stretch of it for each thread."""
+"""Compiled work on all cores: cut into stretches, which threads take one after the other."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numba import get_num_threads
 
 
 def spread(work: Callable, cuts: Iterable[int], *given) -> None:
-    """Call ``work(*given, a, b)`` for all stretches between successive ``cuts``, on as many threads as numba would use.
+    """Call ``work(*given, a, b)`` for all stretches between successive ``cuts``, on all cores.
 
-    Threads of our own, for compiled code that lets go of the interpreter: numba's would not survive a fork.
+    As many threads as numba would use, but our own, for compiled code that lets go of the
+    interpreter: numba's threads would not survive a fork.
     """
-    stretches = list(pairwise(int(c) for c in cuts))
+    stretches = list(pairwise(map(int, cuts)))
     if len(stretches) < 2 or get_num_threads() == 1:
         for stretch in stretches:
             work(*given, *stretch)
@@ -26,15 +27,15 @@ def spread(work: Callable, cuts: Iterable[int], *given) -> None:
 
 
 def even(size: int, least: int = 1) -> np.ndarray:
-    """Cuts of 0 ... ``size`` into equal stretches, several for each thread, none shorter than ``least``."""
+    """Cuts of 0 to ``size`` into equal stretches, several a thread, none below ``least``."""
     parts = max(1, min(4 * get_num_threads(), size // least))
     return np.linspace(0, size, parts + 1).astype(np.int64)
 
 
 def weighted(weights: np.ndarray) -> np.ndarray:
-    """Cuts of ``weights`` [k] into stretches of about the same sum, several for each thread."""
-    sums = np.cumsum(weights)
-    inner = np.searchsorted(sums, np.linspace(0, sums[-1] if len(sums) else 0, 8 * get_num_threads() + 1)[1:-1])
+    """Cuts of ``weights`` [k] into stretches of about the same sum, several a thread."""
+    sums = np.cumsum(np.append(0, weights))
+    inner = np.searchsorted(sums[1:], np.linspace(0, sums[-1], 8 * get_num_threads() + 1)[1:-1])
     return np.unique([0, *inner, len(weights)])
 
 

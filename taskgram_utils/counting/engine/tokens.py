@@ -21,6 +21,7 @@ BLOCK = 1 << 20  # characters handed to the compiled code at once: the cost of a
 UNKNOWN, END = -1, -2  # a word that is not in the vocabulary; the end of a document
 # The classes of characters in the word rule. What is OTHER is in no word and joins none.
 OTHER, LETTER, DIGIT, APOSTROPHE, HYPHEN, DECIMAL, UNSEEN, UNDERSCORE = range(8)
+ENDS, GOES_ON, LOOK_ON = range(3)  # what a character says of the word beside it
 # Beside the class: may have to be composed or reordered; cannot be read character by character; a
 # letter of a script that puts no space between words.
 _MARK, _HARD, _UNSPACED = 16, 32, 64
@@ -319,30 +320,34 @@ def _run(eights, i):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _goes_on(data, i, end, kind, edge):
-    """Where a word goes on whose last character is of class ``edge``; ``end`` where it does not.
+def next_to(edge, between, kind):
+    """Whether a word whose last character is of class ``edge`` goes on in one of class ``kind``.
 
-    A character that joins is at byte ``i``, or the next of the word or none.
+    ``between`` is the class of what is between the two, 0 for nothing. For a character that joins,
+    the answer is to look at the next one.
     """
-    c, width = _character(data, i)
-    between, j = kind[c] & 15, i + width
-    if between == LETTER or between == DIGIT:
-        return i
     if between == OTHER:
-        return end
-    while between >= UNSEEN and j < end:  # these join in any number
-        c, width = _character(data, j)
-        if kind[c] & 15 != between:
-            break
-        j += width
-    if j >= end:
-        return end
-    c, _ = _character(data, j)
-    after = kind[c] & 15
-    digits = edge == DIGIT and after == DIGIT
-    inside = after == LETTER or after == DIGIT
+        return ENDS if kind == OTHER else GOES_ON if kind <= DIGIT else LOOK_ON
+    if kind == between and kind >= UNSEEN:  # these join in any number
+        return LOOK_ON
+    digits = edge == DIGIT and kind == DIGIT
+    inside = OTHER < edge <= DIGIT and OTHER < kind <= DIGIT
     joins = digits if between == DECIMAL else inside and not (between == HYPHEN and digits)
-    return j if joins else end
+    return GOES_ON if joins else ENDS
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _goes_on(data, i, end, kind, edge):
+    """Where, from byte ``i`` on, a word goes on that ends in class ``edge``; ``end`` if it ends."""
+    between = OTHER
+    while i < end:
+        c, width = _character(data, i)
+        now = np.int64(kind[c] & 15)
+        answer = next_to(edge, between, now)
+        if answer != LOOK_ON:
+            return i if answer == GOES_ON else end
+        between, i = now, i + width
+    return end
 
 
 @njit(cache=True, nogil=True)
@@ -367,7 +372,7 @@ def tokenise(text, at, characters, spelled, room, longest):
                     i += one
                     continue
                 c, width = _character(data, i)
-                if kind[c] & 15 != LETTER and kind[c] & 15 != DIGIT:
+                if not OTHER < kind[c] & 15 <= DIGIT:
                     i += width
                     continue
             if count == room or used >= room:
@@ -404,7 +409,7 @@ def tokenise(text, at, characters, spelled, room, longest):
                 if i == end or data[i] == 32:  # most words end at a space
                     break
                 if not plain[data[i]] and i >= inside:
-                    j = _goes_on(data, i, end, kind, kind[c] & 15)
+                    j = _goes_on(data, i, end, kind, np.int64(kind[c] & 15))
                     if j == end:
                         break
                     if data[i] == 95:
