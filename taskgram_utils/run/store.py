@@ -161,7 +161,7 @@ class Run:
             if digest := self._digest(name, self._make):  # another process made it meanwhile
                 return digest
             began = time.monotonic()
-            remove(workshop)  # which a killed process left
+            shutil.rmtree(workshop, ignore_errors=True)  # which a killed process left
             workshop.mkdir()
             try:
                 with reads.recording() as notes:
@@ -171,10 +171,11 @@ class Run:
                 content = [[name, state[2]] for name, state in reads.states(files).items()]
                 digest = reads.digest(json.dumps(content))
                 _stamp_file(place).unlink(missing_ok=True)
-                remove(place)
+                if place.exists():  # a folder cannot replace another one
+                    place.rename(workshop / ".before")
                 fresh.rename(place)
             finally:
-                remove(workshop)
+                shutil.rmtree(workshop)
             stamp = {"digest": digest, "rows": rows, "seconds": round(time.monotonic() - began, 2),
                      "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                      "code": reads.code_of(recipe.make), "reads": notes}
@@ -216,11 +217,6 @@ def open_run_file(name_or_path: str, recipes: dict[str, Recipe | Input],
     parameters |= overrides
     name = path.stem if own else str(parameters.get("name", path.stem))
     return Run(name, parameters, root / "build" / "run" / name, recipes, root)
-
-
-def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def versions(names: Iterable[str] = ("numpy", "pandas", "scipy", "torch", "transformers",
