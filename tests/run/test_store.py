@@ -331,7 +331,7 @@ def test_a_copy_of_a_run_file_writes_into_a_folder_of_its_own(project, tmp_path_
     copy.write_text("name: small\nsize: 3\n")
     assert open_run_file(str(copy), RECIPES).name == "mine"
     copy.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match=r"mine\.yaml: is UTF-16 text"):
+    with pytest.raises(InputError, match=r"mine\.yaml: is UTF-16 or UTF-32 text"):
         open_run_file(str(copy), RECIPES)
 
 
