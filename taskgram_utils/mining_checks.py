@@ -77,8 +77,7 @@ def leak(
             continue
         values = np.stack([part[c].to_numpy(float) for c in cosines] + [np.log(part["count"])])
         asks = [Ask("spearman", i, len(cosines)) for i in range(len(cosines))]
-        points = points_of(part["sx"], part["sy"])
-        results = jackknife(values, asks, points, [*cosines, "log count"])
+        results = jackknife(values, asks, points_of(part["sx"], part["sy"]))
         estimates = [(c, one.estimate, one.left) for c, one in zip(cosines, results, strict=True)]
         if len(results) == 2:
             change = results[1].estimate - results[0].estimate

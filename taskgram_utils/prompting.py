@@ -47,8 +47,7 @@ class PromptScore:
         return list(distinct.values())
 
     def prepare(self, grams: Sequence[str]) -> None:
-        """Count n-grams before a score needs them: one pass over the corpus instead of one a
-        round."""
+        """Count n-grams before scores need them: one pass over the corpus, not one a round."""
         new = [g for g in dict.fromkeys(grams) if g not in self._counts]
         if new:
             self._counts.update(zip(new, self._counter.count(new), strict=True))
@@ -138,8 +137,7 @@ def optimize(
     start: str, proposer: Proposer, score: PromptScore, rounds: int = 20, proposals: int = 8,
     seeds: Sequence[int] = (0, 1, 2),
 ) -> pd.DataFrame:
-    """Rewrite ``start`` for many rounds in each direction from each seed, and return all prompts
-    tried.
+    """Rewrite ``start`` in rounds, in each direction and from each seed; all prompts tried.
 
     Round 0 is ``start``; in each later round the proposer sees what was tried, and its rewrites are
     scored. All directions and seeds go through a round together, so that their n-grams are counted

@@ -126,10 +126,8 @@ def matches(output: str, answers: Iterable[str], form: Callable[[str], str]) -> 
     An answer of which ``form`` leaves nothing is compared as it is written, but for case and the
     punctuation around it. An empty output is never right.
     """
-    return float(any(
-        form(answer) == form(output) if form(answer) else _bare(answer) == _bare(output) != ""
-        for answer in answers
-    ))
+    formed, bare = form(output), _bare(output)
+    return float(any(form(a) == formed if form(a) else _bare(a) == bare != "" for a in answers))
 
 
 def _bare(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -93,14 +91,6 @@ def json_lines(path: str | Path, what: str) -> Rows:
             row = parsed(line, f"{path}, line {number}")
             require(isinstance(row, dict), f"{path}, line {number}: no JSON object")
             yield f"{path}, line {number}", row
-
-
-def csv_rows(path: Path, columns: tuple[str, ...]) -> Rows:
-    """The rows of a CSV file without a header, which all have these columns."""
-    for number, row in enumerate(csv.reader(io.StringIO(read_text(path), newline="")), 1):
-        where, wanted = f"{path}, row {number}", f"{len(columns)} ({', '.join(columns)})"
-        require(len(row) == len(columns), f"{where}: {len(row)} columns, not {wanted}")
-        yield where, dict(zip(columns, row, strict=True))
 
 
 def hub_rows(name: str, config: str | None, split: str, instead: str) -> Rows:

@@ -37,20 +37,19 @@ def miniature(world: World) -> pd.DataFrame:
         if group == "held_out":
             numbers = [i for i in numbers if frozenset((a[i], b[i])) not in written][:size]
         for i in numbers:
-            rows.append(example(
-                f"ma-{split}-{group}-{i}", split, group, prompt("math_reasoning", 0), texts[i],
-                solutions[i], answers=[final_number(solutions[i])], stop=["\n"],
-            ))
+            name, answers = f"ma-{split}-{group}-{i}", [final_number(solutions[i])]
+            rows.append(example(name, split, group, prompt("math_reasoning", 0), texts[i],
+                                solutions[i], answers=answers, stop=["\n"]))
     return table("math_reasoning", rows).drop_duplicates(["split", "x"], ignore_index=True)
 
 
 def read(source: str | Path = files.HUB) -> pd.DataFrame:
-    """GSM8K: ``train`` (to mine) and ``test``, from the hub (openai/gsm8k) or a folder with
-    train.jsonl and test.jsonl.
+    """GSM8K: ``train`` (to mine) and ``test``, from the hub (openai/gsm8k) or a folder.
 
-    y is the worked solution without the calculator's marks <<…>>, the #### line, whose number is
-    the answer, and blank lines, which would end an answer. Raises InputError for a row without
-    question or answer, or a solution without a final number.
+    The folder has train.jsonl and test.jsonl, lines of question and answer. y is the worked
+    solution without the calculator's marks <<…>>, the #### line, whose number is the answer, and
+    blank lines, which would end an answer. Raises InputError for a row without question or answer,
+    or a solution without a final number.
     """
     what, rows = "GSM8K's train.jsonl and test.jsonl", []
     for split in ("train", "test"):
@@ -60,11 +59,10 @@ def read(source: str | Path = files.HUB) -> pd.DataFrame:
             records = files.json_lines(Path(source) / f"{split}.jsonl", what)
         for number, (where, row) in enumerate(records, 1):
             question, worked = files.text(row, where, "question"), files.text(row, where, "answer")
-            solution, mark, last = worked.rpartition("####")
-            numbers = _NUMBER.findall(last) if mark else []
-            require(numbers, f"{where}: no final number after ####")
-            require(len(numbers) == 1, f"{where}: {last.strip()!r} after #### is not one number")
+            solution, _, last = worked.rpartition("####")
             require(solution.strip(), f"{where}: no solution before ####")
+            one = len(_NUMBER.findall(last)) == 1
+            require(one, f"{where}: {last.strip()!r} after #### is not one number")
             y = re.sub(r"\n\s*\n", "\n", re.sub(r"<<[^>]*>>", "", solution).strip())
             rows.append(example(f"gsm8k-{split}-{number}", split, "gsm8k", INSTRUCTION, question, y,
                                 answers=[final_number(last)]))

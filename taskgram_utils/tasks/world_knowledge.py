@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from taskgram_utils.folders import listed
 from taskgram_utils.miniature.draws import below, key, shuffled
 from taskgram_utils.miniature.words import COUNTRY_QUESTION, QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
+from taskgram_utils.tables import read_text
 from taskgram_utils.tasks import files
 from taskgram_utils.tasks.base import Task, exact_match, example, table, test_size
 from taskgram_utils.tasks.base import surname_and_answer as truth
@@ -108,10 +111,12 @@ def _mmlu(source: str | Path, split: str) -> files.Rows:
     require(paths, f"{source}: no {split}/SUBJECT_{split}.csv; put {what} there")
     for path in paths:
         subject = path.stem.removesuffix(f"_{split}")
-        for where, row in files.csv_rows(path, ("question", *"ABCD", "letter")):
-            right = dict(A=0, B=1, C=2, D=3).get(row["letter"].strip())
-            choices = [row[letter] for letter in "ABCD"]
-            yield where, {**row, "subject": subject, "choices": choices, "answer": right}
+        for number, row in enumerate(csv.reader(io.StringIO(read_text(path), newline="")), 1):
+            where, wanted = f"{path}, row {number}", "6 (question, A, B, C, D, letter)"
+            require(len(row) == 6, f"{where}: {len(row)} columns, not {wanted}")
+            right = dict(A=0, B=1, C=2, D=3).get(row[5].strip())
+            yield where, {"question": row[0], "choices": row[1:5], "answer": right,
+                          "subject": subject}
 
 
 def _sample(world: World, part: pd.DataFrame, size: int) -> pd.DataFrame:

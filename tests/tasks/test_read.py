@@ -141,7 +141,7 @@ def test_files_that_cannot_be(tmp_path, gsm8k, mmlu, wmt):
 
     says("nowhere/train.jsonl: no such file; put GSM8K's", math_reasoning.read, tmp_path / "nowhere")
     (gsm8k / "test.jsonl").write_text('{"question": "How?", "answer": "Six."}\n')
-    says(r"test\.jsonl, line 1: no final number", math_reasoning.read, gsm8k)
+    says(r"test\.jsonl, line 1: no solution before ####", math_reasoning.read, gsm8k)
     (gsm8k / "test.jsonl").unlink()
     says(r"test\.jsonl: no such file; put GSM8K's train.jsonl and test.jsonl there", math_reasoning.read, gsm8k)
     path = mmlu / "test" / "astronomy_test.csv"
@@ -390,7 +390,7 @@ def test_a_question_that_is_none(gsm8k, mmlu):
     with pytest.raises(InputError, match="line 1: no question, or none that is a text"):
         math_reasoning.read(gsm8k)
     refused = [("a\n#### 3/4", "'3/4' after #### is not one"), ("a\n#### 1 000", "'1 000' after ####"),
-               ("#### 4", "no solution before ####"), ("a\n#### none", "no final number after ####")]  # fmt: skip
+               ("#### 4", "no solution before ####"), ("a\n#### none", "'none' after #### is not one")]  # fmt: skip
     for answer, said in refused:
         lines(gsm8k / "test.jsonl", {"question": "How many?", "answer": answer})
         with pytest.raises(InputError, match=f"line 1: {said}"):
