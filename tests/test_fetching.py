@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_written(there):
     theirs, ours, listed = there
     ours.mkdir()
     (ours / "phases").write_text("no folder")
-    with originals.server(theirs, {}) as (url, _), pytest.raises(InputError, match="all_cors.tsv: cannot be written"):
+    with originals.server(theirs, {}) as (url, _), pytest.raises(InputError, match=r"all_cors\.tsv: cannot be written"):
         fetch(ours, url=url, listed=listed)
 
 

@@ -262,9 +262,9 @@ def reruns(twice: pd.DataFrame) -> pd.DataFrame:
     """How much scores that were measured twice differ, by model and the file that wins: scores,
     how many differ, and the largest and mean absolute change."""
     change = twice["change"].abs().round(9)
-    return twice.assign(change=change, differ=change > 0).groupby(["model", "file"], sort=False).agg(
-        scores=("change", "size"), differ=("differ", "sum"), largest=("change", "max"),
-        mean=("change", "mean")).reset_index()
+    runs = twice.assign(change=change, differ=change > 0).groupby(["model", "file"], sort=False)
+    return runs.agg(scores=("change", "size"), differ=("differ", "sum"), largest=("change", "max"),
+                    mean=("change", "mean")).reset_index()
 
 
 def pairs(table: pd.DataFrame) -> Estimates:
