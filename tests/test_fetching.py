@@ -10,6 +10,7 @@ from taskgram_utils.errors import InputError
 from taskgram_utils.fetching import fetch, table_of_text
 from tests import originals
 
+
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
     """An attempt follows the last one at once."""

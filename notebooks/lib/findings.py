@@ -12,7 +12,15 @@ from scipy import stats
 from taskgram_chapters import records
 from taskgram_utils.errors import require
 from taskgram_utils.jackknife import (
-    FEWEST, LEVEL, NO_INTERVAL, Ask, LeftOut, Points, interval, jackknife, points_of,
+    FEWEST,
+    LEVEL,
+    NO_INTERVAL,
+    Ask,
+    LeftOut,
+    Points,
+    interval,
+    jackknife,
+    points_of,
 )
 from taskgram_utils.memorization import Estimates, incremental_r2, slopes
 from taskgram_utils.performance import mean_interval

@@ -14,13 +14,24 @@ from taskgram_utils.errors import require, require_columns
 from taskgram_utils.jackknife import combined, interval, mean, points_of
 from taskgram_utils.language_models.taskgram import taskgram_halves, taskgram_logp
 from taskgram_utils.memorization import (
-    COLUMNS, Estimates, at_one_step, contrasts, estimates, on_shared_points, point_controls, slopes,
+    COLUMNS,
+    Estimates,
+    at_one_step,
+    contrasts,
+    estimates,
+    on_shared_points,
+    point_controls,
+    slopes,
 )
 from taskgram_utils.mining_checks import coverage as mined_coverage
 from taskgram_utils.performance import binned_performance
 from taskgram_utils.run.data import asked_grams, whole_test
 from taskgram_utils.run.models import (
-    at_last_step, models, own_sizes, sizes_in_parameters, training_of,
+    at_last_step,
+    models,
+    own_sizes,
+    sizes_in_parameters,
+    training_of,
 )
 from taskgram_utils.run.store import Recipe, Run
 
