@@ -30,7 +30,7 @@ def reported() -> pd.DataFrame:
 
 def rank_correlations(table: pd.DataFrame, x: str, y: str, by: str) -> pd.DataFrame:
     """Spearman of ``x`` and ``y`` per value of ``by``, for few points: ``spearman``, two-sided
-    ``p`` by Student's t and the exact one, ``p_exact``, over all orders of the points, ``points``."""
+    ``p`` by Student's t, the exact ``p_exact`` over all orders of the points, and ``points``."""
     rows = []
     for value, part in table.groupby(by, sort=False):
         a, b = part[x].to_numpy(float), part[y].to_numpy(float)
