@@ -1,4 +1,4 @@
-"""The paper's claims beside numbers of the miniature world and of published records, with verdicts."""
+"""The paper's claims beside numbers of the miniature world and of published records: verdicts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from taskgram_chapters.expectations import AT, VERDICTS, direction, key, one_row, verdict, worst
 from taskgram_chapters.numbers import number, short
-from taskgram_utils.errors import require, require_columns
+from taskgram_utils.errors import require
 from taskgram_utils.run.store import project_root
 
 UNSAID = VERDICTS[1]
@@ -27,7 +27,7 @@ def read_claims(path: Path | None = None) -> list[dict]:
         for side, absent in (("miniature", "absent_miniature"), ("records", "absent")):
             whole &= (side in claim) != (absent in claim)
         require(whole, f"{path.name}: claim {claim.get('key')}: needs key, claim, by, says (one of "
-                f"{', '.join(AT)}), either miniature or absent_miniature, and either records or absent")
+                f"{', '.join(AT)}), either miniature or absent_miniature, either records or absent")
     return claims
 
 
@@ -42,17 +42,17 @@ def evidence(
     score); of ``kendall`` the slopes (``kendall-group``).
     """
     names = judged.apply(key, axis=1)
-    slope = judged[["slope", "slope_low", "slope_high"]].set_axis(["estimate", "low", "high"], axis=1)
+    bounds = ["estimate", "low", "high"]
+    slope = judged[["slope", "slope_low", "slope_high"]].set_axis(bounds, axis=1)
     score = frequency[["spearman", "spearman_low", "spearman_high", "size"]]
-    score = score.set_axis(["estimate", "low", "high", "points"], axis=1)
+    score = score.set_axis([*bounds, "points"], axis=1)
     score.loc[frequency["changes"] < few, ["low", "high"]] = float("nan")
-    distance = kendall[["slope", "low", "high"]].rename(columns={"slope": "estimate"})
     parts = [
         judged.assign(key="at-" + names), slope.assign(key="slope-" + names),
         score.assign(key="frequency-" + frequency["task"] + "-" + frequency["group"]),
-        distance.assign(key="kendall-" + kendall["group"]),
+        kendall.assign(key="kendall-" + kendall["group"], estimate=kendall["slope"], points=None),
     ]
-    columns = ["key", "estimate", "low", "high", "points"]
+    columns = ["key", *bounds, "points"]
     return pd.concat([part.reindex(columns=columns) for part in parts], ignore_index=True)
 
 
@@ -71,46 +71,46 @@ def compare(
     """
     rows = []
     for claim in claims:
-        here, name = (claim.get("absent_miniature"), UNSAID), claim.get("miniature")
-        if name:
-            row = one_row(miniature, {"key": name}, f"claim {claim['key']}: the miniature world")
+        name = claim.get("miniature")
+        here = (claim.get("absent_miniature", "not in this run"), UNSAID)
+        row = one_row(miniature, {"key": name}, f"claim {claim['key']}: the miniature world")
+        if len(row):
             limit = widest_slope if name.startswith(("slope-", "kendall-")) else widest
-            here = ("not in this run", UNSAID)
-            if len(row):
-                here = _judged(row, "estimate", claim["says"], limit)
-        texts, verdicts = [], []
-        for wanted in claim.get("records", []):
-            limit = widest_slope if wanted.get("value") == "slope" else widest
-            text, found = _of_records(claim, wanted, tables[wanted["table"]], limit)
-            texts.append(f"{wanted['name']}: {text}")
-            verdicts.append(found)
+            here = _judged(row, "estimate", claim["says"], limit)
+        texts, verdicts = [claim.get("absent")], [UNSAID]
+        if "records" in claim:
+            found = [_of_records(claim, wanted, tables, widest, widest_slope)
+                     for wanted in claim["records"]]
+            texts, verdicts = zip(*found, strict=True)
         rows.append({
             "key": claim["key"], "claim": claim["claim"], "by": claim["by"], "miniature": here[0],
-            "miniature_verdict": here[1], "records": "; ".join(texts) or claim.get("absent"),
-            "records_verdict": worst(verdicts or [UNSAID]), "note": claim.get("note"),
+            "miniature_verdict": here[1], "records": "; ".join(texts),
+            "records_verdict": worst(verdicts), "note": claim.get("note"),
         })
     return pd.DataFrame(rows)
 
 
-def _of_records(claim: dict, wanted: dict, table: pd.DataFrame, widest: float) -> tuple[str, str]:
+def _of_records(
+    claim: dict, wanted: dict, tables: Mapping[str, pd.DataFrame], widest: float,
+    widest_slope: float,
+) -> tuple[str, str]:
     """A number of the records, or how many of those of several models agree, in words, and the
     verdict."""
-    value, models, judged = wanted.get("value", "estimate"), wanted.get("models", []), []
-    name, estimates = f"claim {claim['key']}, {wanted['name']}", []
-    require_columns(table, [value, "low", "high"], name)
-    for model in models or [None]:
-        where = wanted["where"] | ({"model": model} if models else {})
-        row = one_row(table, where, name)
-        require(len(row), f"{name}: {wanted['table']} has no row for {where}")
-        judged.append(_judged(row, value, claim["says"], widest))
+    value, models = wanted.get("value", "estimate"), wanted.get("models")
+    name, estimates, judged = f"claim {claim['key']}, {wanted['name']}", [], []
+    for model in [{"model": model} for model in models] if models else [{}]:
+        row = one_row(tables[wanted["table"]], wanted["where"] | model, name)
+        require(len(row), f"{name}: {wanted['table']} has no row for {wanted['where'] | model}")
+        limit = widest_slope if value == "slope" else widest
+        judged.append(_judged(row, value, claim["says"], limit))
         estimates.append(row[value])
-    if not models:
-        text, found = judged[0]
-        return f"{text} ({found})" if len(claim["records"]) > 1 else text, found
     tally = Counter(found for _, found in judged)
-    text = ", ".join(f"{found} at {tally[found]} of {len(models)} sizes"
-                     for found in VERDICTS if found in tally)
-    return f"{text}, from {short(min(estimates))} to {short(max(estimates))}", worst(tally)
+    text = judged[0][0] + (f" ({judged[0][1]})" if len(claim["records"]) > 1 else "")
+    if models:
+        text = ", ".join(f"{found} at {tally[found]} of {len(models)} sizes"
+                         for found in VERDICTS if found in tally)
+        text += f", from {short(min(estimates))} to {short(max(estimates))}"
+    return f"{wanted['name']}: {text}", worst(tally)
 
 
 def _judged(row: pd.Series, value: str, says: str, widest: float) -> tuple[str, str]:

@@ -8,44 +8,38 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from taskgram_chapters.numbers import number, numbers, short
+from taskgram_chapters.numbers import numbers, short
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.run.store import project_root
 from taskgram_utils.statistics import holm
 
-__all__ = ["number", "numbers", "short"]  # the notebooks import them from here
 AT = ("positive", "negative", "none")
 VERDICTS = ("disagrees", "cannot be said", "agrees")
 """From the worst on."""
 WITH_SIZE = {"rises": "positive", "falls": "negative", "none": "none"}
-NAMES = {
-    "translation": "Translation", "factual_qa": "Factual QA", "world_knowledge": "World knowledge",
-    "math_reasoning": "Maths reasoning", "spearman": "Mem",
-    "spearman|log_count_sy": "Mem given the frequency of the output",
-}
+NAMES = {"translation": "Translation", "factual_qa": "Factual QA",
+         "world_knowledge": "World knowledge", "math_reasoning": "Maths reasoning"}
 _KINDS = {"raw": "Mem", "partial": "Mem given output frequency",
           "lead": "Mem less that under the ∞-gram LM"}
-_AT_WORDS = {
-    "positive": "is positive", "negative": "is negative", "none": "cannot be told from zero",
-    "too wide": "has too wide an interval to say", "null": "could not be estimated",
-}
-SIZE_WORDS = {
-    "positive": "rises", "negative": "falls", "none": "has no slope that can be told from zero",
-    "too wide": "may go either way", "null": "has no slope",
-}
+_LONG_KINDS = {"raw": "Mem", "partial": "Mem given the frequency of the output",
+               "lead": "Mem under the task-gram LM less that under the ∞-gram LM"}
+_AT_WORDS = {"positive": "is positive", "negative": "is negative", "null": "could not be estimated",
+             "none": "cannot be told from zero", "too wide": "has too wide an interval to say"}
+SIZE_WORDS = {"positive": "rises", "negative": "falls", "too wide": "may go either way",
+              "none": "has no slope that can be told from zero", "null": "has no slope"}
 _KEYS = ["task", "group", "n", "reference", "measure"]
 
 
 def read_expectations() -> pd.DataFrame:
-    """``book/expectations.yaml`` as preregistered, one row per expectation: task, group, n (the main
-    order), reference, measure, ``at`` (the largest size: positive, negative, none), ``with_size``
-    (rises, falls, none), paper, why."""
+    """``book/expectations.yaml`` as preregistered, one row per expectation: task, group, n (the
+    main order), reference, measure, ``at`` (the largest size: positive, negative, none),
+    ``with_size`` (rises, falls, none), paper, why."""
     path = project_root() / "book" / "expectations.yaml"
     preregistered = yaml.safe_load(path.read_text(encoding="utf-8"))
     table = pd.DataFrame(preregistered["expectations"])
-    for column, known in (("at", AT), ("with_size", WITH_SIZE)):
-        right = table[column].isin(known).all()
-        require(right, f"{path}: {column} must be one of {', '.join(known)}")
+    for column, words in (("at", AT), ("with_size", WITH_SIZE)):
+        known = table[column].isin(words).all()
+        require(known, f"{path}: {column} must be one of {', '.join(words)}")
     return table.assign(n=preregistered["main_order"])
 
 
@@ -61,8 +55,8 @@ def direction(estimate: float, low: float, high: float, widest: float) -> str:
 
 
 def verdict(expected: str, found: str) -> str:
-    """``agrees``, ``disagrees``, or ``cannot be said`` where the estimate is null or its interval too
-    wide."""
+    """``agrees``, ``disagrees``, or ``cannot be said`` where the estimate is null or its interval
+    too wide."""
     if found in ("null", "too wide"):
         return "cannot be said"
     return "agrees" if expected == found else "disagrees"
@@ -99,8 +93,8 @@ def judge(
     ``estimate``, ``low``, ``high``, ``p``, ``points``, ``found_at``, ``slope``, ``slope_low``,
     ``slope_high``, ``slope_p``, ``slope_holm`` (Holm over the slopes of all), ``found_with_size``,
     ``other_n`` (the same of the other n, in words), ``verdict_at`` and ``verdict_with_size`` of the
-    two parts, and ``verdict``, the worst of both. An interval that holds 0 speaks for "none" only if
-    it is at most ``widest`` (``widest_slope`` per tenfold size) wide. Raises InputError where
+    two parts, and ``verdict``, the worst of both. An interval that holds 0 speaks for "none" only
+    if it is at most ``widest`` (``widest_slope`` per tenfold size) wide. Raises InputError where
     several rows of a table fit an expectation.
     """
     largest = estimates[estimates["parameters"] == estimates["parameters"].max()]
@@ -139,30 +133,26 @@ def key(row: pd.Series) -> str:
 
 def sentence(row: pd.Series) -> str:
     """The claim of a judged row, whatever its direction, and whether it was expected."""
-    what = NAMES.get(row["measure"], row["measure"])
-    if _kind(row) == "lead":
-        what = f"{what} under the task-gram LM less that under the ∞-gram LM"
-    met = {"agrees": "Both were", "cannot be said": "This neither meets nor breaks what was"}
-    if row["verdict"] == "disagrees":
-        first, second = (row[f"verdict_{part}"] == "disagrees" for part in ("at", "with_size"))
-        met["disagrees"] = f"The {'first' if first else 'second'} was not"
-        if first and second:
-            met["disagrees"] = "Neither was"
-    return (f"{_where(row)}: {what} {_AT_WORDS[row['found_at']]} for the largest model; with size it "
-            f"{SIZE_WORDS[row['found_with_size']]}. {met[row['verdict']]} expected.")
+    wrong = [row["verdict_at"] == "disagrees", row["verdict_with_size"] == "disagrees"]
+    met = "Both were" if row["verdict"] == "agrees" else "This neither meets nor breaks what was"
+    if any(wrong):
+        met = "Neither was" if all(wrong) else f"The {'first' if wrong[0] else 'second'} was not"
+    found, size = _AT_WORDS[row["found_at"]], SIZE_WORDS[row["found_with_size"]]
+    return (f"{_where(row)}: {_LONG_KINDS[_kind(row)]} {found} for the largest model; with size it "
+            f"{size}. {met} expected.")
 
 
 def refutation(found: str, what: str = "The estimate", widest: float = 0.4) -> str:
     """What would refute a finding: its direction decides."""
-    if found in ("positive", "negative"):
-        return (f"{what} of another world: of the other sign, or its interval holds 0 and is at most "
-                f"{widest} wide")
-    if found == "none":
-        return f"{what} of another world, with an interval that leaves out 0"
-    if found == "too wide":
-        return (f"{what}: nothing yet, for so wide an interval contradicts nothing; more examples "
-                "have to come first")
-    return f"{what}: nothing yet, for there is none; examples on which it can vary have to come first"
+    other_sign = f": of the other sign, or its interval holds 0 and is at most {widest} wide"
+    return what + {
+        "positive": f" of another world{other_sign}", "negative": f" of another world{other_sign}",
+        "none": " of another world, with an interval that leaves out 0",
+        "too wide": ": nothing yet, for so wide an interval contradicts nothing; more examples "
+                    "have to come first",
+        "null": ": nothing yet, for there is none; examples on which it can vary have to come "
+                "first",
+    }[found]
 
 
 def report(judged: pd.DataFrame) -> pd.DataFrame:
@@ -180,18 +170,17 @@ def claims(
     widest_slope: float = 0.2,
 ) -> dict[str, str]:
     """What a page shows of :func:`judge`, by name: ``claim-KEY``, ``number-KEY``, ``paper-KEY``,
-    ``expected-KEY`` and ``refute-KEY`` of every row, with :func:`key` for KEY. ``scores``: the score
-    of the largest model by (task, group), shown beside Mem."""
+    ``expected-KEY`` and ``refute-KEY`` of every row, with :func:`key` for KEY. ``scores``: the
+    score of the largest model by (task, group), shown beside Mem."""
     out, scores = {}, {} if scores is None else scores
     for (_, row), words in zip(judged.iterrows(), report(judged).to_dict("records"), strict=True):
-        parts = [f"n = {row['n']}: {words['found']}", f"slope {words['slope']}"]
-        parts[1] += "" if pd.isna(row["slope_holm"]) else f", p (Holm) {short(row['slope_holm'])}"
-        parts += [row["other_n"]] if row["other_n"] else []
+        slope = "" if pd.isna(row["slope_holm"]) else f", p (Holm) {short(row['slope_holm'])}"
         score = scores.get((row["task"], row["group"]))
-        parts += [] if score is None else [f"score {short(score)}"]
+        parts = [f"n = {row['n']}: {words['found']}", f"slope {words['slope']}{slope}",
+                 row["other_n"], "" if score is None else f"score {short(score)}"]
         at = refutation(row["found_at"], "The estimate", widest)
         size = refutation(row["found_with_size"], "The slope", widest_slope)
         out |= {f"{part}-{key(row)}": text for part, text in (
             ("claim", sentence(row)), ("refute", f"{at}. {size}"), ("paper", words["paper"]),
-            ("expected", words["expected"]), ("number", "; ".join(parts)))}
+            ("expected", words["expected"]), ("number", "; ".join(filter(None, parts))))}
     return out

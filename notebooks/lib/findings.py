@@ -12,7 +12,15 @@ from scipy import stats
 from taskgram_chapters import records
 from taskgram_utils.errors import require
 from taskgram_utils.jackknife import (
-    FEWEST, LEVEL, NO_INTERVAL, Ask, LeftOut, Points, interval, jackknife, points_of,
+    FEWEST,
+    LEVEL,
+    NO_INTERVAL,
+    Ask,
+    LeftOut,
+    Points,
+    interval,
+    jackknife,
+    points_of,
 )
 from taskgram_utils.controls import incremental_r2
 from taskgram_utils.memorization import Estimates, slopes
@@ -263,9 +271,9 @@ def reruns(twice: pd.DataFrame) -> pd.DataFrame:
     """How much scores that were measured twice differ, by model and the file that wins: scores,
     how many differ, and the largest and mean absolute change."""
     change = twice["change"].abs().round(9)
-    return twice.assign(change=change, differ=change > 0).groupby(["model", "file"], sort=False).agg(
-        scores=("change", "size"), differ=("differ", "sum"), largest=("change", "max"),
-        mean=("change", "mean")).reset_index()
+    runs = twice.assign(change=change, differ=change > 0).groupby(["model", "file"], sort=False)
+    return runs.agg(scores=("change", "size"), differ=("differ", "sum"), largest=("change", "max"),
+                    mean=("change", "mean")).reset_index()
 
 
 def pairs(table: pd.DataFrame) -> Estimates:

@@ -1,4 +1,4 @@
-"""Numbers that the paper prints, kept in ``book/paper`` as CSV with their source, and what they say by themselves."""
+"""Numbers that the paper prints (``book/paper``, with their source), and what they say."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from taskgram_utils.run.store import project_root
 
 
 def printed(name: str) -> pd.DataFrame:
-    """The table ``book/paper/<name>.csv``: ``wmt_bleu`` (BLEU by language and model), ``mem`` (what is said of Mem),
-    ``prompts`` (accuracy after prompt optimisation, per cent)."""
+    """The table ``book/paper/<name>.csv``: ``wmt_bleu`` (BLEU by language and model), ``mem`` (what
+    the paper says of Mem), ``prompts`` (accuracy after prompt optimisation, per cent)."""
     folder = project_root() / "book" / "paper"
     there = sorted(p.stem for p in folder.glob("*.csv"))
     require(name in there, f"paper table {name}: not one of {', '.join(there)}")
@@ -19,24 +19,24 @@ def printed(name: str) -> pd.DataFrame:
 
 
 def reported() -> pd.DataFrame:
-    """What the paper says of Mem in words, one row per data set, with the ``task`` and ``group`` here that it is set
-    beside: columns data, task, group, says."""
+    """What the paper says of Mem in words, one row per data set, beside the ``task`` and ``group``
+    here that are compared with it: columns data, task, group, says."""
     table = printed("mem")
     of = table["reference"].map({"infinigram": "∞-gram"}).fillna("n = " + table["n"].fillna(""))
     table["says"] = of + ": " + table["at"] + "; with size: " + table["with_size"]
-    return table.groupby(["data", "task", "group"], sort=False)["says"].agg(lambda s: ". ".join(s)).reset_index()
+    groups = table.groupby(["data", "task", "group"], sort=False)
+    return groups["says"].agg(". ".join).reset_index()
 
 
 def rank_correlations(table: pd.DataFrame, x: str, y: str, by: str) -> pd.DataFrame:
-    """Spearman of ``x`` and ``y`` per value of ``by``, for few points: ``spearman``, two-sided ``p`` by
-    Student's t and the exact one, ``p_exact``, over all orders of the points, and ``points``."""
+    """Spearman of ``x`` and ``y`` per value of ``by``, for few points: ``spearman``, two-sided
+    ``p`` by Student's t, the exact ``p_exact`` over all orders of the points, and ``points``."""
     rows = []
     for value, part in table.groupby(by, sort=False):
         a, b = part[x].to_numpy(float), part[y].to_numpy(float)
         found = stats.spearmanr(a, b)
-        exact = stats.permutation_test(
-            (a,), lambda v, b=b: stats.spearmanr(v, b).statistic, permutation_type="pairings", n_resamples=5040
-        )
+        exact = stats.permutation_test((a,), lambda v, b=b: stats.spearmanr(v, b).statistic,
+                                       permutation_type="pairings", n_resamples=5040)
         row = {by: value, "spearman": found.statistic, "p": found.pvalue, "p_exact": exact.pvalue}
         rows.append({**row, "points": len(a)})
     return pd.DataFrame(rows)

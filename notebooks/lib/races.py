@@ -22,7 +22,8 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
 
     ``ratio``: its seconds divided by ours in the same round, the median; above 1: ours is faster.
     ``low`` and ``high`` are the extremes, its shortest time against our longest and the reverse.
-    ``equal``: share of answers equal to ours (null: not compared, for it does not do quite the same).
+    ``equal``: share of answers equal to ours (null: not compared, since the way does not do quite
+    the same).
     """
     keys = [c for c in ("corpus", "shape", "job") if c in table]
     ours = table[table["way"].isin(OURS)].set_index(keys)[["low", "high"]]

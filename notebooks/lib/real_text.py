@@ -21,7 +21,11 @@ from taskgram_utils.mining_checks import coverage as mined_coverage
 from taskgram_utils.performance import binned_performance
 from taskgram_utils.run.data import asked_grams, whole_test
 from taskgram_utils.run.models import (
-    at_last_step, models, own_sizes, sizes_in_parameters, training_of,
+    at_last_step,
+    models,
+    own_sizes,
+    sizes_in_parameters,
+    training_of,
 )
 from taskgram_utils.run.store import Recipe, Run
 
@@ -33,14 +37,15 @@ _GROUP = ["task", "group"]
 
 
 def coverage(
-    taskgrams: pd.DataFrame, counts: pd.DataFrame, examples: pd.DataFrame, orders: Sequence[int] = ()
+    taskgrams: pd.DataFrame, counts: pd.DataFrame, examples: pd.DataFrame,
+    orders: Sequence[int] = (),
 ) -> pd.DataFrame:
     """What the text can say of the examples, per task, group and n.
 
     ``kept``: examples with an s^x that some document holds; ``said``: those with a pair that some
-    document holds; ``named``: whether the examples name their subject, so that nothing is mined; and
-    the columns of :func:`taskgram_utils.mining_checks.coverage`. A group, or an n of ``orders`` in a
-    mined group, without a pair has a row of zeros.
+    document holds; ``named``: whether the examples name their subject, so that nothing is mined;
+    and the columns of :func:`taskgram_utils.mining_checks.coverage`. A group, or an n of
+    ``orders`` in a mined group, without a pair has a row of zeros.
     """
     present = counts[counts["half"].isna() & (counts["count"] > 0)]
     known = present.loc[present["sy"].isna(), "sx"]
@@ -58,7 +63,8 @@ def coverage(
             part = grams[grams["n"] == row["n"]]
             kept = part.loc[part["sx"].isin(known), "example_id"].nunique()
             said = part.merge(pairs, on=["sx", "sy"])["example_id"].nunique()
-            rows.append({**nothing, **row, "kept": kept, "said": said})
+            rows.append({"task": task, "group": group, **row, "kept": kept, "said": said,
+                         "named": named})
     return pd.DataFrame(rows).astype({"n": "Int64", "kept": "Int64", "said": "Int64"})
 
 
@@ -70,19 +76,20 @@ def enough(frame: pd.DataFrame, covered: pd.DataFrame, fewest: int = FEWEST) -> 
 
 
 def seen(scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame) -> pd.DataFrame:
-    """What an answer gains from its question where some document holds the pair, and where none does.
+    """What an answer gains from its question where some document holds the pair, and where not.
 
-    ``gain`` is log P(y | x) - log P(y), in nats, of the gold answer under one model; ``frequency`` is
-    that of :func:`taskgram_utils.performance.example_frequency`. Rows per task, group, n and model:
-    examples and mean gain of either kind, their ``difference`` with the 95% interval of the jackknife
-    by answer: the examples of an answer, all of one group, are left out together.
+    ``gain`` is log P(y | x) - log P(y), in nats, of the gold answer under one model; ``frequency``
+    is that of :func:`taskgram_utils.performance.example_frequency`. Rows per task, group, n and
+    model: examples and mean gain of either kind, their ``difference`` with the 95% interval of the
+    jackknife by answer: the examples of an answer, all of one group, are left out together.
     """
     keys = ["task", "example_id", "lm"]
     require_columns(scores, [*keys, "sy", "logp", "n", "option"], "scores")
     gold, before = (table[table["n"].isna() & table.reindex(columns=["option"])["option"].isna()]
                     for table in (scores, prior))
-    both = gold[[*keys, "sy", "logp"]].merge(before[[*keys, "logp"]], on=keys, suffixes=("", "_prior"))
-    both["gain"] = (both["logp"] - both["logp_prior"]).astype(float)
+    before = before[[*keys, "logp"]].rename(columns={"logp": "prior"})
+    both = gold[[*keys, "sy", "logp"]].merge(before, on=keys)
+    both["gain"] = (both["logp"] - both["prior"]).astype(float)
     both = both.dropna(subset=["gain"]).merge(frequency, on=["task", "example_id"])
     rows = []
     for key, part in both.groupby([*_GROUP, "n", "lm"], sort=False):
@@ -91,7 +98,8 @@ def seen(scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame) -> 
         if min(len(said), len(unsaid)) > 1:
             one, other = (mean(side["gain"].to_numpy(), points_of(side["sy"]))
                           for side in (said, unsaid))
-            difference, left = one.estimate - other.estimate, combined([one.left, other.left], (1, -1))
+            difference = one.estimate - other.estimate
+            left = combined([one.left, other.left], (1, -1))
             low, high, _ = interval(difference, left, correlation=False)
             row[-5:] = one.estimate, other.estimate, difference, low, high
         rows.append(row)
@@ -103,7 +111,8 @@ def seen(scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame) -> 
 def popularity(
     reference: pd.DataFrame, scores: pd.DataFrame, examples: pd.DataFrame, **options
 ) -> pd.DataFrame:
-    """Two witnesses of the same answers: the text's counts, and how often the subject's page is read.
+    """Two witnesses of the same answers: the text's counts, and how often the page of the subject
+    is read.
 
     For the examples with a ``popularity`` (PopQA's monthly page views): the Spearman correlation of
     the model's log P with log popularity (``reference`` popularity), and with the task-gram LM, raw
@@ -262,7 +271,8 @@ def _slopes(run: Run) -> pd.DataFrame:
     found = at_one_step(_estimates(run, unit, _reference(run, unit)))
     found = found.rows(found.table["model"].isin(own_sizes(run)))
     if found.table["model"].nunique() < 2:
-        return pd.DataFrame(columns=[*_GROUP, "n", "reference", "measure", "slope", "low", "high", "p"])
+        columns = [*_GROUP, "n", "reference", "measure", "slope", "low", "high", "p"]
+        return pd.DataFrame(columns=columns)
     return slopes(found)
 
 
@@ -282,7 +292,7 @@ def _popularity(run: Run) -> pd.DataFrame:
 
 
 def _frequency(run: Run) -> pd.DataFrame:
-    """Spearman of score and example frequency, and the scores by frequency in bins, of last steps."""
+    """Spearman of score and example frequency, and scores by frequency in bins, of last steps."""
     answers = at_last_step(run.table("answers"))
     graded = answers[answers["metric"].isin(["exact_match", "accuracy"])]
     frequency = run.table("frequency").drop(columns="group")

@@ -27,8 +27,8 @@ class Recorded(NamedTuple):
 
 
 def recorded(name: str, folder: Path | None = None) -> Recorded:
-    """The tables that the note ``name``.json of a folder (``results`` of the project) lists, by what
-    their names add to ``name``; a table that adds nothing is called ``name``.
+    """The tables that the note ``name``.json of a folder (``results`` of the project) lists, by
+    what their names add to ``name``; a table that adds nothing is called ``name``.
 
     Raises InputError for a note that cannot be read, one of a trial, and a table that is missing or
     is not the one that the note describes (by its sha256).
@@ -40,12 +40,11 @@ def recorded(name: str, folder: Path | None = None) -> Recorded:
         note = json.loads(path.read_text(encoding="utf-8"))
         hashes, _, _ = note["sha256"], note["date"], note["command"]
     except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path}: not the note of recorded tables ({error}); make results") from error
+        raise InputError(f"{path}: no note of recorded tables ({error}); make results") from error
     require(not note.get("quick"), f"{path}: a trial (--quick), not a measurement; make bench")
     for file, sha256 in hashes.items():
-        whole = (folder / file).is_file() and pooch.file_hash(folder / file) == sha256
-        require(whole, f"{folder / file}: is missing, or is not the table that {path.name} describes; "
-                "make results")
-        table = Path(file).stem.removeprefix(f"{name}_")
-        tables[table] = read_table(folder / file)
+        table = folder / file
+        whole = table.is_file() and pooch.file_hash(table) == sha256
+        require(whole, f"{table}: is missing, or is not the table that {path.name} describes")
+        tables[table.stem.removeprefix(f"{name}_")] = read_table(table)
     return Recorded(tables, note)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from taskgram_chapters import expectations as e
+from taskgram_chapters.numbers import number
 from taskgram_utils.errors import InputError
 from taskgram_utils.memorization import contrasts, estimates, on_shared_points, slopes
 
@@ -179,7 +180,7 @@ def test_report_and_claims_carry_the_numbers_of_their_rows():
     judged = e.judge(preregistered, *tables(UP, UP))
     report = e.report(judged)
     assert report["what"].tolist() == ["qa (g): Mem", "qa (g): Mem given output frequency"]
-    assert report["found"].tolist() == [e.number(0.3, 0.2, 0.4, 50), "no estimate"]
+    assert report["found"].tolist() == [number(0.3, 0.2, 0.4, 50), "no estimate"]
     claims = e.claims(judged)
     assert len(claims) == 10 and claims["number-qa-g-raw"].replace("\xa0", " ") == (
         "n = 2: .30 [.20, .40], N = 50; slope .30 [.20, .40], p (Holm) .01"
@@ -203,8 +204,8 @@ def test_report_and_claims_carry_the_numbers_of_their_rows():
     ],
 )
 def test_numbers_as_pages_show_them(numbers, text):
-    assert e.number(*numbers).replace("\xa0", " ") == text
-    assert e.number(*numbers).count(" ") == ("N =" in text) + ("no estimate" in text)
+    assert number(*numbers).replace("\xa0", " ") == text
+    assert number(*numbers).count(" ") == ("N =" in text) + ("no estimate" in text)
 
 
 def test_holms_p_is_over_the_preregistered_slopes():

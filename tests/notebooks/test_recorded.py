@@ -32,7 +32,7 @@ def test_what_is_not_there_or_was_altered(tmp_path):
         recorded("records", tmp_path)
     for text in ("{}", "[1]", "no json"):
         (tmp_path / "records.json").write_text(text)
-        with pytest.raises(InputError, match=r"records\.json: not the note of recorded tables"):
+        with pytest.raises(InputError, match=r"records\.json: no note of recorded tables"):
             recorded("records", tmp_path)
 
 
