@@ -18,7 +18,7 @@ from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine.edges import Edges, alone
 from taskgram_utils.counting.engine.shards import Shard
 from taskgram_utils.counting.engine.suffix_array import place_of
-from taskgram_utils.counting.engine.threads import even, spread, weighted
+from taskgram_utils.counting.engine.threads import chunks, even, spread, weighted
 from taskgram_utils.counting.engine.tokens import ones
 
 BUDGET = 1 << 30  # bytes of postings held at once; an n-gram's are fetched once where all fit
