@@ -1,3 +1,3 @@
-"""Counting task-grams in a pretraining corpus and measuring how far a language model follows the counts."""
+"""Count task-grams in a pretraining corpus; measure how far a language model follows the counts."""
 
 __version__ = "0.1.0"

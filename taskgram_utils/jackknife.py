@@ -11,7 +11,7 @@ from scipy import special
 
 from taskgram_utils.compiled import njit
 from taskgram_utils.errors import require
-from taskgram_utils.statistics import without_means
+from taskgram_utils.factors import without_means
 
 MEASURES = ("spearman", "pearson", "kendall_distance", "r2", "r2 of ranks")
 FEWEST = 3
@@ -86,7 +86,7 @@ def jackknife(
     ``spearman`` and ``pearson`` are partial where ``given``; ``kendall_distance`` is (1 - tau_b) /
     2; ``r2`` (and ``r2 of ranks``) the share of the variance of row a that the least-squares fit of
     the rows ``given`` takes up. Ranks are taken anew among the points left, and so are the means of
-    the factors ``without`` (labels [N] each), which :func:`taskgram_utils.statistics.without_means`
+    the factors ``without`` (labels [N] each), which :func:`taskgram_utils.factors.without_means`
     takes out before. Fewer than 3 points and a constant row give null.
     """
     names = names or [f"variable {i}" for i in range(len(values))]

@@ -175,47 +175,6 @@ def language_stopwords(code: str) -> frozenset[str]:
     return frozenset(word for text in stopwordsiso.stopwords(code) for word in words(text))
 
 
-def holds_truth(pairs: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
-    """bool [pairs]: whether sx and sy hold the two sides of a true pair of their example.
-
-    Each side is held as words that follow each other. ``truth``: example_id, sx, sy (and task,
-    where ids recur between tasks), words or n-grams in normalised form.
-    """
-    require_columns(truth, ["example_id", "sx", "sy"], "truth")
-    keys = [c for c in ("task", "example_id") if c in truth.columns]
-    known: dict[tuple, list[tuple[str, str]]] = {}
-    for *key, sx, sy in truth[[*keys, "sx", "sy"]].itertuples(index=False):
-        known.setdefault(tuple(key), []).append((f" {sx} ", f" {sy} "))
-    return np.array([
-        any(a in f" {sx} " and b in f" {sy} " for a, b in known.get(tuple(key), ()))
-        for *key, sx, sy in pairs[[*keys, "sx", "sy"]].itertuples(index=False)
-    ], bool)
-
-
-def precision_recall(pairs: pd.DataFrame, truth, gammas) -> pd.DataFrame:
-    """Precision and recall of the pairs above each γ, against a known truth.
-
-    ``pairs``: candidates with their cosine; ``truth``: bool [pairs], whether a pair carries the
-    task. Returns gamma, mined, true_mined, precision (null where nothing is mined), recall (of the
-    true candidates), f1.
-
-    Raises :class:`~taskgram_utils.errors.InputError` where the two differ in length or no candidate
-    is true.
-    """
-    truth, gammas = np.asarray(truth, bool), np.atleast_1d(np.asarray(gammas, float))
-    same = truth.shape == (len(pairs),)
-    require(same, f"precision and recall: {len(pairs)} pairs, but truth of shape {truth.shape}")
-    require(truth.any(), "precision and recall: no candidate pair is true; check the truth")
-    cosine = pairs["cosine"].to_numpy(float)
-    mined = len(cosine) - np.searchsorted(np.sort(cosine), gammas, side="right")
-    hits = truth.sum() - np.searchsorted(np.sort(cosine[truth]), gammas, side="right")
-    return pd.DataFrame({
-        "gamma": gammas, "mined": mined, "true_mined": hits,
-        "precision": np.divide(hits, mined, out=np.full(len(gammas), np.nan), where=mined > 0),
-        "recall": hits / truth.sum(), "f1": 2 * hits / (mined + truth.sum()),
-    })
-
-
 def _checked(examples: pd.DataFrame, n: int, stopwords: str) -> pd.DataFrame:
     """The examples with task and group, and ids as texts; InputError for what cannot be mined."""
     whole = isinstance(n, int | np.integer) and n >= 1

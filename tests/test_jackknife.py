@@ -8,8 +8,8 @@ import statsmodels.api as sm
 from scipy import stats
 
 from taskgram_utils.errors import InputError
+from taskgram_utils.factors import blocks, without_means
 from taskgram_utils.jackknife import Ask, combined, interval, jackknife, mean, points_of, standard_error
-from taskgram_utils.statistics import blocks, without_means
 
 ASKS = [Ask("spearman", 0, 1), Ask("spearman", 0, 1, (2,)), Ask("spearman", 1, 0, (2, 3)), Ask("pearson", 0, 3),
         Ask("pearson", 0, 3, (1,)), Ask("kendall_distance", 0, 1), Ask("r2", 0, 0, (1, 2)),

@@ -16,12 +16,11 @@ from taskgram_utils.mining import (
     COLUMNS,
     calibrate,
     candidates,
-    holds_truth,
     language_stopwords,
     mine,
     named_pairs,
-    precision_recall,
 )
+from taskgram_utils.mining_checks import holds_truth, precision_recall
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, ngrams, word_spans, words
 from taskgram_utils.packaged import packaged
 

@@ -25,7 +25,8 @@ from taskgram_utils.jackknife import (
 from taskgram_utils.controls import incremental_r2
 from taskgram_utils.memorization import Estimates, slopes
 from taskgram_utils.performance import mean_interval
-from taskgram_utils.statistics import blocks, holm, split_half_reliability, without_means
+from taskgram_utils.factors import blocks, without_means
+from taskgram_utils.statistics import holm, split_half_reliability
 
 BLOCK = 50
 """Words of running text in a block: some sentences, a fifth of the shortest distance at which a

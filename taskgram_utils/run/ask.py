@@ -1,4 +1,4 @@
-"""All tables of a run for which a model is loaded: one model at a time, on processes or a cluster."""
+"""All tables of a run that need a model: one model at a time, on processes or a cluster."""
 
 from __future__ import annotations
 
