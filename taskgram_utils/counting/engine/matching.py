@@ -16,7 +16,6 @@ from taskgram_utils.counting.engine.tokens import (
     characters,
     encode_ngrams,
     look_up,
-    ones,
     readable,
     tokenise,
 )
@@ -255,6 +254,17 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
 
 
 @njit(cache=True, nogil=True)
+def _ones(bits):
+    """How many of 64 bits are set."""
+    x = np.uint64(bits)
+    x -= x >> np.uint64(1) & np.uint64(0x5555555555555555)
+    two = np.uint64(0x3333333333333333)
+    x = (x & two) + (x >> np.uint64(2) & two)
+    x = x + (x >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64(x * np.uint64(0x0101010101010101) >> np.uint64(56))
+
+
+@njit(cache=True, nogil=True)
 def _together(seen, half, occurrences, lists, counters):
     """Count the n-grams ``seen`` in up to 64 documents, and their pairs; forget the documents."""
     number, bounds, partner = lists
@@ -271,7 +281,7 @@ def _together(seen, half, occurrences, lists, counters):
         held_by[seen[k]], nodes[node, 1] = nodes[node, 1], 0
     for h in range(0 if occurrences else single.shape[1]):
         for a in seen:
-            single[a, h] += ones(held_by[a] & masks[h])
+            single[a, h] += _ones(held_by[a] & masks[h])
     # Note all pairs that have one n-gram here, and count them many at a time.
     noted = 0
     for start in range(0, len(seen) if len(partner) else 0, _SPAN):
@@ -286,7 +296,7 @@ def _together(seen, half, occurrences, lists, counters):
                     p = low + np.searchsorted(partner[low:high], b)
                     if p < high and partner[p] == b:
                         for h in range(joint.shape[1]):
-                            joint[p, h] += ones(bits[k] & held_by[b] & masks[h])
+                            joint[p, h] += _ones(bits[k] & held_by[b] & masks[h])
                 continue
             # Always note a whole stride, without a branch; the next one overwrites what is over.
             for begin in range(low, high, _STRIDE):
@@ -319,4 +329,4 @@ def _pairs(held_by, pairs, size, masks, partner, joint):
         both += bits != 0
     for h in range(joint.shape[1]):
         for k in range(both):
-            joint[place[k], h] += ones(shared[k] & masks[h])
+            joint[place[k], h] += _ones(shared[k] & masks[h])

@@ -153,7 +153,7 @@ def _open(folder: Path, number: int) -> Shard:
     broken = suffix_array.disorder(tokens, table, width, _CHECKED)
     fit(broken < 0, f"{names[1]} is not in order at rank {broken}")
     if len(tokens) > _DENSE:
-        largest = _largest(tokens[:: len(tokens) >> 16])
+        largest = _largest(tokens[:: max(1, len(tokens) >> 16)])
         return Shard(tokens, table, offsets, width, np.zeros(0, np.uint64), 0, largest)
     separators = len(tokens) - sum(map(len, _ids(tokens)))
     why = f"{separators} separators in {names[0]}, {len(offsets)} in {names[2]}"

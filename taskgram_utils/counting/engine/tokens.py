@@ -521,14 +521,3 @@ def _add(spelled, count, table, size, ids):
         else:
             ids[w] = np.int32(np.int64(slots[j, 1] >> one) - 1)
     return size, slots
-
-
-@njit(cache=True, nogil=True)
-def ones(bits):
-    """How many bits of an integer of up to 64 bits are set."""
-    x = np.uint64(bits)
-    x -= x >> np.uint64(1) & np.uint64(0x5555555555555555)
-    two = np.uint64(0x3333333333333333)
-    x = (x & two) + (x >> np.uint64(2) & two)
-    x = x + (x >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64(x * np.uint64(0x0101010101010101) >> np.uint64(56))
