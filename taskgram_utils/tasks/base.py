@@ -107,8 +107,7 @@ def table(task_name: str, rows: list[dict]) -> pd.DataFrame:
 
 
 def surname_and_answer(world: World, examples: pd.DataFrame) -> pd.DataFrame:
-    """The true pair of questions about a person of the miniature world: surname and whole
-    answer."""
+    """The true pairs of questions about people of the miniature world: surname, whole answer."""
     known = {normalize(surname) for surname in world.surnames}
     surnames = [next(word for word in words(x) if word in known) for x in examples["x"]]
     answers = examples["y"].map(normalize)

@@ -25,8 +25,7 @@ _PARTS = {"newstest2009": "news", "newssyscomb2009": "syscomb"}
 
 
 def miniature(world: World) -> pd.DataFrame:
-    """``unseen``: sentences that no document holds; ``copied``: held-out ones written 1 to 64 times
-    word for word."""
+    """Sentences that no document holds (``unseen``), or that 1 to 64 hold (``copied``)."""
     sets = (("test", "unseen", "test", test_size(world, 400)),
             ("test", "copied", "copied", world.copied),
             ("train", "unseen", "train", test_size(world, 300)))
@@ -96,8 +95,7 @@ def chrf(output: str, answers: list[str]) -> float:
 
 
 def languages(group: str) -> tuple[str, str]:
-    """The languages of x and y of a pair such as en-cs; both English for a group of another
-    name."""
+    """The languages of x and y of a pair such as en-cs; English for a group of another name."""
     codes = re.fullmatch("([a-z]{2})-([a-z]{2})", str(group))
     return (codes[1], codes[2]) if codes else ("en", "en")
 
