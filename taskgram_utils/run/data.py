@@ -213,3 +213,16 @@ def embedding_files(run: Run, name: str) -> list[Path]:
     """The files of a task's embedding, where it is a folder."""
     path = Path(embedding_named(run, name))
     return listed_files(path) if path.is_dir() else []
+
+
+def embedding(run: Run, name: str | None = None):
+    """The embedding that a run names (for one of its tasks, where it names several), its vectors
+    kept between runs."""
+    from taskgram_utils.embedding import kept_embedding
+    from taskgram_utils.packaged import PREFIX, packaged
+
+    chosen = embedding_named(run, name or tasks_of(run)[0])
+    run.files(f"embedding_of/{name or tasks_of(run)[0]}")
+    if chosen.startswith(PREFIX):
+        chosen = packaged(chosen, run.root / "build" / "packaged")
+    return kept_embedding(chosen, run.root / "build" / "embeddings", run.parameters["device"])

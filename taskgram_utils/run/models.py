@@ -346,3 +346,16 @@ def load_at(run: Run, model: str, step: str):
 def of_run(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     """A table with world and seed of the run's examples, whatever its models have read."""
     return table.assign(world=named(run), seed=run["seed"])
+
+
+def bertscore_of(run: Run, answers: pd.DataFrame, examples: pd.DataFrame):
+    """BERTScore's precision of worked solutions; null where nothing was generated."""
+    from taskgram_utils.bertscore import precision
+    from taskgram_utils.packaged import PREFIX, packaged
+
+    chosen = run["bertscore"]
+    if chosen.startswith(PREFIX):
+        chosen = str(packaged(chosen, run.root / "build" / "packaged"))
+    gold = examples.set_index("example_id")["y"].loc[answers["example_id"]].str.strip()
+    outputs = [None if pd.isna(o) else o for o in answers["output"]]
+    return precision(outputs, list(gold), chosen, run.parameters["device"])

@@ -20,13 +20,13 @@ from taskgram_utils.memorization import Estimates
 from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
 from taskgram_utils.run.checks import require_values
 from taskgram_utils.run.data import (
-    CALIBRATE, answer_tokens, asked_grams, corpus, embedding_files, embedding_named, gamma_of,
+    CALIBRATE, answer_tokens, asked_grams, corpus, embedding, embedding_files, gamma_of,
     listed_files, open_world, placed, read_examples, source_files, stop_of, tasks_of, text_files,
     tokenizer_file, tokenizer_files, truth_known, whole_test,
 )
 from taskgram_utils.run.models import (
-    at_last_step, check_models, checkpoint_files, family, free_model, load_at, load_model,
-    loss_curves, main_model, model_of, models, of_run, own_sizes, points_in_time,
+    at_last_step, bertscore_of, check_models, checkpoint_files, family, free_model, load_at,
+    load_model, loss_curves, main_model, model_of, models, of_run, own_sizes, points_in_time,
     sizes_in_parameters, step_part, steps, training_files, training_of, weight_files,
 )
 from taskgram_utils.run.prompts import make_prompt_accuracy, make_prompt_scores, make_prompts
@@ -133,19 +133,6 @@ def make_own_embedding(run: Run, out: Path) -> None:
     train_embedding(corpus(run), out)
 
 
-def embedding(run: Run, name: str | None = None):
-    """The embedding that a run names (for one of its tasks, where it names several), its vectors
-    kept between runs."""
-    from taskgram_utils.embedding import kept_embedding
-    from taskgram_utils.packaged import PREFIX, packaged
-
-    chosen = embedding_named(run, name or tasks_of(run)[0])
-    run.files(f"embedding_of/{name or tasks_of(run)[0]}")
-    if chosen.startswith(PREFIX):
-        chosen = packaged(chosen, run.root / "build" / "packaged")
-    return kept_embedding(chosen, run.root / "build" / "embeddings", run.parameters["device"])
-
-
 def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
     """How a task of a run (by default any that is in English) is mined: whose s^y is the whole
     answer, and what happens to stop words, which of a translation are each language's own."""
@@ -229,7 +216,6 @@ def counter(run: Run, document: str | None = None):
     was built).
     """
     backend = run["backend"]
-    require(backend in ("scan", "index", "api"), f"backend: {backend} is none of scan, index, api")
     fixed = "an index was cut into documents when it was built; set control to ''"
     require(document is None or backend == "scan", f"control: {document}: {fixed}")
     if backend == "api":
@@ -417,23 +403,11 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
             scores = [None if pd.isna(o) else function(o, list(g)) for o, g in pairs]
             parts.append(answers.assign(metric=metric, score=scores))
         if one.worked and run.get("bertscore"):
-            score = _bertscore(run, answers, examples)
+            score = bertscore_of(run, answers, examples)
             parts.append(answers.assign(metric=METRIC, score=score))
     group = every.set_index("example_id")["group"]
     answers = pd.concat(parts, ignore_index=True)
     return answers.assign(group=answers["example_id"].map(group))
-
-
-def _bertscore(run: Run, answers: pd.DataFrame, examples: pd.DataFrame):
-    from taskgram_utils.bertscore import precision
-    from taskgram_utils.packaged import PREFIX, packaged
-
-    chosen = run["bertscore"]
-    if chosen.startswith(PREFIX):
-        chosen = str(packaged(chosen, run.root / "build" / "packaged"))
-    gold = examples.set_index("example_id")["y"].loc[answers["example_id"]].str.strip()
-    outputs = [None if pd.isna(o) else o for o in answers["output"]]
-    return precision(outputs, list(gold), chosen, run.parameters["device"])
 
 
 # --- measures -------------------------------------------------------------------------------------
