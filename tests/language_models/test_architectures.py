@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models import neural
+from taskgram_utils.language_models.loading import PLAIN_ATTENTION
 
 TEXT = "There was once a man who had two cats, and one of them could count to three; the other one could not. " * 8
 SHAPE = dict(vocab_size=512, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
@@ -108,6 +109,25 @@ def test_scores_and_answers_are_those_of_plain_passes(tmp_path, name):
         return
     answers = neural.generate(EXAMPLES, model, 6, stop=())
     assert answers["output"].tolist() == [greedy(model, x, 6) for x in EXAMPLES["x"]]
+
+
+@pytest.mark.parametrize("kind", sorted(PLAIN_ATTENTION))
+def test_packed_texts_after_a_shared_beginning_are_those_of_plain_passes(kind):
+    """Every kind of network that is said to have plain attention has it."""
+    torch.manual_seed(5)
+    sizes = SHAPE | dict(num_key_value_heads=4, max_position_embeddings=512, rotary_dim=4, ffn_dim=64, head_dim=8,
+                         word_embed_proj_dim=32, n_embd=32, n_layer=2, n_head=4, sliding_window=None)  # fmt: skip
+    settings = transformers.CONFIG_MAPPING[kind](**sizes, pad_token_id=0, bos_token_id=0, eos_token_id=0)
+    network = transformers.AutoModelForCausalLM.from_config(settings)
+    for parameter in network.parameters():
+        if parameter.dim() > 1 and parameter.std() > 0:
+            parameter.data.mul_(0.2 / parameter.std())
+    model = neural.LanguageModel(kind, None, network.eval(), tokenizer(None), 512, 0)
+    assert model.shares_prefix
+    few_shot = EXAMPLES.assign(x=TEXT[:330] + EXAMPLES["x"])
+    table = neural.score(few_shot, model, options=True)
+    asked = zip(table["example_id"].map(few_shot.set_index("example_id")["x"]), table["sy"], strict=True)
+    assert np.allclose(table["logp"], [plain(model, x, y) for x, y in asked], atol=2e-3)
 
 
 @pytest.mark.parametrize("loud", [True, False])
