@@ -201,9 +201,7 @@ def of_text(part: Part, unit: str, report: Report) -> Iterator[Block]:
     """The documents of a text file: ``file``, ``record`` (a line), or as :func:`cut` cuts it."""
     if unit == "record":
         for data, begins, ends in map(_lines, _chunks(part, "line", report)):
-            ends = ends - (data[ends - 1] == ord("\n"))
-            ends -= (ends > begins) & (data[ends - 1] == ord("\r"))
-            yield Block(data, begins, ends)
+            yield Block(data, begins, _without_line_breaks(data, begins, ends))
     elif unit == "file":
         yield whole(part.path, _chunks(part, "line", report), b"")
     elif unit in ("heading", "paragraph"):
@@ -351,6 +349,17 @@ def _require_size(size: int, path: Path, what: str) -> None:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
+
+
+@njit(cache=True, nogil=True)
+def _without_line_breaks(data, begins, ends):
+    """The ends of lines without their line breaks (carriage returns, line feed)."""
+    out = ends.copy()
+    for d in range(len(begins)):
+        # Step back over the line feed (10) and the carriage returns (13) before it.
+        while out[d] > begins[d] and (data[out[d] - 1] == 10 or data[out[d] - 1] == 13):
+            out[d] -= 1
+    return out
 
 
 @njit(cache=True, nogil=True)

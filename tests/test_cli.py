@@ -635,7 +635,7 @@ BAD = {
     "no common point": ("mem --reference {bad}/logp.csv --model {logp} --out {out}", "no point in common"),
     "no logp": ("mem --reference {bad}/pairs.csv --model {logp} --out {out}", "missing column"),
     "a row with a comma too many": (
-        "mine {bad}/comma.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "more fields than its header"),
+        "mine {bad}/comma.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "Expected 3 columns, got 4"),
     "no example_id": ("score {bad}/no_id.csv --model {model} --out {out}", "without an example_id, the first is row 2"),
     "an index without its backend": ("count {index} --pairs {bad}/pairs.csv --out {out}", "is an infini-gram index"),
     "an index and a document": (
