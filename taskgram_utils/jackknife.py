@@ -95,7 +95,8 @@ def jackknife(
     reasons = [_reason(ask, whole, names, beyond) for ask in asks]
     able = [i for i, reason in enumerate(reasons) if reason is None]
     chosen = [asks[i] for i in able]
-    clusters = [np.unique(labels, return_inverse=True) for labels in points[:3]]
+    kinds = points[:1] if points.output is points.example else points[:3]
+    clusters = [np.unique(labels, return_inverse=True) for labels in kinds]
     nobody = np.ones(values.shape[1], np.int64)  # cluster 0, which is empty: all points are left
     estimates = np.full(len(asks), np.nan)
     changes = [np.full((len(asks), len(keys)), np.nan) for keys, _ in clusters]
@@ -113,12 +114,12 @@ def jackknife(
         for change, left in zip(changes, found[1:], strict=True):
             change[able] = left - estimates[able, None]
     out = []
-    for i, ask in enumerate(asks):
-        reason = reasons[i]
+    for i, (ask, reason) in enumerate(zip(asks, reasons, strict=True)):
         if reason is None and np.isnan(estimates[i]):
             reason = f"the controls leave nothing of {names[ask.a]} or {names[ask.b]}"
         rows = [(keys, change[i]) for (keys, _), change in zip(clusters, changes, strict=True)]
-        out.append(Result(float(estimates[i]), LeftOut(*rows, points.two_way), reason))
+        left = LeftOut(*rows * (3 // len(kinds)), points.two_way)
+        out.append(Result(float(estimates[i]), left, reason))
     return out
 
 

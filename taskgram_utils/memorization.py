@@ -320,8 +320,7 @@ def _results(
     masks = np.array([present[[ask.a, ask.b, *ask.given]].all(axis=0) for ask in asks])
     labels = ["log P of the reference"] + ["log P of the model"] * (len(values) - 1)
     distinct, number = np.unique(masks, axis=0, return_inverse=True)
-    results: list[Result] = [None] * len(asks)
-    point_sets = []
+    results, point_sets = [None] * len(asks), []
     for k, mask in enumerate(distinct):
         chosen, rows = np.flatnonzero(number == k), first[mask]
         starts = rows["start"].astype(str) + " " + rows["sx"].fillna("")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-
 FEWEST = 3  # Points for a correlation.
 
 

@@ -14,7 +14,7 @@ PROJECT = PACKAGE.parent
 LIB = PROJECT / "notebooks" / "lib"
 QUIET = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 COLUMNS = 100
-CHAPTERS = 0
+CHAPTERS = 1040
 """Code lines of all single chapters."""
 CORE = """tables ngrams corpus embedding mining tasks/base tasks/files tasks/translation counting/base counting/scan
 counting/passes language_models/taskgram language_models/infinigram language_models/points language_models/packing
@@ -22,17 +22,17 @@ language_models/forward language_models/neural jackknife statistics memorization
 run/pipeline""".split()
 """What one reads to follow a number from the text to a figure, with one task for all."""
 ROOMS = {
-    "core path": (CORE, 0),
-    "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 0),
-    "tasks": (["tasks/"], 0),
-    "counting: index, web service, evidence": (["counting/"], 0),
-    "counting engine": (["counting/engine/"], 0),
-    "opening and asking models": (["language_models/", "packaged", "bertscore"], 0),
-    "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 0),
-    "miniature world and training": (["miniature/", "training"], 0),
-    "prompts": (["prompting", "run/prompts"], 0),
-    "runs": (["run/", "fetching"], 0),
-    "book, figures, command": (["book", "figures", "cli"], 0),
+    "core path": (CORE, 3600),
+    "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 540),
+    "tasks": (["tasks/"], 330),
+    "counting: index, web service, evidence": (["counting/"], 840),
+    "counting engine": (["counting/engine/"], 1560),
+    "opening and asking models": (["language_models/", "packaged", "bertscore"], 640),
+    "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 230),
+    "miniature world and training": (["miniature/", "training"], 1000),
+    "prompts": (["prompting", "run/prompts"], 220),
+    "runs": (["run/", "fetching"], 1110),
+    "book, figures, command": (["book", "figures", "cli"], 1210),
 }
 """Each room's modules (or a folder's, those of rooms named more exactly apart) and the most code lines it may have."""
 

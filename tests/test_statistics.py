@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from taskgram_utils.statistics import holm, split_half_reliability
 
@@ -14,6 +15,8 @@ def test_holm_by_hand_and_nulls_are_passed_over():
     # In rising order .005 * 5, .01 * 4, .03 * 3, .04 * 2, .9 * 1, none below the one before.
     np.testing.assert_allclose(holm(p), [0.04, 0.09, np.nan, 0.09, 0.025, 0.9])
     assert len(holm([])) == 0
+    drawn = RNG.random(50) ** 3
+    np.testing.assert_allclose(holm(drawn), multipletests(drawn, method="holm")[1])
 
 
 def test_reliability_predicts_the_correlation_of_whole_measurements():
