@@ -21,7 +21,7 @@ from taskgram_utils.jackknife import (
     points_of,
 )
 from taskgram_utils.statistics import holm, split_half_reliability
-from taskgram_utils.tables import exactness, read_table, write_table
+from taskgram_utils.tables import LOGP, check, exactness, read_table, write_table
 
 MEASURES = ("spearman", "pearson", "kendall_distance")
 FAMILY = ["task", "group", "n", "reference", "form", "zero_rule"]
@@ -452,7 +452,7 @@ def _with_intervals(
 
 def logp_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """A ``logp`` table with every column, keys of one type, and without options."""
-    require_columns(frame, [*KEYS, "lm", "logp"], name)
+    check(frame, LOGP, [*KEYS, "lm", "logp"], name)
     frame = frame[frame["option"].isna()] if "option" in frame else frame
     frame = frame.assign(exact=exactness(frame, name).astype("Float64").astype(float))
     texts = ["example_id", "sy", "task", "group", "sx", "zero_rule"]
@@ -462,10 +462,7 @@ def logp_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     for column in texts:
         frame[column] = frame[column].astype("str")
     for column in numbers:
-        number = pd.to_numeric(frame[column], errors="coerce")
-        wrong = frame[column][number.isna() & frame[column].notna()]
-        require(wrong.empty, f"{name}: {column} {next(iter(wrong), '')!r} is no number")
-        frame[column] = number.astype(float)
+        frame[column] = pd.to_numeric(frame[column]).astype(float)
     named = frame["lm"].notna().all()
     require(named, f"{name}: a row without the name of its language model (lm)")
     return frame

@@ -307,10 +307,9 @@ def _fetched(name: str, step: int | None, pickled: bool, where: str) -> Path:
     revision = None if step is None else f"step{step}"
     try:
         with quiet():
-            wanted = [*_SMALL, "*.safetensors"]
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+            folder = _snapshot(name, revision, [*_SMALL, "*.safetensors"])
             if pickled and not any(folder.glob("*.safetensors")):
-                snapshot_download(name, revision=revision, allow_patterns=["*.bin"])
+                _snapshot(name, revision, ["*.bin"])
             return folder
     except errors.RevisionNotFoundError as error:
         there = nearest(step or 0, steps_of(name, needed=False))
@@ -321,6 +320,16 @@ def _fetched(name: str, step: int | None, pickled: bool, where: str) -> Path:
     except Exception as error:  # of the network or the disk: the client has no class of its own
         why = f"cannot be had from the hub ({_why(error.__cause__ or error)}) or its cache"
         raise InputError(f"{where}: no such folder; {why}") from error
+
+
+def _snapshot(name: str, revision: str | None, patterns: list[str]) -> Path:
+    """Some files of a hub model; a request that fails once is made once more."""
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (errors.RevisionNotFoundError, errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise
+    except Exception:  # such as too many requests (429), which the client does not repeat
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
 
 
 def _check_files(source: Path, where: str, pickled: bool) -> None:
