@@ -181,9 +181,9 @@ def _read(counts: pd.DataFrame, half: int | None = None) -> tuple[pd.DataFrame, 
         table = table[table["half"].isna() if half is None else table["half"] == half]
     units, sources = ([] if c not in table else list(table[c].dropna().unique())
                       for c in ("unit", "source"))
-    require(len(units) < 2, f"counts: mixed units ({', '.join(units)}); keep the rows of one")
     # Pairs near each other are counted once for each: their number is no share of C(s^x).
-    require(units in ([], ["documents"]), f"counts: in {units}; count all in documents")
+    documents = units in ([], ["documents"])
+    require(documents, f"counts: in {' and '.join(units)}; count all in documents")
     require(len(sources) < 2, f"counts: of {len(sources)} sources ({'; '.join(sources[:2])}); keep "
                               "the rows of one")
     table = table.drop_duplicates(["sx", "sy", "count"])[["sx", "sy", "count", "exact"]]
