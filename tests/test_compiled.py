@@ -23,4 +23,5 @@ def test_the_command_works_without_a_place_for_compiled_code(tmp_path):
                            env={**os.environ, "PYTHONPATH": path}, check=True)  # fmt: skip
     assert found.stdout == "['a', 'b']\n"
     said = "compiled code cannot be kept and is compiled anew each time: name a folder for it in NUMBA_CACHE_DIR"
-    assert found.stderr.splitlines() == [f"taskgram: {said}", "taskgram: absent.txt: cannot be read (No such file or directory)"]
+    absent = "absent.txt: cannot be read (No such file or directory)"
+    assert found.stderr.splitlines() == [f"taskgram: {said}", f"taskgram: {absent}"]

@@ -753,7 +753,8 @@ def test_windows_are_no_documents_to_the_taskgram_lm(server, tmp_path, files):
     assert len(taskgram_logp(grams, documents)) == 2
     mixed = np.where(documents["sy"].isna(), documents["unit"], "window")
     bad = {"counts: in window and occurrences; count all in documents": windows,
-           "counts: in window and documents; count all": documents.assign(unit=mixed), "counts: of 2 sources": documents.assign(source=mixed)}  # fmt: skip
+           "counts: in window and documents; count all": documents.assign(unit=mixed),
+           "counts: of 2 sources": documents.assign(source=mixed)}  # fmt: skip
     for message, counts in bad.items():
         with pytest.raises(InputError, match=message):
             taskgram_logp(grams, counts)
