@@ -95,7 +95,7 @@ def mine(
 
 
 def named_pairs(examples: pd.DataFrame, n: int) -> pd.DataFrame:
-    """The task-gram table of examples that name their subject: its pair with the whole answer.
+    """The task-gram table of examples that name their subject: its pair with the full answer.
 
     The column ``sx`` holds the subject, so there is no γ and ``cosine`` is null. ``n`` is that of
     the table the pairs go into, not the number of words of the name. An example has no pair where

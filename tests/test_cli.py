@@ -120,7 +120,7 @@ def test_mined_pairs_stand_in_their_examples_above_gamma(chain):
         example = examples.loc[row.example_id]
         assert f" {row.sx} " in f" {normalize(example['x'])} " and row.sx != row.sy
         assert normalize(example["y"][row.start : row.end]) == row.sy
-        # Question answering: s^y is the whole answer.
+        # Question answering: s^y is the full answer.
         assert row.task != "factual_qa" or row.sy == normalize(example["y"])
 
 

@@ -65,7 +65,7 @@ def compare(
     ``miniature`` has key, estimate, low, high, points (keys that begin with ``slope-`` or
     ``kendall-`` are slopes); ``tables`` are the recorded ones of
     :func:`taskgram_chapters.findings.findings`. Of several numbers the worst verdict counts. An
-    interval that holds 0 speaks for "none", or against a direction, only where it is at most
+    interval that includes 0 speaks for "none", or against a direction, only where it is at most
     ``widest`` (``widest_slope``) wide. Raises InputError where a key is given twice, or a number of
     the records is not one row.
     """

@@ -20,13 +20,14 @@ WITH_SIZE = {"rises": "positive", "falls": "negative", "none": "none"}
 NAMES = {"translation": "Translation", "factual_qa": "Factual QA",
          "world_knowledge": "World knowledge", "math_reasoning": "Maths reasoning"}
 _KINDS = {"raw": "Mem", "partial": "Mem given output frequency",
-          "lead": "Mem less that under the ∞-gram LM"}
+          "difference": "Mem less that under the ∞-gram LM"}
 _LONG_KINDS = {"raw": "Mem", "partial": "Mem given the frequency of the output",
-               "lead": "Mem under the task-gram LM less that under the ∞-gram LM"}
+               "difference": "Mem under the task-gram LM less that under the ∞-gram LM"}
 _AT_WORDS = {"positive": "is positive", "negative": "is negative", "null": "could not be estimated",
-             "none": "cannot be told from zero", "too wide": "has too wide an interval to say"}
+             "none": "cannot be distinguished from zero",
+             "too wide": "has too wide an interval to say"}
 SIZE_WORDS = {"positive": "rises", "negative": "falls", "too wide": "may go either way",
-              "none": "has no slope that can be told from zero", "null": "has no slope"}
+              "none": "has no slope that can be distinguished from zero", "null": "has no slope"}
 _KEYS = ["task", "group", "n", "reference", "measure"]
 
 
@@ -44,9 +45,9 @@ def read_expectations() -> pd.DataFrame:
 
 
 def direction(estimate: float, low: float, high: float, widest: float) -> str:
-    """What an interval says: ``positive`` or ``negative`` where it leaves out 0; ``none`` where it
-    holds 0; ``too wide`` where it holds 0 but is wider than ``widest``; ``null`` where there is no
-    interval."""
+    """What an interval says: ``positive`` or ``negative`` where it excludes 0; ``none`` where it
+    includes 0; ``too wide`` where it includes 0 but is wider than ``widest``; ``null`` where there
+    is no interval."""
     if any(map(pd.isna, (estimate, low, high))):
         return "null"
     if low > 0 or high < 0:
@@ -93,9 +94,9 @@ def judge(
     ``estimate``, ``low``, ``high``, ``p``, ``points``, ``found_at``, ``slope``, ``slope_low``,
     ``slope_high``, ``slope_p``, ``slope_holm`` (Holm over the slopes of all), ``found_with_size``,
     ``other_n`` (the same of the other n, in words), ``verdict_at`` and ``verdict_with_size`` of the
-    two parts, and ``verdict``, the worst of both. An interval that holds 0 speaks for "none" only
-    if it is at most ``widest`` (``widest_slope`` per tenfold size) wide. Raises InputError where
-    several rows of a table fit an expectation.
+    two parts, and ``verdict``, the worst of both. An interval that includes 0 speaks for "none"
+    only if it is at most ``widest`` (``widest_slope`` per tenfold size) wide. Raises InputError
+    where several rows of a table fit an expectation.
     """
     largest = estimates[estimates["parameters"] == estimates["parameters"].max()]
     rows = []
@@ -119,7 +120,9 @@ def judge(
 
 
 def _kind(row: pd.Series) -> str:
-    return "lead" if " - " in row["reference"] else "partial" if "|" in row["measure"] else "raw"
+    if " - " in row["reference"]:
+        return "difference"
+    return "partial" if "|" in row["measure"] else "raw"
 
 
 def _where(row: pd.Series) -> str:
@@ -144,10 +147,10 @@ def sentence(row: pd.Series) -> str:
 
 def refutation(found: str, what: str = "The estimate", widest: float = 0.4) -> str:
     """What would refute a finding: its direction decides."""
-    other_sign = f": of the other sign, or its interval holds 0 and is at most {widest} wide"
+    other_sign = f": of the other sign, or its interval includes 0 and is at most {widest} wide"
     return what + {
         "positive": f" of another world{other_sign}", "negative": f" of another world{other_sign}",
-        "none": " of another world, with an interval that leaves out 0",
+        "none": " of another world, with an interval that excludes 0",
         "too wide": ": nothing yet, for so wide an interval contradicts nothing; more examples "
                     "have to come first",
         "null": ": nothing yet, for there is none; examples on which it can vary have to come "

@@ -26,7 +26,7 @@ class Task:
     ``miniature(world)`` gives the examples of the miniature world, ``read(source, **options)``
     those of the real data set, from the hub or from files; ``truth(world, examples)`` gives the
     true pairs (example_id, sx, sy) of words or names. ``metrics`` maps a name to ``score(output,
-    answers) -> float``; the first is the task's own. ``whole_answer``: s^y is the whole answer
+    answers) -> float``; the first is the task's own. ``whole_answer``: s^y is the full answer
     whatever n is (METHOD, factual QA). ``max_tokens`` bounds a generated answer and is more than
     any gold answer has; 0 where options are chosen. ``stop``: the texts that end an answer, unless
     an example has its own. ``worked``: whether y is a worked solution, which BERTScore can score.
@@ -107,7 +107,7 @@ def table(task_name: str, rows: list[dict]) -> pd.DataFrame:
 
 
 def surname_and_answer(world: World, examples: pd.DataFrame) -> pd.DataFrame:
-    """The true pairs of questions about people of the miniature world: surname, whole answer."""
+    """The true pairs of questions about people of the miniature world: surname, full answer."""
     known = {normalize(surname) for surname in world.surnames}
     surnames = [next(word for word in words(x) if word in known) for x in examples["x"]]
     answers = examples["y"].map(normalize)

@@ -1,4 +1,4 @@
-"""All races of counting, recorded: python -m tests.benchmarks.counting [--quick] [--out FOLDER] [--rounds N]
+"""All benchmarks of counting, recorded: python -m tests.benchmarks.counting [--quick] [--out FOLDER] [--rounds N]
 
 Over a generated corpus of 100 MB, and over textbooks where they are at hand. Writes counting.csv, a row for each way to
 do each job, and counting.json, which says how the table was made.
@@ -30,7 +30,7 @@ from taskgram_utils.run.store import versions
 from taskgram_utils.tables import read_table, write_table
 from taskgram_utils.texts import write_text
 from tests.benchmarks import index_jobs, scan_jobs
-from tests.benchmarks.harness import Job, processor, race
+from tests.benchmarks.harness import Job, processor, timed
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTBOOKS = ROOT / "../shared/data/corpus/openstax"
@@ -59,7 +59,7 @@ def memory(quick: bool) -> Job:
 
 
 def commands(folder: Path, quick: bool) -> Iterator[dict]:
-    """The commands ``count``, on a corpus that grows, and ``index``: rows as of a race, with the peak of their memory.
+    """The commands ``count``, on a corpus that grows, and ``index``: rows as of a benchmark, with their peak of memory.
 
     The corpus is one file of the generated corpus, linked as often as it takes.
     """
@@ -101,14 +101,14 @@ def _row(job: str, size: float, row: dict) -> dict:
 
 
 def measure(folder: Path, quick: bool, rounds: int) -> pd.DataFrame:
-    """The table: what :func:`~tests.benchmarks.harness.race` gives, for each corpus (null: no corpus is read)."""
-    rows = [{"corpus": None, **row} for row in race(memory(quick), rounds)]
+    """The table: what :func:`~tests.benchmarks.harness.timed` gives, for each corpus (null: no corpus is read)."""
+    rows = [{"corpus": None, **row} for row in timed(memory(quick), rounds)]
     rows += [{"corpus": "generated", **row} for row in commands(folder / "commands", quick)]
     for name, texts in corpora(quick):
         size = sum(len(text.encode()) for text in texts) / 1e6
         for module in (scan_jobs, index_jobs):
             for job in module.jobs(texts, folder / name / module.__name__.split(".")[-1], quick=quick):
-                for row in race(job, rounds):
+                for row in timed(job, rounds):
                     rows.append({"corpus": name, "documents": len(texts), "megabytes": size, **row})
                     rate = f"{row['rate']:,.0f} {row['unit']}/s"
                     print(f"{name}, {row['job']}: {row['way']}: {rate}; ours {row['ours']:.2f}", flush=True)

@@ -1,4 +1,4 @@
-"""Races: several ways to do one job, timed in turn in one run, their answers compared, as rows of one table."""
+"""Benchmarks: several ways to do one job, timed in turn in one run, their answers compared, as rows of one table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def share_equal(ours: Any, other: Any) -> float:
     return float(np.mean(ours[: len(other)] == other))
 
 
-def race(job: Job, rounds: int = 5) -> list[dict[str, Any]]:
+def timed(job: Job, rounds: int = 5) -> list[dict[str, Any]]:
     """Time every way of a job ``rounds`` times, in turn, after one untimed run of each that compiles and warms caches.
 
     A row for each way: job, way, amount, unit, seconds (median, low, high over the rounds), rounds, rate (amount a

@@ -1,4 +1,4 @@
-"""Races of the index: building one, single counts, pairs, ∞-gram probabilities, against the libraries one could use."""
+"""Benchmarks of the index: building, single counts, pairs, ∞-gram probabilities, against libraries one could use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERIES, PAIRS, CNF, SPANS, CONTEXT = 20_000, 100_000, 300, 10_000, 19
 
 
 def jobs(texts: list[str], folder: Path, seed: int = 0, quick: bool = False) -> Iterator[Job]:
-    """The races over ``texts``, one document each, with all files in ``folder``; ``quick`` asks a hundredth of it all.
+    """The benchmarks over ``texts``, one document each, all files in ``folder``; ``quick`` asks a hundredth of it all.
 
     Ours reads n-grams as text; the peers are handed token numbers, and texts in the form they like best.
     """

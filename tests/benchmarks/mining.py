@@ -1,4 +1,4 @@
-"""The race of mining, recorded: python -m tests.benchmarks.mining [--quick] [--data FOLDER] [--out FOLDER]
+"""The benchmark of mining, recorded: python -m tests.benchmarks.mining [--quick] [--data FOLDER] [--out FOLDER]
 
 Real GSM8K solutions (test split, n = 3, stop words removed) under a real sentence embedding: each distinct n-gram
 embedded once, all pairs of an example scored by one matrix product, beside the same pairs scored one by one: by a bare
@@ -30,7 +30,7 @@ from taskgram_utils.run.store import versions
 from taskgram_utils.tables import write_table
 from taskgram_utils.tasks.math_reasoning import read
 from taskgram_utils.texts import write_text
-from tests.benchmarks.harness import Job, processor, race
+from tests.benchmarks.harness import Job, processor, timed
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "../shared/data"
@@ -70,7 +70,7 @@ def _grams(text: str, without: frozenset[str]) -> dict[str, None]:
 
 
 def pair_jobs(grams, name: str, quick: bool) -> Job:
-    """The race of all pairs, ours by all examples, the others by as many as they can in seconds."""
+    """The benchmark of all pairs, ours by all examples, the others by as many as they can in seconds."""
     each = np.diff(grams.x.ends) * np.diff(grams.y.ends)
     gammas = np.full(len(each), GAMMA)
 
@@ -141,7 +141,7 @@ def main() -> None:
         checked = mining._checked(examples, N, stopwords)
         grams = mining._grams(checked, N, known, stopwords, False, ENGLISH_STOPWORDS, ENGLISH_STOPWORDS)
         name = f"pairs of solutions, n = {N}, stop words {stopwords}"
-        rows += race(pair_jobs(grams, name, given.quick), 1 if given.quick else given.rounds)
+        rows += timed(pair_jobs(grams, name, given.quick), 1 if given.quick else given.rounds)
         rows[-4] |= {"asked": known.asked, "distinct": len(grams.texts)}
     started = time.perf_counter()
     mining.mine(examples, N, GAMMA, Known(vectors))

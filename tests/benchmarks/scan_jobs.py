@@ -1,4 +1,4 @@
-"""Races of the scan: one pass over text for n-grams and pairs, against automata; other scripts; two workers."""
+"""Benchmarks of the scan: one pass over text for n-grams and pairs, against automata; other scripts; two workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from taskgram_utils.ngrams import normalize, words
 from tests.benchmarks.harness import Job, share_equal
 
 SIZES = (1_000, 100_000, 1_000_000)
-PEERS = 100_000  # with so many n-grams the automata race, too
+PEERS = 100_000  # with so many n-grams the automata are timed, too
 TIMES = 4  # the text is read by several workers: or their start would be most of what is measured
 # Each letter as two bytes: the Cyrillic alphabet has as many.
 CYRILLIC = str.maketrans("abcdefghijklmnopqrstuvwxyz", "абцдефгхийклмнопярстувшжыз")
@@ -31,7 +31,7 @@ ACCENTS = str.maketrans("aeiou", "áéíóú")
 
 
 def jobs(texts: list[str], folder: Path, seed: int = 0, quick: bool = False) -> Iterator[Job]:
-    """The races over ``texts``, one document each, in files of lines under ``folder``; ``quick`` asks a hundredth.
+    """The benchmarks over ``texts``, one document each, in files of lines under ``folder``; ``quick`` asks a hundredth.
 
     Ours reads the file, its words and its documents; the automata are handed texts made of words and spaces alone, and
     are not asked for pairs. What is prepared beforehand, the tree of ours or the automaton, is not timed.

@@ -191,7 +191,7 @@ def close(tokens: np.ndarray, ours: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean(np.abs(ours[: len(other)] - other) <= TOLERANCE * tokens[: len(other)]))
 
 
-def races(model: LanguageModel, data: Path, quick: bool) -> Iterator[tuple[Job, float, int]]:
+def jobs(model: LanguageModel, data: Path, quick: bool) -> Iterator[tuple[Job, float, int]]:
     """Jobs with the operations each needs and the tokens it reads."""
     many = 8 if quick else 250
     for name, shots in (("options", 0), ("options, 5-shot", SHOTS)):

@@ -1,4 +1,4 @@
-"""All races of scoring, recorded: python -m tests.benchmarks.scoring [--device cuda --shapes NAME ...] [--out FOLDER]
+"""Benchmarks of scoring, recorded: python -m tests.benchmarks.scoring [--device cuda --shapes NAME ...] [--out FOLDER]
 
 Real MMLU questions and GSM8K solutions under models of Pythia's shapes with random weights. On a CPU: pythia-70m,
 beside lm-evaluation-harness and the way of the paper's code; with --device cuda ours alone, in bfloat16. Writes
@@ -25,7 +25,7 @@ from taskgram_utils.run.store import versions
 from taskgram_utils.tables import write_table
 from taskgram_utils.texts import write_text
 from tests.benchmarks import score_jobs
-from tests.benchmarks.harness import processor, race
+from tests.benchmarks.harness import processor, timed
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "../shared/data"
@@ -57,12 +57,12 @@ print(json.dumps(said))
 
 
 def on_cpu(data: Path, quick: bool, rounds: int) -> pd.DataFrame:
-    """The races on this machine's cores, the share of its matrix products, and the memory that scoring takes."""
+    """The benchmarks on this machine's cores, the share of its matrix products, and the memory that scoring takes."""
     model = score_jobs.pythia("pythia-70m", data / "tokenizers/20B_tokenizer.json")
     rows = []
-    for job, operations, read in score_jobs.races(model, data, quick):
+    for job, operations, read in score_jobs.jobs(model, data, quick):
         peak = score_jobs.matrix_peak("cpu", torch.float32, quick)
-        for row in race(job, rounds):
+        for row in timed(job, rounds):
             ours = {"share_of_peak": operations / row["seconds"] / peak, "tokens": read} if row["way"] == "ours" else {}
             rows.append({"shape": model.name, **row, **ours, "peak": peak})
             print(f"{row['job']}: {row['way']}: {row['rate']:,.1f} {row['unit']}/s; ours {row['ours']:.2f}", flush=True)

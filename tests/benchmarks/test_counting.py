@@ -1,4 +1,4 @@
-"""The races of counting work, and all who take part in them agree, but for the one that is known not to be exact."""
+"""The benchmarks of counting work, and all ways agree, but for the one that is known not to be exact."""
 
 import json
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    return counting.measure(tmp_path_factory.mktemp("races"), quick=True, rounds=1)
+    return counting.measure(tmp_path_factory.mktemp("benchmarks"), quick=True, rounds=1)
 
 
 def test_every_way_gives_our_counts(table):

@@ -1,4 +1,4 @@
-"""The race of mining works, all who take part find the same pairs, and what is recorded says how it was made."""
+"""The benchmark of mining works, all who take part find the same pairs, and what is recorded says how it was made."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The races of scoring work, all who take part in them agree, and what is recorded says how it was made."""
+"""The benchmarks of scoring work, all who take part in them agree, and what is recorded says how it was made."""
 
 import json
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from taskgram_chapters import races
+from taskgram_chapters import benchmarks
 from taskgram_chapters.recorded import recorded
 from taskgram_utils.errors import InputError
 from taskgram_utils.run.store import project_root
@@ -46,8 +46,8 @@ def test_a_trial_is_no_record(tmp_path):
 @pytest.mark.parametrize("name", ["counting", "scoring", "scoring_cuda"])
 def test_the_races_of_the_project_can_be_read(name):
     table, note = recorded(name).tables[name], recorded(name).note
-    assert note["rounds"] >= 2 and note["command"] in races.made(note)
-    assert (races.our_rates(table)["rate"] > 0).all()
+    assert note["rounds"] >= 2 and note["command"] in benchmarks.made(note)
+    assert (benchmarks.our_rates(table)["rate"] > 0).all()
     if name == "scoring":
-        beside = races.standing(table)
+        beside = benchmarks.standing(table)
         assert (beside["equal"] == 1).all() and set(table["job"]) >= {"options", "memory"}

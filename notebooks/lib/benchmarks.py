@@ -1,4 +1,4 @@
-"""What counting and scoring cost beside other ways to do the same, from recorded races."""
+"""What counting and scoring cost beside other ways to do the same, from recorded benchmarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OURS = ("taskgram_utils", "ours")
 
 
 def made(note: dict[str, Any]) -> str:
-    """How and when a race was run, in one line."""
+    """How and when a benchmark was run, in one line."""
     chip = note["processor"] or note["machine"]
     return (f"`{note['command']}`, {note['date']}, {chip}, {note['threads']} threads, "
             f"{note['rounds']} rounds")

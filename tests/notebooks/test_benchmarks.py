@@ -1,8 +1,8 @@
-"""Races: ratios and their extremes from known seconds."""
+"""Benchmarks: ratios and their extremes from known seconds."""
 
 import pandas as pd
 
-from taskgram_chapters import races
+from taskgram_chapters import benchmarks
 
 TABLE = pd.DataFrame({
     "corpus": ["a", "a", "b", "b", "b"], "job": ["j", "j", "j", "j", "k"],
@@ -13,8 +13,8 @@ TABLE = pd.DataFrame({
 
 
 def test_peers_stand_beside_ours_of_the_same_job():
-    beside = races.standing(TABLE)
+    beside = benchmarks.standing(TABLE)
     assert list(beside["corpus"]) == ["a", "b"] and list(beside["ratio"]) == [4.0, 0.5]
     assert list(beside["low"]) == [6 / 3, 1.5 / 5] and list(beside["high"]) == [9 / 1, 2.5 / 3]
     assert list(beside["equal"]) == [1.0, 0.5]
-    assert list(races.our_rates(TABLE)["rate"]) == [50.0, 25.0]
+    assert list(benchmarks.our_rates(TABLE)["rate"]) == [50.0, 25.0]
