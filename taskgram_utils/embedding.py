@@ -167,7 +167,7 @@ def train_embedding(
     ``corpus`` is read twice; memory is bounded by the vocabulary. More than 6,000 words are
     factored by a sparse solver, in minutes, not seconds; ``seed`` starts it and changes nothing but
     rounding. Association grows with how often a pair is stated: train on another text than the one
-    that is counted (METHOD: the twin world's).
+    that is counted (in the miniature the twin world's).
 
     Raises :class:`~taskgram_utils.errors.InputError` for a dimension below 1, a text of fewer than
     two kept words, and a ``corpus`` that is not the same the second time.

@@ -21,7 +21,7 @@ from taskgram_utils.progress import Bar
 
 STOPWORDS = ("kept", "mined", "both")
 STOPWORDS_UP_TO = 3
-"""Largest n for which stop words are removed from the task text (METHOD section 1)."""
+"""Largest n for which stop words are removed from the task text (book/method.md)."""
 StopWords = Collection[str] | Mapping[str, Collection[str]]
 COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "end", "cosine", "sx_text",
            "sy_text"]

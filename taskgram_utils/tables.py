@@ -65,7 +65,7 @@ SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
 def check(frame: pd.DataFrame, schema: dict[str, str], needed: list[str], name: str) -> None:
-    """InputError if ``frame`` lacks a needed column, or a number is none by the table's schema."""
+    """InputError if a needed column is missing, or a numeric one holds what is no number."""
     require_columns(frame, needed, name)
     for column in (c for c in frame if schema.get(c) in ("whole", "number")):
         number = pd.to_numeric(frame[column], errors="coerce")

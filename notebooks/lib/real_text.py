@@ -30,7 +30,7 @@ from taskgram_utils.run.models import (
 from taskgram_utils.run.store import Recipe, Run
 
 FEWEST = 200
-"""Examples kept below which a task on real text has a coverage and no Mem (METHOD section 1)."""
+"""Examples kept below which a task on real text has a coverage and no Mem (book/method.md)."""
 GIVEN = "spearman|log_count_sy+log_count_sx+tokens+logp_prior"
 """Mem given the frequency of answer and input, the answer's length and the model's prior."""
 _GROUP = ["task", "group"]

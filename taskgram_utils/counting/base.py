@@ -85,9 +85,9 @@ def count_table(counter: Counter, pairs: Pairs = (), ngrams: Sequence[str] = (),
     sy_text: how the example writes the n-gram, which a counter of pieces has to know. ``singles``
     adds every s^x and s^y of the pairs to the n-grams. A single n-gram is in sx, and its sy is
     null; n is the number of words of sx. With ``halves`` every row comes three times: half null
-    (all documents), 0 and 1 (:func:`half_of`). Unit, exactness and source are the counter's; but no
-    count is exact of an n-gram, or in a corpus, most of whose letters are of scripts without
-    spaces between words (:func:`taskgram_utils.ngrams.unspaced`); an InputWarning says so.
+    (all documents), 0 and 1 (:func:`half_of`). Unit, exactness and source are the counter's. A
+    count is marked not exact if most letters of the n-gram, or of the corpus, belong to scripts
+    without spaces between words (:func:`taskgram_utils.ngrams.unspaced`); an InputWarning says so.
     ``forms`` is that of :class:`Counts`, 1 where words are counted.
 
     Raises InputError for an n-gram that is no text or holds no word, and for a sx_text or sy_text

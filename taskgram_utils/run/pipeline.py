@@ -1,5 +1,4 @@
-"""Which table is made from which, and by which room's function: the only file that knows the order.
-"""
+"""Which table of a run is made from which other, and by which function."""
 
 from __future__ import annotations
 
@@ -18,6 +17,7 @@ from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputWarning, require
 from taskgram_utils.memorization import Estimates
 from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
+from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.run.checks import require_values
 from taskgram_utils.run.data import (
     CALIBRATE, answer_tokens, asked_grams, corpus, embedding, embedding_files, gamma_of,
@@ -77,7 +77,7 @@ def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([t for t in tables if len(t)], ignore_index=True)
 
 
-def _together(name: str, last: bool = False):
+def _all_models_and_steps(name: str, last: bool = False):
     def make(run: Run) -> pd.DataFrame:
         times = points_in_time(run, last)
         table = _stacked([run.table(f"{name}/{model}/{step}") for model, step in times])
@@ -96,8 +96,6 @@ def make_world(run: Run, out: Path) -> None:
 
 def make_plain_corpus(run: Run, out: Path) -> None:
     """The documents without stop words, for ``stopwords: both``."""
-    from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
-
     with out.open("w", encoding="utf-8") as file:
         for text in corpus(run):
             kept = " ".join(w for w in words(text) if w not in ENGLISH_STOPWORDS)
@@ -126,8 +124,8 @@ def _true(run: Run, name: str) -> pd.DataFrame:
 
 
 def make_own_embedding(run: Run, out: Path) -> None:
-    """Word vectors of the run's own corpus: what mining must not use (METHOD section 3.8), kept to
-    be compared with."""
+    """Word vectors of the run's own corpus: what mining must not use (their cosines know the
+    counts), kept to be compared with."""
     from taskgram_utils.embedding import train_embedding
 
     train_embedding(corpus(run), out)
@@ -249,6 +247,9 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
     parts = []
     if bare.any():
         require(document is None, "stopwords: both is counted in the documents of the run alone")
+        ngrams = pairs.loc[bare, ["sx", "sy"]].stack().unique()
+        whole = next((s for s in ngrams if ENGLISH_STOPWORDS & set(s.split())), "")
+        require(not whole, f"stopwords: both: {whole!r} has a stop word; set stopwords to mined")
         plain = ScanCounter(Corpus(run.path("plain_corpus")))
         parts.append(count_table(plain, pairs=_distinct(pairs[bare]), halves=halves, singles=True))
     if not bare.all():
@@ -524,7 +525,7 @@ def make_slopes(run: Run, name: str) -> pd.DataFrame:
     return _stacked(parts)
 
 
-def _of_tasks(name: str):
+def _all_tasks(name: str):
     def make(run: Run) -> pd.DataFrame:
         return _stacked(run.table(f"{name}/{t}") for t in tasks_of(run))
 
@@ -554,28 +555,28 @@ RECIPES: dict[str, Recipe | Input] = {
     "steps/*": Recipe(make_steps),
     "last_step/*": Recipe(make_last_step),
     "parameters/*": Recipe(make_parameters),
-    "scores": Recipe(_together("scores")),
+    "scores": Recipe(_all_models_and_steps("scores")),
     "scores/*": Recipe(make_score),
-    "prior": Recipe(_together("prior", last=True)),
+    "prior": Recipe(_all_models_and_steps("prior", last=True)),
     "prior/*": Recipe(make_prior),
-    "answers": Recipe(_together("answers")),
+    "answers": Recipe(_all_models_and_steps("answers")),
     "answers/*": Recipe(make_answer),
     "performance": Recipe(make_performance),
     "frequency": Recipe(make_frequency),
-    "memorization": Recipe(_of_tasks("memorization")),
+    "memorization": Recipe(_all_tasks("memorization")),
     "memorization/*": Recipe(make_memorization),
     "estimates/*": Recipe(make_estimates, "", path=True),
-    "partial": Recipe(_of_tasks("partial")),
+    "partial": Recipe(_all_tasks("partial")),
     "partial/*": Recipe(make_partial),
-    "common": Recipe(_of_tasks("common")),
+    "common": Recipe(_all_tasks("common")),
     "common/*": Recipe(make_common),
-    "baseline": Recipe(_of_tasks("baseline")),
+    "baseline": Recipe(_all_tasks("baseline")),
     "baseline/*": Recipe(make_baseline),
-    "slopes": Recipe(_of_tasks("slopes")),
+    "slopes": Recipe(_all_tasks("slopes")),
     "slopes/*": Recipe(make_slopes),
     "prompts": Recipe(make_prompts),
-    "prompt_accuracy": Recipe(_together("prompt_accuracy", last=True)),
+    "prompt_accuracy": Recipe(_all_models_and_steps("prompt_accuracy", last=True)),
     "prompt_accuracy/*": Recipe(make_prompt_accuracy),
-    "prompt_scores": Recipe(_together("prompt_scores", last=True)),
+    "prompt_scores": Recipe(_all_models_and_steps("prompt_scores", last=True)),
     "prompt_scores/*": Recipe(make_prompt_scores),
 }  # fmt: skip

@@ -27,7 +27,7 @@ class Task:
     those of the real data set, from the hub or from files; ``truth(world, examples)`` gives the
     true pairs (example_id, sx, sy) of words or names. ``metrics`` maps a name to ``score(output,
     answers) -> float``; the first is the task's own. ``whole_answer``: s^y is the full answer
-    whatever n is (METHOD, factual QA). ``max_tokens`` bounds a generated answer and is more than
+    whatever n is (as for factual QA). ``max_tokens`` bounds a generated answer and is more than
     any gold answer has; 0 where options are chosen. ``stop``: the texts that end an answer, unless
     an example has its own. ``worked``: whether y is a worked solution, which BERTScore can score.
     ``languages(group)``: the languages of x and y by code.

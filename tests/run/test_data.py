@@ -139,6 +139,9 @@ def test_without_stop_words_on_both_sides(data, tmp_path):
     plain = [" ".join(w for w in words(d) if w not in ENGLISH_STOPWORDS) for d in Corpus(data / "corpus", "heading")]
     assert whole["capital france"] == sum("capital france" in p and "paris" in p.split() for p in plain) > 0
     assert whole["people live"] == sum("people live" in p and "oslo" in p.split() for p in plain) > 0
+    grams["sy"] = ["paris", "the city of oslo"]  # a full answer keeps its stop words, which no document has then
+    with pytest.raises(InputError, match="'the city of oslo' has a stop word; set stopwords to mined"):
+        pipeline.make_counts(run)
 
 
 def test_an_index_on_disk_gives_the_counts_of_the_text_and_the_infinity_gram_lm(data, tmp_path):
