@@ -153,11 +153,11 @@ def combined(parts: Sequence[LeftOut], weights: Sequence[float]) -> LeftOut:
 
 
 def standard_error(left: LeftOut) -> tuple[float, float]:
-    """Standard error of a statistic and the degrees of freedom of its t: V = max(V_example +
-    V_output - V_point, V_example, V_output), each (G - 1) / G times the sum over its G clusters of
-    the squared change when one is left out; V_example alone where no output is shared. Cameron,
-    Gelbach & Miller (2011); MacKinnon, Nielsen & Webb (2024). Degrees of freedom: the smaller
-    number of clusters less one. Null with fewer than 3 clusters of a kind."""
+    """Standard error of a statistic and degrees of freedom of its t (eq-jackknife): V =
+    max(V_example + V_output - V_point, V_example, V_output), each (G - 1) / G times the sum over
+    its G clusters of the squared change when one is left out; V_example alone where no output is
+    shared. Cameron, Gelbach & Miller (2011); MacKinnon, Nielsen & Webb (2024). Degrees of freedom:
+    the smaller number of clusters less one. Null with fewer than 3 clusters of a kind."""
     sizes = [len(left.example[0])] + ([len(left.output[0])] if left.two_way else [])
     if min(sizes) < FEWEST:
         return np.nan, np.nan

@@ -11,7 +11,7 @@ FEWEST = 3  # Points for a correlation.
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's (1979) step-down adjustment over the p's that are not null."""
+    """Holm's (1979) step-down adjustment (eq-holm) over the p's that are not null."""
     out = np.array(p, float)
     known = ~np.isnan(out)
     order = np.flatnonzero(known)[np.argsort(out[known])]
@@ -21,7 +21,7 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def split_half_reliability(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman–Brown reliability 2r / (1 + r) from the Spearman r of two halves' scores.
+    """Spearman–Brown reliability 2r / (1 + r) (eq-reliability), r the Spearman of two halves.
 
     r itself where it is not positive (the formula has no meaning there), null below 3 points or
     where one is constant.

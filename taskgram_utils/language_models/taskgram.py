@@ -21,11 +21,12 @@ def taskgram_logp(
 ) -> pd.DataFrame:
     """log P of every mined output under the task-gram LM (Wang et al. 2025, eq. 1): ``logp``, nats.
 
-    ``zeros="keep"``: log (C(s^x, s^y) + kappa p0) / (C(s^x) + kappa) with p0 = sum C(s^x, s^y) /
-    sum C(s^x) over the distinct pairs of the table, per task, group and n. ``zeros="drop"`` (the
-    paper): log C(s^x, s^y) / C(s^x), without pairs never seen. ``form="per_output"``: one row per
-    (example, s^y), the mean over its s^x, ``sx`` null; ``"per_pair"``: one row per pair. An s^y
-    that is twice in y is one point, at its first place.
+    Equations eq-taskgram-lm, eq-smoothed and eq-per-output. ``zeros="keep"``: log (C(s^x, s^y) +
+    kappa p0) / (C(s^x) + kappa) with p0 = sum C(s^x, s^y) / sum C(s^x) over the distinct pairs of
+    the table, per task, group and n. ``zeros="drop"`` (the paper): log C(s^x, s^y) / C(s^x),
+    without pairs never seen. ``form="per_output"``: one row per (example, s^y), the mean over its
+    s^x, ``sx`` null; ``"per_pair"``: one row per pair. An s^y that is twice in y is one point, at
+    its first place.
 
     An s^x that occurs nowhere is left out. ``pairs`` counts a point's remaining s^x, ``zeros``
     those whose joint count is 0 (also where these are dropped). Where a task, group and n has no
@@ -89,7 +90,7 @@ def placebo_reference(
     placebo: pd.DataFrame, counts: pd.DataFrame, placebo_counts: pd.DataFrame,
     form: str = "per_output", zeros: str = "keep", kappa: float = 1.0,
 ) -> pd.DataFrame:
-    """The exchanged reference: log P(s^y' | s^x), given to s^y itself (``lm`` is ``placebo``).
+    """The placebo (eq-placebo): log P(s^y' | s^x), given to s^y itself (``lm`` is ``placebo``).
 
     ``placebo`` comes from :func:`placebo_outputs`, ``placebo_counts`` holds the pairs (sx,
     placebo). The language model is the same one: p0 stays that of the task-gram table.
