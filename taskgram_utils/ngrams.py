@@ -74,7 +74,8 @@ def words(text: str) -> list[str]:
 
 
 def normalize(text: str) -> str:
-    """The words of ``text`` joined by single spaces: the form of n-grams in every table."""
+    """The words of ``text`` joined by single spaces, as mining writes n-grams. Counters read
+    n-grams in any form, and their tables keep the form that was given."""
     return " ".join(words(text))
 
 

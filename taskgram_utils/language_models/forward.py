@@ -63,10 +63,11 @@ def cache_bytes(model: LanguageModel) -> int:
 def log_probabilities(
     model: LanguageModel, trees: Sequence[Tree], budget: int, done: Callable[[int], object]
 ) -> np.ndarray:
-    """All log-probabilities that the trees ask, in their order (float64, nats).
+    """All log-probabilities that the trees ask for, in their order: float64 [sum of len(asked)],
+    nats.
 
-    nan for a tree that there is no memory for, -inf where the network's number is not finite.
-    ``budget``: tokens of a batch, padding included. ``done`` gets the numbers of finished trees.
+    nan for a tree that does not fit in memory, -inf where the network's number is not finite.
+    ``budget``: tokens of a batch, padding included. ``done`` is told how many trees are finished.
     """
     out = [np.full(len(tree.asked), np.nan) for tree in trees]
     vocabulary = model.network.get_output_embeddings().weight.shape[0]

@@ -24,10 +24,11 @@ class Encoded(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """Texts packed into one sequence of tokens, with their common beginning once.
+    """Texts packed into one sequence of T tokens, with their common beginning once.
 
-    A token of branch 0 belongs to all of the texts, one of branch k to the k-th. ``asked`` holds
-    the log-probabilities wanted, as pairs (place of the token before, token).
+    ``ids``, ``positions`` and ``branches`` have T entries: a token of branch 0 belongs to all of
+    the texts, one of branch k to the k-th. ``asked`` has an entry (index of the token before,
+    token) for each log-probability that is wanted.
     """
 
     ids: list[int]
@@ -152,8 +153,8 @@ def _texts(job: Job, reasons: list) -> list[str]:
 
 
 def _with_context(model: LanguageModel, path: Encoded, before: int) -> tuple[Encoded, int]:
-    """A path, and its first token with a character past ``before``; an end-of-text token comes
-    first where there would be nothing before it."""
+    """A path, and its first token that reaches past ``before``. If nothing precedes that token, an
+    end-of-text token is put first."""
     first = bisect_right(path.ends, before)
     if first:
         return path, first

@@ -16,7 +16,8 @@ KEYS = ["example_id", "n", "sy", "start"]
 
 
 class Point(NamedTuple):
-    """An s^y of an example: its order, its words, and its first and last character + 1 in y."""
+    """An s^y of an example: its order n, its words, and the characters [start, end) of y it takes.
+    """
 
     n: int
     sy: str

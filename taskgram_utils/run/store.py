@@ -1,7 +1,8 @@
 """A run: its parameters, its tables and files on disk, and its manifest.
 
-A table is asked for by name. It is read from disk if it is current, else its recipe makes it and it
-is kept. What its recipe reads is written beside it: it is current while all of that is as it was.
+A table is asked for by name. If it is current, it is read from disk; otherwise its recipe makes it
+and it is saved. What the recipe reads is noted beside it: the table is current while all of that is
+as it was.
 """
 
 from __future__ import annotations

@@ -82,9 +82,9 @@ def characters() -> Characters:
 
 
 def readable(block: Block) -> Block:
-    """The block with each line that NFC or lower-casing changes as a whole written as its words.
+    """The block, with each line that NFC or lower-casing changes as a whole replaced by its words.
 
-    The compiled code can read what remains character by character.
+    The compiled code reads the rest character by character.
     """
     hard = _hard_ones(block)
     if not len(hard):
