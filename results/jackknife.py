@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from taskgram_utils.jackknife import Ask, combined, interval, jackknife, points_of
+from taskgram_utils.jackknife import Query, clusters_of, combined, interval, jackknife
 from taskgram_utils.progress import Bar
 from taskgram_utils.run.pipeline import open_run
 from taskgram_utils.run.store import versions
@@ -76,8 +76,8 @@ def studies(name: str, example, output, shares, rho: float, number: int, tied: b
     """The rows of one design and one ρ: coverage and rejections of ``number`` studies. ``tied``: of values rounded, cut
     off below and skewed, which changes no rank but by ties; the truth is then that of a very large table."""
     held, rejected = np.zeros((2, 3))
-    asks = [Ask("spearman", 0, 1), Ask("spearman", 0, 1, (3,)), Ask("spearman", 0, 2)]
-    names, truth = points_of(example, output, np.arange(len(example))), (rho, rho, 0.0)
+    queries = [Query("spearman", 0, 1), Query("spearman", 0, 1, (3,)), Query("spearman", 0, 2)]
+    names, truth = clusters_of(example, output, np.arange(len(example))), (rho, rho, 0.0)
     if tied:
         far = np.arange(2_000_000)
         big = _tied(study(np.random.default_rng(99), far, far, (0, 0, 1), rho)[:2])
@@ -85,10 +85,10 @@ def studies(name: str, example, output, shares, rho: float, number: int, tied: b
         truth = (known, known, 0.0)
     for seed in range(number):
         values = study(np.random.default_rng([seed, int(rho * 10)]), example, output, shares, rho)
-        raw, given, other = jackknife(_tied(values) if tied else values, asks, names)
+        raw, given, other = jackknife(_tied(values) if tied else values, queries, names)
         difference = raw.estimate - other.estimate
-        found = [interval(raw.estimate, raw.left), interval(given.estimate, given.left),
-                 interval(difference, combined([raw.left, other.left], (1, -1)), correlation=False)]  # fmt: skip
+        found = [interval(raw.estimate, raw.changes), interval(given.estimate, given.changes),
+                 interval(difference, combined([raw.changes, other.changes], (1, -1)), correlation=False)]  # fmt: skip
         held += [low <= known <= high for (low, high, _), known in zip(found, truth, strict=True)]
         rejected += [p < 0.05 for *_, p in found]
     kinds = ("spearman", "spearman given a control", "difference of two models")

@@ -47,7 +47,8 @@ def main() -> None:
         written[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     made = {name: said["seconds"] for name, said in run.manifest()["made"].items() if said["seconds"] >= 1}
     text = pipeline.corpus(run)
-    units = {unit: sum(1 for _ in pipeline.corpus(run, unit)) for unit in (run["document"], run["control"])}
+    kinds = run["document"], run["alternative_document"]
+    units = {unit: sum(1 for _ in pipeline.corpus(run, unit)) for unit in kinds}
     note = {
         "command": "python results/openbook.py --data DIR", "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.monotonic() - began), "machine": f"{platform.machine()}, {platform.system()}",

@@ -47,7 +47,7 @@ def main() -> None:
         folder = {"weights": str(Path(given[name]).resolve())} if name in given else {}
         runs[name] = open_run("miniature", name=f"seeds-{name.replace(' ', '')}", **changed | folder)
     tables = {"performance": _stacked({name: last_scores(run) for name, run in runs.items()})}
-    for table in ("memorization", "partial", "baseline", "slopes"):
+    for table in ("memorization", "partial", "difference_to_infinigram", "slopes"):
         tables[table] = _stacked({name: runs[name].table(table) for name in MEASURED})
     picture(tables["memorization"], HERE / "mem_by_size.png")
     written = {}
@@ -81,12 +81,12 @@ def picture(mem: pd.DataFrame, out: Path) -> None:
     """Mem against size under both references, n = 2, one group a task: suites B and C."""
     mem = mem[(mem["measure"] == "spearman") & (mem["n"] == 2) & (mem["group"] == mem["task"].map(SHOWN))]
     mem = mem[mem["step"] == mem.groupby(["suite", "model"])["step"].transform("max")]
-    reference = mem["reference"].map({"taskgram": "task-gram LM", "infinigram": "∞-gram LM"})
+    reference = mem["count_model"].map({"taskgram": "task-gram LM", "infinigram": "∞-gram LM"})
     mem = mem.assign(reference=reference + ", suite " + mem["suite"], place=mem["task"].map(list(SHOWN).index))
-    mem = mem.sort_values(["place", "suite"]).sort_values("reference", key=lambda c: c.str[0] == "∞", kind="stable")
+    mem = mem.sort_values(["place", "suite"]).sort_values("count_model", key=lambda c: c.str[0] == "∞", kind="stable")
     mem["task"] = mem["task"].map(NAMES)
     drawn = figures.lines(
-        mem, "parameters", "estimate", "mem-by-size", hue="reference", panel="task", log="x", at=0, columns=4
+        mem, "parameters", "estimate", "mem-by-size", hue="count_model", panel="task", log="x", at=0, columns=4
     )
     drawn.savefig(out, facecolor="white")
 

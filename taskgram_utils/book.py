@@ -23,7 +23,7 @@ from taskgram_utils.cluster import THREAD_VARIABLES, cores
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.progress import Bar
 from taskgram_utils.run import ask, cost, pipeline, reads
-from taskgram_utils.run.checks import ONLY_CODE, ONLY_TEXT, require_values, value_of
+from taskgram_utils.run.checks import ONLY_CODE, ONLY_TEXT, renamed, require_values, value_of
 from taskgram_utils.run.data import draws_world, listed_files, truth_known
 from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.run.store import Input, Recipe, Run, open_run_file, project_root
@@ -165,9 +165,10 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
         require(meant, f"-p {label}: no chapter {where!r}; there are: "
                 f"{', '.join(c.name for c in book)}")
         names = {n for c in meant for n in c.values} | (set() if where else set(file))
+        like = get_close_matches(name, names - {"run", "task"}, cutoff=0)
         require(name in names, f"-p {label}: nothing named {name!r} in "
-                f"{where or 'any chapter or the run file'}; most like it are "
-                f"{', '.join(get_close_matches(name, names - {'run', 'task'}, cutoff=0))}")
+                f"{where or 'any chapter or the run file'}" + (
+                    renamed(name) or f"; most like it are {', '.join(like)}"))
         for chapter in meant:
             if name in chapter.values:
                 chapter.values[name] = _typed(label, value, defaults[chapter.name][name])

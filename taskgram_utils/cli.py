@@ -532,9 +532,9 @@ def _threshold(_, __, text: str) -> float | str:
 @click.option("--embedding", required=True)
 @click.option("--vectors", show_default="none")
 @click.option("--stopwords", type=click.Choice(["mined", "kept", "both"]), default="mined")
-@click.option("--whole-answer", is_flag=True)
+@click.option("--full-answer", is_flag=True)
 @out_option
-def mine(examples, n, gamma, embedding, vectors, stopwords, whole_answer, out):
+def mine(examples, n, gamma, embedding, vectors, stopwords, full_answer, out):
     """Mine the task-gram table of EXAMPLES: pairs of input and output n-grams that are close in
     meaning.
 
@@ -546,7 +546,7 @@ def mine(examples, n, gamma, embedding, vectors, stopwords, whole_answer, out):
           '.[hub]').
       --vectors: Folder that keeps the vectors of a sentence-transformers model.
       --stopwords: mined: removed from the task text (n <= 3); kept; both: from the corpus too.
-      --whole-answer: s^y is the whole of y whatever n is (always of factual QA).
+      --full-answer: s^y is the whole of y whatever n is (always of factual QA).
 
     Example: taskgram mine examples.jsonl --n 2 --embedding intfloat/e5-large-v2 --out grams.csv
     """
@@ -556,9 +556,9 @@ def mine(examples, n, gamma, embedding, vectors, stopwords, whole_answer, out):
 
     _hold_out(out)
     table = check_examples(read_table(examples), examples)
-    whole = whole_answer or {name for name, task in registry().items() if task.whole_answer}
+    whole = full_answer or {name for name, task in registry().items() if task.full_answer}
     model = kept_embedding(embedding, vectors) if vectors else load_embedding(embedding)
-    options = {"stopwords": stopwords, "whole_answer": whole}
+    options = {"stopwords": stopwords, "full_answer": whole}
     if gamma == "calibrate":
         calibrated = mining.calibrate(table, n, model, **options)
         for row in calibrated.itertuples():
@@ -575,29 +575,29 @@ def mine(examples, n, gamma, embedding, vectors, stopwords, whole_answer, out):
 @click.argument("taskgrams")
 @click.option("--counts", required=True)
 @click.option("--form", type=click.Choice(["per_output", "per_pair"]), default="per_output")
-@click.option("--zeros", type=click.Choice(["keep", "drop"]), default="keep")
+@click.option("--zero-handling", type=click.Choice(["keep", "drop"]), default="keep")
 @click.option("--kappa", type=float, default=1.0)
 @out_option
-def lm(taskgrams, counts, form, zeros, kappa, out):
+def lm(taskgrams, counts, form, zero_handling, kappa, out):
     """Log-probabilities of the mined outputs under the task-gram language model.
 
     Options:
       --counts: Counts of the pairs and of their s^x (taskgram count --singles).
-      --zeros: keep: smoothed; drop: pairs never seen are left out, as in the paper; an s^x never
-          seen always.
+      --zero-handling: keep: smoothed; drop: pairs that never occur are left out, as in the paper;
+          an s^x that never occurs always is.
       --kappa: Strength of the smoothing.
 
-    Example: taskgram lm taskgrams.parquet --counts counts.parquet --out reference.parquet
+    Example: taskgram lm taskgrams.parquet --counts counts.parquet --out taskgram_lm.parquet
     """
     from taskgram_utils.language_models.taskgram import taskgram_logp
 
     _hold_out(out)
     grams = read_table(taskgrams)
-    table = taskgram_logp(grams, read_table(counts), form, zeros, kappa)
+    table = taskgram_logp(grams, read_table(counts), form, zero_handling, kappa)
     point = [c for c in ("task", "group", "example_id", "n", "sy") if c in grams]
     point += ["sx"] * (form == "per_pair")
     points, scored = (len(frame.drop_duplicates(point)) for frame in (grams, table))
-    never_seen = " or the pair was never seen" if zeros == "drop" else ""
+    never_seen = " or the pair occurs nowhere" if zero_handling == "drop" else ""
     why = f"their s^x occurs nowhere{never_seen}"
     require(table["logp"].notna().any(),
             f"{taskgrams}: none of its {points} points can be scored: {why}")
@@ -700,7 +700,7 @@ def _ask_models(ask, column, examples, out, models, step, dtype, device, pickled
 
 
 @main.command()
-@click.option("--reference", required=True)
+@click.option("--count-model", required=True)
 @click.option("--model", required=True)
 @click.option("--controls")
 @click.option("--taskgrams")
@@ -709,38 +709,38 @@ def _ask_models(ask, column, examples, out, models, step, dtype, device, pickled
 @click.option("--slopes", is_flag=True)
 @click.option("--size", "sizes", nargs=2, type=(str, float), multiple=True, metavar="NAME NUMBER")
 @out_option
-def mem(reference, model, difference, slopes, sizes, out, **beside):
-    """Distributional memorization: Spearman of the reference's log P with the model's, with two-way
-    intervals; the difference of two; or slopes of either against the size of the models.
+def mem(count_model, model, difference, slopes, sizes, out, **beside):
+    """Distributional memorization: Spearman of the log P of a count-based model with a model's,
+    with two-way intervals; the difference of two; or slopes against the size of the models.
 
     Options:
-      --reference: logp table of a reference: the task-gram or infinity-gram LM.
+      --count-model: logp table of a count-based model: the task-gram or infinity-gram LM.
       --model: logp table of one or more language models.
       --controls: Numeric columns by example_id, n, sy, start: partials given each and all.
       --taskgrams: Task-gram table, for the coverage columns.
       --examples: Examples table, for coverage_examples.
-      --difference: Mem of A less Mem of B, two language models of --model or two of --reference
+      --difference: Mem of A less Mem of B, two language models of --model or two of --count-model
           (then on the points that both have).
       --slopes: Slopes against log10 of the models' parameters (a column of --model, or --size), in
           place of the estimates or differences.
       --size: Parameters of a model; may be repeated.
 
-    Example: taskgram mem --reference taskgram.parquet --model logp.parquet --out -
+    Example: taskgram mem --count-model taskgram.parquet --model logp.parquet --out -
     """
     from taskgram_utils import memorization
 
     _hold_out(out)
     options = {name: read_table(path) if path else None for name, path in beside.items()}
     options["parameters"] = dict(sizes) or None
-    sides = {path: read_table(path) for path in (reference, model)}
+    sides = {path: read_table(path) for path in (count_model, model)}
     for path, table in sides.items():
         require_columns(table, ["n", "logp"], path)
         above = table["logp"][pd.to_numeric(table["logp"], errors="coerce") > 1e-6]
         first = next(iter(above), "")
         require(above.empty, f"{path}: a logp above 0 ({first}) is of no probability")
-    result = memorization.estimates(sides[reference], sides[model], **options)
+    result = memorization.estimates(sides[count_model], sides[model], **options)
     if difference:
-        result = _less(result, *difference, sides[reference], sides[model], options)
+        result = _less(result, *difference, sides[count_model], sides[model], options)
     if slopes:
         one_step = result.table.groupby("model")["step"].nunique().max() <= 1
         result = memorization.at_one_step(result) if one_step else result
@@ -750,21 +750,21 @@ def mem(reference, model, difference, slopes, sizes, out, **beside):
         if logp.isna().any():
             _say(f"{path}: {logp.isna().sum()} of {len(logp)} rows have no logp and are left out")
         _say_inexact(table, path)
-    if alone := memorization.unmatched(sides[reference], sides[model]):
-        _say(f"{reference}: {alone} points are not in {model}, and are left out")
+    if alone := memorization.unmatched(sides[count_model], sides[model]):
+        _say(f"{count_model}: {alone} points are not in {model}, and are left out")
 
 
-def _less(result, of: str, to: str, reference: pd.DataFrame, model: pd.DataFrame, options: dict):
+def _less(result, of: str, to: str, count_model: pd.DataFrame, model: pd.DataFrame, options: dict):
     """Estimates of ``of`` less those of ``to``, two models or two references."""
     from taskgram_utils import memorization
 
-    columns = ("model", "reference")
+    columns = ("model", "count_model")
     names = {by: sorted(map(str, result.table[by].dropna().unique())) for by in columns}
     by = next((by for by in columns if of != to and {of, to} <= set(names[by])), None)
     known = "; ".join(f"--{by} has {', '.join(names[by])}" for by in columns)
     require(by, f"--difference {of} {to}: names no two of one table ({known})")
-    if by == "reference":
-        sides = [reference[reference["lm"] == name] for name in (of, to)]
+    if by == "count_model":
+        sides = [count_model[count_model["model"] == name] for name in (of, to)]
         result = memorization.on_shared_points(*sides, model, **options)
     return memorization.contrasts(result, by, of, to)
 

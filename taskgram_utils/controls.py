@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.jackknife import Ask, combined, interval, jackknife, points_of
+from taskgram_utils.jackknife import Query, combined, interval, jackknife, clusters_of
 from taskgram_utils.memorization import (
     COLUMNS, KEYS, MODEL, first_row, logp_table, mem, with_controls,
 )
@@ -25,7 +25,7 @@ def point_controls(
 
     ``log_count_sy`` = log(1 + C(s^y)), and ``log_count_sx``, the mean of log(1 + C(s^x)) over the
     s^x of the point. With ``model`` (a ``logp`` table) also ``tokens`` and, with ``prior`` (the
-    same models scoring y without its input), ``logp_prior`` (nats), per model, world, seed and
+    same models scoring y without its input), ``logp_prior`` (nats), per model, run, seed and
     step. Raises InputError where a single count is missing.
     """
     require_columns(taskgrams, [*KEYS, "sx"], "taskgrams")
@@ -41,7 +41,7 @@ def point_controls(
     table = pairs.groupby(keys, dropna=False, sort=False)[list(sides)].mean().reset_index()
     if model is None:
         return table
-    on = [*KEYS, "task", "lm", "world", "seed", "step"]
+    on = [*KEYS, "task", "model", "run", "seed", "step"]
     extra = logp_table(model, "model")[[*on, "tokens"]].astype({"tokens": float})
     if prior is not None:
         before = logp_table(prior, "prior").rename(columns={"logp": "logp_prior"})
@@ -53,21 +53,21 @@ def point_controls(
 
 
 def without_most_frequent(
-    reference: pd.DataFrame, model: pd.DataFrame, outputs: int = 2, **options
+    count_model: pd.DataFrame, model: pd.DataFrame, outputs: int = 2, **options
 ) -> pd.DataFrame:
     """:func:`mem` without the ``outputs`` most frequent s^y of each task, group and n.
 
     It answers whether a few wordings make Mem. Adds ``most_frequent`` (these outputs) and ``share``
-    (theirs of the reference's points). A family without any other output has no row.
+    (theirs of the count_model's points). A family without any other output has no row.
     """
     keys = ["task", "group", "n"]
-    reference = reference.assign(**{c: None for c in ("task", "group") if c not in reference})
-    by_output = reference.drop_duplicates([*keys, "example_id", "sy", "start"])
+    count_model = count_model.assign(**{c: None for c in ("task", "group") if c not in count_model})
+    by_output = count_model.drop_duplicates([*keys, "example_id", "sy", "start"])
     many = by_output.groupby(keys, dropna=False)["sy"].value_counts()
     top = many.groupby(level=[0, 1, 2], dropna=False).head(outputs).rename("many").reset_index()
     beside = top.groupby(keys, dropna=False).agg(most_frequent=("sy", tuple), share=("many", "sum"))
     beside["share"] /= by_output.groupby(keys, dropna=False).size()
-    marked = reference.merge(top[[*keys, "sy"]], on=[*keys, "sy"], how="left", indicator=True)
+    marked = count_model.merge(top[[*keys, "sy"]], on=[*keys, "sy"], how="left", indicator=True)
     rest = marked[marked.pop("_merge") == "left_only"]
     if rest.empty:
         return pd.DataFrame(columns=[*COLUMNS, "most_frequent", "share"])
@@ -86,25 +86,25 @@ def incremental_r2(
     for infinite values unless ``ranks``.
     """
     require_columns(predictors, [*KEYS, *steps], "predictors")
-    scores = logp_table(model, "model").rename(columns={"lm": "model", "logp": "logp_model"})
+    scores = logp_table(model, "model").rename(columns={"logp": "logp_model"})
     joined = with_controls(scores[["task", "group", *KEYS, *MODEL, "logp_model"]], predictors)
     joined = joined.dropna(subset=["logp_model", *steps])
     require(len(joined), "incremental_r2: no point of the model has every step")
     finite = ranks or np.isfinite(joined[["logp_model", *steps]].to_numpy(float)).all()
     require(finite, "incremental_r2: infinite values; smooth the counts or set ranks=True")
     measure = "r2 of ranks" if ranks else "r2"
-    asks = [Ask(measure, 0, 0, tuple(range(1, k + 1))) for k in range(len(steps) + 1)]
+    queries = [Query(measure, 0, 0, tuple(range(1, k + 1))) for k in range(len(steps) + 1)]
     rows, ids = [], ["task", "group", "n", *MODEL]
     for key, frame in joined.groupby(ids, dropna=False, sort=False):
-        clusters = points_of(frame["example_id"], frame["sy"], frame["start"])
+        clusters = clusters_of(frame["example_id"], frame["sy"], frame["start"])
         values = frame[["logp_model", *steps]].to_numpy(float).T
-        results = jackknife(values, asks, clusters, ["log P of the model", *steps])
+        results = jackknife(values, queries, clusters, ["log P of the model", *steps])
         shared = dict(zip(ids, key, strict=True))
         shared |= {"points": len(frame), "examples": frame["example_id"].nunique()}
         for step, before, after in zip(steps, results, results[1:], strict=False):
-            low, high, _ = interval(after.estimate, after.left, correlation=False)
+            low, high, _ = interval(after.estimate, after.changes, correlation=False)
             gain = after.estimate - before.estimate
-            change = combined([after.left, before.left], (1, -1))
+            change = combined([after.changes, before.changes], (1, -1))
             bounds = interval(gain, change, correlation=False)
             rows.append({
                 **shared, "predictor": step, "r2": after.estimate, "low": low, "high": high,

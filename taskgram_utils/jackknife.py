@@ -14,13 +14,13 @@ from taskgram_utils.errors import require
 from taskgram_utils.factors import without_means
 
 MEASURES = ("spearman", "pearson", "kendall_distance", "r2", "r2 of ranks")
-FEWEST = 3
+LEAST = 3
 """Points for an estimate, and clusters of a kind for an interval."""
-NO_INTERVAL = f"fewer than {FEWEST} examples or outputs: no interval"
+NO_INTERVAL = f"fewer than {LEAST} examples or outputs: no interval"
 LEVEL = 0.95
 
 
-class Ask(NamedTuple):
+class Query(NamedTuple):
     """One statistic: ``measure`` of the rows ``a`` and ``b`` of a matrix of values, given the rows
     ``given``."""
 
@@ -30,7 +30,7 @@ class Ask(NamedTuple):
     given: tuple[int, ...] = ()
 
 
-class Points(NamedTuple):
+class Clusters(NamedTuple):
     """Which example, which output and which point each of N points is (hashed names), and whether
     two examples share an output."""
 
@@ -40,7 +40,7 @@ class Points(NamedTuple):
     two_way: bool
 
 
-class LeftOut(NamedTuple):
+class Changes(NamedTuple):
     """How a statistic changes when one cluster is left out: hashed names [G] and changes [G] of the
     examples, of the outputs and of the points. The latter two count where ``two_way``."""
 
@@ -55,33 +55,33 @@ class Result(NamedTuple):
     where it is."""
 
     estimate: float
-    left: LeftOut
+    changes: Changes
     reason: str | None
 
 
-def points_of(
+def clusters_of(
     examples: Sequence, outputs: Sequence | None = None, starts: Sequence | None = None
-) -> Points:
+) -> Clusters:
     """The clusters of N points. Without ``outputs`` examples alone are clusters; ``starts`` tell
     apart the points of one example and one output."""
     example = _hashed(examples)
     if outputs is None:
-        return Points(example, example, example, False)
+        return Clusters(example, example, example, False)
     output = _hashed(outputs)
     cells = np.unique(np.stack([output, example]), axis=1)
     shared = len(np.unique(cells[0])) < cells.shape[1]
     start = np.zeros(len(example), np.uint64) if starts is None else _hashed(starts)
     with np.errstate(over="ignore"):  # hashes wrap around
         point = (example * np.uint64(3) + output) * np.uint64(3) + start
-    return Points(example, output, point, bool(shared))
+    return Clusters(example, output, point, bool(shared))
 
 
 def jackknife(
-    values: np.ndarray, asks: Sequence[Ask], points: Points, names: Sequence[str] | None = None,
-    without: Sequence[np.ndarray] = (),
-) -> list[Result]:  # fmt: skip
-    """The statistics ``asks`` of ``values`` [V, N] (no nulls), with how each changes when a cluster
-    is left out.
+    values: np.ndarray, queries: Sequence[Query], clusters: Clusters,
+    names: Sequence[str] | None = None, without: Sequence[np.ndarray] = (),
+) -> list[Result]:
+    """The statistics ``queries`` of ``values`` [V, N] (no nulls), with how each changes when a
+    cluster is left out.
 
     ``spearman`` and ``pearson`` are partial where ``given``; ``kendall_distance`` is (1 - tau_b) /
     2; ``r2`` (and ``r2 of ranks``) the share of the variance of row a that the least-squares fit of
@@ -92,49 +92,50 @@ def jackknife(
     names = names or [f"variable {i}" for i in range(len(values))]
     whole = _without(values, without)
     beyond = " but for the means taken out" if without else ""
-    reasons = [_reason(ask, whole, names, beyond) for ask in asks]
+    reasons = [_reason(query, whole, names, beyond) for query in queries]
     able = [i for i, reason in enumerate(reasons) if reason is None]
-    chosen = [asks[i] for i in able]
-    kinds = points[:1] if points.output is points.example else points[:3]
-    clusters = [np.unique(labels, return_inverse=True) for labels in kinds]
+    chosen = [queries[i] for i in able]
+    kinds = clusters[:1] if clusters.output is clusters.example else clusters[:3]
+    coded = [np.unique(labels, return_inverse=True) for labels in kinds]
     nobody = np.ones(values.shape[1], np.int64)  # cluster 0, which is empty: all points are left
-    estimates = np.full(len(asks), np.nan)
-    changes = [np.full((len(asks), len(keys)), np.nan) for keys, _ in clusters]
+    estimates = np.full(len(queries), np.nan)
+    changes = [np.full((len(queries), len(keys)), np.nan) for keys, _ in coded]
     if able and without:
         estimates[able] = _statistics(whole, chosen, [nobody])[0][:, 0]
-        for (keys, codes), change in zip(clusters, changes, strict=True):
+        for (keys, codes), change in zip(coded, changes, strict=True):
             for g in range(len(keys)):
                 rest = codes != g
                 part = _without(values[:, rest], [factor[rest] for factor in without])
-                left = _statistics(part, chosen, [nobody[rest]])[0][:, 0]
-                change[able, g] = left - estimates[able]
+                without_it = _statistics(part, chosen, [nobody[rest]])[0][:, 0]
+                change[able, g] = without_it - estimates[able]
     elif able:
-        found = _statistics(whole, chosen, [nobody, *(codes for _, codes in clusters)])
+        found = _statistics(whole, chosen, [nobody, *(codes for _, codes in coded)])
         estimates[able] = found[0][:, 0]
-        for change, left in zip(changes, found[1:], strict=True):
-            change[able] = left - estimates[able, None]
+        for change, without_each in zip(changes, found[1:], strict=True):
+            change[able] = without_each - estimates[able, None]
     out = []
-    for i, (ask, reason) in enumerate(zip(asks, reasons, strict=True)):
+    for i, (query, reason) in enumerate(zip(queries, reasons, strict=True)):
         if reason is None and np.isnan(estimates[i]):
-            reason = f"the controls leave nothing of {names[ask.a]} or {names[ask.b]}"
-        rows = [(keys, change[i]) for (keys, _), change in zip(clusters, changes, strict=True)]
-        left = LeftOut(*rows * (3 // len(kinds)), points.two_way)
-        out.append(Result(float(estimates[i]), left, reason))
+            reason = f"the controls leave nothing of {names[query.a]} or {names[query.b]}"
+        rows = [(keys, change[i]) for (keys, _), change in zip(coded, changes, strict=True)]
+        of_query = Changes(*rows * (3 // len(kinds)), clusters.two_way)
+        out.append(Result(float(estimates[i]), of_query, reason))
     return out
 
 
-def mean(values: np.ndarray, points: Points) -> Result:
+def mean(values: np.ndarray, clusters: Clusters) -> Result:
     """The mean of ``values`` [N], with how it changes when a cluster is left out."""
     whole, changes = float(values.mean()), []
-    for labels in points[:3]:
+    for labels in clusters[:3]:
         keys, codes = np.unique(labels, return_inverse=True)
-        left = len(values) - np.bincount(codes)
-        means = (values.sum() - np.bincount(codes, values)) / np.where(left > 0, left, np.nan)
+        remaining = (len(values) - np.bincount(codes)).astype(float)
+        remaining[remaining == 0] = np.nan
+        means = (values.sum() - np.bincount(codes, values)) / remaining
         changes.append((keys, means - whole))
-    return Result(whole, LeftOut(*changes, points.two_way), None)
+    return Result(whole, Changes(*changes, clusters.two_way), None)
 
 
-def combined(parts: Sequence[LeftOut], weights: Sequence[float]) -> LeftOut:
+def combined(parts: Sequence[Changes], weights: Sequence[float]) -> Changes:
     """How a weighted sum of statistics changes: of the same points, or of others that share
     examples or outputs. What a statistic does not rest on changes it by nothing."""
 
@@ -149,29 +150,29 @@ def combined(parts: Sequence[LeftOut], weights: Sequence[float]) -> LeftOut:
             total[np.searchsorted(keys, own)] += weight * change
         return keys, total
 
-    return LeftOut(of("example"), of("output"), of("point"), any(part.two_way for part in parts))
+    return Changes(of("example"), of("output"), of("point"), any(part.two_way for part in parts))
 
 
-def standard_error(left: LeftOut) -> tuple[float, float]:
+def standard_error(changes: Changes) -> tuple[float, float]:
     """Standard error of a statistic and degrees of freedom of its t (eq-jackknife): V =
     max(V_example + V_output - V_point, V_example, V_output), each (G - 1) / G times the sum over
     its G clusters of the squared change when one is left out; V_example alone where no output is
     shared. Cameron, Gelbach & Miller (2011); MacKinnon, Nielsen & Webb (2024). Degrees of freedom:
     the smaller number of clusters less one. Null with fewer than 3 clusters of a kind."""
-    sizes = [len(left.example[0])] + ([len(left.output[0])] if left.two_way else [])
-    if min(sizes) < FEWEST:
+    sizes = [len(changes.example[0])] + ([len(changes.output[0])] if changes.two_way else [])
+    if min(sizes) < LEAST:
         return np.nan, np.nan
-    example, output, point = ((len(c) - 1) / len(c) * (c**2).sum() for _, c in left[:3])
-    total = max(example + output - point, example, output) if left.two_way else example
+    example, output, point = ((len(c) - 1) / len(c) * (c**2).sum() for _, c in changes[:3])
+    total = max(example + output - point, example, output) if changes.two_way else example
     return float(np.sqrt(total)), min(sizes) - 1
 
 
 def interval(
-    estimate: float, left: LeftOut, correlation: bool = True
+    estimate: float, changes: Changes, correlation: bool = True
 ) -> tuple[float, float, float]:
     """95% interval and two-sided p of a statistic being 0, by Student's t; of a correlation on
     Fisher's z."""
-    error, freedom = standard_error(left)
+    error, freedom = standard_error(changes)
     if np.isnan(error) or np.isnan(estimate):
         return np.nan, np.nan, np.nan
     half = special.stdtrit(freedom, (1 + LEVEL) / 2)
@@ -196,20 +197,20 @@ def _without(values: np.ndarray, factors: Sequence[np.ndarray]) -> np.ndarray:
     equal in floating point too, and of a row that is nothing but means no noise is left."""
     if not factors:
         return values
-    spread = np.ptp(values, axis=1, keepdims=True)
-    scaled = without_means(values, factors) / np.where(spread > 0, spread, 1)
+    span = np.ptp(values, axis=1, keepdims=True)
+    scaled = without_means(values, factors) / np.where(span > 0, span, 1)
     return np.round(scaled, 9) + 0.0  # no -0
 
 
-def _reason(ask: Ask, values: np.ndarray, names: Sequence[str], beyond: str) -> str | None:
-    require(ask.measure in MEASURES, f"measure {ask.measure}: not one of {', '.join(MEASURES)}")
-    if values.shape[1] < FEWEST:
-        return f"fewer than {FEWEST} points"
-    for v in (ask.a, ask.b):
+def _reason(query: Query, values: np.ndarray, names: Sequence[str], beyond: str) -> str | None:
+    require(query.measure in MEASURES, f"measure {query.measure}: not one of {', '.join(MEASURES)}")
+    if values.shape[1] < LEAST:
+        return f"fewer than {LEAST} points"
+    for v in (query.a, query.b):
         if values[v].min() == values[v].max():
             return f"{names[v]} is constant{beyond}"
-    for v in (ask.a, ask.b, *ask.given):
-        if ask.measure in ("pearson", "r2") and not np.isfinite(values[v]).all():
+    for v in (query.a, query.b, *query.given):
+        if query.measure in ("pearson", "r2") and not np.isfinite(values[v]).all():
             return f"{names[v]} has infinite values"
     return None
 
@@ -239,35 +240,35 @@ def _ranks(values: np.ndarray, rows: set[int]) -> _Ranks:
 
 
 def _statistics(
-    values: np.ndarray, asks: Sequence[Ask], clusters: Sequence[np.ndarray]
+    values: np.ndarray, queries: Sequence[Query], clusters: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Statistics [A, G] of the points less each cluster, for each way [N] to number the clusters.
     """
-    by_rank = [ask for ask in asks if ask.measure not in ("pearson", "r2")]
-    ranks = _ranks(values, {v for ask in by_rank for v in (ask.a, ask.b, *ask.given)})
-    out = [np.full((len(asks), codes.max() + 1), np.nan) for codes in clusters]
+    by_rank = [query for query in queries if query.measure not in ("pearson", "r2")]
+    ranks = _ranks(values, {v for query in by_rank for v in (query.a, query.b, *query.given)})
+    out = [np.full((len(queries), codes.max() + 1), np.nan) for codes in clusters]
     for given, kinds in ((ranks, ("spearman", "r2 of ranks")), (None, ("pearson", "r2"))):
-        chosen = [i for i, ask in enumerate(asks) if ask.measure in kinds]
+        chosen = [i for i, query in enumerate(queries) if query.measure in kinds]
         for codes, found in zip(clusters, out, strict=True):
             if chosen:
-                found[chosen] = _correlations(values, given, [asks[i] for i in chosen], codes)
-    for i, ask in enumerate(asks):
-        if ask.measure == "kendall_distance":
-            for tau, found in zip(_taus(ranks, ask.a, ask.b, clusters), out, strict=True):
+                found[chosen] = _correlations(values, given, [queries[i] for i in chosen], codes)
+    for i, query in enumerate(queries):
+        if query.measure == "kendall_distance":
+            for tau, found in zip(_taus(ranks, query.a, query.b, clusters), out, strict=True):
                 found[i] = (1 - tau) / 2
     return out
 
 
 def _correlations(
-    values: np.ndarray, ranks: _Ranks | None, asks: Sequence[Ask], codes: np.ndarray
+    values: np.ndarray, ranks: _Ranks | None, queries: Sequence[Query], codes: np.ndarray
 ) -> np.ndarray:
     """Statistics [A, G] from the correlations (of ``ranks``, if given) among the points that each
     cluster leaves."""
-    rows = sorted({v for ask in asks for v in (ask.a, ask.b, *ask.given)})
+    rows = sorted({v for query in queries for v in (query.a, query.b, *query.given)})
     place = {v: k for k, v in enumerate(rows)}
     wanted = set()
-    for ask in asks:
-        own = sorted({place[v] for v in (ask.a, ask.b, *ask.given)})
+    for query in queries:
+        own = sorted({place[v] for v in (query.a, query.b, *query.given)})
         wanted |= {(v, w) for i, v in enumerate(own) for w in own[:i]}
     pairs = np.array(sorted(wanted), np.int64).reshape(-1, 2)
     if ranks:
@@ -279,13 +280,13 @@ def _correlations(
     matrix[:, np.arange(len(rows)), np.arange(len(rows))] = 1
     for (v, w), product in zip(pairs, cross.T, strict=True):
         matrix[:, v, w] = matrix[:, w, v] = np.clip(product / scale[:, v] / scale[:, w], -1, 1)
-    out = np.empty((len(asks), len(cross)))
-    for i, ask in enumerate(asks):
-        given = [place[v] for v in ask.given]
-        if ask.measure.startswith("r2"):
-            out[i] = 1 - _residual(matrix, [place[ask.a]], given)[..., 0, 0] if given else 0.0
+    out = np.empty((len(queries), len(cross)))
+    for i, query in enumerate(queries):
+        given = [place[v] for v in query.given]
+        if query.measure.startswith("r2"):
+            out[i] = 1 - _residual(matrix, [place[query.a]], given)[..., 0, 0] if given else 0.0
         else:
-            out[i] = partial_correlation(matrix, place[ask.a], place[ask.b], given)
+            out[i] = partial_correlation(matrix, place[query.a], place[query.b], given)
     return out
 
 
@@ -296,10 +297,10 @@ def partial_correlation(
     where they leave nothing of a or b. A constant or repeated control changes nothing."""
     if not given:
         return matrices[..., a, b]
-    left = _residual(matrices, [a, b], list(given))
-    spread = left[..., 0, 0] * left[..., 1, 1]
-    enough = (left[..., 0, 0] > 1e-9) & (left[..., 1, 1] > 1e-9)
-    return np.clip(left[..., 0, 1] / np.sqrt(np.where(enough, spread, np.nan)), -1, 1)
+    residual = _residual(matrices, [a, b], list(given))
+    product = residual[..., 0, 0] * residual[..., 1, 1]
+    enough = (residual[..., 0, 0] > 1e-9) & (residual[..., 1, 1] > 1e-9)
+    return np.clip(residual[..., 0, 1] / np.sqrt(np.where(enough, product, np.nan)), -1, 1)
 
 
 def _residual(matrices: np.ndarray, of: list[int], given: list[int]) -> np.ndarray:
@@ -322,13 +323,13 @@ def _products(
     V], over the points that each cluster leaves."""
     centred = values - values.mean(axis=1, keepdims=True)
     many = codes.max() + 1
-    left = len(codes) - np.bincount(codes, minlength=many)
+    remaining = len(codes) - np.bincount(codes, minlength=many)
     sums = [row.sum() - np.bincount(codes, row, many) for row in centred]
 
     def products(a: int, b: int) -> np.ndarray:
         product = centred[a] * centred[b]
         whole = product.sum() - np.bincount(codes, product, many)
-        return whole - sums[a] * sums[b] / np.where(left > 0, left, np.nan)
+        return whole - sums[a] * sums[b] / np.where(remaining > 0, remaining, np.nan)
 
     cross = np.array([products(a, b) for a, b in pairs]).reshape(len(pairs), many)
     return cross.T, np.array([products(v, v) for v in range(len(values))]).T
@@ -341,7 +342,7 @@ def _rank_products(
     order, level, rank = ranks
     many, n = codes.max() + 1, len(codes)
     size = np.bincount(codes, minlength=many)
-    left = (n - size).astype(float)
+    remaining = (n - size).astype(float)
     members, start = _members(codes)
     # A cluster of m points takes m² counts of points above two values; a large one is ranked anew.
     few = size.astype(float) ** 2 * np.log2(n + 1) < 4 * n
@@ -351,8 +352,8 @@ def _rank_products(
                         cross[:, p])
     _large_clusters(order, level, codes, np.flatnonzero(~few), pairs, cross)
     # Squares of mid-ranks about their mean: (n³ - sum of t³ over groups of t equal values) / 12.
-    own = np.stack([(left**3 - _ties(row, codes, 3)) / 12 for row in level], axis=1)
-    return cross - (left**3 / 4)[:, None], own
+    own = np.stack([(remaining**3 - _ties(row, codes, 3)) / 12 for row in level], axis=1)
+    return cross - (remaining**3 / 4)[:, None], own
 
 
 def _members(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -384,8 +385,8 @@ def _taus(ranks: _Ranks, a: int, b: int, clusters: Sequence[np.ndarray]) -> list
         inside = 2 * np.bincount(codes, _before(order[members], start, level_a, level_b))
         # Ordered pairs: those with a point of the cluster go, but those inside it went twice.
         total = agreement.sum() - 2 * np.bincount(codes, agreement) + inside
-        left = (len(codes) - size).astype(float)
-        untied = [left**2 - _ties(level, codes, 2) for level in (level_a, level_b)]
+        remaining = (len(codes) - size).astype(float)
+        untied = [remaining**2 - _ties(level, codes, 2) for level in (level_a, level_b)]
         scale = np.sqrt(untied[0] * untied[1])
         out.append(np.clip(total / np.where(scale > 0, scale, np.nan), -1, 1))
     return out

@@ -11,29 +11,21 @@ import pandas as pd
 
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.jackknife import (
-    NO_INTERVAL,
-    Ask,
-    LeftOut,
-    Result,
-    combined,
-    interval,
-    jackknife,
-    points_of,
+    NO_INTERVAL, Changes, Query, Result, clusters_of, combined, interval, jackknife,
 )
 from taskgram_utils.statistics import holm, split_half_reliability
-from taskgram_utils.tables import LOGP, check, exactness, read_table, write_table
+from taskgram_utils.tables import KEYS, LOGP, check, exactness, read_table, write_table
 
 MEASURES = ("spearman", "pearson", "kendall_distance")
-FAMILY = ["task", "group", "n", "reference", "form", "zero_rule"]
-MODEL = ["model", "world", "seed", "step"]
-IDENTITY = [*FAMILY, "model", "parameters", "world", "seed", "step", "measure"]
+FAMILY = ["task", "group", "n", "count_model", "form", "zero_handling"]
+MODEL = ["model", "run", "seed", "step"]
+IDENTITY = [*FAMILY, "model", "parameters", "run", "seed", "step", "measure"]
 COLUMNS = [*IDENTITY, "estimate", "low", "high", "p", "p_holm", "points", "examples",
            "coverage_pairs", "coverage_points", "coverage_examples", "zero_share", "reliability",
-           "reason", "ties", "spread", "outputs", "clusters", "exact"]
+           "reason", "ties", "sd", "outputs", "clusters", "exact"]
 _WHOLE = ["n", "points", "examples", "outputs"]
-_TEXTS = [*FAMILY, "model", "world", "seed", "step", "measure", "reason", "clusters"]
-KEYS = ["example_id", "n", "sy", "start"]
-_NOT_CONTROLS = {*FAMILY, *MODEL, *KEYS, "lm", "sx", "exact", "end", "option", "parameters",
+_TEXTS = [*FAMILY, "model", "run", "seed", "step", "measure", "reason", "clusters"]
+_NOT_CONTROLS = {*FAMILY, *MODEL, *KEYS, "sx", "exact", "end", "option", "parameters",
                  "half"}
 
 
@@ -41,39 +33,39 @@ class Estimates(NamedTuple):
     """A memorization table and each row's jackknife replicates (None where it has no estimate)."""
 
     table: pd.DataFrame
-    left: list[LeftOut | None]
+    replicates: list[Changes | None]
 
     def rows(self, chosen: Sequence[bool] | np.ndarray | pd.Series) -> Estimates:
         """The rows for which ``chosen`` [rows] is true, with Holm's p over them alone."""
         chosen = np.asarray(chosen, bool)
         table = self.table[chosen].reset_index(drop=True)
         table = table.assign(p_holm=holm(table["p"])) if "p_holm" in table else table
-        return Estimates(table, [self.left[i] for i in np.flatnonzero(chosen)])
+        return Estimates(table, [self.replicates[i] for i in np.flatnonzero(chosen)])
 
 
 def mem(
-    reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame | None = None, **options
+    count_model: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame | None = None, **options
 ) -> pd.DataFrame:
     """The ``memorization`` table of :func:`estimates` alone, with the same arguments."""
-    return estimates(reference, model, controls, **options).table
+    return estimates(count_model, model, controls, **options).table
 
 
 def estimates(
-    reference: pd.DataFrame,
+    count_model: pd.DataFrame,
     model: pd.DataFrame,
     controls: pd.DataFrame | None = None,
     measures: Sequence[str] = ("spearman",),
-    reference_halves: pd.DataFrame | None = None,
+    count_model_halves: pd.DataFrame | None = None,
     taskgrams: pd.DataFrame | None = None,
     examples: pd.DataFrame | None = None,
     parameters: Mapping[str, float] | None = None,
 ) -> Estimates:
     """Mem: Spearman's rho, over all points, of log P(s^y) under a count-based and a language model.
 
-    Equations eq-mem, eq-kendall and, with ``controls``, eq-partial. ``reference`` and ``model`` are
-    ``logp`` tables (nats). The result has one row per task, group, n, reference, form, zero rule,
-    model, world, seed, step and measure. ``measures`` are among ``spearman``, ``pearson`` and
-    ``kendall_distance`` = (1 - tau_b) / 2. With ``controls``, it also has the partial Spearman
+    Equations eq-mem, eq-kendall and, with ``controls``, eq-partial. ``count_model`` and ``model``
+    are ``logp`` tables (nats). The result has one row per task, group, n, count_model, form, zero
+    handling, model, run, seed, step and measure. ``measures`` are among ``spearman``, ``pearson``
+    and ``kendall_distance`` = (1 - tau_b) / 2. With ``controls``, it also has the partial Spearman
     given each numeric column (``spearman|a``) and given all (``spearman|a+b``), on the points that
     have the control. ``low``, ``high`` (95%) and ``p`` come from the two-way cluster jackknife
     (:func:`taskgram_utils.jackknife.interval`), ``p_holm`` is Holm's over the whole table.
@@ -82,21 +74,21 @@ def estimates(
 
     Beside each estimate: ``points``, ``examples``, ``outputs`` (distinct s^y) and ``clusters``
     (what is left out in turn); ``zero_share``, the share of pairs with count 0; ``ties``, the share
-    of points whose reference log P is not unique; ``spread``, its standard deviation (nats);
-    ``exact``, the share of points whose reference rests on exact counts. ``taskgrams`` adds the
-    shares of pairs with a count above 0 and of points kept, ``examples`` the share of examples
-    kept, ``reference_halves`` (with a column ``half``) the Spearman-Brown reliability of the
-    reference. ``reason`` says why an estimate or interval is null.
+    of points whose log P under the count-based model is not unique; ``sd``, its standard deviation
+    (nats); ``exact``, the share of points whose count-based log P rests on exact counts.
+    ``taskgrams`` adds the shares of pairs with a count above 0 and of points kept, ``examples`` the
+    share of examples kept, ``count_model_halves`` (with a column ``half``) the Spearman-Brown
+    reliability of the count-based model. ``reason`` says why an estimate or interval is null.
 
     Raises InputError for missing columns, points given twice, and no point in common.
     """
     unknown = set(measures) - set(MEASURES)
     require(not unknown, f"measure {', '.join(sorted(unknown))}: not one of {', '.join(MEASURES)}")
-    joined = points(reference, model, controls)
+    joined = points(count_model, model, controls)
     if parameters is not None:
         joined["parameters"] = joined["model"].map(parameters).astype(float)
     names = _control_names(controls)
-    halves = None if reference_halves is None else _halves(reference_halves)
+    halves = None if count_model_halves is None else _halves(count_model_halves)
     totals = _totals(joined, taskgrams, examples)
     rows, replicates = [], []
     for family, frame in joined.groupby(FAMILY, dropna=False, sort=False):
@@ -106,8 +98,8 @@ def estimates(
         for columns, result, point_set in results:
             estimate = _estimate(result, columns["measure"])
             rows.append({**shared, **columns, **estimate, **beside[point_set]})
-            replicates.append(None if np.isnan(result.estimate) else result.left)
-    rows += _unmatched(reference, joined)
+            replicates.append(None if np.isnan(result.estimate) else result.changes)
+    rows += _unmatched(count_model, joined)
     replicates += [None] * (len(rows) - len(replicates))
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     table["p_holm"] = holm(table["p"])
@@ -117,49 +109,49 @@ def estimates(
 
 
 def write_estimates(folder: Path, result: Estimates) -> None:
-    """Write estimates to a new folder: ``table.parquet``, and their replicates in ``left.npz``."""
+    """Write a new folder: estimates in ``table.parquet``, their replicates in ``replicates.npz``."""
     folder.mkdir(parents=True)
     write_table(result.table, folder / "table.parquet")
     parts = {f"{row}.{kind}": np.stack([names, change.view(names.dtype)])
-             for row, left in enumerate(result.left) if left
-             for kind, (names, change) in enumerate(left[:3])}
-    two_way = [bool(left and left.two_way) for left in result.left]
-    np.savez(folder / "left.npz", two_way=two_way, **parts)
+             for row, changes in enumerate(result.replicates) if changes
+             for kind, (names, change) in enumerate(changes[:3])}
+    two_way = [bool(changes and changes.two_way) for changes in result.replicates]
+    np.savez(folder / "replicates.npz", two_way=two_way, **parts)
 
 
 def read_estimates(folder: Path) -> Estimates:
     """Read what :func:`write_estimates` wrote."""
-    with np.load(folder / "left.npz", allow_pickle=False) as file:
+    with np.load(folder / "replicates.npz", allow_pickle=False) as file:
         parts = dict(file)
-    left: list[LeftOut | None] = []
+    replicates: list[Changes | None] = []
     for row, two_way in enumerate(parts["two_way"]):
         known = [parts[key] for kind in range(3) if (key := f"{row}.{kind}") in parts]
         changes = [(names, bits.view(float)) for names, bits in known]
-        left.append(LeftOut(*changes, bool(two_way)) if changes else None)
-    return Estimates(read_table(folder / "table.parquet"), left)
+        replicates.append(Changes(*changes, bool(two_way)) if changes else None)
+    return Estimates(read_table(folder / "table.parquet"), replicates)
 
 
 # --- the points of an estimate --------------------------------------------------------------------
 
 
 def points(
-    reference: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame | None = None
+    count_model: pd.DataFrame, model: pd.DataFrame, controls: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """The points of two language models side by side: a row per reference point and model, step.
+    """The points of two language models side by side: a row per point of the first and model, step.
 
     The tables are joined on example_id, n, sy, start, and on task and sx where both have them;
-    options are left out, and world, seed and step of the reference are ignored. Columns:
-    ``reference``, ``form``, ``zero_rule``, ``logp_reference``, ``model``, ``logp_model`` (nats),
-    ``pairs``, ``zeros`` and one per control (null where a point has none). Raises InputError where
-    they share no point.
+    options are left out, and run, seed and step of the count-based model are ignored. Columns:
+    ``count_model``, ``form``, ``zero_handling``, ``logp_count_model``, ``model``, ``logp_model``
+    (nats), ``n_terms``, ``n_zero`` and one per control (null where a point has none). Raises
+    InputError where they share no point.
     """
-    left, right = logp_table(reference, "reference"), logp_table(model, "model")
-    left = _with_form(left).rename(columns={"logp": "logp_reference"})
-    right = right.rename(columns={"lm": "model", "logp": "logp_model"})
-    beside = ["logp_reference", "pairs", "zeros", "exact"]
+    left, right = logp_table(count_model, "count_model"), logp_table(model, "model")
+    left = _with_form(left).rename(columns={"logp": "logp_count_model"})
+    right = right.rename(columns={"logp": "logp_model"})
+    beside = ["logp_count_model", "n_terms", "n_zero", "exact"]
     left = left[[*FAMILY, "example_id", "sx", "sy", "start", *beside]]
     right = right[["task", "group", *KEYS, "sx", *MODEL, "parameters", "logp_model"]]
-    _require_unique(left, [*FAMILY, "example_id", "sx", "sy", "start"], "reference")
+    _require_unique(left, [*FAMILY, "example_id", "sx", "sy", "start"], "count_model")
     _require_unique(right, ["task", *KEYS, "sx", *MODEL], "model")
     keys = _shared_keys(left, right)
     # A model scores an output once for all its inputs, or (per pair) once for each.
@@ -167,19 +159,19 @@ def points(
     sides = ((left, right[scored], keys), (left[by_pair], right[~scored], [*keys, "sx"]))
     parts = [a.merge(b, on=on, suffixes=("", "_model")) for a, b, on in sides if len(a) and len(b)]
     joined = pd.concat(parts, ignore_index=True) if parts else left.iloc[:0]
-    begin = f"reference begins {first_row(left)}, model begins {first_row(right)}"
-    none = f"reference and model have no point in common (joined on {', '.join(keys)}; {begin})"
+    begin = f"count_model begins {first_row(left)}, model begins {first_row(right)}"
+    none = f"count_model and model have no point in common (joined on {', '.join(keys)}; {begin})"
     require(len(joined), none)
     for column in ("task", "group"):
         if f"{column}_model" in joined:
             joined[column] = joined[column].fillna(joined[f"{column}_model"])
-    joined = joined.drop(columns=[c for c in joined if c.endswith("_model") and c != "logp_model"])
+    joined = joined.drop(columns=["task_model", "group_model", "sx_model"], errors="ignore")
     return joined if controls is None else with_controls(joined, controls)
 
 
-def unmatched(reference: pd.DataFrame, model: pd.DataFrame) -> int:
-    """How many points of a reference no model has."""
-    sides = [logp_table(reference, "reference"), logp_table(model, "model")]
+def unmatched(count_model: pd.DataFrame, model: pd.DataFrame) -> int:
+    """How many points of a count-based model no model has."""
+    sides = [logp_table(count_model, "count_model"), logp_table(model, "model")]
     keys = _shared_keys(*sides)
     wanted, there = (frame[keys].drop_duplicates() for frame in sides)
     return len(wanted) - len(wanted.merge(there, on=keys))
@@ -191,7 +183,7 @@ def unmatched(reference: pd.DataFrame, model: pd.DataFrame) -> int:
 def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
     """Differences: estimates whose column ``by`` is ``of`` less those that agree but have ``to``.
 
-    ``contrasts(result, "reference", "taskgram", "infinigram")`` is Mem_n - Mem_inf. The table has
+    ``contrasts(result, "count_model", "taskgram", "infinigram")`` is Mem_n - Mem_inf. The table has
     the shared columns, ``estimate`` (its sides in ``estimate_of`` and ``estimate_to``), ``points``
     (of the smaller side), ``low``, ``high``, ``p``, ``p_holm`` and ``reason``. The interval is that
     of the change of both sides when a cluster is left out. Each side keeps its own points:
@@ -199,7 +191,7 @@ def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
     estimate.
     """
     require(by in IDENTITY, f"differences by {by}: not one of {', '.join(IDENTITY)}")
-    differ = {by, {"reference": "zero_rule", "model": "parameters"}.get(by, by)}
+    differ = {by, {"count_model": "zero_handling", "model": "parameters"}.get(by, by)}
     shared = [c for c in IDENTITY if c not in differ]
     table = result.table.assign(row=np.arange(len(result.table)))
     columns = [*shared, "estimate", "points", "reason", "row"]
@@ -208,26 +200,27 @@ def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
         require(len(side), f"differences: no estimate with {by} = {value}")
         _require_unique(side, shared, f"differences: {by} = {value}")
     pairs = sides[0].merge(sides[1], on=shared, suffixes=("_of", "_to"))
-    both = [[result.left[row] for row in rows] for rows in pairs[["row_of", "row_to"]].to_numpy()]
-    left = [None if None in sides else combined(sides, (1, -1)) for sides in both]
+    rows_of_both = pairs[["row_of", "row_to"]].to_numpy()
+    both = [[result.replicates[row] for row in rows] for rows in rows_of_both]
+    replicates = [None if None in sides else combined(sides, (1, -1)) for sides in both]
     out = pairs[[*shared, "estimate_of", "estimate_to"]]
     out.insert(0, by, f"{of} - {to}")
     out["estimate"] = out["estimate_of"] - out["estimate_to"]
     out["points"] = pairs[["points_of", "points_to"]].min(axis=1)
     reason = pairs["reason_of"].fillna(pairs["reason_to"])
-    return Estimates(_with_intervals(out, left).assign(reason=reason), left)
+    return Estimates(_with_intervals(out, replicates).assign(reason=reason), replicates)
 
 
 def on_shared_points(
-    reference: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, **options
+    count_model: pd.DataFrame, other: pd.DataFrame, model: pd.DataFrame, **options
 ) -> Estimates:
     """:func:`estimates` under two references, each on the points that both have.
 
     Where one scores pairs and the other outputs, an output counts once for each of its pairs.
     Raises InputError unless each side has one language model, another one than the other side.
     """
-    sides = [logp_table(reference, "reference"), logp_table(other, "other")]
-    names = [list(frame["lm"].unique()) for frame in sides]
+    sides = [logp_table(count_model, "count_model"), logp_table(other, "other")]
+    names = [list(frame["model"].unique()) for frame in sides]
     one_each = all(len(n) == 1 for n in names) and names[0] != names[1]
     got = f"{names[0]} and {names[1]}"
     require(one_each, f"compare: needs one language model a side and two different ones, got {got}")
@@ -255,7 +248,7 @@ def at_one_step(result: Estimates) -> Estimates:
 def slopes(result: Estimates) -> pd.DataFrame:
     """Least-squares slopes of Mem on log10 of the parameters, over the models of a family.
 
-    One row per task, group, n, reference, form, zero rule, world, seed, step and measure; of
+    One row per task, group, n, count_model, form, zero_handling, run, seed, step and measure; of
     :func:`contrasts` the slope of the difference. ``slope`` is Mem per tenfold size; ``low``,
     ``high``, ``p``, ``p_holm`` as in :func:`estimates`; ``models`` counts those with an estimate;
     ``reason`` says why a slope is null. Raises InputError where no model has its size.
@@ -268,15 +261,15 @@ def slopes(result: Estimates) -> pd.DataFrame:
     for key, frame in table.groupby(shared, dropna=False, sort=False):
         frame = frame[frame["parameters"].notna() & frame["estimate"].notna()]
         size = np.log10(frame["parameters"].to_numpy(float))
-        slope, left, reason = np.nan, None, "fewer than two sizes with an estimate"
+        slope, changes, reason = np.nan, None, "fewer than two sizes with an estimate"
         if len(set(size)) > 1:
             centred = size - size.mean()
             weights = centred / (centred @ centred)
             slope, reason = weights @ frame["estimate"], None
-            left = combined([result.left[i] for i in frame.index], weights)
+            changes = combined([result.replicates[i] for i in frame.index], weights)
         row = {"models": len(frame), "slope": slope, "reason": reason}
         rows.append(dict(zip(shared, key, strict=True)) | row)
-        replicates.append(left)
+        replicates.append(changes)
     return _with_intervals(pd.DataFrame(rows), replicates, "slope")
 
 
@@ -302,8 +295,8 @@ def _results(
             variables.append(values)
         return number
 
-    asks, columns = [], []
-    reference = variable("logp_reference", frame)
+    queries, columns = [], []
+    count_model = variable("logp_count_model", frame)
     for key, rows in frame.groupby([*MODEL, "parameters"], dropna=False, sort=False):
         identity = dict(zip([*MODEL, "parameters"], key, strict=True))
         model = variable("logp_model", rows)
@@ -313,20 +306,21 @@ def _results(
             if measure == "spearman":
                 control_sets += [[name] for name in names] + ([names] if len(names) > 1 else [])
             for controls in control_sets:
-                asks.append(Ask(measure, reference, model, tuple(given[c] for c in controls)))
+                numbers_given = tuple(given[c] for c in controls)
+                queries.append(Query(measure, count_model, model, numbers_given))
                 name = f"{measure}|{'+'.join(controls)}" if controls else measure
                 columns.append({**identity, "measure": name})
     values = np.array(variables)
     present = ~np.isnan(values)
-    masks = np.array([present[[ask.a, ask.b, *ask.given]].all(axis=0) for ask in asks])
-    labels = ["log P of the reference"] + ["log P of the model"] * (len(values) - 1)
+    masks = np.array([present[[query.a, query.b, *query.given]].all(axis=0) for query in queries])
+    labels = ["log P of the count-based model"] + ["log P of the model"] * (len(values) - 1)
     distinct, number = np.unique(masks, axis=0, return_inverse=True)
-    results, point_sets = [None] * len(asks), []
+    results, point_sets = [None] * len(queries), []
     for k, mask in enumerate(distinct):
         chosen, rows = np.flatnonzero(number == k), first[mask]
         starts = rows["start"].astype(str) + " " + rows["sx"].fillna("")
-        clusters = points_of(rows["example_id"], rows["sy"], starts)
-        of_mask = jackknife(values[:, mask], [asks[i] for i in chosen], clusters, labels)
+        clusters = clusters_of(rows["example_id"], rows["sy"], starts)
+        of_mask = jackknife(values[:, mask], [queries[i] for i in chosen], clusters, labels)
         for i, result in zip(chosen, of_mask, strict=True):
             results[i] = result
         point_sets.append((rows, clusters.two_way))
@@ -336,30 +330,30 @@ def _results(
 def _beside(
     used: pd.DataFrame, two_way: bool, family: dict, totals: dict, halves: pd.DataFrame | None
 ) -> dict:
-    """The columns beside an estimate that rests on the reference points ``used``."""
+    """The columns beside an estimate that rests on the points ``used``."""
     out = {"points": len(used), "examples": used["example_id"].nunique()}
     out["outputs"] = used["sy"].nunique()
     key = tuple(None if pd.isna(family[c]) else family[c] for c in ("task", "group", "n"))
     total = totals.get(key, {})
-    pairs, zeros = used["pairs"].sum(min_count=1), used["zeros"].sum(min_count=1)
-    out["zero_share"] = zeros / pairs if len(used) and pairs > 0 else np.nan
-    if family["reference"] != "infinigram" and total.get("pairs"):
-        out["coverage_pairs"] = (pairs - zeros) / total["pairs"] if len(used) else 0.0
+    terms, zeros = used["n_terms"].sum(min_count=1), used["n_zero"].sum(min_count=1)
+    out["zero_share"] = zeros / terms if len(used) and terms > 0 else np.nan
+    if family["count_model"] != "infinigram" and total.get("pairs"):
+        out["coverage_pairs"] = (terms - zeros) / total["pairs"] if len(used) else 0.0
     all_points = total.get("points" if family["form"] == "per_output" else "pairs")
     out["coverage_points"] = len(used) / all_points if all_points else np.nan
     if total.get("examples"):
         mine = used.loc[used["example_id"].isin(total["examples"]), "example_id"].nunique()
         out["coverage_examples"] = mine / len(total["examples"])
     if len(used):
-        value = used["logp_reference"]
+        value = used["logp_count_model"]
         out |= {
             "exact": used["exact"].mean(), "ties": value.duplicated(keep=False).mean(),
-            "spread": np.std(value) if np.isfinite(value).all() else np.nan,
+            "sd": np.std(value) if np.isfinite(value).all() else np.nan,
             "clusters": "examples and outputs" if two_way else "examples",
         }
     if halves is not None:
-        rule = halves["zero_rule"].isna() | (halves["zero_rule"] == family["zero_rule"])
-        same = (halves["reference"] == family["reference"]) & (halves["form"] == family["form"])
+        rule = halves["zero_handling"].isna() | (halves["zero_handling"] == family["zero_handling"])
+        same = (halves["count_model"] == family["count_model"]) & (halves["form"] == family["form"])
         on = [*KEYS, *(["task"] if key[0] is not None else [])]
         on += ["sx"] if family["form"] == "per_pair" else []
         both = used[on].merge(halves[same & rule], on=on)
@@ -368,11 +362,12 @@ def _beside(
 
 
 def _halves(frame: pd.DataFrame) -> pd.DataFrame:
-    """The reference from two halves of the documents, as columns ``first`` and ``second``."""
-    require_columns(frame, ["half"], "reference_halves")
-    table = _with_form(logp_table(frame, "reference_halves").dropna(subset=["logp"]))
-    keys = ["task", *KEYS, "sx", "reference", "form", "zero_rule"]
-    _require_unique(table, [*keys, "half"], "reference_halves")
+    """log P of the count-based model from two halves of the documents, as columns ``first`` and
+    ``second``."""
+    require_columns(frame, ["half"], "count_model_halves")
+    table = _with_form(logp_table(frame, "count_model_halves").dropna(subset=["logp"]))
+    keys = ["task", *KEYS, "sx", "count_model", "form", "zero_handling"]
+    _require_unique(table, [*keys, "half"], "count_model_halves")
     first, second = (
         table.loc[table["half"] == half, [*keys, "logp"]].rename(columns={"logp": name})
         for half, name in enumerate(("first", "second"))
@@ -414,11 +409,11 @@ def _totals(
     return totals
 
 
-def _unmatched(reference: pd.DataFrame, joined: pd.DataFrame) -> list[dict]:
-    """Null rows for the families of the reference (full answers apart) without any point of a
-    model."""
-    left = _with_form(logp_table(reference, "reference"))
-    keys = ["n", "reference", "form", "zero_rule"]
+def _unmatched(count_model: pd.DataFrame, joined: pd.DataFrame) -> list[dict]:
+    """Null rows for the families of the count-based model (full answers apart) without any point of
+    a model."""
+    left = _with_form(logp_table(count_model, "count_model"))
+    keys = ["n", "count_model", "form", "zero_handling"]
     keys += [c for c in ("task", "group") if left[c].notna().any()]
     families = left.loc[left["n"].notna(), keys].drop_duplicates()
     families = families.merge(joined[keys].drop_duplicates(), on=keys, how="left", indicator=True)
@@ -431,19 +426,19 @@ def _unmatched(reference: pd.DataFrame, joined: pd.DataFrame) -> list[dict]:
 def _estimate(result: Result, measure: str) -> dict:
     """The columns of an estimate. A distance d = (1 - tau) / 2 gets the interval of its tau."""
     if measure == "kendall_distance":
-        low, high, p = interval(1 - 2 * result.estimate, combined([result.left], [-2]))
+        low, high, p = interval(1 - 2 * result.estimate, combined([result.changes], [-2]))
         low, high = (1 - high) / 2, (1 - low) / 2
     else:
-        low, high, p = interval(result.estimate, result.left)
+        low, high, p = interval(result.estimate, result.changes)
     reason = result.reason or (NO_INTERVAL if np.isnan(low) else None)
     return {"estimate": result.estimate, "low": low, "high": high, "p": p, "reason": reason}
 
 
 def _with_intervals(
-    table: pd.DataFrame, left: Sequence[LeftOut | None], column: str = "estimate"
+    table: pd.DataFrame, replicates: Sequence[Changes | None], column: str = "estimate"
 ) -> pd.DataFrame:
     bounds = [(np.nan,) * 3 if one is None else interval(value, one, correlation=False)
-              for value, one in zip(table[column], left, strict=True)]
+              for value, one in zip(table[column], replicates, strict=True)]
     low, high, p = np.array(bounds, float).reshape(-1, 3).T
     return table.assign(low=low, high=high, p=p, p_holm=holm(p)).reset_index(drop=True)
 
@@ -453,27 +448,28 @@ def _with_intervals(
 
 def logp_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """A ``logp`` table with every column, keys of one type, and without options."""
-    check(frame, LOGP, [*KEYS, "lm", "logp"], name)
+    check(frame, LOGP, [*KEYS, "model", "logp"], name)
     frame = frame[frame["option"].isna()] if "option" in frame else frame
     frame = frame.assign(exact=exactness(frame, name).astype("Float64").astype(float))
-    texts = ["example_id", "sy", "task", "group", "sx", "zero_rule"]
-    numbers = ["n", "start", "logp", "pairs", "zeros", "parameters"]
-    every = [*texts, *numbers, "world", "seed", "step", "tokens"]
+    texts = ["example_id", "sy", "task", "group", "sx", "zero_handling"]
+    numbers = ["n", "start", "logp", "n_terms", "n_zero", "parameters"]
+    every = [*texts, *numbers, "run", "seed", "step", "tokens"]
     frame = frame.assign(**{column: np.nan for column in every if column not in frame})
     for column in texts:
         frame[column] = frame[column].astype("str")
     for column in numbers:
         frame[column] = pd.to_numeric(frame[column]).astype(float)
-    named = frame["lm"].notna().all()
-    require(named, f"{name}: a row without the name of its language model (lm)")
+    named = frame["model"].notna().all()
+    require(named, f"{name}: a row without the name of its language model (column model)")
     return frame
 
 
-def _with_form(reference: pd.DataFrame) -> pd.DataFrame:
-    """A reference whose rows say if they score outputs or pairs; its model's name in ``reference``.
+def _with_form(count_model: pd.DataFrame) -> pd.DataFrame:
+    """A count-based model whose rows say if they score outputs or pairs; its model's name in
+    ``count_model``.
     """
-    form = np.where(reference["sx"].isna(), "per_output", "per_pair")
-    return reference.assign(form=form).rename(columns={"lm": "reference"})
+    form = np.where(count_model["sx"].isna(), "per_output", "per_pair")
+    return count_model.assign(form=form).rename(columns={"model": "count_model"})
 
 
 def _shared_keys(*sides: pd.DataFrame) -> list[str]:
@@ -484,7 +480,6 @@ def _shared_keys(*sides: pd.DataFrame) -> list[str]:
 def with_controls(joined: pd.DataFrame, controls: pd.DataFrame) -> pd.DataFrame:
     """Join a ``controls`` table on the keys that it shares with the points."""
     require_columns(controls, KEYS, "controls")
-    controls = controls.rename(columns={"lm": "model"})
     named = [c for c in ("task", "sx", *MODEL) if c in controls and controls[c].notna().any()]
     on = [c for c in (*KEYS, *named) if c in joined and joined[c].notna().any()]
     names = _control_names(controls)

@@ -33,7 +33,7 @@ _IN_MEMORY = 1 << 18  # n-grams whose vectors stay in memory; those of more lie 
 
 def candidates(
     examples: pd.DataFrame, n: int, embedding: Embedding, stopwords: str = "mined",
-    whole_answer: bool | Collection[str] = False, stopwords_x: StopWords = ENGLISH_STOPWORDS,
+    full_answer: bool | Collection[str] = False, stopwords_x: StopWords = ENGLISH_STOPWORDS,
     stopwords_y: StopWords = ENGLISH_STOPWORDS,
 ) -> pd.DataFrame:
     """Every pair (s^x, s^y) of n-grams of the same example, s^x != s^y, with its cosine.
@@ -41,7 +41,7 @@ def candidates(
     ``examples``: example_id, x, y, and task and group where there are any. ``stopwords``: ``mined``
     and ``both`` leave stop words out of x and y before n-grams are taken, for n <= 3 (``both`` asks
     the same of the counts); ``kept`` leaves them in. ``stopwords_x``, ``stopwords_y``: the stop
-    words of x and y, or those of each group by name. ``whole_answer``: s^y is the whole of y
+    words of x and y, or those of each group by name. ``full_answer``: s^y is the whole of y
     whatever n is, stop words included, for every task (True), none (False) or the tasks named.
 
     Returns task, group, example_id, n, sx, sy, start, end, cosine, sx_text, sy_text; one row for
@@ -54,12 +54,12 @@ def candidates(
     Raises :class:`~taskgram_utils.errors.InputError` for n below 1, an unknown ``stopwords``,
     missing columns, missing texts, repeated examples, and where no example has a pair.
     """
-    return mine(examples, n, None, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
+    return mine(examples, n, None, embedding, stopwords, full_answer, stopwords_x, stopwords_y)
 
 
 def mine(
     examples: pd.DataFrame, n: int, gamma: float | Mapping[str, float] | None, embedding: Embedding,
-    stopwords: str = "mined", whole_answer: bool | Collection[str] = False,
+    stopwords: str = "mined", full_answer: bool | Collection[str] = False,
     stopwords_x: StopWords = ENGLISH_STOPWORDS, stopwords_y: StopWords = ENGLISH_STOPWORDS,
     empty: bool = False,
 ) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def mine(
     """
     examples = _checked(examples, n, stopwords)
     gammas = _gammas(examples["task"], gamma)
-    grams = _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
+    grams = _grams(examples, n, embedding, stopwords, full_answer, stopwords_x, stopwords_y)
     example, x, y, cosine = _pairs(grams, gammas, f"mining n={n}")
     if not len(example) and not empty:
         every = _pairs(grams, _gammas(examples["task"], None), "closest pair")[-1]
@@ -115,7 +115,7 @@ def named_pairs(examples: pd.DataFrame, n: int) -> pd.DataFrame:
 
 def calibrate(
     examples: pd.DataFrame, n: int, embedding: Embedding, share: float = 0.05, draws: int = 100_000,
-    seed: int = 0, stopwords: str = "mined", whole_answer: bool | Collection[str] = False,
+    seed: int = 0, stopwords: str = "mined", full_answer: bool | Collection[str] = False,
     stopwords_x: StopWords = ENGLISH_STOPWORDS, stopwords_y: StopWords = ENGLISH_STOPWORDS,
     within_group: bool = True, empty: bool = False,
 ) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def calibrate(
         part = part.iloc[np.sort(rng.permutation(len(part))[:_CALIBRATED_ON])]
         part = part.sort_values("group", kind="stable") if within_group else part
         groups = part["group"].factorize(use_na_sentinel=False)[0] * within_group
-        grams = _grams(part, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y)
+        grams = _grams(part, n, embedding, stopwords, full_answer, stopwords_x, stopwords_y)
         own, shuffled, distinct = _shuffle(grams, groups, draws, rng)
         if empty and not len(own):
             continue
@@ -232,9 +232,9 @@ class _Grams(NamedTuple):
     y: _Side
 
 
-def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwords_y) -> _Grams:
+def _grams(examples, n, embedding, stopwords, full_answer, stopwords_x, stopwords_y) -> _Grams:
     """The n-grams of each example's x and y, each distinct one embedded once."""
-    require(not isinstance(whole_answer, str), "mining: whole_answer must be True, False or names")
+    require(not isinstance(full_answer, str), "mining: full_answer must be True, False or names")
     removed, groups = stopwords != "kept" and n <= STOPWORDS_UP_TO, examples["group"].unique()
     what = "stop words are given per group"
     without_x, without_y = (_by_name(given if removed else (), groups, what)
@@ -243,7 +243,7 @@ def _grams(examples, n, embedding, stopwords, whole_answer, stopwords_x, stopwor
     rows, ends = (array("q"), array("q")), ([0], [0])  # of x and of y
     columns = examples[["task", "group", "x", "y"]]
     for task, group, x, y in columns.itertuples(index=False, name=None):
-        whole = whole_answer if isinstance(whole_answer, bool) else task in whole_answer
+        whole = full_answer if isinstance(full_answer, bool) else task in full_answer
         of_x = _ngrams(x, n, without_x[group])
         of_y = _ngrams(y, None) if whole else _ngrams(y, n, without_y[group])
         for side, spans in enumerate((of_x, of_y)):

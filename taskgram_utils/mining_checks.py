@@ -10,7 +10,7 @@ import pandas as pd
 
 from taskgram_utils.embedding import Embedding
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.jackknife import Ask, combined, interval, jackknife, points_of
+from taskgram_utils.jackknife import Query, combined, interval, jackknife, clusters_of
 from taskgram_utils.mining import candidates
 
 
@@ -79,9 +79,10 @@ def coverage(
 ) -> pd.DataFrame:
     """How many examples have task-grams, and how many of these the corpus holds, per task and n.
 
-    Returns task, n, examples, with_pairs (share that has a task-gram), pairs_each (mean of those),
-    distinct pairs, stated (share of them that some document holds), known_inputs (share of the
-    distinct s^x that occur at all). Raises InputError where an n-gram is not in the counts.
+    Returns task, n, examples, with_pairs (share that has a task-gram), pairs_per_example (mean of
+    those), distinct_pairs, pair_in_corpus (share of them that some document contains) and
+    input_in_corpus (share of the distinct s^x that occur at all). Raises InputError where an n-gram
+    is not in the counts.
     """
     whole = counts[counts["half"].isna()]
     pair_count = whole[whole["sy"].notna()].set_index(["sx", "sy"])["count"]
@@ -91,13 +92,13 @@ def coverage(
         distinct = part.drop_duplicates(["sx", "sy"])
         with_pairs = part["example_id"].nunique()
         inputs = single_count.reindex(distinct["sx"].unique())
-        stated = pair_count.reindex(pd.MultiIndex.from_frame(distinct[["sx", "sy"]]))
-        counted = stated.notna().all() and inputs.notna().all()
+        joint = pair_count.reindex(pd.MultiIndex.from_frame(distinct[["sx", "sy"]]))
+        counted = joint.notna().all() and inputs.notna().all()
         require(counted, f"coverage: n-grams of {task}, n = {n}, are not in the counts")
         rows.append((task, n, size[task], with_pairs / size[task], len(part) / with_pairs,
-                     len(distinct), (stated > 0).mean(), (inputs > 0).mean()))
-    return pd.DataFrame(rows, columns=["task", "n", "examples", "with_pairs", "pairs_each",
-                                       "distinct", "stated", "known_inputs"])
+                     len(distinct), (joint > 0).mean(), (inputs > 0).mean()))
+    return pd.DataFrame(rows, columns=["task", "n", "examples", "with_pairs", "pairs_per_example",
+                                       "distinct_pairs", "pair_in_corpus", "input_in_corpus"])
 
 
 def leak(
@@ -117,14 +118,14 @@ def leak(
         if len(part) < least:
             continue
         values = np.stack([part[c].to_numpy(float) for c in cosines] + [np.log(part["count"])])
-        asks = [Ask("spearman", i, len(cosines)) for i in range(len(cosines))]
-        results = jackknife(values, asks, points_of(part["sx"], part["sy"]))
-        estimates = [(c, one.estimate, one.left) for c, one in zip(cosines, results, strict=True)]
+        queries = [Query("spearman", i, len(cosines)) for i in range(len(cosines))]
+        results = jackknife(values, queries, clusters_of(part["sx"], part["sy"]))
+        estimates = [(c, *result[:2]) for c, result in zip(cosines, results, strict=True)]
         if len(results) == 2:
             change = results[1].estimate - results[0].estimate
-            left = combined([results[1].left, results[0].left], (1, -1))
-            estimates.append(("difference", change, left))
-        for name, value, left in estimates:
-            low, high, _ = interval(value, left, correlation=name != "difference")
+            changes = combined([results[1].changes, results[0].changes], (1, -1))
+            estimates.append(("difference", change, changes))
+        for name, value, changes in estimates:
+            low, high, _ = interval(value, changes, correlation=name != "difference")
             rows.append((*key, name, len(part), value, low, high))
     return pd.DataFrame(rows, columns=[*by, "embedding", "pairs", "estimate", "low", "high"])

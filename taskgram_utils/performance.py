@@ -10,10 +10,10 @@ import pandas as pd
 from scipy import stats
 
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.jackknife import Ask, LeftOut, interval, jackknife, mean, points_of
+from taskgram_utils.jackknife import Changes, Query, clusters_of, interval, jackknife, mean
 from taskgram_utils.tables import exactness
 
-MODEL = ["model", "world", "seed", "step"]
+MODEL = ["model", "run", "seed", "step"]
 
 
 def performance(
@@ -126,8 +126,9 @@ def binned_performance(
     rows = []
     for key, frame in joined.groupby(ids, dropna=False, sort=False):
         values, names = frame[["frequency", "score"]].to_numpy(float).T, ["frequency", "score"]
-        whole = jackknife(values, [Ask("spearman", 0, 1)], points_of(frame["example_id"]), names)[0]
-        low, high, p = interval(whole.estimate, whole.left)
+        clusters = clusters_of(frame["example_id"])
+        whole = jackknife(values, [Query("spearman", 0, 1)], clusters, names)[0]
+        low, high, p = interval(whole.estimate, whole.changes)
         beside = {"spearman": whole.estimate, "spearman_low": low, "spearman_high": high, "p": p}
         number = pd.qcut(frame["frequency"], bins, labels=False, duplicates="drop").fillna(0)
         for bin_, part in frame.groupby(number.to_numpy(int)):
@@ -150,8 +151,8 @@ def mean_interval(scores: np.ndarray) -> tuple[float, float]:
     if np.isin(scores, (0, 1)).all():
         found = stats.binomtest(int(scores.sum()), len(scores)).proportion_ci(method="wilson")
         return float(found.low), float(found.high)
-    found = mean(scores, points_of(np.arange(len(scores))))
-    low, high, _ = interval(found.estimate, found.left, correlation=False)
+    found = mean(scores, clusters_of(np.arange(len(scores))))
+    low, high, _ = interval(found.estimate, found.changes, correlation=False)
     return max(low, scores.min()), min(high, scores.max())
 
 
@@ -169,8 +170,9 @@ def _bleu(outputs: list[str], gold: list[str]) -> dict[str, object]:
         whole.sys_len - one.sys_len, whole.ref_len - one.ref_len,
         metric.smooth_method, metric.smooth_value,
     ).score - whole.score for one in each])
-    names = points_of(np.arange(len(outputs))).example
-    left = (np.sort(names), change[np.argsort(names)])
-    low, high, _ = interval(whole.score, LeftOut(left, left, left, False), correlation=False)
+    names = clusters_of(np.arange(len(outputs))).example
+    changes = (np.sort(names), change[np.argsort(names)])
+    by_example = Changes(changes, changes, changes, two_way=False)
+    low, high, _ = interval(whole.score, by_example, correlation=False)
     return {"score": whole.score, "low": max(0.0, low), "high": min(100.0, high),
             "examples": len(outputs), "unscored": 0, "note": str(metric.get_signature())}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from taskgram_utils.counting.base import Counter
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.jackknife import FEWEST, interval, mean, points_of
+from taskgram_utils.jackknife import LEAST, interval, mean, clusters_of
 from taskgram_utils.ngrams import ngrams, normalize, size, word_spans
 from taskgram_utils.progress import Bar
 
@@ -197,8 +197,8 @@ def gap(table: pd.DataFrame, between: tuple[str, str] = tuple(DIRECTIONS)) -> pd
         scores = (np.stack(side["correct"].to_list()) for side in (first, second))
         difference = np.subtract(*scores)  # [seeds, examples]
         seed, example = (codes.ravel() for codes in np.indices(difference.shape))
-        points = points_of(example, seed if len(difference) >= FEWEST else None)
+        points = clusters_of(example, seed if len(difference) >= LEAST else None)
         result = mean(difference.ravel(), points)
-        low, high, _ = interval(result.estimate, result.left, correlation=False)
+        low, high, _ = interval(result.estimate, result.changes, correlation=False)
         rows.append((number, result.estimate, low, high, *difference.shape))
     return pd.DataFrame(rows, columns=["round", "estimate", "low", "high", "seeds", "examples"])

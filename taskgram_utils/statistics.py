@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-FEWEST = 3  # Points for a correlation.
+from taskgram_utils.jackknife import LEAST
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
@@ -26,7 +26,7 @@ def split_half_reliability(first: np.ndarray, second: np.ndarray) -> float:
     r itself where it is not positive (the formula has no meaning there), null below 3 points or
     where one is constant.
     """
-    if len(first) < FEWEST or np.ptp(first) == 0 or np.ptp(second) == 0:
+    if len(first) < LEAST or np.ptp(first) == 0 or np.ptp(second) == 0:
         return np.nan
     r = float(stats.spearmanr(first, second).statistic)
     return 2 * r / (1 + r) if r > 0 else r

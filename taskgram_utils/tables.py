@@ -42,25 +42,28 @@ TASKGRAMS = _schema(
 # documents or occurrences (unit) in source; exact: whether the count is; half: of the documents
 # (0, 1; missing: all); forms: ways of writing the n-grams that were counted.
 COUNTS = _schema(text="sx sy unit source", whole="n half forms", number="count", truth="exact")
-# One output sy per row, from character start of y, and its log-probability logp (nats) under the
-# language model lm. option: which one sy is (from 0). Of task-gram models: pairs behind logp,
-# zeros among their counts, zero_rule. Of neural models: tokens of sy, parameters, training step.
+# One output sy per row, from character start of y, and its log-probability logp (nats) under a
+# language model. option: which one sy is (from 0). Of count-based models: n_terms counts behind
+# logp, n_zero of them zero, and the zero_handling. Of neural models: tokens of sy, parameters,
+# training step; run: the text that is counted.
 LOGP = _schema(
-    text="task group example_id sx sy lm zero_rule world", number="logp parameters", truth="exact",
-    whole="n start option tokens pairs zeros seed step half")
-# One estimate per row: a measure (-1 to 1) of a model's logp against a reference's. low, high: 95%
-# interval; p_holm: p corrected for the family; coverage, zero_share, exact, ties: shares (0 to 1);
-# reliability: of the reference, from halves; spread: standard deviation of its logp (nats).
+    text="task group example_id sx sy model zero_handling run", number="logp parameters",
+    whole="n start option tokens n_terms n_zero seed step half", truth="exact")
+# One estimate per row: a measure (-1 to 1) of a model's logp against a count-based model's. low,
+# high: 95% interval; p_holm: p corrected for the family; coverage, zero_share, exact, ties: shares
+# (0 to 1). Of the count-based model: reliability, from halves; sd of its logp (nats).
 MEMORIZATION = _schema(
-    text="task group model world reference form zero_rule measure reason clusters",
+    text="task group model run count_model form zero_handling measure reason clusters",
     whole="n seed step points examples outputs",
     number="parameters estimate low high p p_holm coverage_pairs coverage_points coverage_examples "
-           "zero_share reliability ties spread exact")
+           "zero_share reliability ties sd exact")
 # One answer of a model per row, and its score (0 to 1) by a metric.
-ANSWERS = _schema(text="task example_id model world output metric", number="score")
+ANSWERS = _schema(text="task example_id model run output metric", number="score")
 _KINDS = EXAMPLES | TASKGRAMS | COUNTS | LOGP | MEMORIZATION | ANSWERS
 _TEXTS = {column for column, kind in _KINDS.items() if kind == "text"}
 _LISTS = {column for column, kind in _KINDS.items() if kind == "texts"}
+KEYS = ["example_id", "n", "sy", "start"]
+"""What identifies a point, one output of one example, in a table of log-probabilities."""
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 

@@ -51,10 +51,10 @@ def chain(tmp_path_factory):
     done("mine", at / "examples.jsonl", "--n", 1, "--gamma", 0.3, "--embedding", at / "vectors", "--stopwords", "kept",
          "--out", at / "taskgrams.csv")  # fmt: skip
     done("count", at / "corpus.jsonl", "--pairs", at / "taskgrams.csv", "--singles", "--out", at / "counts.jsonl")
-    done("lm", at / "taskgrams.csv", "--counts", at / "counts.jsonl", "--out", at / "reference.csv")
+    done("lm", at / "taskgrams.csv", "--counts", at / "counts.jsonl", "--out", at / "taskgram_lm.csv")
     done("score", at / "examples.jsonl", "--model", at / "suite/25k", "--taskgrams", at / "taskgrams.csv", "--options",
          "--device", "cpu", "--out", at / "logp.parquet")  # fmt: skip
-    done("mem", "--reference", at / "reference.csv", "--model", at / "logp.parquet", "--taskgrams",
+    done("mem", "--count-model", at / "taskgram_lm.csv", "--model", at / "logp.parquet", "--taskgrams",
          at / "taskgrams.csv", "--examples", at / "examples.jsonl", "--out", at / "mem.parquet")  # fmt: skip
     return at
 
@@ -137,7 +137,7 @@ def test_counts_are_those_of_the_documents(chain, documents):
 
 
 def test_the_taskgram_lm_is_the_smoothed_ratio(chain):
-    counts, reference = read_table(chain / "counts.jsonl"), read_table(chain / "reference.csv")
+    counts, reference = read_table(chain / "counts.jsonl"), read_table(chain / "taskgram_lm.csv")
     together = counts[counts["sy"].notna()].set_index(["sx", "sy"])["count"]
     alone = counts[counts["sy"].isna()].set_index("sx")["count"]
     table = read_table(chain / "taskgrams.csv").query("task == 'translation'")
@@ -145,18 +145,18 @@ def test_the_taskgram_lm_is_the_smoothed_ratio(chain):
     of_pairs = [together[sx, sy] for sx, sy in distinct.itertuples(index=False)]
     p0 = sum(of_pairs) / sum(alone[s] for s in distinct["sx"])
     rows = reference.query("task == 'translation'")
-    assert len(rows) > 50 and (rows["lm"] == "taskgram").all()
+    assert len(rows) > 50 and (rows["model"] == "taskgram").all()
     for row in rows.itertuples():
         mine = table[(table["example_id"] == row.example_id) & (table["sy"] == row.sy)]
         logs = [np.log((together[s, row.sy] + p0) / (alone[s] + 1)) for s in mine["sx"]]
-        assert row.logp == pytest.approx(np.mean(logs)) and row.pairs == len(logs)
+        assert row.logp == pytest.approx(np.mean(logs)) and row.n_terms == len(logs)
 
 
 def test_scores_are_of_the_trained_model(chain):
     record = json.loads((chain / "suite/25k/training.json").read_text())
     assert record["steps"] == STEPS and record["loss"] < 7.6
     scores, examples = read_table(chain / "logp.parquet"), read_table(chain / "examples.jsonl")
-    assert set(scores["lm"]) == {"25k"} and set(scores["step"]) == {STEPS}
+    assert set(scores["model"]) == {"25k"} and set(scores["step"]) == {STEPS}
     assert scores["logp"].notna().all() and (scores["logp"] < 0).all()
     whole = scores[scores["n"].isna() & scores["option"].isna()].set_index("example_id")
     assert whole.loc[examples["example_id"], "sy"].tolist() == examples["y"].tolist()
@@ -168,7 +168,7 @@ def test_scores_are_of_the_trained_model(chain):
 
 
 def test_mem_is_the_rank_correlation_of_the_two(chain):
-    reference, scores = read_table(chain / "reference.csv"), read_table(chain / "logp.parquet")
+    reference, scores = read_table(chain / "taskgram_lm.csv"), read_table(chain / "logp.parquet")
     points = reference.merge(scores[scores["n"].notna()], on=["task", "example_id", "n", "sy", "start"])
     table = read_table(chain / "mem.parquet").set_index(["task", "group"])
     groups = points.groupby(["task", "group_x"])
@@ -191,8 +191,9 @@ def two_sides(tmp_path):
     key = pd.DataFrame({"example_id": [f"e{i // 3}" for i in range(240)], "n": 2, "start": [i % 3 for i in range(240)],
                         "sy": [f"s{i}" for i in rng.integers(0, 60, 240)]})  # fmt: skip
     first, second = rng.normal(size=(2, 240))
-    reference = pd.concat([key.assign(lm="taskgram", logp=first - 9), key.assign(lm="infinigram", logp=second - 9)])
-    models = [key.assign(lm=name, logp=share * first + rng.normal(size=240) - 20, parameters=size)
+    reference = pd.concat([key.assign(model=name, logp=logp - 9)
+                           for name, logp in (("taskgram", first), ("infinigram", second))])  # fmt: skip
+    models = [key.assign(model=name, logp=share * first + rng.normal(size=240) - 20, parameters=size)
               for name, share, size in (("small", 0.2, 1e4), ("middle", 0.6, 1e5), ("large", 1.5, 1e6))]  # fmt: skip
     reference.to_csv(tmp_path / "r.csv", index=False)
     pd.concat(models).to_csv(tmp_path / "m.csv", index=False)
@@ -204,7 +205,7 @@ def two_sides(tmp_path):
 def test_mem_gives_differences_and_slopes_as_the_functions_do(two_sides, given):
     reference, model = read_table(two_sides / "r.csv"), read_table(two_sides / "m.csv")
     controls = read_table(two_sides / "c.csv") if given else None
-    base = ["mem", "--reference", two_sides / "r.csv", "--model", two_sides / "m.csv", "--out", two_sides / "o.csv"]
+    base = ["mem", "--count-model", two_sides / "r.csv", "--model", two_sides / "m.csv", "--out", two_sides / "o.csv"]
     base += [part.format(at=two_sides) for part in given]
 
     def made(*more) -> pd.DataFrame:
@@ -216,14 +217,14 @@ def test_mem_gives_differences_and_slopes_as_the_functions_do(two_sides, given):
     expected = memorization.contrasts(result, "model", "large", "small").table
     assert np.allclose(by_model[["estimate", "low", "high", "p"]], expected[["estimate", "low", "high", "p"]])
     assert len(by_model) == (4 if given else 2) and by_model["low"].iloc[0] > 0
-    sides = [reference[reference["lm"] == name] for name in ("taskgram", "infinigram")]
+    sides = [reference[reference["model"] == name] for name in ("taskgram", "infinigram")]
     both = memorization.contrasts(memorization.on_shared_points(*sides, model, controls=controls),
-                                  "reference", "taskgram", "infinigram")  # fmt: skip
+                                  "count_model", "taskgram", "infinigram")  # fmt: skip
     by_reference = made("--difference", "taskgram", "infinigram")
     assert np.allclose(by_reference["estimate"], both.table["estimate"])
     slopes = made("--slopes")
     assert np.allclose(slopes["slope"], memorization.slopes(result)["slope"]) and (slopes["models"] == 3).all()
-    raw = slopes.query("measure == 'spearman' and reference == 'taskgram'")
+    raw = slopes.query("measure == 'spearman' and count_model == 'taskgram'")
     assert len(raw) == 1 and raw["low"].iloc[0] > 0
     apart = made("--slopes", "--difference", "taskgram", "infinigram")
     assert np.allclose(apart["slope"], memorization.slopes(both)["slope"])
@@ -239,7 +240,7 @@ def test_mem_gives_differences_and_slopes_as_the_functions_do(two_sides, given):
     (["--difference", "large", "large"], "names no two of one table"),
 ])  # fmt: skip
 def test_a_difference_of_what_is_not_there_is_refused(two_sides, more, said):
-    result = call("mem", "--reference", two_sides / "r.csv", "--model", two_sides / "m.csv", *more, "--out", "-")
+    result = call("mem", "--count-model", two_sides / "r.csv", "--model", two_sides / "m.csv", *more, "--out", "-")
     assert result.exit_code == 2 and re.search(said, result.stderr) and result.stderr.count("\n") == 1
 
 
@@ -260,7 +261,7 @@ def test_controls_give_raw_partial_and_joint_estimates(chain, tmp_path):
     points = scores[scores["n"].notna()][["task", "example_id", "n", "sy", "start"]].drop_duplicates()
     rng = np.random.default_rng(0)
     write_table(points.assign(length=points["sy"].str.len(), other=rng.normal(size=len(points))), tmp_path / "c.csv")
-    done("mem", "--reference", chain / "reference.csv", "--model", chain / "logp.parquet", "--controls",
+    done("mem", "--count-model", chain / "taskgram_lm.csv", "--model", chain / "logp.parquet", "--controls",
          tmp_path / "c.csv", "--out", tmp_path / "mem.csv")  # fmt: skip
     table = read_table(tmp_path / "mem.csv")
     measures = ["spearman", "spearman|length", "spearman|other", "spearman|length+other"]
@@ -269,7 +270,7 @@ def test_controls_give_raw_partial_and_joint_estimates(chain, tmp_path):
 
 def test_ids_are_one_whatever_type_a_table_has_them_in(chain, tmp_path):
     numbers = {key: 2024 + i for i, key in enumerate(read_table(chain / "examples.jsonl")["example_id"])}
-    for name in ("examples.jsonl", "taskgrams.csv", "reference.csv", "logp.parquet"):
+    for name in ("examples.jsonl", "taskgrams.csv", "taskgram_lm.csv", "logp.parquet"):
         table = read_table(chain / name)
         table["example_id"] = table["example_id"].map(numbers).astype(int)
         table.to_parquet(tmp_path / Path(name).with_suffix(".parquet"))
@@ -283,7 +284,7 @@ def test_ids_are_one_whatever_type_a_table_has_them_in(chain, tmp_path):
     done("score", tmp_path / "small.jsonl", "--model", chain / "suite/25k", "--taskgrams", tmp_path / "small.parquet",
          "--device", "cpu", "--out", tmp_path / "own.csv")  # fmt: skip
     assert set(read_table(tmp_path / "own.csv")["example_id"]) == {"2024", "2025", "2026"}
-    done("mem", "--reference", tmp_path / "reference.parquet", "--model", tmp_path / "logp.parquet", "--controls",
+    done("mem", "--count-model", tmp_path / "taskgram_lm.parquet", "--model", tmp_path / "logp.parquet", "--controls",
          tmp_path / "controls.parquet", "--examples", tmp_path / "examples.parquet", "--taskgrams",
          tmp_path / "taskgrams.parquet", "--out", tmp_path / "mem.parquet")  # fmt: skip
     found, same = read_table(tmp_path / "mem.parquet"), read_table(chain / "mem.parquet")
@@ -294,7 +295,8 @@ def test_ids_are_one_whatever_type_a_table_has_them_in(chain, tmp_path):
 
 
 def test_zeros_dropped_leaves_only_pairs_that_were_seen(chain):
-    done("lm", chain / "taskgrams.csv", "--counts", chain / "counts.jsonl", "--zeros", "drop", "--form", "per_pair",
+    done("lm", chain / "taskgrams.csv", "--counts", chain / "counts.jsonl", "--zero-handling", "drop",
+         "--form", "per_pair",
          "--out", chain / "drop.parquet")  # fmt: skip
     counts = read_table(chain / "counts.jsonl")
     seen = counts[counts["sy"].notna() & (counts["count"] > 0)]
@@ -426,7 +428,7 @@ def test_the_doctor_says_what_is_there_and_which_runs_can_work():
 
 @pytest.mark.parametrize(("command", "message"), [
     ("count corpus --ngrams n.txt", "Missing option '--out'. (taskgram count --help)"), ("cuont", "No such command"),
-    ("mem --reference r.csv --model m.csv --draws 3 --out -", "No such option '--draws'"),
+    ("mem --count-model r.csv --model m.csv --draws 3 --out -", "No such option '--draws'"),
     ("mine e.csv --n two --gamma .5 --out -", "'two' is not a valid integer"), ("count --colour", "--colour"),
 ])  # fmt: skip
 def test_a_command_typed_wrongly_is_one_line_and_exit_code_2(command, message):
@@ -464,7 +466,7 @@ WRITING = {
     "mine": "mine {at}/e.csv --n 1 --gamma .3 --embedding {at} --out {out}.csv",
     "lm": "lm {at}/g.csv --counts {at}/k.csv --out {out}.csv", "score": "score {at}/e.csv --model m --out {out}.csv",
     "generate": "generate {at}/e.csv --model m --max-tokens 3 --out {out}.csv",
-    "mem": "mem --reference {at}/r.csv --model {at}/m.csv --out {out}.csv", "index": "index {at}/c.txt --out {out}",
+    "mem": "mem --count-model {at}/r.csv --model {at}/m.csv --out {out}.csv", "index": "index {at}/c.txt --out {out}",
     "train": "train --out {out} --size smallest", "records": "records --out {out}",
     "world": "world --documents 2000 --out {out}",
 }  # fmt: skip
@@ -558,7 +560,7 @@ def bad(chain):
     (at / "elsewhere.csv").write_text("example_id,n,sx,sy,start\na,1,b,zebra,1\n")
     (at / "other.csv").write_text("example_id,n,sx,sy,start\nunknown,1,b,c,1\n")
     (at / "few_counts.csv").write_text("sx,sy,count\nb,zebra,1\n")
-    (at / "logp.csv").write_text("example_id,n,sy,start,lm,logp\nelse,1,c,1,taskgram,-1\n")
+    (at / "logp.csv").write_text("example_id,n,sy,start,model,logp\nelse,1,c,1,taskgram,-1\n")
     (at / "comma.csv").write_text("example_id,x,y\n1,What, then?, c\n")
     (at / "no_id.csv").write_text("example_id,x,y\na,b, c\n,b, d\n")
     (at / "no_pair.csv").write_text("sx,sy\n")
@@ -570,8 +572,8 @@ def bad(chain):
     for name, row in rows.items():
         (at / f"{name}.csv").write_text("sx,sy,count,unit\n" + singles.format(*row))
     (at / "no_grams.csv").write_text("example_id,n,sx,sy,start\n")
-    (at / "high.csv").write_text("example_id,n,sy,start,lm,logp\na,1,c,1,taskgram,5\n")
-    (at / "text.csv").write_text("example_id,n,sy,start,lm,logp\na,1,c,1,taskgram,x\n")
+    (at / "high.csv").write_text("example_id,n,sy,start,model,logp\na,1,c,1,taskgram,5\n")
+    (at / "text.csv").write_text("example_id,n,sy,start,model,logp\na,1,c,1,taskgram,x\n")
     shutil.copytree(chain / "suite/25k" / f"step{STEPS}", at / "no_tokenizer")
     for path in (at / "no_tokenizer").glob("tokenizer*"):
         path.unlink()
@@ -632,8 +634,8 @@ BAD = {
     "counts of other pairs": (
         "lm {bad}/elsewhere.csv --counts {bad}/few_counts.csv --out {out}", "count with --singles"),
     "kappa 0": ("lm {taskgrams} --counts {counts} --kappa 0 --out {out}", "kappa must be above 0"),
-    "no common point": ("mem --reference {bad}/logp.csv --model {logp} --out {out}", "no point in common"),
-    "no logp": ("mem --reference {bad}/pairs.csv --model {logp} --out {out}", "missing column"),
+    "no common point": ("mem --count-model {bad}/logp.csv --model {logp} --out {out}", "no point in common"),
+    "no logp": ("mem --count-model {bad}/pairs.csv --model {logp} --out {out}", "missing column"),
     "a row with a comma too many": (
         "mine {bad}/comma.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "Expected 3 columns, got 4"),
     "no example_id": ("score {bad}/no_id.csv --model {model} --out {out}", "without an example_id, the first is row 2"),
@@ -656,9 +658,9 @@ BAD = {
     "no task-gram": ("lm {bad}/no_grams.csv --counts {counts} --out {out}", "no row in it"),
     "kappa without end": (
         "lm {taskgrams} --counts {counts} --kappa inf --out {out}", "kappa must be above 0 and finite"),
-    "a logp above 0": ("mem --reference {bad}/high.csv --model {logp} --out {out}", "a logp above 0"),
-    "a logp that is a word": ("mem --reference {bad}/text.csv --model {logp} --out {out}", "logp 'x' is no number"),
-    "a seed below 0": ("mem --reference {logp} --model {logp} --seed -1 --out {out}", "--seed"),
+    "a logp above 0": ("mem --count-model {bad}/high.csv --model {logp} --out {out}", "a logp above 0"),
+    "a logp that is a word": ("mem --count-model {bad}/text.csv --model {logp} --out {out}", "logp 'x' is no number"),
+    "a seed below 0": ("mem --count-model {logp} --model {logp} --seed -1 --out {out}", "--seed"),
     "a file for a suite": ("train --out {bad}/pairs.csv --documents 1000 --size smallest", "is a file"),
     "no documents": ("train --out {bad}/none --documents 0 --size smallest", "at least 1,000 documents, got 0"),
     "a scheduler for an index": (
@@ -687,7 +689,7 @@ BAD = {
     "parameters of no run": ("doctor -p kappa 5", "-p: name the run"),
     "an unknown run": ("doctor none", "run none: no such run file"),
     "an unknown size in a run": ("run tiny -p models [77k]", "model 77k: neither a size of the suite (25k"),
-    "no word in an n-gram": ("book tiny -p orders [0]", "orders: [0] is not a list of numbers of words"),
+    "no word in an n-gram": ("book tiny -p ngram_sizes [0]", "ngram_sizes: [0] is not a list of numbers of words"),
     "a world below nothing": ("run tiny -p documents -5", "documents: -5 is not a whole number of 1,000 or more"),
     "an unknown parameter": ("run tiny -p colour red", "colour"),
 }  # fmt: skip
@@ -721,32 +723,33 @@ def test_what_is_left_out_is_said(chain, tmp_path):
     write_table(pd.concat([grams, grams.assign(task="other")]), tmp_path / "two.csv")  # tasks that share their ids
     result = done("lm", tmp_path / "two.csv", "--counts", tmp_path / "counts.csv", "--out", tmp_path / "lm.csv")
     assert f"taskgram: {2 * (whole - kept)} of {2 * whole} points left out" in result.stderr
-    scores = read_table(chain / "reference.csv")
+    scores = read_table(chain / "taskgram_lm.csv")
     scores.loc[3, "logp"] = np.nan
     write_table(scores, tmp_path / "holes.csv")
-    result = done("mem", "--reference", tmp_path / "holes.csv", "--model", chain / "logp.parquet",
+    result = done("mem", "--count-model", tmp_path / "holes.csv", "--model", chain / "logp.parquet",
                   "--out", tmp_path / "mem.csv")  # fmt: skip
     assert f"1 of {len(scores)} rows have no logp and are left out" in result.stderr
     few = read_table(chain / "logp.parquet").query("example_id != @scores.example_id[0]")
     write_table(few, tmp_path / "few.parquet")
-    result = done("mem", "--reference", chain / "reference.csv", "--model", tmp_path / "few.parquet",
+    result = done("mem", "--count-model", chain / "taskgram_lm.csv", "--model", tmp_path / "few.parquet",
                   "--out", tmp_path / "mem.csv")  # fmt: skip
-    whole, keys = read_table(chain / "reference.csv"), ["example_id", "n", "sy", "start"]
+    whole, keys = read_table(chain / "taskgram_lm.csv"), ["example_id", "n", "sy", "start"]
     lost = len(whole[keys].drop_duplicates()) - len(whole[keys].drop_duplicates().merge(few[keys].drop_duplicates()))
     assert lost and f"{lost} points are not in {tmp_path / 'few.parquet'}, and are left out" in result.stderr
 
 
 def test_an_option_given_twice_and_an_output_that_is_read_are_refused(chain, tmp_path):
-    mem = ["mem", "--reference", chain / "reference.csv", "--model", chain / "logp.parquet"]
-    result = call(*mem, "--model", chain / "reference.csv", "--out", tmp_path / "mem.csv")
+    mem = ["mem", "--count-model", chain / "taskgram_lm.csv", "--model", chain / "logp.parquet"]
+    result = call(*mem, "--model", chain / "taskgram_lm.csv", "--out", tmp_path / "mem.csv")
     assert result.exit_code == 2 and "--model: given twice, and one is taken" in result.stderr
     own = tmp_path / "own.csv"
-    own.write_bytes((chain / "reference.csv").read_bytes())
+    own.write_bytes((chain / "taskgram_lm.csv").read_bytes())
     (tmp_path / "link.csv").symlink_to(own)
     for out in (own, tmp_path / "link.csv"):
-        result = call("mem", "--reference", own, "--model", chain / "logp.parquet", "--out", out)
-        assert result.exit_code == 2 and f"--out {out}: is what is read (reference); name another file" in result.stderr
-    assert own.read_bytes() == (chain / "reference.csv").read_bytes()
+        result = call("mem", "--count-model", own, "--model", chain / "logp.parquet", "--out", out)
+        read = f"--out {out}: is what is read (count_model); name another file"
+        assert result.exit_code == 2 and read in result.stderr
+    assert own.read_bytes() == (chain / "taskgram_lm.csv").read_bytes()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("bakers bake\n")
     (tmp_path / "n.txt").write_text("bakers\n")
@@ -768,12 +771,12 @@ def test_an_inexact_count_keeps_its_flag(chain, tmp_path):
     assert f"taskgram: {chain / 'taskgrams.csv'}: {rests}\n" in said.stderr
     assert "rest on" not in done("lm", chain / "taskgrams.csv", "--counts", chain / "counts.jsonl", "--out", "-").stderr
     mem = ["mem", "--model", chain / "logp.parquet", "--out", tmp_path / "mem.csv"]
-    said = done(*mem, "--reference", tmp_path / "lm.csv")
+    said = done(*mem, "--count-model", tmp_path / "lm.csv")
     assert said.stderr == f"taskgram: {tmp_path / 'lm.csv'}: {rests}\n"
     found = read_table(tmp_path / "mem.csv")
     assert 0 < found["exact"].min() < 1 and found["exact"].max() == 1
-    write_table(read_table(chain / "reference.csv").drop(columns="exact"), tmp_path / "old.csv")
-    assert done(*mem, "--reference", tmp_path / "old.csv").stderr == ""
+    write_table(read_table(chain / "taskgram_lm.csv").drop(columns="exact"), tmp_path / "old.csv")
+    assert done(*mem, "--count-model", tmp_path / "old.csv").stderr == ""
     assert read_table(tmp_path / "mem.csv")["exact"].isna().all()
 
 

@@ -137,7 +137,7 @@ def test_running_text(group):
     rows = recorded("running_text").query("group == @group")
     sizes = ["70m", "160m", "410m", "1.4b", "2.8b", "6.9b"]
     assert set(rows["model"]) == {*[f"pythia-{s}" for s in sizes], "pythia-12b" if group == "full" else "gpt2-small"}
-    assert not rows.duplicated(["model", "reference", "measure"]).any()
+    assert not rows.duplicated(["model", "count_model", "measure"]).any()
     mine = []
     for row in rows.itertuples():
         table, given = words(row.model, group), row.measure.split("|")[1:]
@@ -145,10 +145,10 @@ def test_running_text(group):
         if given:
             controls = given[0].split("+")
             assert [c for c in controls if c != "letters"] == NGRAMS[: row.n - 1]
-            result = pingouin.partial_corr(table, x=row.reference, y="model", covar=controls, method="spearman")
+            result = pingouin.partial_corr(table, x=row.count_model, y="model", covar=controls, method="spearman")
             mine.append(result["r"].iloc[0])
         else:
-            mine.append(stats.spearmanr(table[row.reference], table["model"])[0])
+            mine.append(stats.spearmanr(table[row.count_model], table["model"])[0])
     same(rows["estimate"], mine)
 
 
@@ -202,11 +202,11 @@ def accuracies() -> dict[tuple, np.ndarray]:
 
 def test_every_arithmetic_result_has_its_rows():
     table = recorded("arithmetic")
-    assert not table.duplicated(["model", "step", "task", "shots", "items", "reference", "measure"]).any()
+    assert not table.duplicated(["model", "step", "task", "shots", "items", "count_model", "measure"]).any()
     assert (table["group"] == table["shots"].astype(str) + " shots").all()
     assert ((table["release"] == "v0") == table["model"].str.endswith("-v0")).all()
     keys = ["model", "step", "task", "shots"]
-    one = table[(table["items"] == "0–99") & (table["reference"] == "token after a space")]
+    one = table[(table["items"] == "0–99") & (table["count_model"] == "token after a space")]
     for measure in ("spearman", "spearman|" + "+".join(CONTROLS)):
         assert set(one[one["measure"] == measure][keys].itertuples(index=False, name=None)) == set(accuracies())
     last = {key for key in accuracies() if key[1] == 143000}
@@ -243,10 +243,10 @@ def test_accuracy_and_count(model):
                 digits = pd.DataFrame({"tens": table["operand"] // 10, "units": table["operand"] % 10}).astype(str)
                 dummies = pd.get_dummies(digits, drop_first=True, dtype=float)
                 table, controls = table.join(dummies), list(dummies)
-            result = pingouin.partial_corr(table, x=row.reference, y="score", covar=controls, method="spearman")
+            result = pingouin.partial_corr(table, x=row.count_model, y="score", covar=controls, method="spearman")
             mine.append(result["r"].iloc[0])
         else:
-            mine.append(stats.spearmanr(table[row.reference], table["score"])[0])
+            mine.append(stats.spearmanr(table[row.count_model], table["score"])[0])
     same(rows["estimate"], mine)
     assert (rows["reason"].eq("accuracy is constant") == np.isnan(mine)).all()
 
@@ -271,7 +271,7 @@ def test_bins_of_operands(model):
 
 def test_operands_count_and_controls_go_together():
     rows = recorded("operands")
-    pairs = list(zip(rows["reference"], rows["with"], strict=True))
+    pairs = list(zip(rows["count_model"], rows["with"], strict=True))
     same(rows["estimate"], [stats.spearmanr(operands()[a], operands()[b])[0] for a, b in pairs])
     expected = [(a, b) for a in ("token after a space", "token alone") for b in CONTROLS]
     assert sorted(pairs) == sorted([*expected, ("token after a space", "token alone")])
@@ -363,7 +363,7 @@ def test_slopes_of_phases_have_t_intervals():
     means = last.groupby(["corpus", "n", "model"])["SpearmanRho"].mean()
     rows, mine = recorded("slopes").query("task == 'phases'"), []
     for row in rows.itertuples():
-        rho = means.loc[row.group, int(row.reference[0])]
+        rho = means.loc[row.group, int(row.count_model[0])]
         rho = rho if row.sizes == "all" else rho.drop(["pythia-14m", "pythia-31m"])
         fit = stats.linregress(np.log10([parameters(model) for model in rho.index]), rho)
         half = stats.t.ppf(0.975, len(rho) - 2) * fit.stderr
@@ -378,7 +378,7 @@ def test_slopes_of_recorded_estimates(name):
     table = table[table["model"].str.startswith("pythia") & table["estimate"].notna()]
     if name == "arithmetic":
         table = table[(table["release"] == "v1.1") & (table["items"] == "0–99")]
-    keys = ["task", "group", "reference", "measure", "step"]
+    keys = ["task", "group", "count_model", "measure", "step"]
     mine = {}
     for key, rows in table.groupby(keys):
         if len(rows) > 2:

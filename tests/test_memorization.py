@@ -32,11 +32,11 @@ def world(examples=120, each=4, n=3, task="qa", group="g", seed=0, types=60):
     })  # fmt: skip
     key["truth"] = rng.normal(size=len(key))
     reference = key.assign(
-        lm="taskgram", logp=(key.truth + rng.normal(0, 0.3, len(key))).round(1), pairs=2, zeros=key.start == 0,
-        zero_rule="keep",
+        model="taskgram", logp=(key.truth + rng.normal(0, 0.3, len(key))).round(1), n_terms=2, n_zero=key.start == 0,
+        zero_handling="keep",
     )  # fmt: skip
     models = [
-        key.assign(lm=name, world=0, seed=1, step=100, logp=w * key.truth + rng.normal(size=len(key)))
+        key.assign(model=name, run=0, seed=1, step=100, logp=w * key.truth + rng.normal(size=len(key)))
         for name, w in zip(SIZES, (0.1, 0.5, 1.5), strict=True)
     ]
     return key, reference.drop(columns="truth"), pd.concat(models, ignore_index=True).drop(columns="truth")
@@ -65,22 +65,22 @@ def test_mem_is_the_spearman_of_the_joined_points():
     table = mem(REFERENCE.sample(frac=1, random_state=1), MODEL.sample(frac=1, random_state=2))
     assert list(table.columns) == COLUMNS and len(table) == 3
     for row in table.itertuples():
-        assert row.estimate == pytest.approx(spearman(REFERENCE, MODEL[MODEL.lm == row.model]))
+        assert row.estimate == pytest.approx(spearman(REFERENCE, MODEL[MODEL.model == row.model]))
         assert row.low < row.estimate < row.high
     assert (table.points == len(KEY)).all() and (table.examples == 120).all()
     assert (table.outputs == KEY.sy.nunique()).all() and (table.clusters == "examples and outputs").all()
-    assert table.reason.isna().all() and (table.form == "per_output").all() and (table.zero_rule == "keep").all()
+    assert table.reason.isna().all() and (table.form == "per_output").all() and (table.zero_handling == "keep").all()
     np.testing.assert_allclose(table.zero_share, 0.125)
     np.testing.assert_allclose(table.ties, REFERENCE.logp.duplicated(keep=False).mean())
-    np.testing.assert_allclose(table.spread, REFERENCE.logp.std(ddof=0))
+    np.testing.assert_allclose(table.sd, REFERENCE.logp.std(ddof=0))
     np.testing.assert_allclose(table.p_holm, holm(table.p))
 
 
 def test_the_order_of_rows_and_what_else_is_estimated_change_nothing():
     one = estimates(REFERENCE, MODEL)
-    two = estimates(REFERENCE[::-1], MODEL[MODEL.lm == "large"][::-1])
+    two = estimates(REFERENCE[::-1], MODEL[MODEL.model == "large"][::-1])
     for kind in range(3):
-        for ours, theirs in zip(one.left[2][kind], two.left[0][kind], strict=True):
+        for ours, theirs in zip(one.replicates[2][kind], two.replicates[0][kind], strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-12)
     columns = ["estimate", "low", "high", "p"]
     np.testing.assert_allclose(one.table.loc[2, columns].astype(float), two.table.loc[0, columns].astype(float))
@@ -95,7 +95,7 @@ def left_out(reference, model, column, statistic=spearman):
 
 def test_the_interval_is_that_of_the_jackknife_by_brute_force():
     small = REFERENCE[REFERENCE.example_id.isin([f"qa{i}" for i in range(30)])]
-    model = MODEL[MODEL.lm == "large"]
+    model = MODEL[MODEL.model == "large"]
     row = mem(small, model).iloc[0]
     v = []
     for column in ("example_id", "sy", None):
@@ -115,29 +115,29 @@ def test_every_family_and_every_model_is_estimated():
     reference = pd.concat([p[1] for p in parts])
     model = pd.concat([p[2] for p in parts])
     model = pd.concat([model, model.assign(step=200), model.assign(seed=2)])
-    other = reference.assign(lm="infinigram", zero_rule="backoff")
+    other = reference.assign(model="infinigram", zero_handling="backoff")
     table = mem(pd.concat([reference, other]), model, measures=("spearman", "kendall_distance", "pearson"))
     assert len(table) == 3 * 2 * 3 * 3 * 3 and table.estimate.notna().all()
     assert not table.duplicated([c for c in COLUMNS if c not in COLUMNS[COLUMNS.index("estimate"):]]).any()
     assert set(table.group.dropna()) == {"x"}
     row = table[(table.task == "b") & (table.measure == "kendall_distance") & (table.step == 200)].iloc[0]
-    own = model[(model.task == "b") & (model.lm == row.model) & (model.step == 200)]
+    own = model[(model.task == "b") & (model.model == row.model) & (model.step == 200)]
     both = parts[2][1].merge(own, on=KEYS)
     assert row.estimate == pytest.approx((1 - stats.kendalltau(both.logp_x, both.logp_y).statistic) / 2)
 
 
 def test_options_and_whole_answers_stay_apart():
     option = MODEL.assign(option=1, logp=0.0)
-    whole = MODEL.drop_duplicates(["example_id", "lm"]).assign(n=np.nan, sy="all of y", start=0)
+    whole = MODEL.drop_duplicates(["example_id", "model"]).assign(n=np.nan, sy="all of y", start=0)
     table = mem(REFERENCE, pd.concat([MODEL, option, whole]))
     pd.testing.assert_series_equal(table.estimate, mem(REFERENCE, MODEL).estimate)
-    baseline = REFERENCE.drop_duplicates("example_id").assign(n=np.nan, sy="all of y", start=0, lm="infinigram")
+    baseline = REFERENCE.drop_duplicates("example_id").assign(n=np.nan, sy="all of y", start=0, model="infinigram")
     table = mem(pd.concat([REFERENCE, baseline]), pd.concat([MODEL, whole]))
     assert table.n.isna().sum() == 3 and (table[table.n.isna()].points == 120).all()
 
 
 def test_only_the_required_columns_are_needed():
-    few = ["example_id", "n", "sy", "start", "lm", "logp"]
+    few = ["example_id", "n", "sy", "start", "model", "logp"]
     table = mem(REFERENCE[few], MODEL[few])
     np.testing.assert_allclose(table.estimate, mem(REFERENCE, MODEL).estimate)
     nothing = ["task", "coverage_pairs", "coverage_points", "coverage_examples", "zero_share", "reliability"]
@@ -151,20 +151,20 @@ def test_per_pair_points_join_one_output_to_all_its_inputs():
     pairs = pd.concat([REFERENCE.assign(sx=s, logp=REFERENCE.logp + i) for i, s in enumerate("uv")])
     table = mem(pairs, MODEL)
     assert (table.form == "per_pair").all() and (table.points == 2 * len(KEY)).all()
-    both = pairs.merge(MODEL[MODEL.lm == "large"], on=KEYS)
+    both = pairs.merge(MODEL[MODEL.model == "large"], on=KEYS)
     assert table.estimate[2] == pytest.approx(stats.spearmanr(both.logp_x, both.logp_y).statistic)
-    by_pair = mem(pairs, pairs.assign(lm="itself"))
+    by_pair = mem(pairs, pairs.assign(model="itself"))
     assert by_pair.estimate[0] == pytest.approx(1) and by_pair.points[0] == 2 * len(KEY)
 
 
 def test_known_memorizers_come_out_in_order():
     rng = np.random.default_rng(5)
     rule = rng.normal(size=len(KEY))
-    mixed = [KEY.assign(lm=f"{w}", logp=w * KEY.truth + (1 - w) * rule) for w in (0, 0.25, 0.5, 0.75, 1)]
-    key = KEY.assign(lm="taskgram", zero_rule="keep")
+    mixed = [KEY.assign(model=f"{w}", logp=w * KEY.truth + (1 - w) * rule) for w in (0, 0.25, 0.5, 0.75, 1)]
+    key = KEY.assign(model="taskgram", zero_handling="keep")
     halves = pd.concat([key.assign(half=h, logp=key.truth + rng.normal(0, 0.8, len(key))) for h in (0, 1)])
-    together = halves.groupby(KEYS, sort=False).logp.mean().reset_index().assign(lm="taskgram", zero_rule="keep")
-    table = mem(together, pd.concat(mixed), reference_halves=halves)
+    together = halves.groupby(KEYS, sort=False).logp.mean().reset_index().assign(model="taskgram", zero_handling="keep")
+    table = mem(together, pd.concat(mixed), count_model_halves=halves)
     assert table.estimate.is_monotonic_increasing and table.low[0] < 0 < table.high[0] and table.p[0] > 0.05
     assert table.p[4] < 0.01 and abs(table.estimate[4] - np.sqrt(table.reliability[4])) < 0.04
     r = stats.spearmanr(halves[halves.half == 0].logp, halves[halves.half == 1].logp).statistic
@@ -176,7 +176,7 @@ def confounded():
     rng = np.random.default_rng(6)
     frequency = KEY.sy.map({w: rng.normal() for w in sorted(KEY.sy.unique())})
     reference = REFERENCE.assign(logp=frequency + rng.normal(0, 0.6, len(KEY)))
-    model = pd.concat([KEY.assign(lm=m, logp=frequency + rng.normal(0, 0.6, len(KEY))) for m in ("a", "b")])
+    model = pd.concat([KEY.assign(model=m, logp=frequency + rng.normal(0, 0.6, len(KEY))) for m in ("a", "b")])
     controls = KEY.assign(log_count_sy=frequency, tokens=rng.integers(1, 5, len(KEY)), remark="free text")
     return reference, model.drop(columns="truth"), controls.drop(columns="truth")
 
@@ -193,7 +193,7 @@ def test_controls_are_reported_one_by_one_and_all_together():
 
 def test_controls_join_on_the_model_where_they_name_one_and_may_be_missing():
     reference, model, controls = confounded()
-    both = pd.concat([controls.assign(lm=m, logp_prior=np.arange(len(KEY)) * (m == "a")) for m in ("a", "b")])
+    both = pd.concat([controls.assign(model=m, logp_prior=np.arange(len(KEY)) * (m == "a")) for m in ("a", "b")])
     joined = points(reference, model, both)
     assert (joined[joined.model == "b"].logp_prior == 0).all()
     assert joined[joined.model == "a"].logp_prior.nunique() == len(KEY)
@@ -227,9 +227,9 @@ def test_the_share_of_examples_is_of_those_that_are_listed():
 
 def test_null_and_constant_scores_say_why():
     model = MODEL.copy()
-    model.loc[(model.lm == "small"), "logp"] = np.nan
-    model.loc[(model.lm == "middle"), "logp"] = -1.0
-    model.loc[model.index[(model.lm == "large")][:50], "logp"] = np.nan
+    model.loc[(model.model == "small"), "logp"] = np.nan
+    model.loc[(model.model == "middle"), "logp"] = -1.0
+    model.loc[model.index[(model.model == "large")][:50], "logp"] = np.nan
     table = mem(REFERENCE, model).set_index("model")
     assert table.reason["small"] == "fewer than 3 points" and table.points["small"] == 0
     assert table.reason["middle"] == "log P of the model is constant"
@@ -247,16 +247,17 @@ def test_coverage_and_examples_kept():
     row = mem(kept, MODEL, taskgrams=rows, examples=examples, parameters=SIZES).iloc[0]
     distinct = len(KEY[["example_id", "sy"]].drop_duplicates())
     assert row.coverage_points == pytest.approx(240 / distinct)
-    assert row.coverage_pairs == pytest.approx((kept.pairs - kept.zeros).sum() / (4 * distinct))
+    assert row.coverage_pairs == pytest.approx((kept.n_terms - kept.n_zero).sum() / (4 * distinct))
     assert row.coverage_examples == pytest.approx(60 / 150) and row.parameters == 1e6
 
 
 def test_differences_have_the_interval_of_what_changes_on_both_sides():
-    other = REFERENCE.assign(lm="infinigram", zero_rule="backoff", logp=np.random.default_rng(2).normal(size=len(KEY)))
+    other = REFERENCE.assign(model="infinigram", zero_handling="backoff",
+                             logp=np.random.default_rng(2).normal(size=len(KEY)))  # fmt: skip
     result = estimates(pd.concat([REFERENCE, other]), MODEL)
-    table = contrasts(result, "reference", "taskgram", "infinigram").table.set_index("model")
+    table = contrasts(result, "count_model", "taskgram", "infinigram").table.set_index("model")
     assert table.estimate["large"] == pytest.approx(result.table.estimate[2] - result.table.estimate[5])
-    model = MODEL[MODEL.lm == "large"]
+    model = MODEL[MODEL.model == "large"]
     v = []
     for column in ("example_id", "sy", None):
         left = left_out(REFERENCE, model, column) - left_out(other, model, column)
@@ -264,48 +265,49 @@ def test_differences_have_the_interval_of_what_changes_on_both_sides():
     half = stats.t.ppf(0.975, KEY.sy.nunique() - 1) * np.sqrt(max(v[0] + v[1] - v[2], v[0], v[1]))
     assert table.high["large"] - table.estimate["large"] == pytest.approx(half) and table.p["large"] < 0.01
     models = contrasts(result, "model", "large", "small").table
-    assert models.reference.tolist() == ["taskgram", "infinigram"] and models.low[0] > 0 > models.low[1]
+    assert models.count_model.tolist() == ["taskgram", "infinigram"] and models.low[0] > 0 > models.low[1]
     with pytest.raises(InputError, match="no estimate with model = huge"):
         contrasts(result, "model", "huge", "small")
 
 
 def test_both_references_are_put_on_the_same_points():
-    placebo = REFERENCE.assign(lm="placebo", logp=np.random.default_rng(2).normal(size=len(KEY))).iloc[100:]
-    result = on_shared_points(REFERENCE.iloc[:400], placebo, MODEL[MODEL.lm == "large"])
-    table = contrasts(result, "reference", "taskgram", "placebo").table
+    placebo = REFERENCE.assign(model="placebo", logp=np.random.default_rng(2).normal(size=len(KEY))).iloc[100:]
+    result = on_shared_points(REFERENCE.iloc[:400], placebo, MODEL[MODEL.model == "large"])
+    table = contrasts(result, "count_model", "taskgram", "placebo").table
     both = REFERENCE.iloc[100:400]
-    assert table.estimate_of[0] == pytest.approx(spearman(both, MODEL[MODEL.lm == "large"]))
-    assert table.reference[0] == "taskgram - placebo" and table.low[0] > 0.3
+    assert table.estimate_of[0] == pytest.approx(spearman(both, MODEL[MODEL.model == "large"]))
+    assert table.count_model[0] == "taskgram - placebo" and table.low[0] > 0.3
     with pytest.raises(InputError, match="two different ones"):
         on_shared_points(REFERENCE, REFERENCE, MODEL)
 
 
 def test_an_output_of_one_reference_stands_for_every_pair_of_the_other():
     pairs = pd.concat([REFERENCE.assign(sx=s, logp=REFERENCE.logp + i) for i, s in enumerate("uv")])
-    plain = REFERENCE.assign(lm="infinigram", zero_rule=None, logp=np.random.default_rng(3).normal(size=len(KEY)))
-    result = on_shared_points(pairs, plain, MODEL[MODEL.lm == "large"], parameters=SIZES)
+    noise = np.random.default_rng(3).normal(size=len(KEY))
+    plain = REFERENCE.assign(model="infinigram", zero_handling=None, logp=noise)
+    result = on_shared_points(pairs, plain, MODEL[MODEL.model == "large"], parameters=SIZES)
     table = result.table
     assert (table.form == "per_pair").all() and (table.points == 2 * len(KEY)).all()
     expected = [spearman(side.merge(pairs[[*KEYS, "sx"]], on=KEYS) if side is plain else side,
-                         MODEL[MODEL.lm == "large"]) for side in (pairs, plain)]  # fmt: skip
-    assert table.sort_values("reference", ascending=False).estimate.tolist() == pytest.approx(expected)
-    both = contrasts(on_shared_points(pairs, plain, MODEL), "reference", "taskgram", "infinigram")
-    assert len(both.table) == len(both.left) == len(SIZES)
+                         MODEL[MODEL.model == "large"]) for side in (pairs, plain)]  # fmt: skip
+    assert table.sort_values("count_model", ascending=False).estimate.tolist() == pytest.approx(expected)
+    both = contrasts(on_shared_points(pairs, plain, MODEL), "count_model", "taskgram", "infinigram")
+    assert len(both.table) == len(both.replicates) == len(SIZES)
 
 
 def test_a_difference_of_other_points_lies_between_its_sides_apart_and_together():
     """Halves that share no example are independent: variances add. The same points under one reference cancel."""
     first, second = (REFERENCE[REFERENCE.example_id.isin([f"qa{i}" for i in r])] for r in (range(60), range(60, 120)))
-    first, second = first.assign(sy="1" + first.sy), second.assign(sy="2" + second.sy, lm="other")
-    model = MODEL[MODEL.lm == "large"]
+    first, second = first.assign(sy="1" + first.sy), second.assign(sy="2" + second.sy, model="other")
+    model = MODEL[MODEL.model == "large"]
     halves = pd.concat([model.assign(sy=n + model.sy) for n in "12"])
     result = estimates(pd.concat([first, second]), halves)
-    apart = [standard_error(left)[0] for left in result.left]
-    table = contrasts(result, "reference", "taskgram", "other").table
+    apart = [standard_error(left)[0] for left in result.replicates]
+    table = contrasts(result, "count_model", "taskgram", "other").table
     freedom = min(60, first.sy.nunique() + second.sy.nunique()) - 1
     assert (table.high - table.low)[0] / 2 == pytest.approx(stats.t.ppf(0.975, freedom) * np.hypot(*apart), rel=0.05)
-    twice = contrasts(estimates(pd.concat([REFERENCE, REFERENCE.assign(lm="again")]), model),
-                      "reference", "taskgram", "again").table  # fmt: skip
+    twice = contrasts(estimates(pd.concat([REFERENCE, REFERENCE.assign(model="again")]), model),
+                      "count_model", "taskgram", "again").table  # fmt: skip
     assert twice.estimate[0] == twice.low[0] == twice.high[0] == 0
 
 
@@ -316,7 +318,7 @@ def test_slopes_are_least_squares_over_the_sizes():
     assert table.slope[0] == pytest.approx(fit) and table.models[0] == 3
     v = []
     for place in range(3):
-        changes = np.array([left[place][1] for left in result.left])
+        changes = np.array([left[place][1] for left in result.replicates])
         each = np.array([np.polyfit([6, 7, 8], change, 1)[0] for change in changes.T])
         v.append((len(each) - 1) / len(each) * (each**2).sum())
     half = stats.t.ppf(0.975, KEY.sy.nunique() - 1) * np.sqrt(max(v[0] + v[1] - v[2], v[0], v[1]))
@@ -327,27 +329,27 @@ def test_slopes_are_least_squares_over_the_sizes():
 
 
 def test_a_family_of_one_size_has_a_null_slope_and_says_why():
-    one = slopes(estimates(REFERENCE, MODEL[MODEL.lm == "large"], parameters=SIZES))
+    one = slopes(estimates(REFERENCE, MODEL[MODEL.model == "large"], parameters=SIZES))
     assert one["models"].tolist() == [1] and one["reason"].str.contains("fewer than two sizes").all()
     assert one[["slope", "low", "high", "p", "p_holm"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize(
-    "reference, model, controls, message",
+    "count_model, model, controls, message",
     [
-        (REFERENCE.drop(columns="lm"), MODEL, None, "reference: missing column lm"),
+        (REFERENCE.drop(columns="model"), MODEL, None, "count_model: missing column model"),
         (REFERENCE, MODEL.drop(columns="start"), None, "model: missing column start"),
         (REFERENCE, MODEL.assign(start=MODEL.start + 1000), None, "no point in common"),
-        (pd.concat([REFERENCE, REFERENCE.assign(world=1)]), MODEL, None, "reference: a row is given twice"),
+        (pd.concat([REFERENCE, REFERENCE.assign(run=1)]), MODEL, None, "count_model: a row is given twice"),
         (REFERENCE, pd.concat([MODEL, MODEL]), None, "model: a row is given twice"),
         (REFERENCE, MODEL, pd.concat([KEY, KEY]), "controls: a row is given twice"),
         (REFERENCE, MODEL, KEY.drop(columns="truth"), "controls: no numeric column"),
-        (REFERENCE, MODEL, KEY.rename(columns={"truth": "pairs"}), "rename it"),
+        (REFERENCE, MODEL, KEY.rename(columns={"truth": "n_terms"}), "rename it"),
     ],
 )
-def test_bad_input_is_one_clear_line(reference, model, controls, message):
+def test_bad_input_is_one_clear_line(count_model, model, controls, message):
     with pytest.raises(InputError, match=message) as error:
-        mem(reference, model, controls)
+        mem(count_model, model, controls)
     assert "\n" not in str(error.value)
 
 
@@ -357,19 +359,19 @@ def test_an_unknown_measure_is_refused():
 
 
 def test_slopes_of_contrasts_are_differences_of_slopes():
-    other = REFERENCE.assign(lm="infinigram", zero_rule=None).iloc[::2]
+    other = REFERENCE.assign(model="infinigram", zero_handling=None).iloc[::2]
     other["logp"] += np.random.default_rng(5).normal(0, 1, len(other))
     both = on_shared_points(REFERENCE, other, MODEL, parameters=SIZES)
-    lead = contrasts(both, "reference", "taskgram", "infinigram")
-    assert lead.table["points"].eq(len(other)).all() and len(lead.left) == 3
-    sides = slopes(both).set_index("reference")["slope"]
+    lead = contrasts(both, "count_model", "taskgram", "infinigram")
+    assert lead.table["points"].eq(len(other)).all() and len(lead.replicates) == 3
+    sides = slopes(both).set_index("count_model")["slope"]
     found = slopes(lead)
-    assert found["reference"].item() == "taskgram - infinigram"
+    assert found["count_model"].item() == "taskgram - infinigram"
     assert found["slope"].item() == pytest.approx(sides["taskgram"] - sides["infinigram"])
     assert found["low"].item() < found["slope"].item() < found["high"].item()
 
 
 def test_a_difference_that_is_null_says_why():
-    constant = REFERENCE.assign(lm="infinigram", logp=-1.0)
-    table = contrasts(on_shared_points(REFERENCE, constant, MODEL), "reference", "taskgram", "infinigram").table
+    constant = REFERENCE.assign(model="infinigram", logp=-1.0)
+    table = contrasts(on_shared_points(REFERENCE, constant, MODEL), "count_model", "taskgram", "infinigram").table
     assert table["estimate"].isna().all() and table["reason"].str.contains("constant").all()

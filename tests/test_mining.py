@@ -93,7 +93,7 @@ def test_candidates_are_all_pairs_and_no_other(n, stopwords, whole):
     examples = pd.DataFrame(TEXTS, columns=["x", "y"]).assign(example_id=list("abcd"))
     without = ENGLISH_STOPWORDS if stopwords != "kept" and n <= 3 else frozenset()
     expected = brute(examples, n, Letters(), without, whole)
-    found = candidates(examples, n, Letters(), stopwords, whole_answer=whole)
+    found = candidates(examples, n, Letters(), stopwords, full_answer=whole)
     assert list(found.columns) == COLUMNS
     assert found["task"].isna().all() and (found["n"] == n).all()
     got = dict(zip(zip(found["example_id"], found["sx"], found["sy"], strict=True), found["cosine"], strict=True))
@@ -148,7 +148,7 @@ def test_ngrams_stand_beside_the_characters_that_they_were_made_of(n, stopwords,
     own = "Who's ADA Lovarn's co-worker, and ada-lovarn?", " It is Ada\nLovarn, the Baker of 1,000 breads."
     texts = [*TEXTS, own]
     examples = pd.DataFrame(texts, columns=["x", "y"]).assign(example_id=range(len(texts)))
-    found = candidates(examples, n, Letters(), stopwords, whole_answer=whole)
+    found = candidates(examples, n, Letters(), stopwords, full_answer=whole)
     without = ENGLISH_STOPWORDS if stopwords == "mined" and n <= 3 else frozenset()
     for row in found.itertuples():
         x, y = texts[int(row.example_id)]
@@ -163,9 +163,9 @@ def test_ngrams_stand_beside_the_characters_that_they_were_made_of(n, stopwords,
 
 def test_mining_keeps_what_is_above_gamma(world):
     examples, embedding, _ = world
-    every = candidates(examples, 2, embedding, whole_answer=True)
+    every = candidates(examples, 2, embedding, full_answer=True)
     for gamma in (0.2, 0.6):
-        kept = mine(examples, 2, gamma, embedding, whole_answer=True)
+        kept = mine(examples, 2, gamma, embedding, full_answer=True)
         pd.testing.assert_frame_equal(kept, every[every["cosine"] > gamma].reset_index(drop=True))
     assert kept.dtypes.astype(str).to_dict() == {
         "task": "str", "group": "str", "example_id": "str", "n": "int64", "sx": "str", "sy": "str", "start": "int64",
@@ -176,7 +176,7 @@ def test_gamma_and_whole_answers_per_task():
     examples = pd.DataFrame({
         "example_id": ["a", "b"], "task": ["qa", "mt"], "x": ["house mouse", "house mouse"], "y": ["a house boat"] * 2,
     })  # fmt: skip
-    kept = mine(examples, 1, {"qa": 0.01, "mt": 0.3}, Letters(), whole_answer={"qa"})
+    kept = mine(examples, 1, {"qa": 0.01, "mt": 0.3}, Letters(), full_answer={"qa"})
     assert set(kept.loc[kept["task"] == "qa", "sy"]) == {"a house boat"}
     assert set(kept.loc[kept["task"] == "mt", "sy"]) <= {"house", "boat"}
     with pytest.raises(InputError, match="gamma is given per task, but not for mt"):
@@ -209,11 +209,11 @@ def test_calibration_lets_the_asked_share_of_shuffled_pairs_pass(world):
 
 def test_calibration_reports_what_it_drew(world):
     examples, embedding, _ = world
-    asked = dict(share=0.1, draws=20_000, whole_answer=True)
+    asked = dict(share=0.1, draws=20_000, full_answer=True)
     table = calibrate(examples, 2, embedding, **asked)
     row = table.iloc[0]
     assert row["task"] == "qa" and row["n"] == 2 and 0.09 < row["shuffled_share"] <= 0.1
-    every = candidates(examples, 2, embedding, whole_answer=True)
+    every = candidates(examples, 2, embedding, full_answer=True)
     assert row["own_share"] == pytest.approx((every["cosine"] > row["gamma"]).mean(), abs=0.02)
     pd.testing.assert_frame_equal(table, calibrate(examples, 2, embedding, **asked))
     rng = np.random.default_rng(9)
@@ -229,8 +229,8 @@ def test_calibration_reports_what_it_drew(world):
 def test_calibrated_mining_finds_the_truth(world):
     examples, embedding, truth = world
     for n, least in ((1, 0.75), (2, 0.8)):
-        gamma = calibrate(examples, n, embedding, whole_answer=True)["gamma"].iloc[0]
-        every = candidates(examples, n, embedding, whole_answer=True)
+        gamma = calibrate(examples, n, embedding, full_answer=True)["gamma"].iloc[0]
+        every = candidates(examples, n, embedding, full_answer=True)
         known = holds_truth(every, truth)
         row = precision_recall(every, known, [gamma]).iloc[0]
         assert row["precision"] > least and row["recall"] > 0.95, row.to_dict()
@@ -301,9 +301,9 @@ def test_real_questions_with_a_real_embedding(packages):
     rows = pd.read_json(path, lines=True, nrows=150)
     examples = pd.DataFrame({"example_id": rows.index, "x": rows["context"], "y": " " + rows["continuation"]})
     embedding = load_embedding(packaged("all-MiniLM-L6-v2", packages))
-    table = calibrate(examples, 2, embedding, whole_answer=True, draws=20_000)
+    table = calibrate(examples, 2, embedding, full_answer=True, draws=20_000)
     assert table["auc"].iloc[0] > 0.75 and table["own_share"].iloc[0] > 5 * table["shuffled_share"].iloc[0]
-    kept = mine(examples, 2, table["gamma"].iloc[0], embedding, whole_answer=True)
+    kept = mine(examples, 2, table["gamma"].iloc[0], embedding, full_answer=True)
     assert kept["example_id"].nunique() > len(rows) / 3
 
 

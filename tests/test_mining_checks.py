@@ -54,8 +54,8 @@ def test_coverage_by_hand():
     counter = ScanCounter(["the cat sat", "a dog ran"])
     counts = count_table(counter, taskgrams, halves=True, singles=True)
     row = coverage(taskgrams, counts, examples).iloc[0]
-    assert (row["examples"], row["with_pairs"], row["pairs_each"]) == (4, 0.75, pytest.approx(4 / 3))
-    assert (row["distinct"], row["stated"], row["known_inputs"]) == (3, pytest.approx(1 / 3), 0.5)
+    assert (row["examples"], row["with_pairs"], row["pairs_per_example"]) == (4, 0.75, pytest.approx(4 / 3))
+    assert (row["distinct_pairs"], row["pair_in_corpus"], row["input_in_corpus"]) == (3, pytest.approx(1 / 3), 0.5)
     with pytest.raises(InputError, match="not in the counts"):
         coverage(taskgrams.assign(sy="other"), counts, examples)
 

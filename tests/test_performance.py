@@ -15,7 +15,7 @@ def test_performance_gives_wilson_intervals_and_the_library_bleu():
     examples = pd.DataFrame({"example_id": ["a", "b"], "group": "g", "answers": [[g] for g in gold]})
     outputs = [gold[0], "a dog walked over the green hill"]
     answers = pd.DataFrame({
-        "example_id": ["a", "b"], "task": "translation", "model": "m", "world": "1", "seed": 1, "step": 2,
+        "example_id": ["a", "b"], "task": "translation", "model": "m", "run": "1", "seed": 1, "step": 2,
         "output": outputs, "metric": "exact_match", "score": [1.0, 0.0]})  # fmt: skip
     table = performance(answers, examples, {"m": 7}).set_index("metric")
     wilson = stats.binomtest(1, 2).proportion_ci(method="wilson")

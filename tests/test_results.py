@@ -45,7 +45,7 @@ def test_the_races_were_run_in_full_and_all_exact_ways_agree():
 def test_the_tuned_suite_has_scores_and_no_mem():
     assert set(recorded("performance")["suite"]) == set(NOTE["suites"]) == {
         "A", "B", "C", "twin 1", "twin 2", "reseed"}  # fmt: skip
-    for name in ("memorization", "partial", "baseline", "slopes"):
+    for name in ("memorization", "partial", "difference_to_infinigram", "slopes"):
         assert set(recorded(name)["suite"]) == {"B", "C"}
     for suite, (world, seed) in {"A": (0, 0), "B": (1, 1), "C": (2, 2), "reseed": (1, 3)}.items():
         assert (NOTE["suites"][suite]["world"], NOTE["suites"][suite]["seed"]) == (world, seed)
@@ -53,7 +53,7 @@ def test_the_tuned_suite_has_scores_and_no_mem():
 
 def test_both_measured_suites_can_be_held_against_every_preregistered_expectation():
     preregistered = expectations.read_expectations()
-    estimates = pd.concat([recorded("partial"), recorded("baseline")])
+    estimates = pd.concat([recorded("partial"), recorded("difference_to_infinigram")])
     for suite in ("B", "C"):
         judged = expectations.judge(
             preregistered, estimates[estimates["suite"] == suite], recorded("slopes").query("suite == @suite")

@@ -21,7 +21,7 @@ def table():
         "example_id": ["001", "b", "1e5"], "task": ["qa", "NA", "null"], "group": ["1", "2", "2"],
         "instruction": ["Translate.\nEnglish: {x}\nVelti:", None, 'say "so", twice'],
         "x": ["Don't, “now”", "हिन्दी", "None"], "y": [" 42", "  two  ", " line\u2028break"],
-        "sx": ["nan", "12", "true"], "sy": [None, "0012", "n/a"], "world": ["0", "1", "01"],
+        "sx": ["nan", "12", "true"], "sy": [None, "0012", "n/a"], "run": ["0", "1", "01"],
         "answers": [["42", "forty, two"], ["a \"b\""], None], "options": [None, [" a", " b"], [" c", " d"]],
         "stop": [["\n\n", "Question:"], None, []],
         "n": pd.array([1, 2, None], "Int64"), "count": [2**53 - 1, 0, 3], "logp": [-1 / 3, -700.25, np.nan],
@@ -125,7 +125,7 @@ TEXT = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
 )
 ROW = st.fixed_dictionaries({
-    **{name: st.none() | TEXT for name in ("example_id", "group", "x", "y", "sy", "output", "lm", "world")},
+    **{name: st.none() | TEXT for name in ("example_id", "group", "x", "y", "sy", "output", "model", "run")},
     "answers": st.none() | st.lists(TEXT, max_size=3), "n": st.none() | st.integers(-(2**63), 2**63 - 1),
     "step": st.integers(0, 10), "exact": st.booleans(),
 })  # fmt: skip

@@ -28,16 +28,17 @@ _AT_WORDS = {"positive": "is positive", "negative": "is negative", "null": "coul
              "too wide": "has too wide an interval to say"}
 SIZE_WORDS = {"positive": "rises", "negative": "falls", "too wide": "may go either way",
               "none": "has no slope that can be distinguished from zero", "null": "has no slope"}
-_KEYS = ["task", "group", "n", "reference", "measure"]
+_KEYS = ["task", "group", "n", "count_model", "measure"]
 
 
 def read_expectations() -> pd.DataFrame:
     """``book/expectations.yaml`` as preregistered, one row per expectation: task, group, n (the
-    main order), reference, measure, ``at`` (the largest size: positive, negative, none),
+    main order), count_model, measure, ``at`` (the largest size: positive, negative, none),
     ``with_size`` (rises, falls, none), paper, why."""
     path = project_root() / "book" / "expectations.yaml"
     preregistered = yaml.safe_load(path.read_text(encoding="utf-8"))
     table = pd.DataFrame(preregistered["expectations"])
+    table = table.rename(columns={"reference": "count_model"})  # the file stays as it was committed
     for column, words in (("at", AT), ("with_size", WITH_SIZE)):
         known = table[column].isin(words).all()
         require(known, f"{path}: {column} must be one of {', '.join(words)}")
@@ -79,7 +80,7 @@ def one_row(table: pd.DataFrame, where: Mapping[str, Any], name: str) -> pd.Seri
     require_columns(table, list(where), name)
     rows = rows_of(table, where)
     require(len(rows) < 2, f"{name}: more than one row for {', '.join(map(str, where.values()))}; "
-            "keep one (of one step, form and zero rule)")
+            "keep one (of one step, form and zero handling)")
     return rows.iloc[0] if len(rows) else pd.Series(dtype=object)
 
 
@@ -120,7 +121,7 @@ def judge(
 
 
 def _kind(row: pd.Series) -> str:
-    if " - " in row["reference"]:
+    if " - " in row["count_model"]:
         return "difference"
     return "partial" if "|" in row["measure"] else "raw"
 

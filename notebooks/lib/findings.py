@@ -12,15 +12,15 @@ from scipy import stats
 from taskgram_chapters import records
 from taskgram_utils.errors import require
 from taskgram_utils.jackknife import (
-    FEWEST,
+    LEAST,
     LEVEL,
     NO_INTERVAL,
-    Ask,
-    LeftOut,
-    Points,
+    Query,
+    Changes,
+    Clusters,
     interval,
     jackknife,
-    points_of,
+    clusters_of,
 )
 from taskgram_utils.controls import incremental_r2
 from taskgram_utils.memorization import Estimates, slopes
@@ -132,7 +132,7 @@ def phase_slopes(table: pd.DataFrame) -> pd.DataFrame:
     for (corpus, n), every in last.groupby(["corpus", "n"]):
         for sizes, least in (("all", 0), ("70m on", records.PYTHIA["70m"])):
             part = every[every["parameters"] >= least]
-            rows.append({"task": "phases", "group": corpus, "reference": f"{n}-gram",
+            rows.append({"task": "phases", "group": corpus, "count_model": f"{n}-gram",
                          "measure": "spearman", "step": records.LAST_STEP, "sizes": sizes,
                          "models": len(part), **_line(part)})
     return pd.DataFrame(rows).assign(p_holm=lambda t: holm(t["p"]))
@@ -152,39 +152,40 @@ def running_text(text: pd.DataFrame) -> Estimates:
     text_id, position, word = (wide.index.get_level_values(k) for k in range(3))
     wide["letters", ""] = [len(w) for w in word]
     place = {name: i for i, (name, _) in enumerate(wide) if name in (*NGRAMS, "letters")}
-    asked = []
+    wanted = []
     for i, (model, context) in enumerate(wide):
         for n, gram in enumerate([] if model in place else NGRAMS, 1):
             shorter, controls = NGRAMS[: n - 1], [[]]
             if shorter and context == "full":
                 controls += [shorter, [*shorter, "letters"]]
             for given in controls:
-                row = {"task": "running text", "group": context, "model": model, "reference": gram,
+                row = {"task": "running text", "group": context, "model": model,
+                       "count_model": gram,
                        "n": n, "measure": _measure(given)}
                 rows = [place[name] for name in (gram, *given)]
-                asked.append((row, Ask("spearman", i, rows[0], tuple(rows[1:]))))
-    points = points_of(blocks(text_id, position, BLOCK), word, position)
+                wanted.append((row, Query("spearman", i, rows[0], tuple(rows[1:]))))
+    points = clusters_of(blocks(text_id, position, BLOCK), word, position)
     names = [f"log P of {model}" for model, _ in wide]
-    found = _answers(asked, wide.to_numpy(float).T, points, names)
+    found = _answers(wanted, wide.to_numpy(float).T, points, names)
     models = text.drop_duplicates("model").set_index("model")[["parameters", "step"]]
-    found = [(row | models.loc[row["model"]].to_dict(), left) for row, left in found]
-    return _estimates(found, ["group", "reference", "measure"])
+    found = [(row | models.loc[row["model"]].to_dict(), changes) for row, changes in found]
+    return _estimates(found, ["group", "count_model", "measure"])
 
 
 def added(text: pd.DataFrame) -> pd.DataFrame:
     """Share of the variance of each model's ranks of log P that n-grams of growing order take up,
     and what each adds: :func:`taskgram_utils.controls.incremental_r2`, over the same blocks
     and words."""
-    points = text[text["context"] == "full"].rename(columns={"word": "sy", "model": "lm"})
+    points = text[text["context"] == "full"].rename(columns={"word": "sy", "model": "model"})
     points = points.assign(example_id=blocks(points["text"], points["position"], BLOCK),
                            start=points["position"])
     model = points[points["n"].isna()].drop(columns="parameters")
     keys = ["example_id", "sy", "start"]
-    orders = points[points["n"].notna()].pivot(index=keys, columns="lm", values="logp")
+    orders = points[points["n"].notna()].pivot(index=keys, columns="model", values="logp")
     result = incremental_r2(model, orders.reset_index().assign(n=np.nan), NGRAMS, ranks=True)
     sizes = text.drop_duplicates("model").set_index("model")["parameters"]
     result = result.assign(parameters=result["model"].map(sizes))
-    return result.drop(columns=["task", "group", "n", "world", "seed"])
+    return result.drop(columns=["task", "group", "n", "run", "seed"])
 
 
 def arithmetic(sums: pd.DataFrame) -> Estimates:
@@ -202,10 +203,10 @@ def arithmetic(sums: pd.DataFrame) -> Estimates:
         found += _by_operand(key, part, "0–99")
         if key["step"] == sums["step"].max():
             found += _by_operand(key, part[part["item"] >= 10], "10–99")
-    return _estimates(found, ["reference", "measure", "items", "step", "release"])
+    return _estimates(found, ["count_model", "measure", "items", "step", "release"])
 
 
-def _by_operand(key: dict, part: pd.DataFrame, items: str) -> list[tuple[dict, LeftOut | None]]:
+def _by_operand(key: dict, part: pd.DataFrame, items: str) -> list[tuple[dict, Changes | None]]:
     """Rows of :func:`arithmetic` for one model, step and range of operands."""
     scores = part.pivot(index="item", columns=["task", "shots"], values="score")
     scores = scores.sort_index().dropna(axis=1)
@@ -217,7 +218,7 @@ def _by_operand(key: dict, part: pd.DataFrame, items: str) -> list[tuple[dict, L
     counts = np.log(once[list(TOKENS)].astype(float))
     variables = {**scores, **counts, **_controls(operands), **digits}
     place = {name: i for i, name in enumerate(variables)}
-    last, asked = key["step"] == records.LAST_STEP, []
+    last, wanted = key["step"] == records.LAST_STEP, []
     for task, shots in scores:
         score = scores[task, shots].to_numpy()
         low, high = _mean_interval(score)
@@ -230,14 +231,14 @@ def _by_operand(key: dict, part: pd.DataFrame, items: str) -> list[tuple[dict, L
                 given["spearman|tens+units"] = digits
             for measure, names in given.items():
                 row = {**key, "task": task, "group": f"{shots} shots", "shots": shots,
-                       "items": items, "reference": token, "measure": measure, **beside}
+                       "items": items, "count_model": token, "measure": measure, **beside}
                 score, count, *controls = (place[name] for name in ((task, shots), column, *names))
-                asked.append((row, Ask("spearman", score, count, tuple(controls))))
+                wanted.append((row, Query("spearman", score, count, tuple(controls))))
     names = [*["accuracy"] * len(scores.columns), *TOKENS, *CONTROLS, *["a digit"] * len(digits)]
     values = np.array(list(variables.values()), float)
-    found = _answers(asked, values, points_of(operands.astype(str)), names)
+    found = _answers(wanted, values, clusters_of(operands.astype(str)), names)
     unused = ("examples", "outputs", "clusters")
-    return [({c: v for c, v in row.items() if c not in unused}, left) for row, left in found]
+    return [({c: v for c, v in row.items() if c not in unused}, changes) for row, changes in found]
 
 
 def bins(sums: pd.DataFrame) -> pd.DataFrame:
@@ -262,9 +263,9 @@ def operands(sums: pd.DataFrame) -> pd.DataFrame:
     counts = np.log(once[list(TOKENS)].astype(float)).rename(columns=TOKENS)
     variables = {**counts, **_controls(once["item"].to_numpy())}
     names, values = list(variables), np.array(list(variables.values()))
-    asked = [({"reference": names[a], "with": names[b], "measure": "spearman"},
-              Ask("spearman", a, b)) for a in (0, 1) for b in range(a + 1, len(names))]
-    found = _answers(asked, values, points_of(once["item"].astype(str)), names)
+    wanted = [({"count_model": names[a], "with": names[b], "measure": "spearman"},
+              Query("spearman", a, b)) for a in (0, 1) for b in range(a + 1, len(names))]
+    found = _answers(wanted, values, clusters_of(once["item"].astype(str)), names)
     return pd.DataFrame([row for row, _ in found])
 
 
@@ -311,7 +312,7 @@ def pairs(table: pd.DataFrame) -> Estimates:
 
 def _centred(
     known: dict, measure: str, wide: pd.DataFrame, count: pd.Series, models: pd.DataFrame
-) -> list[tuple[dict, LeftOut | None]]:
+) -> list[tuple[dict, Changes | None]]:
     """Rows of :func:`pairs` for one table of counts and one measure, with what is known of them."""
     of_ranks, factors = "ranks" in measure, _CENTRED[measure]
     values = np.vstack([np.log1p(count), wide["logp"].to_numpy().T])
@@ -319,18 +320,19 @@ def _centred(
     disease, group = (wide.index.get_level_values(name) for name in ("disease", "group"))
     taken = [{"disease": disease, "group": group}[name] for name in factors]
     free = "group" in factors  # of what a group has in common
-    points = points_of(disease, None if free and group.nunique() < FEWEST else group)
-    asks = [Ask("pearson" if of_ranks else "spearman", i + 1, 0) for i in range(len(models))]
-    known = known | {"reference": "pair count", "measure": measure}
-    asked = [(known | {"model": model}, ask) for model, ask in zip(models.index, asks, strict=True)]
+    points = clusters_of(disease, None if free and group.nunique() < LEAST else group)
+    queries = [Query("pearson" if of_ranks else "spearman", i + 1, 0) for i in range(len(models))]
+    known = known | {"count_model": "pair count", "measure": measure}
+    rows = [known | {"model": model} for model in models.index]
+    wanted = list(zip(rows, queries, strict=True))
     names = ["log count", *(f"log P of {model}" for model in models.index)]
-    found = _answers(asked, values, points, names, taken)
+    found = _answers(wanted, values, points, names, taken)
     left_over = without_means(values[1:], taken) if taken else values[1:]
     agreement = np.corrcoef(stats.rankdata(left_over, axis=1))
-    for i, (row, left) in enumerate(found):
+    for i, (row, changes) in enumerate(found):
         alone = (np.nan, np.nan, np.nan)
-        if free and left is not None:
-            alone = interval(row["estimate"], left._replace(two_way=False))
+        if free and changes is not None:
+            alone = interval(row["estimate"], changes._replace(two_way=False))
         row["low_diseases"], row["high_diseases"], row["p"] = alone
         if not of_ranks:
             halves = wide[["logp_odd", "logp_even"]].xs(row["model"], axis=1, level=1).to_numpy().T
@@ -352,7 +354,7 @@ def by_size(found: Estimates) -> pd.DataFrame:
     if "release" in found.table:
         keep &= (found.table["release"] == "v1.1") & (found.table["items"] == "0–99")
     part = found.rows(keep)
-    keys = ["task", "group", "reference", "measure", "step"]
+    keys = ["task", "group", "count_model", "measure", "step"]
     lines = [{**key, **_line(models)} for key, models in
              _groups(part.table.dropna(subset=["estimate"]), keys)]
     renamed = {column: f"{column}_sizes" for column in ("low", "high", "p")}
@@ -391,29 +393,29 @@ def _line(models: pd.DataFrame) -> dict[str, float]:
 
 
 def _answers(
-    asked: Sequence[tuple[dict, Ask]], values: np.ndarray, points: Points, names: Sequence[str],
-    without: Sequence[np.ndarray] = (),
-) -> list[tuple[dict, LeftOut | None]]:
-    """For each number asked for a row of a table, and how it changes when a cluster is left out."""
-    results = jackknife(values, [ask for _, ask in asked], points, names, without)
-    beside = {"points": values.shape[1], "examples": len(np.unique(points.example)),
-              "outputs": len(np.unique(points.output)),
-              "clusters": "examples and outputs" if points.two_way else "examples"}
+    wanted: Sequence[tuple[dict, Query]], values: np.ndarray, clusters: Clusters,
+    names: Sequence[str], without: Sequence[np.ndarray] = (),
+) -> list[tuple[dict, Changes | None]]:
+    """For each query a row of a table, and how its estimate changes when a cluster is left out."""
+    results = jackknife(values, [query for _, query in wanted], clusters, names, without)
+    beside = {"points": values.shape[1], "examples": len(np.unique(clusters.example)),
+              "outputs": len(np.unique(clusters.output)),
+              "clusters": "examples and outputs" if clusters.two_way else "examples"}
     out = []
-    for (columns, _), (estimate, left, reason) in zip(asked, results, strict=True):
-        low, high, p = interval(estimate, left)
+    for (columns, _), (estimate, changes, reason) in zip(wanted, results, strict=True):
+        low, high, p = interval(estimate, changes)
         reason = reason or (NO_INTERVAL if np.isnan(low) else None)
         row = {**columns, "estimate": estimate, "low": low, "high": high, "p": p, **beside}
-        out.append((row | {"reason": reason}, None if np.isnan(estimate) else left))
+        out.append((row | {"reason": reason}, None if np.isnan(estimate) else changes))
     return out
 
 
-def _estimates(found: Sequence[tuple[dict, LeftOut | None]], family: list[str]) -> Estimates:
+def _estimates(found: Sequence[tuple[dict, Changes | None]], family: list[str]) -> Estimates:
     """Rows as a table, with Holm's p within each family of rows."""
-    rows, left = zip(*found, strict=True)
+    rows, replicates = zip(*found, strict=True)
     table = pd.DataFrame(rows)
     table["p_holm"] = table.groupby(family, dropna=False)["p"].transform(holm)
-    return Estimates(table, list(left))
+    return Estimates(table, list(replicates))
 
 
 def _mean_interval(scores: np.ndarray) -> tuple[float, float]:

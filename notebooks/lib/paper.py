@@ -22,7 +22,7 @@ def reported() -> pd.DataFrame:
     """What the paper says of Mem in words, one row per data set, beside the ``task`` and ``group``
     here that are compared with it: columns data, task, group, says."""
     table = printed("mem")
-    of = table["reference"].map({"infinigram": "∞-gram"}).fillna("n = " + table["n"].fillna(""))
+    of = table["count_model"].map({"infinigram": "∞-gram"}).fillna("n = " + table["n"].fillna(""))
     table["says"] = of + ": " + table["at"] + "; with size: " + table["with_size"]
     groups = table.groupby(["data", "task", "group"], sort=False)
     return groups["says"].agg(". ".join).reset_index()

@@ -12,14 +12,14 @@ import yaml
 from taskgram_chapters.expectations import direction, one_row, rows_of, verdict
 from taskgram_utils.controls import point_controls
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.jackknife import combined, interval, mean, points_of
+from taskgram_utils.jackknife import combined, interval, mean, clusters_of
 from taskgram_utils.language_models.taskgram import taskgram_halves, taskgram_logp
 from taskgram_utils.memorization import (
     COLUMNS, Estimates, at_one_step, contrasts, estimates, on_shared_points, slopes,
 )
 from taskgram_utils.mining_checks import coverage as mined_coverage
 from taskgram_utils.performance import binned_performance
-from taskgram_utils.run.data import asked_grams, whole_test
+from taskgram_utils.run.data import evaluated_taskgrams, whole_test
 from taskgram_utils.run.models import (
     at_last_step,
     models,
@@ -29,53 +29,61 @@ from taskgram_utils.run.models import (
 )
 from taskgram_utils.run.store import Recipe, Run
 
-FEWEST = 200
+MIN_EXAMPLES = 200
 """Examples kept below which a task on real text has a coverage and no Mem (book/method.md)."""
 GIVEN = "spearman|log_count_sy+log_count_sx+tokens+logp_prior"
 """Mem given the frequency of answer and input, the answer's length and the model's prior."""
 _GROUP = ["task", "group"]
+_EXAMPLES_WITH = ("examples_input_in_corpus", "examples_pair_in_corpus")
 
 
 def coverage(
     taskgrams: pd.DataFrame, counts: pd.DataFrame, examples: pd.DataFrame,
-    orders: Sequence[int] = (),
+    ngram_sizes: Sequence[int] = (),
 ) -> pd.DataFrame:
     """What the text can say of the examples, per task, group and n.
 
-    ``kept``: examples with an s^x that some document holds; ``said``: those with a pair that some
-    document holds; ``named``: whether the examples name their subject, so that nothing is mined;
-    and the columns of :func:`taskgram_utils.mining_checks.coverage`. A group, or an n of
-    ``orders`` in a mined group, without a pair has a row of zeros.
+    ``examples_input_in_corpus``: examples with an s^x that some document contains;
+    ``examples_pair_in_corpus``: those with a pair that some document contains; ``subject_given``:
+    whether the examples name their subject, so that nothing is mined; and the columns of
+    :func:`taskgram_utils.mining_checks.coverage`. A group, or an n of ``ngram_sizes`` in a mined
+    group, without a pair has a row of zeros.
     """
     present = counts[counts["half"].isna() & (counts["count"] > 0)]
     known = present.loc[present["sy"].isna(), "sx"]
     pairs = present.loc[present["sy"].notna(), ["sx", "sy"]]
     rows = []
-    for (task, group), asked in examples.groupby(_GROUP, sort=False):
+    for (task, group), part_examples in examples.groupby(_GROUP, sort=False):
         grams = rows_of(taskgrams, {"task": task, "group": group})
-        named = len(grams) > 0 and bool(grams["cosine"].isna().all())  # at one n, not the run's
-        nothing = {"task": task, "group": group, "examples": len(asked), "with_pairs": 0.0,
-                   "kept": 0, "said": 0, "n": None, "named": named}
-        absent = [] if named else [n for n in orders if n not in set(grams["n"])]
+        given = len(grams) > 0 and bool(grams["cosine"].isna().all())  # at one n, not the run's
+        known_of = {"task": task, "group": group, "subject_given": given}
+        nothing = {**known_of, "examples": len(part_examples), "with_pairs": 0.0, "n": None,
+                   **dict.fromkeys(_EXAMPLES_WITH, 0)}
+        absent = [] if given else [n for n in ngram_sizes if n not in set(grams["n"])]
         rows += [{**nothing, "n": n} for n in absent]
         rows += [] if absent or len(grams) else [nothing]
-        for row in mined_coverage(grams, counts, asked).to_dict("records"):
+        for row in mined_coverage(grams, counts, part_examples).to_dict("records"):
             part = grams[grams["n"] == row["n"]]
-            kept = part.loc[part["sx"].isin(known), "example_id"].nunique()
-            said = part.merge(pairs, on=["sx", "sy"])["example_id"].nunique()
-            rows.append({"task": task, "group": group, **row, "kept": kept, "said": said,
-                         "named": named})
-    return pd.DataFrame(rows).astype({"n": "Int64", "kept": "Int64", "said": "Int64"})
+            with_input = part.loc[part["sx"].isin(known), "example_id"].nunique()
+            with_pair = part.merge(pairs, on=["sx", "sy"])["example_id"].nunique()
+            with_either = zip(_EXAMPLES_WITH, (with_input, with_pair), strict=True)
+            rows.append({**known_of, **row, **dict(with_either)})
+    return pd.DataFrame(rows).astype(dict.fromkeys(("n", *_EXAMPLES_WITH), "Int64"))
 
 
-def enough(frame: pd.DataFrame, covered: pd.DataFrame, fewest: int = FEWEST) -> pd.DataFrame:
-    """The rows of a table whose task, group and n keep at least ``fewest`` examples."""
-    able = covered.loc[(covered["kept"] >= fewest).fillna(False), [*_GROUP, "n"]]
+def enough(
+    frame: pd.DataFrame, covered: pd.DataFrame, min_examples: int = MIN_EXAMPLES
+) -> pd.DataFrame:
+    """The rows of a table whose task, group and n have ``min_examples`` or more examples."""
+    many = (covered["examples_input_in_corpus"] >= min_examples).fillna(False)
+    able = covered.loc[many, [*_GROUP, "n"]]
     keys = pd.MultiIndex.from_frame(able.astype({"n": int}))
     return frame[pd.MultiIndex.from_frame(frame[[*_GROUP, "n"]].astype({"n": int})).isin(keys)]
 
 
-def seen(scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame) -> pd.DataFrame:
+def gain_by_pair(
+    scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame
+) -> pd.DataFrame:
     """What an answer gains from its question where some document holds the pair, and where not.
 
     ``gain`` is log P(y | x) - log P(y), in nats, of the gold answer under one model; ``frequency``
@@ -83,7 +91,7 @@ def seen(scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame) -> 
     model: examples and mean gain of either kind, their ``difference`` with the 95% interval of the
     jackknife by answer: the examples of an answer, all of one group, are left out together.
     """
-    keys = ["task", "example_id", "lm"]
+    keys = ["task", "example_id", "model"]
     require_columns(scores, [*keys, "sy", "logp", "n", "option"], "scores")
     gold, before = (table[table["n"].isna() & table.reindex(columns=["option"])["option"].isna()]
                     for table in (scores, prior))
@@ -92,38 +100,39 @@ def seen(scores: pd.DataFrame, prior: pd.DataFrame, frequency: pd.DataFrame) -> 
     both["gain"] = (both["logp"] - both["prior"]).astype(float)
     both = both.dropna(subset=["gain"]).merge(frequency, on=["task", "example_id"])
     rows = []
-    for key, part in both.groupby([*_GROUP, "n", "lm"], sort=False):
-        said, unsaid = (part[held] for held in (part["frequency"] > 0, part["frequency"] == 0))
-        row = [*key, len(said), len(unsaid), part["sy"].nunique(), *[np.nan] * 5]
-        if min(len(said), len(unsaid)) > 1:
-            one, other = (mean(side["gain"].to_numpy(), points_of(side["sy"]))
-                          for side in (said, unsaid))
+    for key, part in both.groupby([*_GROUP, "n", "model"], sort=False):
+        occurs, absent = (part[held] for held in (part["frequency"] > 0, part["frequency"] == 0))
+        row = [*key, len(occurs), len(absent), part["sy"].nunique(), *[np.nan] * 5]
+        if min(len(occurs), len(absent)) > 1:
+            one, other = (mean(side["gain"].to_numpy(), clusters_of(side["sy"]))
+                          for side in (occurs, absent))
             difference = one.estimate - other.estimate
-            left = combined([one.left, other.left], (1, -1))
-            low, high, _ = interval(difference, left, correlation=False)
+            changes = combined([one.changes, other.changes], (1, -1))
+            low, high, _ = interval(difference, changes, correlation=False)
             row[-5:] = one.estimate, other.estimate, difference, low, high
         rows.append(row)
-    columns = [*_GROUP, "n", "model", "said", "unsaid", "distinct_answers", "gain_said",
-               "gain_unsaid", "difference", "low", "high"]
+    columns = [*_GROUP, "n", "model", "pair_in_corpus", "pair_not_in_corpus", "distinct_answers",
+               "gain_pair_in_corpus", "gain_pair_not_in_corpus", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def popularity(
-    reference: pd.DataFrame, scores: pd.DataFrame, examples: pd.DataFrame, **options
+    count_model: pd.DataFrame, scores: pd.DataFrame, examples: pd.DataFrame, **options
 ) -> pd.DataFrame:
     """Two witnesses of the same answers: the text's counts, and how often the page of the subject
     is read.
 
     For the examples with a ``popularity`` (PopQA's monthly page views): the Spearman correlation of
-    the model's log P with log popularity (``reference`` popularity), and with the task-gram LM, raw
-    and given log popularity.
+    the model's log P with log popularity (``count_model`` is popularity), and with the task-gram
+    LM, raw and given log popularity.
     """
     keys = ["task", "example_id"]
     known = examples.dropna(subset=["popularity"])[[*keys, "popularity"]]
     views = np.log1p(known["popularity"].astype(float))
-    points = reference.merge(known[keys].assign(popularity=views), on=keys)
+    points = count_model.merge(known[keys].assign(popularity=views), on=keys)
     require(len(points), "popularity: no example has any")
-    witness = points.assign(lm="popularity", logp=points["popularity"]).drop(columns="popularity")
+    witness = points.assign(model="popularity").drop(columns="logp")
+    witness = witness.rename(columns={"popularity": "logp"})
     controls = points[[*keys, "n", "sy", "start", "popularity"]]
     counted = estimates(points.drop(columns="popularity"), scores, controls, **options).table
     return pd.concat([counted, estimates(witness, scores, **options).table], ignore_index=True)
@@ -133,6 +142,7 @@ def read_expectations(path: Path) -> pd.DataFrame:
     """The expectations of ``book/openbook_expectations.yaml``, a row for each entry and group."""
     preregistered = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     table = pd.DataFrame(preregistered["entries"]).explode("groups", ignore_index=True)
+    table["table"] = table["table"].replace("seen", "pair_in_corpus")  # the file stays as committed
     return table.rename(columns={"groups": "group"}).assign(widest=preregistered["widest"])
 
 
@@ -149,17 +159,17 @@ def judge(preregistered: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd
         where = {"group": row["group"]}
         if row["of"] != "slope":
             where["model"] = model
-        if row["table"] != "seen":
+        if row["table"] != "pair_in_corpus":
             where["measure"] = "spearman" if row["measure"] == "raw" else GIVEN
-            where["reference"] = "taskgram"
+            where["count_model"] = "taskgram"
         if "documents" in table and len(table):
             where["documents"] = table["documents"].iloc[0]
         where["n"] = rows_of(table, where)["n"].max()
         found = one_row(table, where, f"table {row['table']}")
-        value = {"slopes": "slope", "seen": "difference"}.get(row["table"], "estimate")
+        value = {"slopes": "slope", "pair_in_corpus": "difference"}.get(row["table"], "estimate")
         bounds = found.reindex([value, "low", "high"]).set_axis(["estimate", "low", "high"])
         # An interval of nats has no widest that would speak for zero.
-        widest = np.inf if row["table"] == "seen" else row["widest"]
+        widest = np.inf if row["table"] == "pair_in_corpus" else row["widest"]
         row |= {"model": model, **bounds, "found": direction(*bounds, widest)}
         rows.append({**row, "verdict": verdict(row["expected"], row["found"])})
     return pd.DataFrame(rows)
@@ -180,18 +190,18 @@ def make_real(run: Run, name: str) -> pd.DataFrame:
 
 def _units(run: Run) -> dict[str, str]:
     """The run's tables of counts by what a document is."""
-    first, control = run["document"] or "as it comes", run["control"]
-    require(not control or control != run["document"],
-            f"control: {control} is the run's own document; name another, or none: ''")
-    return {first: "counts"} | ({control: "control_counts"} if control else {})
+    first, other = run["document"] or "as it comes", run["alternative_document"]
+    require(not other or other != run["document"],
+            f"alternative_document: {other} is the run's own document; name another, or none: ''")
+    return {first: "counts"} | ({other: "alternative_counts"} if other else {})
 
 
 def _coverage(run: Run) -> pd.DataFrame:
-    grams, test, orders = run.table("taskgrams"), whole_test(run), run["orders"]
-    parts = [coverage(grams, run.table(counts), test, orders).assign(documents=unit)
+    grams, test, ngram_sizes = run.table("taskgrams"), whole_test(run), run["ngram_sizes"]
+    parts = [coverage(grams, run.table(counts), test, ngram_sizes).assign(documents=unit)
              for unit, counts in _units(run).items()]
-    asked = run.table("asked").groupby(_GROUP).size().rename("asked").reset_index()
-    return pd.concat(parts, ignore_index=True).merge(asked, on=_GROUP, how="left")
+    evaluated = run.table("evaluated").groupby(_GROUP).size().rename("evaluated").reset_index()
+    return pd.concat(parts, ignore_index=True).merge(evaluated, on=_GROUP, how="left")
 
 
 def _models(run: Run) -> pd.DataFrame:
@@ -207,88 +217,89 @@ def _models(run: Run) -> pd.DataFrame:
 
 def _scores(run: Run) -> pd.DataFrame:
     """log P of the task-grams' outputs under the models at their last steps."""
-    scores = at_last_step(run.table("scores"), "lm")
+    scores = at_last_step(run.table("scores"), "model")
     return scores[scores["n"].notna()]
 
 
-def _reference(run: Run, unit: str) -> pd.DataFrame:
+def _taskgram_lm(run: Run, unit: str) -> pd.DataFrame:
     """log P under the task-gram LM of one kind of document, where enough examples are kept."""
     covered, counts = run.table("real/coverage"), run.table(_units(run)[unit])
     grams = run.table("taskgrams")
-    table = taskgram_logp(grams, counts, run["form"], run["zeros"], run["kappa"])
-    table = table[table["example_id"].isin(asked_grams(run)["example_id"])]
-    return enough(table, covered[covered["documents"] == unit], run.get("fewest", FEWEST))
+    table = taskgram_logp(grams, counts, run["form"], run["zero_handling"], run["kappa"])
+    table = table[table["example_id"].isin(evaluated_taskgrams(run)["example_id"])]
+    covered = covered[covered["documents"] == unit]
+    return enough(table, covered, run.get("min_examples", MIN_EXAMPLES))
 
 
 def _infinigram(run: Run, points: pd.DataFrame) -> pd.DataFrame:
-    """log P under the infinity-gram LM on the points of another reference."""
+    """log P under the infinity-gram LM on the points of another count-based model."""
     keys = [*_GROUP, "example_id", "n", "sy", "start"]
     return run.table("infinigram_lm").merge(points[keys].drop_duplicates(), on=keys)
 
 
-def _estimates(run: Run, unit: str, reference: pd.DataFrame) -> Estimates:
-    """Mem under a reference, raw and given all controls, where it rests on enough examples."""
-    if reference.empty:
+def _estimates(run: Run, unit: str, count_model: pd.DataFrame) -> Estimates:
+    """Mem under a count-based model, raw and given all controls, of enough examples."""
+    if count_model.empty:
         return Estimates(pd.DataFrame(columns=COLUMNS), [])
-    grams, counts, scores = asked_grams(run), run.table(_units(run)[unit]), _scores(run)
+    grams, counts, scores = evaluated_taskgrams(run), run.table(_units(run)[unit]), _scores(run)
     halves = None
     if counts["half"].notna().any():
-        halves = taskgram_halves(grams, counts, run["form"], run["zeros"], run["kappa"])
+        halves = taskgram_halves(grams, counts, run["form"], run["zero_handling"], run["kappa"])
     found = estimates(
-        reference, scores, point_controls(grams, counts, scores, run.table("prior")),
-        reference_halves=halves, taskgrams=grams, examples=run.table("asked"),
+        count_model, scores, point_controls(grams, counts, scores, run.table("prior")),
+        count_model_halves=halves, taskgrams=grams, examples=run.table("evaluated"),
         parameters=sizes_in_parameters(run))
     measure, examples = found.table["measure"], found.table["examples"]
     wanted = measure.isna() | measure.isin(["spearman", GIVEN])
-    return found.rows(wanted & (examples >= run.get("fewest", FEWEST)).fillna(False))
+    return found.rows(wanted & (examples >= run.get("min_examples", MIN_EXAMPLES)).fillna(False))
 
 
 def _memorization(run: Run) -> pd.DataFrame:
     """Mem under the task-gram LM of each kind of document and under the infinity-gram LM."""
-    references = [(unit, _reference(run, unit)) for unit in _units(run)]
-    unit, first = references[0]
-    references.append((unit, _infinigram(run, first)))
-    parts = [_estimates(run, unit, reference).table.assign(documents=unit)
-             for unit, reference in references]
+    count_models = [(unit, _taskgram_lm(run, unit)) for unit in _units(run)]
+    unit, first = count_models[0]
+    count_models.append((unit, _infinigram(run, first)))
+    parts = [_estimates(run, unit, count_model).table.assign(documents=unit)
+             for unit, count_model in count_models]
     return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
-def _baseline(run: Run) -> pd.DataFrame:
+def _difference_to_infinigram(run: Run) -> pd.DataFrame:
     """Mem under the task-gram LM less Mem under the infinity-gram LM, on the points of both."""
-    first = _reference(run, next(iter(_units(run))))
+    first = _taskgram_lm(run, next(iter(_units(run))))
     infinigram = _infinigram(run, first)
     if infinigram.empty:
         return pd.DataFrame(columns=[*_GROUP, "n", "model", "estimate_of", "estimate_to",
                                      "estimate", "low", "high", "points"])
     sizes = sizes_in_parameters(run)
     both = on_shared_points(first, infinigram, _scores(run), parameters=sizes)
-    return contrasts(both, "reference", "taskgram", "infinigram").table
+    return contrasts(both, "count_model", "taskgram", "infinigram").table
 
 
 def _slopes(run: Run) -> pd.DataFrame:
     """Slopes on log10 of the parameters over the models that have read this text, and no other."""
     unit = next(iter(_units(run)))
-    found = at_one_step(_estimates(run, unit, _reference(run, unit)))
+    found = at_one_step(_estimates(run, unit, _taskgram_lm(run, unit)))
     found = found.rows(found.table["model"].isin(own_sizes(run)))
     if found.table["model"].nunique() < 2:
-        columns = [*_GROUP, "n", "reference", "measure", "slope", "low", "high", "p"]
+        columns = [*_GROUP, "n", "count_model", "measure", "slope", "low", "high", "p"]
         return pd.DataFrame(columns=columns)
     return slopes(found)
 
 
-def _seen(run: Run) -> pd.DataFrame:
-    scores = at_last_step(run.table("scores"), "lm")
-    return seen(scores, run.table("prior"), run.table("frequency"))
+def _pair_in_corpus(run: Run) -> pd.DataFrame:
+    scores = at_last_step(run.table("scores"), "model")
+    return gain_by_pair(scores, run.table("prior"), run.table("frequency"))
 
 
 def _popularity(run: Run) -> pd.DataFrame:
-    reference = _reference(run, next(iter(_units(run))))
-    examples = run.table("asked").reindex(columns=["task", "example_id", "popularity"])
+    count_model = _taskgram_lm(run, next(iter(_units(run))))
+    examples = run.table("evaluated").reindex(columns=["task", "example_id", "popularity"])
     known = examples.loc[examples["popularity"].notna(), "example_id"]
-    if not reference["example_id"].isin(known).any():
+    if not count_model["example_id"].isin(known).any():
         return pd.DataFrame(columns=COLUMNS)
     sizes = sizes_in_parameters(run)
-    return popularity(reference, _scores(run), examples, parameters=sizes)
+    return popularity(count_model, _scores(run), examples, parameters=sizes)
 
 
 def _frequency(run: Run) -> pd.DataFrame:
@@ -303,5 +314,5 @@ def _frequency(run: Run) -> pd.DataFrame:
 
 
 _MADE = {"coverage": _coverage, "models": _models, "memorization": _memorization,
-         "baseline": _baseline, "slopes": _slopes, "seen": _seen, "popularity": _popularity,
-         "frequency": _frequency}
+         "difference_to_infinigram": _difference_to_infinigram, "slopes": _slopes,
+         "pair_in_corpus": _pair_in_corpus, "popularity": _popularity, "frequency": _frequency}

@@ -7,15 +7,16 @@ import pandas as pd
 
 from taskgram_utils.counting.index import Index
 from taskgram_utils.errors import require, require_columns
-from taskgram_utils.language_models.points import KEYS, located
+from taskgram_utils.language_models.points import located
+from taskgram_utils.tables import KEYS
 from taskgram_utils.ngrams import unspaced, word_spans
 
-ZEROS = ("backoff", "drop")
+ZERO_HANDLING = ("backoff", "drop")
 
 
 def infinigram_logp(
-    points: pd.DataFrame | None, examples: pd.DataFrame, index: Index, zeros: str = "backoff",
-    whole: bool = False,
+    points: pd.DataFrame | None, examples: pd.DataFrame, index: Index,
+    zero_handling: str = "backoff", whole: bool = False,
 ) -> pd.DataFrame:
     """The table ``logp`` of the ∞-gram model: one row per distinct (example_id, n, sy, start).
 
@@ -25,8 +26,8 @@ def infinigram_logp(
     target.
 
     ``points`` is a task-gram table, or any frame with these four columns (None: no points).
-    ``logp`` is in nats; ``tokens`` and ``pairs`` count the words of s^y, ``zeros`` those that never
-    follow the longest suffix. ``zeros="backoff"`` gives these the probability of
+    ``logp`` is in nats; ``tokens`` and ``n_terms`` count the words of s^y, ``n_zero`` those that
+    never follow the longest suffix. ``zero_handling="backoff"`` gives these the probability of
     :meth:`Index.infinigram`; "drop" sets it to one, as the paper does, and a point all of whose
     words are dropped has a null logp. ``exact`` is false where the index's counts are not those of
     words: all of an index of pieces, and text or an s^y whose script puts no space between words.
@@ -34,7 +35,8 @@ def infinigram_logp(
 
     Raises InputError for a missing column, an unknown example, or an s^y that is not at ``start``.
     """
-    require(zeros in ZEROS, f"zeros {zeros!r}: not one of {', '.join(ZEROS)}")
+    unknown = f"zero_handling {zero_handling!r}: not one of {', '.join(ZERO_HANDLING)}"
+    require(zero_handling in ZERO_HANDLING, unknown)
     require_columns(examples, ("example_id", "x", "y"), "examples")
     require(examples["example_id"].is_unique, "examples: an example_id stands there twice")
     rows = pd.DataFrame(columns=KEYS) if points is None else points
@@ -67,12 +69,12 @@ def infinigram_logp(
         return np.bincount(np.array(row, np.int64), values, minlength=len(rows))
 
     tokens, zero = (total(values).astype(np.int64) for values in (found.tokens, found.zero))
-    logp = total(found.logp if zeros == "backoff" else found.seen).astype(float)
+    logp = total(found.logp if zero_handling == "backoff" else found.seen).astype(float)
     # A y without words, or a point whose words are all dropped, has no probability.
-    logp[(tokens == 0) | ((zeros == "drop") & (zero == tokens))] = np.nan
+    logp[(tokens == 0) | ((zero_handling == "drop") & (zero == tokens))] = np.nan
     spaced = index.exact and not index.unspaced
     exact = np.array([spaced and not unspaced(sy) for sy in rows["sy"]], bool)
     names = examples[[c for c in ("task", "group") if c in examples]].iloc[number]
     rows = rows.astype({"n": "Int64", "start": "int64"}).assign(
-        lm="infinigram", logp=logp, tokens=tokens, pairs=tokens, zeros=zero, exact=exact)
+        model="infinigram", logp=logp, tokens=tokens, n_terms=tokens, n_zero=zero, exact=exact)
     return pd.concat([part.reset_index(drop=True) for part in (names, rows)], axis=1)

@@ -96,7 +96,7 @@ def score(
     alone = "no memory for it alone, with a batch of one"
     reasons = [*todo.reasons, *((key, alone) for key in without.unique())]
     table = table.astype({"n": "Int64", "option": "Int64"})
-    return _finish(table, examples, "lm", model, [(k, f"{why}; no score") for k, why in reasons])
+    return _finish(table, examples, "model", model, [(k, f"{why}; no score") for k, why in reasons])
 
 
 def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
@@ -107,12 +107,12 @@ def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
     has no score. Of options that are equally probable the first is taken. Raises InputError for
     missing columns, repeated ids, options with two values, and a gold option that is none.
     """
-    require_columns(logp, ["example_id", "option", "sy", "lm", "logp"], "logp")
+    require_columns(logp, ["example_id", "option", "sy", "model", "logp"], "logp")
     require_columns(examples, ["example_id", "gold"], "examples")
     _check_distinct(examples)
     asked = logp[logp["option"].notna()].reset_index(drop=True)
     require(len(asked), "logp: no row has an option; score with options=True first")
-    keys = [c for c in ("task", "example_id", "lm", "world", "seed", "step") if c in asked]
+    keys = [c for c in ("task", "example_id", "model", "run", "seed", "step") if c in asked]
     twice = asked.duplicated([*keys, "option"]).any()
     require(not twice, "logp: an option has two values under one model; keep those of one run")
     each = asked.groupby(keys, dropna=False)["logp"]
@@ -129,7 +129,7 @@ def choose(logp: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
     first = next(iter(wrong), "")
     require(wrong.empty, f"examples: gold of example {first} is the number of none of its options")
     equal = (best["text"] == best["text_gold"]).astype(float)
-    answers = best[keys].rename(columns={"lm": "model"}).assign(
+    answers = best[keys].assign(
         output=best["sy"].where(best["whole"]), metric="accuracy",
         score=equal.where(best["whole"]))
     answers.attrs = {"failed": list(best["example_id"][~best["whole"]])}

@@ -11,8 +11,7 @@ import pandas as pd
 
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.ngrams import Word, words
-
-KEYS = ["example_id", "n", "sy", "start"]
+from taskgram_utils.tables import KEYS
 
 
 class Point(NamedTuple):

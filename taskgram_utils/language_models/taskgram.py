@@ -11,24 +11,24 @@ from taskgram_utils.tables import exactness
 
 _GROUP = ["task", "group", "n"]
 _POINT = ["task", "group", "example_id", "n", "sy", "start"]
-_COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "lm", "logp", "pairs",
-            "zeros", "zero_rule", "exact"]
+_COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "model", "logp", "n_terms",
+            "n_zero", "zero_handling", "exact"]
 
 
 def taskgram_logp(
-    taskgrams: pd.DataFrame, counts: pd.DataFrame, form: str = "per_output", zeros: str = "keep",
-    kappa: float = 1.0,
+    taskgrams: pd.DataFrame, counts: pd.DataFrame, form: str = "per_output",
+    zero_handling: str = "keep", kappa: float = 1.0,
 ) -> pd.DataFrame:
     """log P of every mined output under the task-gram LM (Wang et al. 2025, eq. 1): ``logp``, nats.
 
-    Equations eq-taskgram-lm, eq-smoothed and eq-per-output. ``zeros="keep"``: log (C(s^x, s^y) +
-    kappa p0) / (C(s^x) + kappa) with p0 = sum C(s^x, s^y) / sum C(s^x) over the distinct pairs of
-    the table, per task, group and n. ``zeros="drop"`` (the paper): log C(s^x, s^y) / C(s^x),
-    without pairs never seen. ``form="per_output"``: one row per (example, s^y), the mean over its
-    s^x, ``sx`` null; ``"per_pair"``: one row per pair. An s^y that is twice in y is one point, at
-    its first place.
+    Equations eq-taskgram-lm, eq-smoothed and eq-per-output. ``zero_handling="keep"``: log (C(s^x,
+    s^y) + kappa p0) / (C(s^x) + kappa) with p0 = sum C(s^x, s^y) / sum C(s^x) over the distinct
+    pairs of the table, per task, group and n. ``zero_handling="drop"`` (the paper): log C(s^x, s^y)
+    / C(s^x), without pairs that never occur. ``form="per_output"``: one row per (example, s^y), the
+    mean over its s^x, ``sx`` null; ``"per_pair"``: one row per pair. An s^y that is twice in y is
+    one point, at its first place.
 
-    An s^x that occurs nowhere is left out. ``pairs`` counts a point's remaining s^x, ``zeros``
+    An s^x that occurs nowhere is left out. ``n_terms`` counts a point's remaining s^x, ``n_zero``
     those whose joint count is 0 (also where these are dropped). Where a task, group and n has no
     pair at all in the corpus, log P is null. ``exact`` is false where the count of one of a point's
     pairs or of its s^x is not exact, by that column of ``counts``, and null where nothing is known;
@@ -38,19 +38,20 @@ def taskgram_logp(
     Raises InputError where a count is missing, given twice with different values, larger for the
     pair than for its s^x (exact document counts), no number of documents, or of another source.
     """
-    return _logp(_counted(taskgrams, counts), form, zeros, kappa)
+    return _logp(_counted(taskgrams, counts), form, zero_handling, kappa)
 
 
 def taskgram_halves(
-    taskgrams: pd.DataFrame, counts: pd.DataFrame, form: str = "per_output", zeros: str = "keep",
-    kappa: float = 1.0,
+    taskgrams: pd.DataFrame, counts: pd.DataFrame, form: str = "per_output",
+    zero_handling: str = "keep", kappa: float = 1.0,
 ) -> pd.DataFrame:
     """:func:`taskgram_logp` from each random half of the documents: column ``half`` (0 or 1).
 
     ``counts`` needs rows with ``half`` 0 and 1 (``count_table(..., halves=True)``).
     """
     require_columns(counts, ["half"], "counts")
-    return pd.concat([_logp(_counted(taskgrams, counts, half), form, zeros, kappa).assign(half=half)
+    pairs = [_counted(taskgrams, counts, half) for half in (0, 1)]
+    return pd.concat([_logp(pairs[half], form, zero_handling, kappa).assign(half=half)
                       for half in (0, 1)], ignore_index=True)
 
 
@@ -88,9 +89,9 @@ def placebo_outputs(
 
 def placebo_reference(
     placebo: pd.DataFrame, counts: pd.DataFrame, placebo_counts: pd.DataFrame,
-    form: str = "per_output", zeros: str = "keep", kappa: float = 1.0,
+    form: str = "per_output", zero_handling: str = "keep", kappa: float = 1.0,
 ) -> pd.DataFrame:
-    """The placebo (eq-placebo): log P(s^y' | s^x), given to s^y itself (``lm`` is ``placebo``).
+    """The placebo (eq-placebo): log P(s^y' | s^x), given to s^y itself (``model`` is ``placebo``).
 
     ``placebo`` comes from :func:`placebo_outputs`, ``placebo_counts`` holds the pairs (sx,
     placebo). The language model is the same one: p0 stays that of the task-gram table.
@@ -103,7 +104,7 @@ def placebo_reference(
     pairs = pairs.merge(exchanged, on=["sx", "placebo"], how="left")
     pairs["exact"] &= pairs["exact_placebo"]
     _require_counts(pairs, "pair_count", ["sx", "placebo"])
-    return _logp(pairs, form, zeros, kappa, lm="placebo")
+    return _logp(pairs, form, zero_handling, kappa, model="placebo")
 
 
 def _distinct(taskgrams: pd.DataFrame) -> pd.DataFrame:
@@ -146,29 +147,30 @@ def _counted(
 
 
 def _logp(
-    pairs: pd.DataFrame, form: str, zeros: str, kappa: float, lm: str = "taskgram"
+    pairs: pd.DataFrame, form: str, zero_handling: str, kappa: float, model: str = "taskgram"
 ) -> pd.DataFrame:
     require(form in ("per_output", "per_pair"), f"form {form}: not one of per_output, per_pair")
-    require(zeros in ("keep", "drop"), f"zeros {zeros}: not one of keep, drop")
-    finite = zeros == "drop" or 0 < kappa < np.inf
+    known = zero_handling in ("keep", "drop")
+    require(known, f"zero_handling {zero_handling}: not one of keep, drop")
+    finite = zero_handling == "drop" or 0 < kappa < np.inf
     require(finite, f"kappa must be above 0 and finite where zeros are kept, got {kappa:g}")
-    strength = kappa if zeros == "keep" else 0
+    strength = kappa if zero_handling == "keep" else 0
     pairs = pairs[pairs["sx_count"] > 0].copy()
     smoothed = pairs["pair_count"] + (strength * pairs["p0"] if strength else 0)
     pairs["logp"] = np.log(smoothed.where(smoothed > 0) / (pairs["sx_count"] + strength))
-    pairs["zeros"] = (pairs["pair_count"] == 0).astype("int64")
+    pairs["n_zero"] = (pairs["pair_count"] == 0).astype("int64")
     if form == "per_output":
         points = pairs.groupby(_POINT, dropna=False, sort=False)
-        table = points.agg(logp=("logp", "mean"), pairs=("zeros", "size"), zeros=("zeros", "sum"),
-                           exact=("exact", "min")).reset_index()
+        table = points.agg(logp=("logp", "mean"), n_terms=("n_zero", "size"),
+                           n_zero=("n_zero", "sum"), exact=("exact", "min")).reset_index()
         # Sums in another order must not part points that are tied.
         table["logp"] = table["logp"].round(12)
         table["sx"] = pd.Series(None, index=table.index, dtype="str")
     else:
-        table = pairs.assign(pairs=1)
-    rule = zeros if zeros == "drop" or kappa == 1 else f"keep, kappa={kappa:g}"
-    table = table[table["logp"].notna()] if zeros == "drop" else table
-    return table.assign(lm=lm, zero_rule=rule)[_COLUMNS].reset_index(drop=True)
+        table = pairs.assign(n_terms=1)
+    rule = zero_handling if zero_handling == "drop" or kappa == 1 else f"keep, kappa={kappa:g}"
+    table = table[table["logp"].notna()] if zero_handling == "drop" else table
+    return table.assign(model=model, zero_handling=rule)[_COLUMNS].reset_index(drop=True)
 
 
 def _read(counts: pd.DataFrame, half: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:

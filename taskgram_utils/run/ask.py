@@ -31,7 +31,8 @@ def ask_models(run: Run, progress: bool | None = None) -> None:
         if not model.suite:
             steps(run, model.name)  # a hub is asked for them
     # What a suite is trained for is looked at before the hours that this takes.
-    before = ["taskgrams", "asked", "counts", *(["control_counts"] if run["control"] else [])]
+    before = ["taskgrams", "evaluated", "counts"]
+    before += ["alternative_counts"] if run["alternative_document"] else []
     for name in [*before, *(["index"] if run["backend"] == "scan" else [])]:
         run.path(name)
     last, prompts = set(points_in_time(run, last=True)), "prompt_rounds" in run.parameters

@@ -16,7 +16,7 @@ import pandas as pd
 
 from taskgram_utils.cluster import client_of
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.language_models.infinigram import ZEROS as INFINIGRAM_ZEROS
+from taskgram_utils.language_models.infinigram import ZERO_HANDLING as INFINIGRAM_ZERO_HANDLING
 from taskgram_utils.miniature.world import LEAST
 from taskgram_utils.mining import STOPWORDS
 from taskgram_utils.packaged import MODELS, PREFIX, ready
@@ -94,17 +94,19 @@ _KINDS: dict[str, Kind] = {
     "dtype": one_of(None, "float32", "bfloat16", "float16"),
     "device": one_of(None, "cpu", "cuda", "auto"), "pickled": one_of(True, False),
     "scheduler": _or_null(TEXT, "null or an address"), "step_answers": whole(0),
-    "tasks": _list_of(TEXT, f"tasks, {_EACH_ONCE}"), "whole_answer": _list_of(TEXT, "tasks", 0),
-    "orders": _list_of(whole(1), f"numbers of words, {_EACH_ONCE}"), "shuffled_share": number(0, 1),
-    "stopwords": one_of(*STOPWORDS), "form": one_of("per_output", "per_pair"),
-    "zeros": one_of("keep", "drop"), "kappa": number(0), "long": one_of("refuse", "window"),
-    "infinigram_zeros": one_of(*INFINIGRAM_ZEROS), "seed": whole(0), "jobs": whole(1),
+    "tasks": _list_of(TEXT, f"tasks, {_EACH_ONCE}"), "full_answer": _list_of(TEXT, "tasks", 0),
+    "ngram_sizes": _list_of(whole(1), f"numbers of words, {_EACH_ONCE}"),
+    "shuffled_share": number(0, 1), "stopwords": one_of(*STOPWORDS), "seed": whole(0),
+    "form": one_of("per_output", "per_pair"), "zero_handling": one_of("keep", "drop"),
+    "infinigram_zero_handling": one_of(*INFINIGRAM_ZERO_HANDLING), "jobs": whole(1),
+    "kappa": number(0), "long": one_of("refuse", "window"),
     "embedding": _by_task(_NAME, "a name, or a mapping from tasks to names", itself=True),
     "gamma": _by_task(_THRESHOLD, "null, calibrate, a number above 0 and below 1, or a mapping "
                                   "from tasks", itself=True),
-    "data": TEXT, "corpus": TEXT, "document": TEXT, "control": TEXT, "text_field": TEXT,
-    "tokenizer": TEXT, "bertscore": TEXT, "backend": one_of("scan", "index", "api"),
-    "calibrated_on": whole(2), "fewest": whole(1), "asked": _or_null(whole(1)), "epochs": whole(1),
+    "data": TEXT, "corpus": TEXT, "document": TEXT, "alternative_document": TEXT,
+    "text_field": TEXT, "tokenizer": TEXT, "bertscore": TEXT,
+    "backend": one_of("scan", "index", "api"), "calibrated_on": whole(2), "min_examples": whole(1),
+    "evaluated": _or_null(whole(1)), "epochs": whole(1),
     "source": (lambda value: isinstance(value, dict), "a mapping from tasks to their data sets"),
     "stop": _or_null(_by_task(_STOPS, ""), "a mapping from tasks to lists of texts"),
     "max_tokens": _by_task(whole(1), "a mapping from tasks to whole numbers of 1 or more"),
@@ -114,6 +116,15 @@ _KINDS: dict[str, Kind] = {
 # Parameters that a run file may leave out.
 _PROMPTS = {"prompt_rounds", "prompt_seeds", "prompt_examples"}
 _OPTIONAL = {"stop", "max_tokens", "world", "documents"} | _PROMPTS
+
+_RENAMED = {"control": "alternative_document", "orders": "ngram_sizes", "asked": "evaluated",
+            "fewest": "min_examples", "whole_answer": "full_answer", "zeros": "zero_handling",
+            "infinigram_zeros": "infinigram_zero_handling"}
+
+
+def renamed(name: str) -> str:
+    """The end of a message about a parameter that older versions called ``name``."""
+    return f"; its name is {_RENAMED[name]}" if name in _RENAMED else ""
 
 
 def value_of(name: str, text: str) -> Any:
@@ -187,7 +198,7 @@ def wrong(run: Run) -> list[str]:
     own = {name: value for name, value in run.parameters.items() if "." not in name}
     required = _KINDS.keys() - _OPTIONAL
     required |= {"documents"} if own.get("world") is not None else set()
-    lines = [f"{name}: no parameter of a run" for name in own if name not in _KINDS]
+    lines = [f"{name}: no parameter of a run{renamed(name)}" for name in own if name not in _KINDS]
     if absent := sorted(required - own.keys()):
         lines.append(f"the run file lacks {', '.join(absent)}")
     lines += _wrong_values(own)
@@ -196,14 +207,15 @@ def wrong(run: Run) -> list[str]:
     mappings = [own.get(name) for name in ("gamma", "embedding", "stop", "max_tokens")]
     for names in (own["tasks"], *(each for each in mappings if isinstance(each, dict))):
         lines += [line for name in names for line in complaint(task, name)]
-    control = own["control"]
+    other = own["alternative_document"]
     rules = [
-        (control and own["backend"] != "scan",
-         f"control: {control} can be counted in a text alone (backend: scan); set it to ''"),
-        (control and own["stopwords"] == "both",
-         "control: with stopwords both there is none; set it to ''"),
-        (control and control == own["document"],
-         f"control: {control} is the run's own document; name another, or none: ''"),
+        (other and own["backend"] != "scan",
+         f"alternative_document: {other} can be counted in a text alone (backend: scan); "
+         "set it to ''"),
+        (other and own["stopwords"] == "both",
+         "alternative_document: with stopwords both there is none; set it to ''"),
+        (other and other == own["document"],
+         f"alternative_document: {other} is the run's own document; name another, or none: ''"),
     ]
     lines += [line for broken, line in rules if broken]
     if not data.draws_world(run):
@@ -274,7 +286,7 @@ def _open_text(run: Run) -> None:
     if run["backend"] != "scan":
         return
     data.corpus(run)
-    text = data.corpus(run, run["control"] or None)
+    text = data.corpus(run, run["alternative_document"] or None)
     begins = [next(text.blocks([Part.whole(path)]), None) for path in text.files]
     empty = all(block is None for block in begins)
     require(not empty, f"corpus {text.path}: holds no document with text in it")

@@ -103,7 +103,7 @@ def needs(run: Run, results: Path | None = None) -> pd.DataFrame:
     examples = scored = generated = pairs = 0
     for name in data.tasks_of(run):
         size, many = SIZES.get(name, SIZES["factual_qa"]), _test_examples(run, name)
-        orders = [n for n in run["orders"] if data.gamma_of(run, name, n) is not None]
+        orders = [n for n in run["ngram_sizes"] if data.gamma_of(run, name, n) is not None]
         examples += many
         scored += many * (size.prompt + 2 * size.output + size.options)
         generated += many * min(size.output * 1.5, data.answer_tokens(run, task(name)))
@@ -166,7 +166,7 @@ def _test_examples(run: Run, name: str) -> int:
     groups = 6 if name == "translation" else len(sources)
     published = name == "translation" or all(source["source"] == HUB for source in sources)
     most = test if published else test * groups
-    return min(most, (run["asked"] or most) * groups)
+    return min(most, (run["evaluated"] or most) * groups)
 
 
 def _device(run: Run) -> str:

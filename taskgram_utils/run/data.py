@@ -59,7 +59,7 @@ def open_world(run: Run, twin: int = 0) -> World:
 
 
 def named(run: Run) -> str:
-    """The column ``world`` of a run's tables: the number of its world, or the run's own name."""
+    """The column ``run`` of a run's tables: the number of its world, or the run's own name."""
     return str(run["world"] if draws_world(run) else run.name)
 
 
@@ -157,11 +157,11 @@ def whole_test(run: Run) -> pd.DataFrame:
     return examples[examples["split"] == "test"]
 
 
-def asked_grams(run: Run) -> pd.DataFrame:
+def evaluated_taskgrams(run: Run) -> pd.DataFrame:
     """The task-grams of the examples that models are asked."""
     grams = run.table("taskgrams")
-    is_asked = grams["example_id"].isin(run.table("asked")["example_id"])
-    return grams[is_asked].reset_index(drop=True)
+    evaluated = grams["example_id"].isin(run.table("evaluated")["example_id"])
+    return grams[evaluated].reset_index(drop=True)
 
 
 # --- parameters that may differ by task ------------------------------------------------------

@@ -345,7 +345,7 @@ def load_at(run: Run, model: str, step: str):
 
 def of_run(run: Run, table: pd.DataFrame) -> pd.DataFrame:
     """A table with world and seed of the run's examples, whatever its models have read."""
-    return table.assign(world=named(run), seed=run["seed"])
+    return table.assign(run=named(run), seed=run["seed"])
 
 
 def bertscore_of(run: Run, answers: pd.DataFrame, examples: pd.DataFrame):

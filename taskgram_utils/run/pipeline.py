@@ -20,7 +20,7 @@ from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.run.checks import require_values
 from taskgram_utils.run.data import (
-    CALIBRATE, answer_tokens, asked_grams, corpus, embedding, embedding_files, gamma_of,
+    CALIBRATE, answer_tokens, evaluated_taskgrams, corpus, embedding, embedding_files, gamma_of,
     listed_files, open_world, placed, read_examples, source_files, stop_of, tasks_of, text_files,
     tokenizer_file, tokenizer_files, truth_known, whole_test,
 )
@@ -68,8 +68,8 @@ def check_task(run: Run, name: str) -> str:
 
 def check_order(run: Run, n: int) -> int:
     """``n`` itself; InputError unless the run counts n-grams of so many words."""
-    orders = ", ".join(map(str, run["orders"]))
-    require(n in run["orders"], f"n: {n} is none of the orders of run {run.name}: {orders}")
+    sizes = run["ngram_sizes"]
+    require(n in sizes, f"n: {n} is none of the ngram_sizes of run {run.name}: {sizes}")
     return n
 
 
@@ -136,7 +136,7 @@ def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
     answer, and what happens to stop words, which of a translation are each language's own."""
     from taskgram_utils.mining import language_stopwords
 
-    options = {"stopwords": run["stopwords"], "whole_answer": set(run["whole_answer"])}
+    options = {"stopwords": run["stopwords"], "full_answer": set(run["full_answer"])}
     if name:
         examples = run.table("examples")
         groups = examples["group"][examples["task"] == name].unique()
@@ -167,7 +167,7 @@ def make_gammas(run: Run) -> pd.DataFrame:
     from taskgram_utils.mining import calibrate
 
     examples, tables = run.table("examples"), []
-    for n in run["orders"]:
+    for n in run["ngram_sizes"]:
         for name in tasks_of(run):
             gamma, mined = gamma_of(run, name, n), _mined(run, name, examples)
             if gamma is None or mined.empty:
@@ -190,7 +190,7 @@ def make_taskgrams(run: Run) -> pd.DataFrame:
 
     examples, gammas = run.table("examples"), run.table("gammas")
     test, parts = examples[examples["split"] == "test"], []
-    for n in run["orders"]:
+    for n in run["ngram_sizes"]:
         for name in tasks_of(run):
             own = gammas[(gammas["n"] == n) & (gammas["task"] == name)]
             mined = _mined(run, name, test)
@@ -198,12 +198,12 @@ def make_taskgrams(run: Run) -> pd.DataFrame:
                 gamma, options = float(own["gamma"].iloc[0]), mining_options(run, name)
                 parts.append(mine(mined, n, gamma, embedding(run, name), **options, empty=True))
             by_name = test[(test["task"] == name) & ~test.index.isin(mined.index)]
-            if n == run["orders"][0] and len(by_name):
+            if n == run["ngram_sizes"][0] and len(by_name):
                 parts.append(named_pairs(by_name, n))
-    found = [part for part in parts if len(part)]
-    orders = ", ".join(map(str, run["orders"]))
-    require(found, f"run {run.name}: no example of any task has a task-gram, at n = {orders}")
-    return pd.concat(found, ignore_index=True)
+    sizes = ", ".join(map(str, run["ngram_sizes"]))
+    none = f"run {run.name}: no example of any task has a task-gram, at n = {sizes}"
+    require(any(map(len, parts)), none)
+    return _stacked(parts)
 
 
 def counter(run: Run, document: str | None = None):
@@ -214,8 +214,8 @@ def counter(run: Run, document: str | None = None):
     was built).
     """
     backend = run["backend"]
-    fixed = "an index was cut into documents when it was built; set control to ''"
-    require(document is None or backend == "scan", f"control: {document}: {fixed}")
+    fixed = "an index was cut into documents when it was built; set alternative_document to ''"
+    require(document is None or backend == "scan", f"alternative_document: {document}: {fixed}")
     if backend == "api":
         from taskgram_utils.counting.api import ApiCounter
 
@@ -253,8 +253,8 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
         plain = ScanCounter(Corpus(run.path("plain_corpus")))
         parts.append(count_table(plain, pairs=_distinct(pairs[bare]), halves=halves, singles=True))
     if not bare.all():
-        asked, counting = _distinct(pairs[~bare]), counter(run, document)
-        parts.append(count_table(counting, pairs=asked, halves=halves, singles=True))
+        wanted, counting = _distinct(pairs[~bare]), counter(run, document)
+        parts.append(count_table(counting, pairs=wanted, halves=halves, singles=True))
         if run["backend"] == "scan" and OVERRIDES not in os.environ:
             print(f"taskgram: {counting.corpus.path}: {counting.corpus.summary()}", file=sys.stderr)
     if len(parts) == 1:
@@ -272,25 +272,25 @@ def make_counts(run: Run) -> pd.DataFrame:
     return _count(run)
 
 
-def make_control_counts(run: Run) -> pd.DataFrame:
-    """The same counts with other documents (the run's ``control``), to see what a document is
-    worth."""
-    return _count(run, run["control"])
+def make_alternative_counts(run: Run) -> pd.DataFrame:
+    """The same counts with other documents (the run's ``alternative_document``), to see what a
+    document is worth."""
+    return _count(run, run["alternative_document"])
 
 
-def make_asked(run: Run) -> pd.DataFrame:
-    """The test examples that models are asked: all of them, or where the run says how many
-    (``asked``), at most so many of each group, drawn at random from those that can give a point,
-    whose s^x occurs in some document."""
+def make_evaluated(run: Run) -> pd.DataFrame:
+    """The test examples on which models are evaluated: all, or where the run says how many
+    (``evaluated``), at most so many of each group, drawn at random from those that can give a
+    point, whose s^x occurs in some document."""
     test = whole_test(run)
-    if run["asked"] is None:
+    if run["evaluated"] is None:
         return test.reset_index(drop=True)
     counts, grams = run.table("counts"), run.table("taskgrams")
     whole = counts[counts["half"].isna() & counts["sy"].isna() & (counts["count"] > 0)]
     known = grams[grams["sx"].isin(whole["sx"])][["task", "example_id"]].drop_duplicates()
     able = test.merge(known, on=["task", "example_id"])
     drawn = able.sample(frac=1, random_state=0).groupby(["task", "group"], dropna=False)
-    return drawn.head(run["asked"]).sort_index().reset_index(drop=True)
+    return drawn.head(run["evaluated"]).sort_index().reset_index(drop=True)
 
 
 def make_index(run: Run, out: Path) -> None:
@@ -310,7 +310,8 @@ def make_taskgram_lm(run: Run) -> pd.DataFrame:
 
 
 def _counted(run: Run) -> tuple:
-    return (run.table("taskgrams"), run.table("counts"), run["form"], run["zeros"], run["kappa"])
+    options = run["form"], run["zero_handling"], run["kappa"]
+    return run.table("taskgrams"), run.table("counts"), *options
 
 
 def make_taskgram_halves(run: Run) -> pd.DataFrame:
@@ -330,8 +331,8 @@ def make_infinigram_lm(run: Run) -> pd.DataFrame:
     if backend == "api":
         return run.table("taskgram_lm").iloc[:0]
     index = _given_index(run) if backend == "index" else Index(run.path("index"))
-    zeros = run["infinigram_zeros"]
-    return infinigram_logp(asked_grams(run), run.table("examples"), index, zeros=zeros)
+    points, examples = evaluated_taskgrams(run), run.table("examples")
+    return infinigram_logp(points, examples, index, run["infinigram_zero_handling"])
 
 
 def make_steps(run: Run, model: str) -> pd.DataFrame:
@@ -370,8 +371,8 @@ def make_prior(run: Run, model: str, step: str) -> pd.DataFrame:
 def _scored(run: Run, model: str, step: str, **options: bool) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
-    loaded, grams = load_at(run, model, step), asked_grams(run)
-    return of_run(run, score(run.table("asked"), loaded, grams, long=run["long"], **options))
+    loaded, grams = load_at(run, model, step), evaluated_taskgrams(run)
+    return of_run(run, score(run.table("evaluated"), loaded, grams, long=run["long"], **options))
 
 
 def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
@@ -383,7 +384,7 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
     """
     from taskgram_utils.language_models.neural import choose, generate
 
-    every, loaded, parts = run.table("asked"), load_at(run, model, step), []
+    every, loaded, parts = run.table("evaluated"), load_at(run, model, step), []
     last = run.table(f"last_step/{model}")["step"].iloc[0]
     final = step == step_part(None if pd.isna(last) else last)
     for one in map(task, tasks_of(run)):
@@ -443,13 +444,13 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
         return table[table["task"] == name]
 
     model = of_task(run.table("scores"))
-    model = at_last_step(model, "lm") if last else model
-    grams, examples = of_task(run.table("taskgrams")), of_task(run.table("asked"))
+    model = at_last_step(model, "model") if last else model
+    grams, examples = of_task(run.table("taskgrams")), of_task(run.table("evaluated"))
     references = [run.table("taskgram_lm"), run.table("infinigram_lm")]
     return {
-        "reference": of_task(pd.concat(references, ignore_index=True)),
+        "count_model": of_task(pd.concat(references, ignore_index=True)),
         "model": model[model["n"].notna()],
-        "reference_halves": of_task(run.table("taskgram_halves")),
+        "count_model_halves": of_task(run.table("taskgram_halves")),
         "taskgrams": grams[grams["example_id"].isin(examples["example_id"])],
         "examples": examples, "parameters": sizes_in_parameters(run),
     }
@@ -457,7 +458,7 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
 
 def make_estimates(run: Run, out: Path, name: str) -> None:
     """Mem of one task at the last step with its replicates, from which controls, differences and
-    slopes are read: ``own``, each reference on its own points, raw and given log C(s^y), log
+    slopes are read: ``own``, each count_model on its own points, raw and given log C(s^y), log
     C(s^x), tokens and the model's prior; and ``shared``, both references on the points that both
     have."""
     from taskgram_utils import memorization
@@ -468,8 +469,8 @@ def make_estimates(run: Run, out: Path, name: str) -> None:
     controls = point_controls(grams, run.table("counts"), model, prior)
     measures = ("spearman", "kendall_distance")
     own = memorization.estimates(**inputs, controls=controls, measures=measures)
-    both = inputs.pop("reference")
-    sides = [both[both["lm"] == lm] for lm in ("taskgram", "infinigram")]
+    both = inputs.pop("count_model")
+    sides = [both[both["model"] == lm] for lm in ("taskgram", "infinigram")]
     shared = memorization.on_shared_points(*sides, **inputs)
     for points, result in (("own", own), ("shared", shared)):
         memorization.write_estimates(out / points, result)
@@ -488,14 +489,14 @@ def make_partial(run: Run, name: str) -> pd.DataFrame:
     return result.rows(result.table["measure"] != "kendall_distance").table
 
 
-def make_common(run: Run, name: str) -> pd.DataFrame:
+def make_without_most_frequent(run: Run, name: str) -> pd.DataFrame:
     """Mem under the task-gram LM of one task without the two most frequent outputs of each group,
     last step; ``most_frequent`` is text."""
     from taskgram_utils.controls import without_most_frequent
 
     inputs = memorization_inputs(run, name, last=True)
-    reference = inputs["reference"][inputs["reference"]["lm"] == "taskgram"]
-    table = without_most_frequent(reference, inputs["model"], parameters=inputs["parameters"])
+    count_model = inputs["count_model"][inputs["count_model"]["model"] == "taskgram"]
+    table = without_most_frequent(count_model, inputs["model"], parameters=inputs["parameters"])
     quoted = [", ".join(f"“{sy}”" for sy in outputs) for outputs in table["most_frequent"]]
     return table.assign(most_frequent=quoted)
 
@@ -503,10 +504,10 @@ def make_common(run: Run, name: str) -> pd.DataFrame:
 def _baseline(run: Run, name: str) -> Estimates:
     from taskgram_utils.memorization import contrasts
 
-    return contrasts(estimates_of(run, name, "shared"), "reference", "taskgram", "infinigram")
+    return contrasts(estimates_of(run, name, "shared"), "count_model", "taskgram", "infinigram")
 
 
-def make_baseline(run: Run, name: str) -> pd.DataFrame:
+def make_difference_to_infinigram(run: Run, name: str) -> pd.DataFrame:
     """Mem under the task-gram LM less Mem under the infinity-gram LM on shared points, of one task
     at the last step."""
     return _baseline(run, name).table
@@ -546,8 +547,8 @@ RECIPES: dict[str, Recipe | Input] = {
     "gammas": Recipe(make_gammas),
     "taskgrams": Recipe(make_taskgrams),
     "counts": Recipe(make_counts),
-    "control_counts": Recipe(make_control_counts),
-    "asked": Recipe(make_asked),
+    "alternative_counts": Recipe(make_alternative_counts),
+    "evaluated": Recipe(make_evaluated),
     "index": Recipe(make_index, "", path=True),
     "taskgram_lm": Recipe(make_taskgram_lm),
     "taskgram_halves": Recipe(make_taskgram_halves),
@@ -568,10 +569,10 @@ RECIPES: dict[str, Recipe | Input] = {
     "estimates/*": Recipe(make_estimates, "", path=True),
     "partial": Recipe(_all_tasks("partial")),
     "partial/*": Recipe(make_partial),
-    "common": Recipe(_all_tasks("common")),
-    "common/*": Recipe(make_common),
-    "baseline": Recipe(_all_tasks("baseline")),
-    "baseline/*": Recipe(make_baseline),
+    "without_most_frequent": Recipe(_all_tasks("without_most_frequent")),
+    "without_most_frequent/*": Recipe(make_without_most_frequent),
+    "difference_to_infinigram": Recipe(_all_tasks("difference_to_infinigram")),
+    "difference_to_infinigram/*": Recipe(make_difference_to_infinigram),
     "slopes": Recipe(_all_tasks("slopes")),
     "slopes/*": Recipe(make_slopes),
     "prompts": Recipe(make_prompts),

@@ -45,7 +45,7 @@ def prompted(run: Run) -> list[str]:
 def prompt_examples(run: Run, name: str) -> pd.DataFrame:
     """The test examples that prompts are judged on; copied ones are not held out. A third for
     worked solutions."""
-    asked = run.table("asked").query("task == @name and group != 'copied'")
+    asked = run.table("evaluated").query("task == @name and group != 'copied'")
     most = run["prompt_examples"] // (3 if name == "math_reasoning" else 1)
     return asked.sample(min(most, len(asked)), random_state=0)
 
@@ -108,7 +108,7 @@ def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
     """log P of one model for the answers of factual QA under one prompt of each kind: does a prompt
     change Mem?
 
-    ``lm`` is the kind of the prompt (its first seed's), ``model`` the size.
+    ``prompt`` is the kind of the prompt (its first seed's), ``model`` the size.
     """
     from taskgram_utils.language_models.neural import score
 
@@ -118,5 +118,5 @@ def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
     grams = grams[grams["example_id"].isin(asked["example_id"])]
     for row in framed_prompts(run, name).drop_duplicates("direction").itertuples():
         scored = of_run(run, score(asked.assign(instruction=row.frame), loaded, grams))
-        parts.append(scored.assign(lm=row.direction, model=loaded.name))
+        parts.append(scored.assign(prompt=row.direction, model=loaded.name))
     return pd.concat(parts, ignore_index=True)

@@ -26,7 +26,7 @@ class Task:
     ``miniature(world)`` gives the examples of the miniature world, ``read(source, **options)``
     those of the real data set, from the hub or from files; ``truth(world, examples)`` gives the
     true pairs (example_id, sx, sy) of words or names. ``metrics`` maps a name to ``score(output,
-    answers) -> float``; the first is the task's own. ``whole_answer``: s^y is the full answer
+    answers) -> float``; the first is the task's own. ``full_answer``: s^y is the full answer
     whatever n is (as for factual QA). ``max_tokens`` bounds a generated answer and is more than
     any gold answer has; 0 where options are chosen. ``stop``: the texts that end an answer, unless
     an example has its own. ``worked``: whether y is a worked solution, which BERTScore can score.
@@ -38,7 +38,7 @@ class Task:
     miniature: Callable[[World], pd.DataFrame]
     truth: Callable[[World, pd.DataFrame], pd.DataFrame]
     metrics: dict[str, Callable[[str, list[str]], float]]
-    whole_answer: bool = False
+    full_answer: bool = False
     max_tokens: int = 0
     stop: tuple[str, ...] = ("\n",)
     read: Callable[..., pd.DataFrame] | None = None

@@ -215,4 +215,4 @@ def alias_match(output: str, answers: list[str]) -> float:
 
 
 TASK = Task("factual_qa", "Factual QA", miniature, truth, {"exact_match": alias_match},
-            whole_answer=True, max_tokens=24, read=read)
+            full_answer=True, max_tokens=24, read=read)

@@ -89,7 +89,7 @@ def test_steps_of_a_hub_model_and_a_data_set(hub, folder, tmp_path):
     result = call(hub, tmp_path / "home", *asked, tmp_path / "a.csv")
     assert result.returncode == 0, result.stderr
     table = pd.read_csv(tmp_path / "a.csv")
-    assert list(table["step"].unique()) == [0, 512, 143000] and set(table["lm"]) == {"owner/tiny"}
+    assert list(table["step"].unique()) == [0, 512, 143000] and set(table["model"]) == {"owner/tiny"}
     assert table["logp"].nunique() == 6 and (table["logp"] < 0).all()
     local = [arg for step in (0, 512, 143000) for arg in ("--model", folder / f"step{step}")]
     assert call(hub, tmp_path, "score", tmp_path / "qa.jsonl", *local, "--out", tmp_path / "b.csv").returncode == 0

@@ -48,7 +48,7 @@ def one(frame):
 def test_context_is_x_and_what_precedes_in_y(index, examples):
     row = one(infinigram_logp(points(("e1", 2, "ada was", "born in", 1)), examples, index))
     assert row["logp"] == pytest.approx(np.log(1 * 1))  # "ada was" is always followed by "born", that by "in"
-    assert (row["tokens"], row["pairs"], row["zeros"]) == (2, 2, 0)
+    assert (row["tokens"], row["n_terms"], row["n_zero"]) == (2, 2, 0)
     row = one(infinigram_logp(points(("e1", 1, "ada was", "the", 9)), examples, index))
     assert row["logp"] == pytest.approx(np.log(1 / 2))
 
@@ -58,13 +58,13 @@ def test_words_removed_by_mining_are_context_not_target(index, examples):
     # "oslo" never follows "ada was born in the", "was born in the", "born in the", "in the", "the": five steps of .4,
     # so the floor 1 / (N + V) is above .4^5 * 3 / 20.
     assert row["logp"] == pytest.approx(np.log(1) + np.log(1 / (N + V)))
-    assert (row["tokens"], row["zeros"]) == (2, 1)
+    assert (row["tokens"], row["n_zero"]) == (2, 1)
 
 
 def test_backoff_and_floor(index, examples):
     found = infinigram_logp(points(("e2", 1, "bob", "xyz", 9), ("e2", 1, "bob", "was", 5)), examples, index)
     assert found["logp"].tolist() == pytest.approx([np.log(1 / (N + V)), 0])
-    assert found["zeros"].tolist() == [1, 0]
+    assert found["n_zero"].tolist() == [1, 0]
     ordered = examples.assign(x=["on oslo", ""], y=[" in", ""])
     row = one(infinigram_logp(points(("e1", 1, "oslo", "in", 1)), ordered, index))
     assert row["logp"] == pytest.approx(np.log(0.4 * 3 / N))
@@ -72,10 +72,10 @@ def test_backoff_and_floor(index, examples):
 
 def test_zeros_dropped_as_in_the_paper_but_never_all_of_them(index, examples):
     asked = points(("e1", 2, "ada", "born oslo", 1), ("e1", 1, "ada", "oslo", 13))
-    found = infinigram_logp(asked, examples, index, zeros="drop")
+    found = infinigram_logp(asked, examples, index, zero_handling="drop")
     assert found["logp"].iloc[0] == pytest.approx(0)
     assert np.isnan(found["logp"].iloc[1])
-    assert found["zeros"].tolist() == [1, 1]
+    assert found["n_zero"].tolist() == [1, 1]
 
 
 def test_rows_are_distinct_points_and_whole_answers(index, examples):
@@ -84,7 +84,7 @@ def test_rows_are_distinct_points_and_whole_answers(index, examples):
     assert found["sy"].tolist() == ["in", "was", *examples["y"]]
     assert found["n"].isna().tolist() == [False, False, True, True]
     assert found["start"].tolist() == [6, 5, 0, 0]
-    assert set(found["lm"]) == {"infinigram"}
+    assert set(found["model"]) == {"infinigram"}
     assert found["tokens"].tolist() == [1, 1, 6, 3]
     words = points(*(("e2", 1, "x", w, s) for w, s in (("bob", 1), ("was", 5), ("xyz", 9))))
     assert found["logp"].iloc[3] == pytest.approx(infinigram_logp(words, examples, index)["logp"].sum())
@@ -118,7 +118,7 @@ def test_bad_points(index, examples):
         infinigram_logp(points(("e9", 1, "ada", "born", 1)), examples, index)
     with pytest.raises(InputError, match="missing column start"):
         infinigram_logp(points(("e1", 1, "ada", "born", 1)).drop(columns="start"), examples, index)
-    with pytest.raises(InputError, match="zeros 'keep'"):
-        infinigram_logp(points(("e1", 1, "ada", "born", 1)), examples, index, zeros="keep")
+    with pytest.raises(InputError, match="zero_handling 'keep'"):
+        infinigram_logp(points(("e1", 1, "ada", "born", 1)), examples, index, zero_handling="keep")
     with pytest.raises(InputError, match="twice"):
         infinigram_logp(points(), pd.concat([examples, examples]), index)

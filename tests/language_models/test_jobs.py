@@ -73,8 +73,8 @@ def test_many_models_make_one_table(suite, monkeypatch):
     monkeypatch.setattr(jobs, "CHUNK", 10)
     table = jobs.score_all(EXAMPLES, both(suite))
     expected = alone(suite)
-    assert list(zip(table["lm"], table["step"], table["example_id"], strict=True)) == list(
-        zip(expected["lm"], expected["step"], expected["example_id"], strict=True)
+    assert list(zip(table["model"], table["step"], table["example_id"], strict=True)) == list(
+        zip(expected["model"], expected["step"], expected["example_id"], strict=True)
     )
     assert np.allclose(table["logp"], expected["logp"], atol=1e-5) and table["logp"].nunique() > 40
     answers = jobs.generate_all(EXAMPLES, both(suite), 5)

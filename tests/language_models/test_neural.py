@@ -201,7 +201,7 @@ def assert_plain(model, examples, table, points):
         assert abs(row.logp - logp) <= 1e-5 * tokens, row
 
 
-COLUMNS = ["task", "group", "example_id", "n", "sy", "start", "option", "logp", "tokens", "lm", "step"]
+COLUMNS = ["task", "group", "example_id", "n", "sy", "start", "option", "logp", "tokens", "model", "step"]
 
 
 def test_scores_equal_one_plain_forward_for_each_target(model):
@@ -209,7 +209,7 @@ def test_scores_equal_one_plain_forward_for_each_target(model):
     table = neural.score(EXAMPLES, model, points)
     assert list(table.columns) == COLUMNS
     assert len(table) == len(EXAMPLES) + len(points)
-    assert set(table["lm"]) == {"tiny"} and set(table["step"]) == {60}
+    assert set(table["model"]) == {"tiny"} and set(table["step"]) == {60}
     assert table.attrs["failed"] == []
     assert_plain(model, EXAMPLES, table, points)
     whole = table[table["n"].isna()]

@@ -46,7 +46,7 @@ def joint(sx, sy):
 
 def test_pooled_smoothing_is_that_of_the_method():
     table = taskgram_logp(TABLE, COUNTS, form="per_pair", kappa=2.0)
-    assert len(table) == len(TABLE) and set(table.zero_rule) == {"keep, kappa=2"}
+    assert len(table) == len(TABLE) and set(table.zero_handling) == {"keep, kappa=2"}
     for group, rows in table.groupby("group"):
         distinct = TABLE[TABLE.group == group][["sx", "sy"]].drop_duplicates()
         p0 = sum(joint(*p) for p in distinct.itertuples(index=False)) / sum(joint(s, s) for s in distinct.sx)
@@ -55,18 +55,18 @@ def test_pooled_smoothing_is_that_of_the_method():
 
 
 @pytest.mark.parametrize("form", ["per_output", "per_pair"])
-@pytest.mark.parametrize("zeros", ["keep", "drop"])
-def test_a_point_is_exact_where_all_counts_behind_it_are(form, zeros):
+@pytest.mark.parametrize("zero_handling", ["keep", "drop"])
+def test_a_point_is_exact_where_all_counts_behind_it_are(form, zero_handling):
     rough = COUNTS.assign(exact=np.random.default_rng(1).random(len(COUNTS)) > 0.15)
     said = {(r.sx, r.sy if isinstance(r.sy, str) else None): r.exact for r in rough.itertuples()}
-    table = taskgram_logp(TABLE, rough, form=form, zeros=zeros)
+    table = taskgram_logp(TABLE, rough, form=form, zero_handling=zero_handling)
     assert 0.1 < table.exact.mean() < 0.9
     for row in table.itertuples():
         own = TABLE[(TABLE.example_id == row.example_id) & (TABLE.sy == row.sy)]
         inputs = [row.sx] if form == "per_pair" else own.sx.unique()
         assert row.exact == all(said[sx, row.sy] and said[sx, None] for sx in inputs)
-    pd.testing.assert_frame_equal(table.drop(columns="exact"),
-                                  taskgram_logp(TABLE, COUNTS, form=form, zeros=zeros).drop(columns="exact"))
+    exact = taskgram_logp(TABLE, COUNTS, form=form, zero_handling=zero_handling)
+    pd.testing.assert_frame_equal(table.drop(columns="exact"), exact.drop(columns="exact"))
 
 
 def test_exactness_in_halves_in_text_and_where_nothing_is_known():
@@ -85,7 +85,7 @@ def test_per_output_is_the_mean_over_inputs_and_drop_leaves_zeros_out():
     base = COUNTS.copy()
     zero = base.sy.notna() & ((base.sx == "a") | (base.sy == "h"))
     base.loc[zero, "count"] = 0
-    table = taskgram_logp(TABLE, base, zeros="drop").set_index(["example_id", "sy"])
+    table = taskgram_logp(TABLE, base, zero_handling="drop").set_index(["example_id", "sy"])
     number = base.set_index(["sx", "sy"])["count"]
     for (example, sy), rows in TABLE.groupby(["example_id", "sy"]):
         seen = [np.log(number[s, sy] / joint(s, s)) for s in rows.sx if number[s, sy]]
@@ -94,10 +94,10 @@ def test_per_output_is_the_mean_over_inputs_and_drop_leaves_zeros_out():
             continue
         row = table.loc[(example, sy)]
         assert row.logp == pytest.approx(np.mean(seen))
-        assert (row.pairs, row.zeros) == (len(rows), len(rows) - len(seen))
+        assert (row.n_terms, row.n_zero) == (len(rows), len(rows) - len(seen))
     kept = taskgram_logp(TABLE, base)
     assert len(kept) == len(TABLE[["example_id", "sy"]].drop_duplicates()) > len(table)
-    assert kept.sx.isna().all() and kept.zeros.sum() == ((TABLE.sx == "a") | (TABLE.sy == "h")).sum()
+    assert kept.sx.isna().all() and kept.n_zero.sum() == ((TABLE.sx == "a") | (TABLE.sy == "h")).sum()
 
 
 def test_a_pair_in_many_examples_counts_once_in_the_pooled_rate():
@@ -120,7 +120,7 @@ def test_two_spellings_of_the_same_words_are_one_pair():
     both = [pd.concat([a, b], ignore_index=True) for a, b in zip((TABLE, COUNTS), upper, strict=True)]
     pd.testing.assert_frame_equal(taskgram_logp(*both), taskgram_logp(TABLE, COUNTS))
     other = COUNTS.assign(sx=COUNTS.sx.str.upper(), count=COUNTS["count"] + 1)  # of pieces, two texts
-    assert (taskgram_logp(both[0], pd.concat([COUNTS, other])).pairs > taskgram_logp(TABLE, COUNTS).pairs).all()
+    assert (taskgram_logp(both[0], pd.concat([COUNTS, other])).n_terms > taskgram_logp(TABLE, COUNTS).n_terms).all()
 
 
 def test_inputs_that_occur_nowhere_are_left_out_and_a_group_without_pairs_is_null():
@@ -131,7 +131,7 @@ def test_inputs_that_occur_nowhere_are_left_out_and_a_group_without_pairs_is_nul
     none.loc[none.sy.notna(), "count"] = 0
     table = taskgram_logp(TABLE, none)
     assert len(table) and table.logp.isna().all()
-    assert taskgram_logp(TABLE, none, zeros="drop").empty
+    assert taskgram_logp(TABLE, none, zero_handling="drop").empty
 
 
 def test_only_the_required_columns_are_needed():
@@ -143,7 +143,7 @@ def test_only_the_required_columns_are_needed():
 
 
 def test_halves_use_the_counts_of_their_half_alone():
-    both = taskgram_halves(TABLE, counts(TABLE, halves=True), form="per_pair", zeros="drop")
+    both = taskgram_halves(TABLE, counts(TABLE, halves=True), form="per_pair", zero_handling="drop")
     assert set(both.half) == {0, 1}
     for row in both.itertuples():
         documents = DOCUMENTS[row.half :: 2]
@@ -160,7 +160,7 @@ def test_placebo_exchanges_the_output_and_keeps_frequency_and_smoothing():
     pd.testing.assert_frame_equal(placebo, placebo_outputs(TABLE, COUNTS, seed=1, nearest=3))
     asked = placebo[["sx", "placebo"]].dropna().rename(columns={"placebo": "sy"})
     table = placebo_reference(placebo, COUNTS, counts(asked), form="per_pair")
-    assert set(table.lm) == {"placebo"} and len(table) == len(asked)
+    assert set(table.model) == {"placebo"} and len(table) == len(asked)
     partner = placebo.set_index(["example_id", "sx", "sy"]).placebo
     for row in table.itertuples():
         distinct = TABLE[TABLE.group == row.group][["sx", "sy"]].drop_duplicates()
@@ -198,6 +198,6 @@ def test_bad_input_is_one_clear_line(change, message):
 
 
 def test_bad_settings_are_refused():
-    for setting in ({"form": "per_word"}, {"zeros": "hide"}, {"kappa": 0}):
+    for setting in ({"form": "per_word"}, {"zero_handling": "hide"}, {"kappa": 0}):
         with pytest.raises(InputError):
             taskgram_logp(TABLE, COUNTS, **setting)

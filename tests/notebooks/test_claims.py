@@ -76,7 +76,7 @@ def test_what_is_not_there():
 
 
 def test_the_evidence_of_a_run_has_a_row_for_each_number():
-    row = {"task": "factual_qa", "group": "facts", "reference": "taskgram", "measure": "spearman", "estimate": 0.4,
+    row = {"task": "factual_qa", "group": "facts", "count_model": "taskgram", "measure": "spearman", "estimate": 0.4,
            "low": 0.2, "high": 0.6, "points": 90, "slope": 0.1, "slope_low": 0.0, "slope_high": 0.2}  # fmt: skip
     score = {"task": ["factual_qa", "translation"], "group": ["facts", "unseen"], "spearman": [0.3, 0.3],
              "spearman_low": [0.1, 0.1], "spearman_high": [0.5, 0.5], "size": [300, 300],

@@ -9,7 +9,7 @@ from taskgram_chapters.numbers import number
 from taskgram_utils.errors import InputError
 from taskgram_utils.memorization import contrasts, estimates, on_shared_points, slopes
 
-KEYS = {"task": "qa", "group": "g", "n": 2, "reference": "taskgram", "measure": "spearman"}
+KEYS = {"task": "qa", "group": "g", "n": 2, "count_model": "taskgram", "measure": "spearman"}
 
 
 def expected(at="positive", with_size="rises", **other):
@@ -99,7 +99,7 @@ def test_two_rows_for_one_expectation_are_refused():
 def test_expectations_as_preregistered():
     table = e.read_expectations()
     assert len(table) == 10 and set(table["n"]) == {2}
-    assert {"taskgram", "taskgram - infinigram"} == set(table["reference"])
+    assert {"taskgram", "taskgram - infinigram"} == set(table["count_model"])
     assert table.apply(e.key, axis=1).is_unique
     assert table.loc[0, ["task", "at", "with_size"]].tolist() == ["factual_qa", "positive", "rises"]
 
@@ -125,11 +125,11 @@ def world(strengths, seed=0, size=600):
     })  # fmt: skip
     truth = rng.normal(size=size)
     references = [
-        keys.assign(lm=lm, logp=truth + noise * rng.normal(size=size), zero_rule="keep")
+        keys.assign(model=lm, logp=truth + noise * rng.normal(size=size), zero_handling="keep")
         for lm, noise in (("taskgram", 0.1), ("infinigram", 2.0))
     ]
     models = [
-        keys.assign(lm=f"m{k}", world="1", seed=1, step=1, logp=w * truth + rng.normal(size=size))
+        keys.assign(model=f"m{k}", run="1", seed=1, step=1, logp=w * truth + rng.normal(size=size))
         for k, w in enumerate(strengths)
     ]
     return references, pd.concat(models), {f"m{k}": 10.0 ** (5 + k) for k in range(len(strengths))}
@@ -153,9 +153,9 @@ def test_worlds_made_to_agree_do_and_the_others_do_not(strengths, at, with_size)
 def test_the_difference_from_a_weaker_reference_is_judged_with_its_slope():
     references, model, parameters = world((0.2, 0.6, 2))
     lead = contrasts(
-        on_shared_points(*references, model, parameters=parameters), "reference", "taskgram", "infinigram"
+        on_shared_points(*references, model, parameters=parameters), "count_model", "taskgram", "infinigram"
     )
-    preregistered = expected(reference="taskgram - infinigram")
+    preregistered = expected(count_model="taskgram - infinigram")
     judged = e.judge(preregistered, lead.table, slopes(lead)).iloc[0]
     assert judged["verdict"] == "agrees" and judged["points"] == 600
     assert "Mem under the task-gram LM less that under the ∞-gram LM" in e.sentence(judged)

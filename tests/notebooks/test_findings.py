@@ -8,7 +8,7 @@ import pytest
 
 from taskgram_chapters import findings, records
 from taskgram_chapters.recorded import recorded
-from taskgram_utils.jackknife import Ask, interval, jackknife, points_of
+from taskgram_utils.jackknife import Query, clusters_of, interval, jackknife
 from taskgram_utils.run.store import project_root
 from tests import originals
 
@@ -49,13 +49,13 @@ def test_the_same_records_give_the_same_tables(small, tables):
 
 def test_controls_and_panels(tables):
     text = tables["running_text"]
-    full = text[(text["model"] == "pythia-12b") & (text["reference"] == "3-gram")]
+    full = text[(text["model"] == "pythia-12b") & (text["count_model"] == "3-gram")]
     assert set(full["measure"]) == {"spearman", "spearman|1-gram+2-gram", "spearman|1-gram+2-gram+letters"}
     assert set(text.loc[text["group"] != "full", "measure"]) == {"spearman"}
     sums = tables["arithmetic"]
     both = sums[(sums["step"] == 143000) & (sums["items"] == "10–99") & (sums["measure"] == "spearman")]
-    assert set(both["reference"]) == set(findings.TOKENS.values()) and set(both["points"]) == {90}
-    assert set(sums.loc[sums["step"] == 13000, "reference"]) == {findings.TOKENS["count"]}
+    assert set(both["count_model"]) == set(findings.TOKENS.values()) and set(both["points"]) == {90}
+    assert set(sums.loc[sums["step"] == 13000, "count_model"]) == {findings.TOKENS["count"]}
     assert len(sums.loc[sums["step"] == 143000, "measure"].unique()) == 7
     constant = sums[sums["model"] == "pythia-12b-deduped"]
     assert constant["estimate"].isna().all() and (constant["reason"] == "accuracy is constant").all()
@@ -113,20 +113,22 @@ def test_the_recorded_estimates_are_those_of_this_code():
 def test_what_the_chapter_says_in_words_holds():
     """Sentences of the chapter that no cell computes: each stands on something here, and falls with it."""
     tables = recorded("records").tables
-    slopes = tables["slopes"].set_index(["task", "group", "reference", "measure", "step"]).sort_index()
+    slopes = tables["slopes"].set_index(["task", "group", "count_model", "measure", "step"]).sort_index()
     slopes = slopes.assign(falls=slopes["high"] < 0, rises=slopes["low"] > 0)
 
     # "from 70m on it does so at every order, and a line over all sizes hides that for the long ones".
-    steep = slopes.reset_index().query("task == 'phases' and group == 'pile'").pivot(index="reference", columns="sizes",
+    pile = slopes.reset_index().query("task == 'phases' and group == 'pile'")
+    steep = pile.pivot(index="count_model", columns="sizes",
                                                                                       values="falls")  # fmt: skip
     assert steep["70m on"].all() and steep["all"].tolist() == [True, True, True, False, False]
     text = tables["slopes"].query("task == 'running text'")
-    own = text[(text["group"] == "full") & ~text["measure"].str.contains("letters")].set_index(["reference", "measure"])
+    own = text[(text["group"] == "full") & ~text["measure"].str.contains("letters")]
+    own = own.set_index(["count_model", "measure"])
     assert all(own.loc[(f"{n}-gram", "spearman"), "high"] < 0 for n in range(1, 6))
     assert own.loc[("4-gram", "spearman|1-gram+2-gram+3-gram"), "low"] > 0
     # "a larger model knows short n-grams better, and uses them less where it has more to go by".
     short = text[(text["measure"] == "spearman") & (text["group"] != "full")]
-    matched = short[short["reference"] == (short["group"].astype(int) + 1).astype(str) + "-gram"]
+    matched = short[short["count_model"] == (short["group"].astype(int) + 1).astype(str) + "-gram"]
     assert len(matched) == 4 and (matched["low"] > 0).all()
     assert (matched["low_sizes"] > 0).all() and (own["high_sizes"].loc[:, "spearman"] < 0).all()
     # "what 4- and 5-grams add to shorter ones is small at every size, what 3-grams add is not".
@@ -135,7 +137,7 @@ def test_what_the_chapter_says_in_words_holds():
     assert added["increment"].max() < 0.02
     # Multiplication keeps something given the operand; for sums "it depends on the model".
     sums = tables["arithmetic"].query("step == 143000 and release == 'v1.1' and items == '0–99' and parameters > 1e9")
-    given = sums[(sums["reference"] == findings.TOKENS["count"]) & (sums["measure"].str.count(r"\+") == 3)]
+    given = sums[(sums["count_model"] == findings.TOKENS["count"]) & (sums["measure"].str.count(r"\+") == 3)]
     assert (sums.loc[sums["measure"] == "spearman", "low"] > 0).mean() > 0.9
     digits = sums[sums["measure"] == "spearman|tens+units"].query("shots == 16")
     assert (digits.loc[digits["task"] == "multiplication", "low"] > 0).all()
@@ -153,10 +155,10 @@ def test_intervals_of_pairs_where_no_pair_matters():
     for _ in range(60):
         values = np.array([rng.normal(size=92)[disease] + 1.5 * rng.normal(size=6)[group] + 0.5 * rng.normal(size=552)
                            for _side in range(2)])  # fmt: skip
-        ask, taken, points = [Ask("spearman", 0, 1)], [disease, group], points_of(disease, group)
-        raw, both = (jackknife(values, ask, points, without=without)[0] for without in ([], taken))
-        alone = both._replace(left=both.left._replace(two_way=False))  # as the table of pairs has it
+        query, taken, points = [Query("spearman", 0, 1)], [disease, group], clusters_of(disease, group)
+        raw, both = (jackknife(values, query, points, without=without)[0] for without in ([], taken))
+        alone = both._replace(changes=both.changes._replace(two_way=False))  # as the table of pairs has it
         for name, one in (("raw", raw), ("both", both), ("both, diseases alone", alone)):
-            low, high, _ = interval(one.estimate, one.left)
+            low, high, _ = interval(one.estimate, one.changes)
             missed[name] += not low <= 0 <= high
     assert all(many <= 7 for many in missed.values()), missed  # 3 of 60 are due; 8 or more once in a hundred

@@ -34,9 +34,10 @@ def test_coverage_counts_examples_that_a_text_can_speak_to():
     table = grams(("a", 1, "x", "y", 0.5), ("b", 1, "x", "z", 0.5), ("b", 1, "w", "z", 0.5), ("c", 1, "v", "y", 0.5))
     known = counts(x=3, w=0, v=0, y=2, z=1, x_y=1, x_z=0, w_z=0, v_y=0)
     first, second = real_text.coverage(table, known, EXAMPLES, [1, 2]).sort_values("n").to_dict("records")
-    assert (first["examples"], first["with_pairs"], first["kept"], first["said"]) == (5, 3 / 5, 2, 1)
-    assert (first["distinct"], first["stated"], first["known_inputs"]) == (4, 1 / 4, 1 / 3)
-    assert (second["n"], second["kept"], second["with_pairs"]) == (2, 0, 0)
+    assert (first["examples"], first["with_pairs"]) == (5, 3 / 5)
+    assert (first["examples_input_in_corpus"], first["examples_pair_in_corpus"]) == (2, 1)
+    assert (first["distinct_pairs"], first["pair_in_corpus"], first["input_in_corpus"]) == (4, 1 / 4, 1 / 3)
+    assert (second["n"], second["examples_input_in_corpus"], second["with_pairs"]) == (2, 0, 0)
 
 
 def test_a_named_group_has_no_row_for_other_n_and_an_empty_one_has_one():
@@ -44,8 +45,9 @@ def test_a_named_group_has_no_row_for_other_n_and_an_empty_one_has_one():
     examples = pd.concat([EXAMPLES, EXAMPLES.assign(group="other")])
     found = real_text.coverage(table, counts(x=1, y=1, x_y=1), examples, [1, 2])
     assert found.groupby("group")["n"].agg(list).to_dict() == {"g": [1], "other": [1, 2]}
-    assert found.groupby("group")["named"].agg(list).to_dict() == {"g": [True], "other": [False, False]}
-    assert real_text.coverage(table, counts(x=1, y=1, x_y=1), EXAMPLES.assign(group="none"))["kept"].tolist() == [0]
+    assert found.groupby("group")["subject_given"].agg(list).to_dict() == {"g": [True], "other": [False, False]}
+    none = real_text.coverage(table, counts(x=1, y=1, x_y=1), EXAMPLES.assign(group="none"))
+    assert none["examples_input_in_corpus"].tolist() == [0]
 
 
 def test_the_chapter_says_of_a_data_set_only_what_holds_for_any_run():
@@ -61,27 +63,28 @@ def test_the_chapter_says_of_a_data_set_only_what_holds_for_any_run():
 
 
 def test_too_few_kept_examples_have_no_estimate():
-    covered = pd.DataFrame({"task": "t", "group": ["a", "a", "b"], "n": [1, 2, 1], "kept": [200, 199, 5_000]})
+    covered = pd.DataFrame({"task": "t", "group": ["a", "a", "b"], "n": [1, 2, 1],
+                            "examples_input_in_corpus": [200, 199, 5_000]})  # fmt: skip
     table = pd.DataFrame({"task": "t", "group": ["a", "a", "b"], "n": [1, 2, 1]})
     assert real_text.enough(table, covered)[["group", "n"]].to_numpy().tolist() == [["a", 1], ["b", 1]]
     assert len(real_text.enough(table, covered, 199)) == 3
 
 
 def scored(values, prior=0.0):
-    table = pd.DataFrame({"example_id": list("abcde"), "task": "factual_qa", "lm": "m", "n": None, "option": None,
+    table = pd.DataFrame({"example_id": list("abcde"), "task": "factual_qa", "model": "m", "n": None, "option": None,
                           "sy": list("vwxyz"), "logp": values})  # fmt: skip
     return table.assign(logp=table["logp"] + prior)
 
 
 def test_the_gain_of_an_answer_where_it_is_said_and_where_not():
     frequency = pd.DataFrame({"example_id": list("abcde"), **KEYS, "n": 1, "frequency": [3, 1, 0, 0, 0], "pairs": 1})
-    row = real_text.seen(scored([-1.0, -2, -3, -4, -6]), scored([-5.0, -5, -5, -5, -5]), frequency).iloc[0]
-    assert (row["said"], row["unsaid"], row["gain_said"]) == (2, 3, 3.5)
-    assert row["gain_unsaid"] == pytest.approx((2 + 1 - 1) / 3)
+    row = real_text.gain_by_pair(scored([-1.0, -2, -3, -4, -6]), scored([-5.0, -5, -5, -5, -5]), frequency).iloc[0]
+    assert (row["pair_in_corpus"], row["pair_not_in_corpus"], row["gain_pair_in_corpus"]) == (2, 3, 3.5)
+    assert row["gain_pair_not_in_corpus"] == pytest.approx((2 + 1 - 1) / 3)
     assert row["difference"] == pytest.approx(3.5 - 2 / 3) and row["low"] < row["difference"] < row["high"]
     once = frequency.assign(frequency=[1, 0, 0, 0, 0])
-    alone = real_text.seen(scored([-1.0, -2, -3, -4, -6]), scored([-5.0] * 5), once)
-    assert alone["difference"].isna().all() and alone["said"].tolist() == [1]
+    alone = real_text.gain_by_pair(scored([-1.0, -2, -3, -4, -6]), scored([-5.0] * 5), once)
+    assert alone["difference"].isna().all() and alone["pair_in_corpus"].tolist() == [1]
 
 
 def test_intervals_of_the_gain_cover_the_truth():
@@ -89,12 +92,12 @@ def test_intervals_of_the_gain_cover_the_truth():
     ids = [str(i) for i in range(120)]
     frequency = pd.DataFrame({"example_id": ids, **KEYS, "n": 1, "frequency": [1] * 50 + [0] * 70, "pairs": 1})
     answers = rng.integers(40, size=120)  # that recur, with effects of their own
-    base = pd.DataFrame({"example_id": ids, "task": "factual_qa", "lm": "m", "n": None, "option": None, "logp": 0.0})
+    base = pd.DataFrame({"example_id": ids, "task": "factual_qa", "model": "m", "n": None, "option": None, "logp": 0.0})
     base["sy"] = answers.astype(str)
     for _ in range(200):
         own = rng.exponential(1.0, 40)[answers] + rng.exponential(0.5, 120)
         drawn = base.assign(logp=own + 0.5 * (frequency["frequency"] > 0))
-        row = real_text.seen(drawn, base, frequency).iloc[0]
+        row = real_text.gain_by_pair(drawn, base, frequency).iloc[0]
         inside += row["low"] <= 0.5 <= row["high"]
     assert 0.87 <= inside / 200 <= 0.99
 
@@ -105,10 +108,11 @@ def test_two_witnesses_are_two_rank_correlations():
     views = rng.integers(1, 10_000, 60)
     counted, model = np.log(views) + rng.normal(size=60), np.log(views) + rng.normal(size=60)
     point = {"example_id": ids, **KEYS, "n": 1, "sy": ids, "start": 1, "sx": None}
-    reference = pd.DataFrame({**point, "lm": "taskgram", "logp": counted, "pairs": 1, "zeros": 0, "zero_rule": "keep"})
-    scores = pd.DataFrame({**point, "lm": "m", "logp": model, "world": "w", "seed": 1, "step": 5, "tokens": 2})
+    reference = pd.DataFrame({**point, "model": "taskgram", "logp": counted, "n_terms": 1, "n_zero": 0,
+                              "zero_handling": "keep"})  # fmt: skip
+    scores = pd.DataFrame({**point, "model": "m", "logp": model, "run": "w", "seed": 1, "step": 5, "tokens": 2})
     examples = pd.DataFrame({"example_id": ids, **KEYS, "popularity": views})
-    table = real_text.popularity(reference, scores, examples).set_index(["reference", "measure"])["estimate"]
+    table = real_text.popularity(reference, scores, examples).set_index(["count_model", "measure"])["estimate"]
     assert table["popularity", "spearman"] == pytest.approx(stats.spearmanr(views, model).statistic)
     assert table["taskgram", "spearman"] == pytest.approx(stats.spearmanr(counted, model).statistic)
     assert table["taskgram", "spearman|popularity"] < table["taskgram", "spearman"]
@@ -124,9 +128,9 @@ def test_expectations_are_preregistered_whole_and_judged_by_their_interval():
     models = pd.DataFrame({"model": ["s", "l", "p"], "parameters": [1, 2, 9],
                            "has_read": ["this text", "this text", "other text"]})  # fmt: skip
     mem = pd.DataFrame({"model": ["s", "l"], "estimate": [0.9, 0.2], "low": [0.8, 0.1], "high": [1, 0.3]})
-    mem = mem.assign(group="popqa", n=1, reference="taskgram", measure="spearman", documents="heading")
+    mem = mem.assign(group="popqa", n=1, count_model="taskgram", measure="spearman", documents="heading")
     nothing = pd.DataFrame(columns=["group", "n", "model", "difference", "low", "high"])
-    empty = {"slopes": mem.iloc[:0].assign(slope=0.0), "seen": nothing}
+    empty = {"slopes": mem.iloc[:0].assign(slope=0.0), "pair_in_corpus": nothing}
     judged = real_text.judge(preregistered, {"models": models, "memorization": mem, **empty})
     row = judged[(judged["group"] == "popqa") & (judged["measure"] == "raw") & (judged["of"] == "suite")].iloc[0]
     assert (row["model"], row["estimate"], row["found"], row["verdict"]) == ("l", 0.2, "positive", "agrees")

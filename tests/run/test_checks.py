@@ -29,7 +29,7 @@ def test_the_projects_own_run_files_are_right(name):
     ("steps", "64", 64), ("steps", "0,64", "0,64"), ("dtype", "null", None), ("dtype", "bfloat16", "bfloat16"),
     ("scheduler", "tcp://h:8786", "tcp://h:8786"), ("weights", "007", "007"), ("weights", "", ""),
     ("gamma", "0.5", 0.5), ("gamma", "null", None), ("kappa", "1", 1), ("models", "[25k]", ["25k"]),
-    ("device", "auto", "auto"), ("pickled", "true", True), ("whole_answer", "[]", []),
+    ("device", "auto", "auto"), ("pickled", "true", True), ("full_answer", "[]", []),
 ])  # fmt: skip
 def test_a_value_is_read_by_the_kind_of_its_parameter(name, text, value):
     found = book.plan("tiny", [(name, text)]).overrides[name]
@@ -45,7 +45,7 @@ def test_a_value_is_read_by_the_kind_of_its_parameter(name, text, value):
     ("steps", "[0, -1]", "steps: "), ("dtype", "float8", "dtype: 'float8' is not one of null, 'float32', 'bf"),
     ("pickled", "1", "pickled: 1 is not one of true, false"), ("pickled", "yes", "pickled: 'yes'"),
     ("models", "25k", "models: '25k' is not a list"), ("models", "[2024]", "models: "),
-    ("orders", "[0]", "orders: [0]"),
+    ("ngram_sizes", "[0]", "ngram_sizes: [0]"),
     ("gamma", "1", "gamma: 1 is not null, calibrate"), ("gamma", "high", "gamma: 'high' is"),
     ("models", "[]", "models: "),
     ("gamma", "{factual_qa: {2: -1}}", "gamma: {'factual_qa': {2: -1}} is not"), ("gamma", "true", "gamma: True is"),
@@ -70,7 +70,8 @@ def test_a_wrong_value_of_a_run_file_and_of_open_run_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"orders": [1, 1, 2]}, "orders: [1, 1, 2] is not a list of numbers of words, with something in it, each once"),
+    ({"ngram_sizes": [1, 1, 2]},
+     "ngram_sizes: [1, 1, 2] is not a list of numbers of words, with something in it, each once"),
     ({"tasks": ["factual_qa", "factual_qa"]}, "is not a list of tasks, with something in it, each once"),
     ({"stop": {"fact": ["x"]}}, "task fact: "), ({"gamma": {"fact": 0.5}}, "task fact: "),
 ])  # fmt: skip
@@ -83,7 +84,7 @@ def test_what_is_named_twice_and_a_task_that_is_none_are_told(change, said):
 def test_a_run_file_that_lacks_or_invents_a_parameter(tmp_path):
     (tmp_path / "own.yaml").write_text("name: own\ncolour: red\n")
     found = wrong(open_run_file(str(tmp_path / "own.yaml"), {}))
-    assert found[0] == "colour: no parameter of a run" and "lacks asked, backend, bertscore" in found[1]
+    assert found[0] == "colour: no parameter of a run" and "lacks alternative_document, backend, bertscore" in found[1]
 
 
 def refused(cells: list[str], **kinds) -> str:

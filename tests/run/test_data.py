@@ -90,29 +90,31 @@ def suite(data):
 @EMBEDDING
 @pytest.mark.slow
 def test_every_table_of_a_run_of_real_text(data, suite, tmp_path):
-    run = run_of(data, tmp_path, fewest=20)
+    run = run_of(data, tmp_path, min_examples=20)
     ask.ask_models(run, progress=False)
     tables = real_tables(run)
     documents = list(Corpus(data / "corpus", "heading"))
     covered = tables["coverage"].query("documents == 'heading' and group == 'wikidata'").iloc[0]
     held = [c for c in CAPITALS if any(c.lower() in words(d) for d in documents)]
-    assert covered["examples"] == len(CAPITALS) and covered["kept"] == len(held) == len(CAPITALS) - len(UNSAID)
-    assert covered["said"] == sum(any({c.lower(), t.lower()} <= set(words(d)) for d in documents)
+    assert covered["examples"] == len(CAPITALS)
+    assert covered["examples_input_in_corpus"] == len(held) == len(CAPITALS) - len(UNSAID)
+    assert covered["examples_pair_in_corpus"] == sum(any({c.lower(), t.lower()} <= set(words(d)) for d in documents)
                                   for c, t in CAPITALS.items())  # fmt: skip
-    assert set(run.table("asked").query("group == 'wikidata'")["x"]) == {f"The capital of {c} is" for c in held}
+    assert set(run.table("evaluated").query("group == 'wikidata'")["x"]) == {f"The capital of {c} is" for c in held}
     grams = run.table("taskgrams")
     named = grams[grams["group"].isin(["wikidata", "popqa"])]
     assert named["cosine"].isna().all() and (named["n"] == 1).all()
     assert not named.duplicated(["group", "example_id"]).any()
     mined = grams[grams["task"] == "world_knowledge"]
     assert set(mined["n"]) == {1} and (mined["cosine"] > 0).all()  # an answer of one word has no pair at n = 2
-    assert tables["coverage"].query("task == 'world_knowledge' and n == 2")["kept"].tolist() == [0, 0]
+    knowledge = tables["coverage"].query("task == 'world_knowledge' and n == 2")
+    assert knowledge["examples_input_in_corpus"].tolist() == [0, 0]
     mem = tables["memorization"]
-    assert {"heading", "paragraph"} == set(mem["documents"]) and {"taskgram", "infinigram"} == set(mem["reference"])
+    assert {"heading", "paragraph"} == set(mem["documents"]) and {"taskgram", "infinigram"} == set(mem["count_model"])
     assert mem.query("group == 'wikidata'")["points"].max() == len(held)
     assert set(tables["slopes"]["group"]) >= {"wikidata", "popqa"}
     assert set(tables["models"]["has_read"]) == {"this text"}
-    assert set(tables["popularity"]["reference"]) == {"taskgram", "popularity"}
+    assert set(tables["popularity"]["count_model"]) == {"taskgram", "popularity"}
     assert (tables["performance"].query("task == 'factual_qa'")["metric"] == "exact_match").all()
     preregistered = real_text.read_expectations(PACKAGE.parent / "book" / "openbook_expectations.yaml")
     assert set(real_text.judge(preregistered, tables)["verdict"]) <= {"agrees", "disagrees", "cannot be said"}
@@ -146,8 +148,9 @@ def test_without_stop_words_on_both_sides(data, tmp_path):
 
 def test_an_index_on_disk_gives_the_counts_of_the_text_and_the_infinity_gram_lm(data, tmp_path):
     build_index(Corpus(data / "corpus", "heading"), data / "index")
-    scan = run_of(data, tmp_path / "scan", tasks=["factual_qa"], control="")
-    index = run_of(data, tmp_path / "index", tasks=["factual_qa"], control="", backend="index", corpus="index")
+    scan = run_of(data, tmp_path / "scan", tasks=["factual_qa"], alternative_document="")
+    index = run_of(data, tmp_path / "index", tasks=["factual_qa"], alternative_document="", backend="index",
+                   corpus="index")  # fmt: skip
     found = [run.table("counts").query("half.isna()").set_index(["sx", "sy"])["count"] for run in (scan, index)]
     pd.testing.assert_series_equal(*found)
     pd.testing.assert_frame_equal(scan.table("infinigram_lm"), index.table("infinigram_lm"))
@@ -166,9 +169,9 @@ def test_the_web_service_has_no_halves_and_no_infinity_gram_lm(data, tmp_path, m
             return super().counts(ngrams, pairs, halves)
 
     monkeypatch.setattr(api, "ApiCounter", Service)
-    run = run_of(data, tmp_path, tasks=["factual_qa"], control="", backend="api", corpus="v4_some_index")
+    run = run_of(data, tmp_path, tasks=["factual_qa"], alternative_document="", backend="api", corpus="v4_some_index")
     assert run.table("counts")["half"].isna().all() and asked == ["v4_some_index"]
-    assert run.table("infinigram_lm").empty and len(run.table("asked")) > 40
+    assert run.table("infinigram_lm").empty and len(run.table("evaluated")) > 40
     assert json.loads((tmp_path / "counts.parquet.json").read_text())["reads"]["inputs"] == {}
 
 
@@ -227,10 +230,10 @@ def test_the_papers_runs_name_its_models_tasks_and_thresholds():
         "14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b"]  # fmt: skip
     assert pipeline.models(dolma) == ["allenai/OLMo-1B-hf", "allenai/OLMo-7B-hf"]
     for run in (pile, dolma):
-        asked = {name: [n for n in run["orders"] if run_data.gamma_of(run, name, n)] for name in run["tasks"]}
+        asked = {name: [n for n in run["ngram_sizes"] if run_data.gamma_of(run, name, n)] for name in run["tasks"]}
         others = ["factual_qa", "world_knowledge", "math_reasoning"]
         assert asked == {"translation": [2, 3, 4, 5], **{name: [3, 5] for name in others}}
-        assert run["gamma"]["translation"] == {2: 0.85, 3: 0.80, 4: 0.75, 5: 0.70} and run["zeros"] == "drop"
+        assert run["gamma"]["translation"] == {2: 0.85, 3: 0.80, 4: 0.75, 5: 0.70} and run["zero_handling"] == "drop"
         assert run["gamma"]["factual_qa"] == run["gamma"]["world_knowledge"] == {3: 0.75, 5: 0.65}
         text = (PACKAGE.parent / "notebooks/runs" / f"{run.name}.yaml").read_text()
         assert re.search(r"(?m)^backend: api", text) and np.isfinite(run["kappa"])
@@ -253,7 +256,7 @@ def test_a_new_task_is_one_file_as_the_page_on_rerunning_shows(data, tmp_path, m
 @EMBEDDING
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [
-    {}, {"fewest": 20, "control": "", "models": ["25k"]}, {"orders": [3]},
+    {}, {"min_examples": 20, "alternative_document": "", "models": ["25k"]}, {"ngram_sizes": [3]},
     {"source": {"factual_qa": [{"dataset": "popqa", "source": "popqa.jsonl"}]}, "tasks": ["factual_qa"]},
 ])  # fmt: skip
 def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path, change):
@@ -261,33 +264,33 @@ def test_a_run_with_too_little_has_its_coverage_and_no_mem(data, suite, tmp_path
     ask.ask_models(run, progress=False)
     tables = real_tables(run)
     assert len(tables["coverage"]) and len(tables["models"]) == len(run["models"])
-    enough = change.get("fewest", 200) <= 24
+    enough = change.get("min_examples", 200) <= 24
     assert bool(len(tables["memorization"])) == bool(len(tables["popularity"])) == enough
-    assert (tables["memorization"]["examples"] >= run["fewest"]).all() and tables["slopes"].empty
+    assert (tables["memorization"]["examples"] >= run["min_examples"]).all() and tables["slopes"].empty
 
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"kapppa": 5}, "kapppa: no parameter of a run"),
     ({"seed": -1}, "seed: -1 is not a whole number of 0"),
-    ({"asked": -5}, "asked: -5 is not null, or a whole number of 1 or more"),
+    ({"evaluated": -5}, "evaluated: -5 is not null, or a whole number of 1 or more"),
     ({"seed": "a"}, "seed: 'a' is not a whole number"),
     ({"form": "per_x"}, "form: 'per_x' is not one of 'per_output', 'per_pair'"),
     ({"kappa": 0}, "kappa: 0 is not a number above 0"),
     ({"stopwords": "gone"}, "stopwords: 'gone' is not one of 'kept', 'mined', 'both'"),
     ({"tasks": []}, "tasks: [] is not a list"),
-    ({"whole_answer": "factual_qa"}, "whole_answer: 'factual_qa' is not a list of tasks"),
+    ({"full_answer": "factual_qa"}, "full_answer: 'factual_qa' is not a list of tasks"),
     ({"gamma": "high"}, "gamma: 'high' is not null, calibrate, a number"),
     ({"gamma": {"factualqa": 0.9}}, "task factualqa: "),
     ({"embedding": ""}, "embedding: '' is not a name, or a mapping"),
     ({"embedding": {"world_knowledge": "a/b"}}, "no embedding for task factual_qa"),
-    ({"orders": [0]}, "orders: [0] is not a list of numbers of words"),
-    ({"orders": 2}, "orders: 2 is not a list of numbers of words"),
-    ({"control": "heading"}, "is the run's own document"),
-    ({"stopwords": "both"}, "control: with stopwords both there is none"),
+    ({"ngram_sizes": [0]}, "ngram_sizes: [0] is not a list of numbers of words"),
+    ({"ngram_sizes": 2}, "ngram_sizes: 2 is not a list of numbers of words"),
+    ({"alternative_document": "heading"}, "is the run's own document"),
+    ({"stopwords": "both"}, "alternative_document: with stopwords both there is none"),
     ({"tokenizer": "t.json"}, "t.json: no such file"),
-    ({"backend": "api"}, "control: paragraph can be counted in a text alone"),
+    ({"backend": "api"}, "alternative_document: paragraph can be counted in a text alone"),
     ({"tasks": ["rivers"]}, "task rivers: not one"),
-    ({"control": "chapter"}, "--document chapter: not one of"),
+    ({"alternative_document": "chapter"}, "--document chapter: not one of"),
     ({"device": "gpu9"}, "device: 'gpu9' is not one of null"),
     ({"stop": {"factual_qa": "."}}, "stop: {'factual_qa': '.'} is not a mapping from tasks to lists of texts"),
     ({"stop": {"factual_qa": ["", "."]}}, "stop: {'factual_qa': ['', '.']} is not a mapping from tasks to lists"),
@@ -376,7 +379,7 @@ def test_a_good_run_file_lacks_nothing(data, suite, tmp_path):
 @EMBEDDING
 def test_a_run_file_sets_where_answers_end(data, suite, tmp_path):
     facts = {"factual_qa": {"dataset": "wikidata", "source": "wikidata.jsonl"}}
-    asked = {"models": ["25k"], "tasks": ["factual_qa"], "orders": [1], "source": facts}
+    asked = {"models": ["25k"], "tasks": ["factual_qa"], "ngram_sizes": [1], "source": facts}
     tables = {}
     for name, stop in (("own", {}), ("set", {"factual_qa": ["a", "."]}), ("none", {"factual_qa": []})):
         run = run_of(data, tmp_path, **asked, stop=stop)

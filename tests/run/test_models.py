@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     """A suite of one size at two steps; a model with two steps, and one without any."""
     folder = tmp_path_factory.mktemp("models")
     parameters = yaml.safe_load((PACKAGE.parent / "notebooks/runs/tiny.yaml").read_text())
-    parameters |= {"documents": 2_000, "weights": str(folder / "suite"), "models": ["25k"], "orders": [2],
+    parameters |= {"documents": 2_000, "weights": str(folder / "suite"), "models": ["25k"], "ngram_sizes": [2],
                    "tasks": ["factual_qa", "world_knowledge"], "step_answers": 5}  # fmt: skip
     (folder / "run.json").write_text(json.dumps(parameters))
     world = open_world(Run("any", parameters, folder / "any", RECIPES))
@@ -60,7 +60,7 @@ POINTS = [("25k", "0"), ("25k", "10"), ("own", "0"), ("own", "10"), ("plain", "m
 
 def test_a_length_that_a_run_does_not_count_is_refused(folder):
     assert pipeline.check_order(run_of(folder), 2) == 2
-    with pytest.raises(InputError, match="n: 3 is none of the orders of run mixed: 2"):
+    with pytest.raises(InputError, match=r"n: 3 is none of the ngram_sizes of run mixed: \[2\]"):
         pipeline.check_order(run_of(folder), 3)
 
 
@@ -69,13 +69,13 @@ def test_every_model_at_every_step(mixed, folder):
     assert run_models.points_in_time(mixed) == POINTS
     assert run_models.points_in_time(mixed, last=True) == [POINTS[1], POINTS[3], POINTS[4]]
     scores = mixed.table("scores")
-    per_model = scores.groupby("lm", sort=False)["step"].agg(lambda s: sorted(set(s.dropna())))
+    per_model = scores.groupby("model", sort=False)["step"].agg(lambda s: sorted(set(s.dropna())))
     assert per_model.to_dict() == {"25k": [0, 10], "own": [0, 10], "plain": []}
-    assert scores[scores["lm"] == "plain"]["step"].isna().all()
-    assert scores[["world", "seed"]].drop_duplicates().to_numpy().tolist() == [["1", 1]]
+    assert scores[scores["model"] == "plain"]["step"].isna().all()
+    assert scores[["run", "seed"]].drop_duplicates().to_numpy().tolist() == [["1", 1]]
     test = mixed.table("examples").query("split == 'test'")
     alone = neural.score(test, neural.load(folder / "own", 10), mixed.table("taskgrams"), options=True)
-    same = scores[(scores["lm"] == "own") & (scores["step"] == 10)]
+    same = scores[(scores["model"] == "own") & (scores["step"] == 10)]
     assert np.allclose(same["logp"], alone["logp"], atol=1e-5) and same["sy"].tolist() == alone["sy"].tolist()
 
 
@@ -83,7 +83,7 @@ def test_tables_of_models_without_steps(mixed):
     sizes = pipeline.sizes_in_parameters(mixed)
     assert list(sizes) == ["25k", "own", "plain"] and len(set(sizes.values())) == 1
     answers, prior = mixed.table("answers"), mixed.table("prior")
-    assert set(prior["lm"]) == set(sizes) and set(prior["step"].dropna()) == {10}
+    assert set(prior["model"]) == set(sizes) and set(prior["step"].dropna()) == {10}
     last = pipeline.at_last_step(answers)
     test = mixed.table("examples").query("split == 'test'").groupby("task")["example_id"].nunique()
     asked = last.groupby(["model", "task"])["example_id"].nunique()
@@ -95,7 +95,7 @@ def test_tables_of_models_without_steps(mixed):
     mem = pipeline.at_last_step(mixed.table("memorization").dropna(subset=["model"]))
     assert set(mem["model"]) == set(sizes) and mem.groupby("model")["points"].sum().nunique() == 1
     slopes = mixed.table("slopes")  # one a measure, over all models, though their last steps differ
-    assert not slopes.duplicated(["task", "group", "n", "reference", "measure"]).any()
+    assert not slopes.duplicated(["task", "group", "n", "count_model", "measure"]).any()
     assert set(slopes["models"].dropna()) <= {0, 3} and (slopes["models"] == 3).any()
 
 
@@ -169,7 +169,7 @@ def test_models_of_a_hub(folder, tmp_path):
         "    run = Run('hub', json.loads(sys.argv[1]), Path(sys.argv[2]), pipeline.RECIPES)\n"
         "    ask.ask_models(run)\n"
         "    table = run.table('scores')\n"
-        "    print(table.groupby(['lm', 'step'], dropna=False).size().to_json(orient='table'))\n"
+        "    print(table.groupby(['model', 'step'], dropna=False).size().to_json(orient='table'))\n"
     )
     asked = run_of(folder, models=["owner/own", "owner/plain"], tasks=["factual_qa"]).parameters
 
@@ -185,7 +185,7 @@ def test_models_of_a_hub(folder, tmp_path):
         result = call(served[1])
         assert result.returncode == 0, result.stderr
     rows = json.loads(result.stdout)["data"]
-    assert [(row["lm"], row["step"]) for row in rows] == [("owner/own", 0), ("owner/own", 10), ("owner/plain", None)]
+    assert [(row["model"], row["step"]) for row in rows] == [("owner/own", 0), ("owner/own", 10), ("owner/plain", None)]
     assert (tmp_path / "run/scores/owner--own/10.parquet").exists()
     again = call("http://127.0.0.1:9")
     assert again.returncode == 0 and again.stdout == result.stdout, again.stderr

@@ -23,7 +23,7 @@ def run(tmp_path_factory):
     """A run over 2,000 documents whose one model has learnt nothing."""
     folder = tmp_path_factory.mktemp("prompts")
     parameters = yaml.safe_load((PACKAGE.parent / "notebooks/runs/tiny.yaml").read_text())
-    parameters |= {"documents": 2_000, "weights": str(folder / "weights"), "models": ["25k"], "orders": [2],
+    parameters |= {"documents": 2_000, "weights": str(folder / "weights"), "models": ["25k"], "ngram_sizes": [2],
                    "tasks": ["factual_qa", "math_reasoning"], "prompt_rounds": 4, "prompt_examples": 12}  # fmt: skip
     run = Run("prompts", parameters, folder / "run", RECIPES)
     suite.train_tokenizer(open_world(run), folder / "tokenizer")
@@ -102,7 +102,7 @@ def test_accuracy_of_a_model(run):
 
 def test_log_probabilities_under_prompts(run):
     table = run.table("prompt_scores")
-    assert set(table["lm"]) == {"memorization", "generalization", "start", "after", "none", "other task"}
-    whole = table[table["n"].isna()].pivot(index="example_id", columns="lm", values="logp")
+    assert set(table["prompt"]) == {"memorization", "generalization", "start", "after", "none", "other task"}
+    whole = table[table["n"].isna()].pivot(index="example_id", columns="prompt", values="logp")
     assert whole.notna().all(axis=None) and len(whole) == 12 and (whole < 0).all(axis=None)
     assert whole.nunique(axis=1).gt(1).all(), "a prompt changes what a model expects"

@@ -318,7 +318,7 @@ def test_what_a_killed_making_left_goes_with_the_next(tmp_path):
 def project(tmp_path, monkeypatch):
     runs = tmp_path / "notebooks" / "runs"
     runs.mkdir(parents=True)
-    (runs / "small.yaml").write_text("size: 4\nkappa: 1.0\ngamma: null\nsteps: all\norders: [1, 2]\nfast: true\n")
+    (runs / "small.yaml").write_text("size: 4\nkappa: 1.0\ngamma: null\nsteps: all\nngram_sizes: [1, 2]\nfast: true\n")
     (runs / "broken.yaml").write_text("size: [4\n")
     (runs / "list.yaml").write_text("- size\n")
     (tmp_path / "notebooks" / "deep").mkdir()
@@ -336,9 +336,9 @@ def test_a_copy_of_a_run_file_writes_into_a_folder_of_its_own(project, tmp_path_
 
 
 def test_a_run_is_found_above_the_working_directory(project):
-    run = open_run_file("small", RECIPES, {"size": 5, "kappa": 2, "gamma": 0.5, "orders": [3]})
+    run = open_run_file("small", RECIPES, {"size": 5, "kappa": 2, "gamma": 0.5, "ngram_sizes": [3]})
     assert run.name == "small" and run.folder == project / "build" / "run" / "small"
-    assert run.parameters == {"size": 5, "kappa": 2, "gamma": 0.5, "steps": "all", "orders": [3], "fast": True}
+    assert run.parameters == {"size": 5, "kappa": 2, "gamma": 0.5, "steps": "all", "ngram_sizes": [3], "fast": True}
     assert open_run_file(project / "notebooks/runs/small.yaml", RECIPES).parameters["size"] == 4
 
 

@@ -36,7 +36,7 @@ def test_the_answer_is_what_the_corpus_says_most(world, examples):
 
 def test_true_pairs_are_surname_and_whole_answer(world, examples):
     pairs = truth(world, examples).merge(examples, on="example_id")
-    assert len(pairs) == len(examples) and TASK.whole_answer
+    assert len(pairs) == len(examples) and TASK.full_answer
     surnames = {s.lower() for s in world.surnames}
     assert set(pairs["sx"]) <= surnames
     assert (pairs["sy"] == pairs["y"].str.strip().str.lower()).all()

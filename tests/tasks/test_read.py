@@ -229,7 +229,7 @@ def test_real_options_that_are_equal_are_both_right():
     twice = table[[len(set(own)) < 4 for own in table["options"]]]
     assert len(twice) == 10
     rows = [(r.example_id, k, option, "m", float(-k)) for r in twice.itertuples() for k, option in enumerate(r.options)]
-    logp = pd.DataFrame(rows, columns=["example_id", "option", "sy", "lm", "logp"])
+    logp = pd.DataFrame(rows, columns=["example_id", "option", "sy", "model", "logp"])
     answers = choose(logp, twice).set_index("example_id")["score"]
     first = {r.example_id: float(r.options[0] == r.options[r.gold]) for r in twice.itertuples()}
     assert answers.to_dict() == first and answers["mmlu-test-high_school_macroeconomics-184"] == 1
