@@ -236,25 +236,24 @@ def _given_index(run: Run):
     return Index(placed(run, run.parameters["corpus"]), tokenizer_file(run))
 
 
-def _count(run: Run, document: str | None = None) -> pd.DataFrame:
+def make_counts(run: Run, document: str | None = None) -> pd.DataFrame:
     from taskgram_utils.counting.base import count_table
     from taskgram_utils.counting.scan import ScanCounter
     from taskgram_utils.mining import STOPWORDS_UP_TO
 
     pairs = run.table("taskgrams")[["n", "sx", "sy", "sx_text", "sy_text"]].drop_duplicates()
-    halves = run["backend"] != "api"
-    bare = (run["stopwords"] == "both") & (pairs["n"] <= STOPWORDS_UP_TO)
-    parts = []
+    bare = (run["stopwords"] == "both") & (pairs.pop("n") <= STOPWORDS_UP_TO)
+    parts, options = [], {"halves": run["backend"] != "api", "singles": True}
     if bare.any():
         require(document is None, "stopwords: both is counted in the documents of the run alone")
         ngrams = pairs.loc[bare, ["sx", "sy"]].stack().unique()
         whole = next((s for s in ngrams if ENGLISH_STOPWORDS & set(s.split())), "")
         require(not whole, f"stopwords: both: {whole!r} has a stop word; set stopwords to mined")
         plain = ScanCounter(Corpus(run.path("plain_corpus")))
-        parts.append(count_table(plain, pairs=_distinct(pairs[bare]), halves=halves, singles=True))
+        parts.append(count_table(plain, pairs=pairs[bare].drop_duplicates(), **options))
     if not bare.all():
-        wanted, counting = _distinct(pairs[~bare]), counter(run, document)
-        parts.append(count_table(counting, pairs=wanted, halves=halves, singles=True))
+        counting = counter(run, document)
+        parts.append(count_table(counting, pairs=pairs[~bare].drop_duplicates(), **options))
         if run["backend"] == "scan" and OVERRIDES not in os.environ:
             print(f"taskgram: {counting.corpus.path}: {counting.corpus.summary()}", file=sys.stderr)
     if len(parts) == 1:
@@ -264,18 +263,10 @@ def _count(run: Run, document: str | None = None) -> pd.DataFrame:
     return table.drop_duplicates(["sx", "sy", "half"], ignore_index=True)
 
 
-def _distinct(pairs: pd.DataFrame) -> pd.DataFrame:
-    return pairs.drop(columns="n").drop_duplicates()
-
-
-def make_counts(run: Run) -> pd.DataFrame:
-    return _count(run)
-
-
 def make_alternative_counts(run: Run) -> pd.DataFrame:
     """The same counts with other documents (the run's ``alternative_document``), to see what a
     document is worth."""
-    return _count(run, run["alternative_document"])
+    return make_counts(run, run["alternative_document"])
 
 
 def make_evaluated(run: Run) -> pd.DataFrame:
@@ -458,8 +449,8 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
 
 def make_estimates(run: Run, out: Path, name: str) -> None:
     """Mem of one task at the last step with its replicates, from which controls, differences and
-    slopes are read: ``own``, each count_model on its own points, raw and given log C(s^y), log
-    C(s^x), tokens and the model's prior; and ``shared``, both references on the points that both
+    slopes are read: ``own``, each count-based model on its own points, raw and given log C(s^y), log
+    C(s^x), tokens and the model's prior; and ``shared``, both count-based models on the points that both
     have."""
     from taskgram_utils import memorization
     from taskgram_utils.controls import point_controls
@@ -501,7 +492,7 @@ def make_without_most_frequent(run: Run, name: str) -> pd.DataFrame:
     return table.assign(most_frequent=quoted)
 
 
-def _baseline(run: Run, name: str) -> Estimates:
+def _difference(run: Run, name: str) -> Estimates:
     from taskgram_utils.memorization import contrasts
 
     return contrasts(estimates_of(run, name, "shared"), "count_model", "taskgram", "infinigram")
@@ -510,7 +501,7 @@ def _baseline(run: Run, name: str) -> Estimates:
 def make_difference_to_infinigram(run: Run, name: str) -> pd.DataFrame:
     """Mem under the task-gram LM less Mem under the infinity-gram LM on shared points, of one task
     at the last step."""
-    return _baseline(run, name).table
+    return _difference(run, name).table
 
 
 def make_slopes(run: Run, name: str) -> pd.DataFrame:
@@ -520,7 +511,7 @@ def make_slopes(run: Run, name: str) -> pd.DataFrame:
     from taskgram_utils.memorization import at_one_step, slopes
 
     parts = []
-    for result in (estimates_of(run, name, "own"), _baseline(run, name)):
+    for result in (estimates_of(run, name, "own"), _difference(run, name)):
         sized = result.rows(result.table["model"].isin(family(run)))
         parts.append(slopes(at_one_step(sized)))
     return _stacked(parts)
