@@ -31,7 +31,7 @@ ROOMS = {
     "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 230),
     "miniature world and training": (["miniature/", "training"], 1000),
     "prompts": (["prompting", "run/prompts"], 220),
-    "runs": (["run/", "fetching"], 1110),
+    "runs": (["run/", "fetching"], 1120),
     "book, figures, command": (["book", "figures", "cli"], 1210),
 }
 """Each room's modules (or a folder's, those of rooms named more exactly apart) and the most code lines it may have."""

@@ -10,22 +10,14 @@ import pandas as pd
 from scipy import stats
 
 from taskgram_chapters import records
-from taskgram_utils.errors import require
-from taskgram_utils.jackknife import (
-    LEAST,
-    LEVEL,
-    NO_INTERVAL,
-    Query,
-    Changes,
-    Clusters,
-    interval,
-    jackknife,
-    clusters_of,
-)
 from taskgram_utils.controls import incremental_r2
+from taskgram_utils.errors import require
+from taskgram_utils.factors import blocks, without_means
+from taskgram_utils.jackknife import (
+    LEAST, LEVEL, NO_INTERVAL, Changes, Clusters, Query, clusters_of, interval, jackknife,
+)
 from taskgram_utils.memorization import Estimates, slopes
 from taskgram_utils.performance import mean_interval
-from taskgram_utils.factors import blocks, without_means
 from taskgram_utils.statistics import holm, split_half_reliability
 
 BLOCK = 50
@@ -160,8 +152,7 @@ def running_text(text: pd.DataFrame) -> Estimates:
                 controls += [shorter, [*shorter, "letters"]]
             for given in controls:
                 row = {"task": "running text", "group": context, "model": model,
-                       "count_model": gram,
-                       "n": n, "measure": _measure(given)}
+                       "count_model": gram, "n": n, "measure": _measure(given)}
                 rows = [place[name] for name in (gram, *given)]
                 wanted.append((row, Query("spearman", i, rows[0], tuple(rows[1:]))))
     points = clusters_of(blocks(text_id, position, BLOCK), word, position)
@@ -176,7 +167,7 @@ def added(text: pd.DataFrame) -> pd.DataFrame:
     """Share of the variance of each model's ranks of log P that n-grams of growing order take up,
     and what each adds: :func:`taskgram_utils.controls.incremental_r2`, over the same blocks
     and words."""
-    points = text[text["context"] == "full"].rename(columns={"word": "sy", "model": "model"})
+    points = text[text["context"] == "full"].rename(columns={"word": "sy"})
     points = points.assign(example_id=blocks(points["text"], points["position"], BLOCK),
                            start=points["position"])
     model = points[points["n"].isna()].drop(columns="parameters")
@@ -346,7 +337,7 @@ def _centred(
 
 
 def by_size(found: Estimates) -> pd.DataFrame:
-    """Slopes of the estimates on log10 of Pythia's parameters, for each task, group, reference,
+    """Slopes of the estimates on log10 of Pythia's parameters, for each task, group, count_model,
     measure and step: with the interval of the jackknife (``low``, ``high``: other points, these
     models), and with Student's over the sizes (``low_sizes``, ``high_sizes``: other models of
     these sizes). Of arithmetic only release v1.1 and all operands."""
