@@ -109,7 +109,7 @@ def estimates(
 
 
 def write_estimates(folder: Path, result: Estimates) -> None:
-    """Write a new folder: estimates in ``table.parquet``, their replicates in ``replicates.npz``."""
+    """Write estimates to a new folder: ``table.parquet`` and their replicates, ``replicates.npz``."""
     folder.mkdir(parents=True)
     write_table(result.table, folder / "table.parquet")
     parts = {f"{row}.{kind}": np.stack([names, change.view(names.dtype)])

@@ -449,9 +449,9 @@ def memorization_inputs(run: Run, name: str, last: bool = False) -> dict[str, An
 
 def make_estimates(run: Run, out: Path, name: str) -> None:
     """Mem of one task at the last step with its replicates, from which controls, differences and
-    slopes are read: ``own``, each count-based model on its own points, raw and given log C(s^y), log
-    C(s^x), tokens and the model's prior; and ``shared``, both count-based models on the points that both
-    have."""
+    slopes are read: ``own``, each count-based model on its own points, raw and given log C(s^y),
+    log C(s^x), tokens and the model's prior; and ``shared``, both count-based models on the points
+    that both have."""
     from taskgram_utils import memorization
     from taskgram_utils.controls import point_controls
 
