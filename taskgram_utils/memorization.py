@@ -109,7 +109,7 @@ def estimates(
 
 
 def write_estimates(folder: Path, result: Estimates) -> None:
-    """Write estimates to a new folder: ``table.parquet`` and their replicates, ``replicates.npz``."""
+    """Write a new folder: estimates (``table.parquet``), their replicates (``replicates.npz``)."""
     folder.mkdir(parents=True)
     write_table(result.table, folder / "table.parquet")
     parts = {f"{row}.{kind}": np.stack([names, change.view(names.dtype)])
