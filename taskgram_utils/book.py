@@ -489,33 +489,15 @@ def parameters_table() -> str:
 
 
 def api_page() -> str:
-    """Markdown of every public function and class of the package, read from the source without
-    importing it."""
+    """A dropdown for every module with all its public functions and classes, as sphinx's autodoc
+    shows them; but for the compiled engine, and the command, whose help is its own."""
     parts = []
     for path in sorted(PACKAGE.rglob("[!_.]*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        parts.append(f"## {name}\n\n{_fenced(ast.get_docstring(tree) or '')}\n")
-        for node in _public(tree):
-            shown = [node, *(_public(node) if isinstance(node, ast.ClassDef) else [])]
-            text = _fenced("\n\n".join(map(_signature_and_doc, shown)))
-            parts.append(f"::::{{dropdown}} {node.name}\n{text}\n::::\n")
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        if ".engine." not in module and not module.endswith(".cli"):
+            directive = f".. automodule:: {module}\n   :members:\n   :no-index:"
+            parts.append(f"::::{{dropdown}} {module}\n```{{eval-rst}}\n{directive}\n```\n::::\n")
     return "\n".join(parts)
-
-
-def _public(tree: ast.Module | ast.ClassDef) -> list[ast.FunctionDef | ast.ClassDef]:
-    return [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
-            and not node.name.startswith("_")]
-
-
-def _signature_and_doc(node: ast.FunctionDef | ast.ClassDef) -> str:
-    doc = ast.get_docstring(node) or ""
-    node.body, node.decorator_list = [], []
-    return f"{ast.unparse(node).removesuffix(':')}\n{doc}".strip()
-
-
-def _fenced(text: str) -> str:
-    return f"`````text\n{text.strip()}\n`````"
 
 
 # --- rendering -----------------------------------------------------------------------------------

@@ -60,10 +60,10 @@ def placebo_outputs(
 ) -> pd.DataFrame:
     """Give each s^y another output s^y' of matched frequency: the distinct pairs with ``placebo``.
 
-    s^y' is drawn among the ``nearest`` outputs of the same task, group and n by
-    |log (1 + C(s^y)) - log (1 + C(s^y'))|, the same one for all points of an s^y unless it is an
-    s^y or s^x of the point's own example. Null where there is none. The pairs (sx, placebo) must
-    then be counted; ``counts`` needs the single counts of all s^y.
+    s^y' is drawn among the ``nearest`` outputs of the same task, group and n by ``|log (1 + C(s^y))
+    - log (1 + C(s^y'))|``, the same one for all points of an s^y unless it is an s^y or s^x of the
+    point's own example. Null where there is none. The pairs (sx, placebo) must then be counted;
+    ``counts`` needs the single counts of all s^y.
     """
     pairs, (singles, _) = _distinct(taskgrams), _read(counts)
     level = np.log1p(singles.set_index("sx")["count"].reindex(pairs["sy"].unique()).astype(float))
