@@ -190,7 +190,7 @@ def _column(name: str, values: pa.Array | pa.ChunkedArray | list) -> Any:
     if name in _TEXTS:
         return _text(name, values).to_pandas()
     if pa.types.is_integer(values.type) and values.null_count:
-        return pd.array(values.to_pylist(), dtype="Int64")
+        return values.cast(pa.int64()).to_pandas(types_mapper=lambda _: pd.Int64Dtype())
     return values.to_pandas()
 
 
