@@ -79,9 +79,9 @@ QUESTIONS = {
 }
 RELATIONS = tuple(STATEMENTS)
 
-TOWN_STATEMENTS = ["{t} is a town in {c}.", "The town of {t} lies in {c}.", "{t} belongs to {c}.",
-                   "One of the towns of {c} is {t}."]
-TOWN_QUESTION = "In which country is {t}?"
+TOWN_STATEMENTS = ["{p} is a town in {c}.", "The town of {p} lies in {c}.", "{p} belongs to {c}.",
+                   "One of the towns of {c} is {p}."]
+TOWN_QUESTION = "In which country is {p}?"
 COUNTRY_STATEMENTS = ["{p} was born in the country of {c}.", "The home country of {p} is {c}.",
                       "{p} is a citizen of {c}."]
 COUNTRY_QUESTION = "In which country was {p} born?"
