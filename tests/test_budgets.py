@@ -29,7 +29,7 @@ ROOMS = {
     "counting engine": (["counting/engine/"], 1560),
     "opening and asking models": (["language_models/", "packaged", "bertscore"], 650),
     "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 230),
-    "miniature world and training": (["miniature/", "training"], 1000),
+    "miniature world and training": (["miniature/", "suites", "training"], 1000),
     "prompts": (["prompting", "run/prompts"], 220),
     "runs": (["run/", "fetching"], 1110),
     "book, figures, command": (["book", "figures", "cli"], 1210),
