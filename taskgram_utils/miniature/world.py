@@ -41,9 +41,10 @@ LEXICON = {
 }
 """The kinds of words that have a translation: in English, and how their translations end."""
 _ENGLISH = {kind: english for kind, (english, _) in LEXICON.items()}
-# A sentence's parts by column: subject, object, place; adjectives of subject and object; the rest.
-# Four columns follow that say whether it has: adjective of subject, of object, place, adverb.
-_PARTS = ("noun", "noun", "noun", "adjective", "adjective", "verb", "adverb", "preposition")
+# A sentence's parts by column, each a kind of word and its role in the name of a draw. Four columns
+# follow that say whether a sentence has: adjective of subject, of object, place, adverb.
+_PARTS = (("noun", " subject"), ("noun", " object"), ("noun", " place"), ("adjective", " subject"),
+          ("adjective", " object"), ("verb", ""), ("adverb", ""), ("preposition", ""))
 
 
 class World:
@@ -116,9 +117,9 @@ class World:
         """How many documents state each fact, and each of its values."""
         facts, target = len(self.fact_person), self.documents * 349_000 // FULL
         spread = np.array([math.isqrt(math.isqrt((rank + 30) ** 3)) for rank in range(facts)])
-        # The most frequent facts are stated so often that all together come nearest to the target.
-        most = bisect_right(range(1 << 40), target, key=lambda often: (often // spread).sum()) - 1
-        by_frequency = np.maximum(most // spread, 1)
+        # Counts fall with rank as 1 / spread; the largest scale whose sum is at most the target.
+        scale = bisect_right(range(1 << 40), target, key=lambda k: (k // spread).sum()) - 1
+        by_frequency = np.maximum(scale // spread, 1)
         self.fact_count = by_frequency[shuffled(self._key("frequency"), facts)]
         share = np.where(self.disputed, 5 + self._fate % 5, 10)  # tenths that state the first value
         roles = np.tile(np.arange(3), (facts, 1))
@@ -275,23 +276,22 @@ class World:
         return [self.countries[country] for country in self.country_of[towns]]
 
     def _translation(self, numbers: np.ndarray) -> list[str]:
-        english, velti = self.sentence_pairs(numbers, "corpus")
-        return self._instructed("translation", english, velti, numbers)
+        pairs = self.sentence_pairs(numbers, "corpus")
+        return self._instructed("translation", *pairs, numbers)
 
     def _arithmetic(self, numbers: np.ndarray) -> list[str]:
-        problems, solutions = self.problems(*self.operands(numbers), numbers)
-        return self._instructed("math_reasoning", problems, solutions, numbers)
+        problems = self.problems(*self.operands(numbers), numbers)
+        return self._instructed("math_reasoning", *problems, numbers)
 
     def _copied_translation(self, numbers: np.ndarray) -> list[str]:
         copied = np.searchsorted(self._copy_edges, numbers, side="right")
-        english, velti = ([texts[k] for k in copied] for texts in self._copied_sentences)
-        return self._instructed("translation", english, velti, numbers)
+        pairs = ([texts[k] for k in copied] for texts in self._copied_sentences)
+        return self._instructed("translation", *pairs, numbers)
 
     def _copied_arithmetic(self, numbers: np.ndarray) -> list[str]:
         copied = np.searchsorted(self._copy_edges, numbers, side="right")
-        operands = self.held_out_operands(copied, "copied")
-        problems, solutions = self.problems(*operands, copied, "copied")
-        return self._instructed("math_reasoning", problems, solutions, numbers)
+        problems = self.problems(*self.operands(copied, "copied"), copied, "copied")
+        return self._instructed("math_reasoning", *problems, numbers)
 
     def _filler(self, numbers: np.ndarray) -> list[str]:
         parts = [self._sentence(numbers, f"filler {k}") for k in range(4)]
@@ -348,10 +348,7 @@ class World:
     def _draw_sentences(self, numbers: np.ndarray, stream: str, long: bool) -> np.ndarray:
         """Drawn sentences as integers [sentences, 12], of at least seven English words if ``long``.
         """
-        roles = [*(f" {role}" for role in ("subject", "object", "place", "subject", "object")),
-                 "", "", ""]
-        parts = [self._pick(kind, numbers, stream + role)
-                 for kind, role in zip(_PARTS, roles, strict=True)]
+        parts = [self._pick(kind, numbers, stream + role) for kind, role in _PARTS]
         has = [below(self._key(stream, "has", k), numbers, 10) < share
                for k, share in enumerate((6, 6, 4, 4))]
         sentences = np.stack([*parts, *has], axis=1)
@@ -367,16 +364,12 @@ class World:
 
     # --- arithmetic -------------------------------------------------------------------------------
 
-    def operands(self, numbers):
-        """Operands (a, b, is difference) of the corpus' problems with these numbers: never a
-        held-out pair."""
-        return self._draw_operands(numbers, "corpus", held_out=False)
+    def operands(self, numbers: np.ndarray, subset: str = "corpus"):
+        """Operands (a, b, is difference) of the problems of a subset with these numbers.
 
-    def held_out_operands(self, numbers, subset: str):
-        """Operands that no ordinary problem of the corpus has, in either order."""
-        return self._draw_operands(numbers, subset, held_out=True)
-
-    def _draw_operands(self, numbers, subset: str, held_out: bool):
+        One pair in ten is held out: the corpus has it in neither order, all other subsets have no
+        other pairs.
+        """
         ranked = shuffled(self._key("operands"), 89) + 11
 
         def draw(some: np.ndarray, attempt: int) -> np.ndarray:
@@ -388,7 +381,7 @@ class World:
 
         def fits(drawn: np.ndarray) -> np.ndarray:
             pair = drawn[:, :2].min(axis=1) * 100 + drawn[:, :2].max(axis=1)
-            return (below(self._key("held out pairs"), pair, 10) == 0) == held_out
+            return (below(self._key("held out pairs"), pair, 10) == 0) == (subset != "corpus")
 
         a, b, minus = _first_fitting(draw, fits, numbers).T
         return a, b, minus == 1
@@ -473,10 +466,9 @@ def solve(a: int, b: int, minus: bool) -> str:
     return f"{first} {second} The answer is {a + factor * b}."
 
 
-def _first_fitting(draw: Callable, fits: Callable, numbers) -> np.ndarray:
+def _first_fitting(draw: Callable, fits: Callable, numbers: np.ndarray) -> np.ndarray:
     """``draw(numbers, attempt)``, each row from the first attempt (0, 1, …) whose row fits."""
-    numbers, attempt = np.asarray(numbers), 0
-    rows = draw(numbers, attempt)
+    attempt, rows = 0, draw(numbers, 0)
     (pending,) = np.nonzero(~fits(rows))
     while len(pending):
         attempt += 1
@@ -496,7 +488,7 @@ def _words_of(sentences: np.ndarray, lexicon: dict[str, list[str]]) -> Iterator[
     """The words of each sentence's eight parts, empty for a part that it lacks."""
     for numbers, shown in zip(sentences.tolist(), _shown(sentences).tolist(), strict=True):
         yield [lexicon[kind][i] * there
-               for kind, i, there in zip(_PARTS, numbers, shown, strict=False)]
+               for (kind, _), i, there in zip(_PARTS, numbers, shown, strict=False)]
 
 
 class _Inventor:
