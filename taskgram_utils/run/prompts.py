@@ -5,6 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from taskgram_utils.errors import require
+from taskgram_utils.miniature.clauses import UNHEARD, pool
+from taskgram_utils.miniature.words import INSTRUCTIONS
+from taskgram_utils.miniature.world import prompt
 from taskgram_utils.run.data import corpus, stop_of, tasks_of
 from taskgram_utils.run.models import load_at, of_run
 from taskgram_utils.run.store import Run
@@ -15,8 +18,6 @@ def make_prompts(run: Run) -> pd.DataFrame:
     """All prompts tried for each task, from the instruction whose score (n = 2, documents) is in
     the middle."""
     from taskgram_utils.counting.scan import ScanCounter
-    from taskgram_utils.miniature.clauses import pool
-    from taskgram_utils.miniature.words import INSTRUCTIONS
     from taskgram_utils.prompting import Fragments, PromptScore, optimize
 
     proposers = {name: Fragments(pool(name), bounds=(4, 16)) for name in prompted(run)}
@@ -34,8 +35,6 @@ def make_prompts(run: Run) -> pd.DataFrame:
 
 def prompted(run: Run) -> list[str]:
     """The tasks of a run whose instructions are rewritten."""
-    from taskgram_utils.miniature.clauses import UNHEARD
-
     names = [name for name in tasks_of(run) if name in UNHEARD]
     able = ", ".join(UNHEARD)
     require(names, f"run {run.name}: none of its tasks has prompts to rewrite (these have: {able})")
@@ -58,9 +57,6 @@ def framed_prompts(run: Run, name: str) -> pd.DataFrame:
     same instruction after the input), ``none`` (no instruction) and ``other task`` (the most
     frequent instruction of another task).
     """
-    from taskgram_utils.miniature.words import INSTRUCTIONS
-    from taskgram_utils.miniature.world import prompt
-
     tried = run.table("prompts").query("task == @name")
     best = tried[tried["best"]].groupby(["direction", "seed"]).tail(1)
     best = best.assign(round=tried["round"].max())
