@@ -136,8 +136,8 @@ def optimize(
     """Rewrite ``start`` in rounds, in each direction and from each seed; all prompts tried.
 
     Round 0 is ``start``; in each later round the fragments propose rewrites of the best of what was
-    tried, and these are scored. Returns the history: direction, seed, round, prompt, score (documents), best
-    (whether the prompt is the best so far in its direction, the first of equals).
+    tried, and these are scored. Returns the history: direction, seed, round, prompt, score
+    (documents), best (whether the prompt is the best so far in its direction, the first of equals).
 
     Raises :class:`~taskgram_utils.errors.InputError` without a seed, a round or a proposal, and for
     a prompt too short to score.

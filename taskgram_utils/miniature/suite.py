@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from taskgram_utils.miniature.world import World
 from taskgram_utils.suites import Text, tokenize, train_tokenizer
@@ -18,10 +17,7 @@ def of_world(documents: int, world: int, seed: int, twin: int = 0) -> Text:
     in all of them. Raises InputError for a world that cannot be.
     """
     drawn, itself = World(documents, world, twin), World(documents, world)
-
-    def stream(folder: Path, out: Path) -> int:
-        return tokenize(drawn.texts(seed), folder, out)
-
+    stream = lambda folder, out: tokenize(drawn.texts(seed), folder, out)  # noqa: E731
     again = f"taskgram train --out DIR --documents {documents} --world {world} --seed {seed}"
     return Text(
         {"documents": documents, "world": world, "seed": seed, "twin": twin},
