@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from taskgram_utils.errors import InputError, require
+from taskgram_utils.errors import InputError, reason, require
 
 METRIC = "bertscore_precision"
 
@@ -47,8 +47,8 @@ def precision(
             layers = None if known else AutoConfig.from_pretrained(model).num_hidden_layers
             scorer = BERTScorer(model_type=model, num_layers=layers, device=device)
     except (OSError, ValueError, KeyError) as error:
-        why = " ".join(str(error).split())[:160]
-        raise InputError(f"BERTScore: {model} cannot be loaded as an encoder ({why})") from error
-    texts = [outputs[i] for i in spoken], [references[i] for i in spoken]
-    scores[spoken] = scorer.score(*texts)[0].double().numpy()
+        what = f"{model} cannot be loaded as an encoder ({reason(error)})"
+        raise InputError(f"BERTScore: {what}") from error
+    precisions, _, _ = scorer.score([outputs[i] for i in spoken], [references[i] for i in spoken])
+    scores[spoken] = precisions.double().numpy()
     return scores

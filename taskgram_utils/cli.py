@@ -854,14 +854,15 @@ def train(out, sizes, corpus, tokenizer, epochs, documents, world, twin, seed, j
 
     Example: taskgram train --out suites/first --size smallest
     """
-    from taskgram_utils import training
+    from taskgram_utils.suites import make_suite, of_corpus
+    from taskgram_utils.training import SIZES
 
-    groups = {"all": list(training.SIZES), "smallest": list(training.SIZES)[:1]}
+    groups = {"all": list(SIZES), "smallest": list(SIZES)[:1]}
     sizes = list(dict.fromkeys(size for name in sizes for size in groups.get(name, [name])))
     if corpus:
         _refuse(["documents", "world", "twin"], "says nothing with --corpus")
         texts = _corpus(corpus, **cut)
-        text = training.of_corpus(texts, seed, epochs, tokenizer or "")
+        text = of_corpus(texts, seed, epochs, tokenizer or "")
     else:
         from taskgram_utils.miniature.suite import of_world
         from taskgram_utils.miniature.world import FULL
@@ -869,7 +870,7 @@ def train(out, sizes, corpus, tokenizer, epochs, documents, world, twin, seed, j
         _refuse([*cut, "tokenizer", "epochs"], "says nothing without --corpus")
         text = of_world(FULL if documents is None else documents, world, seed, twin)
     _hold_out(out, folder=True, lock="/.lock")
-    training.make_suite(Path(out), text, seed, sizes, jobs, max_steps)
+    make_suite(Path(out), text, seed, sizes, jobs, max_steps)
     if corpus and texts.seen.documents:  # else nothing was read: a training went on
         _report(texts)
     click.echo(f"{out}: {', '.join(sizes)} trained; the model card is {Path(out) / 'README.md'}")

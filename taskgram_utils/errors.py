@@ -9,6 +9,13 @@ class InputWarning(UserWarning):
     """Numbers that may not be what they seem. The command prints it once, as ``taskgram: ...``."""
 
 
+def reason(error: BaseException) -> str:
+    """What an error of a library says, in one short line, with its class where it says little."""
+    text = " ".join(str(error).split())
+    text = text if " " in text else f"{type(error).__name__}: {text}"
+    return text if len(text) <= 300 else text[:300].rsplit(" ", 1)[0] + " …"
+
+
 def require(condition: object, message: str) -> None:
     """Raise :class:`InputError` with ``message`` unless ``condition`` holds."""
     if not condition:

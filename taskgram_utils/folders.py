@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -42,3 +43,9 @@ def walk(folder: Path) -> tuple[list[Path], list[Path]]:
             loop = any(above.resolve().is_relative_to(link.resolve()) for above in link.parents)
             require(not loop, f"{link}: a link to a folder that holds it; remove it")
     return sorted(files), sorted(left)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

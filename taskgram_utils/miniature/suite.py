@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
-from pathlib import Path
+from functools import partial
 
-from taskgram_utils import training
 from taskgram_utils.miniature.world import World
+from taskgram_utils.suites import Text, tokenize, train_tokenizer
+from taskgram_utils.training import VOCABULARY
 
 
-def of_world(documents: int, world: int, seed: int, twin: int = 0) -> training.Text:
+def of_world(documents: int, world: int, seed: int, twin: int = 0) -> Text:
     """One draw of the miniature world as a text to train on; ``seed`` decides the order of the
     documents.
 
     The tokenizer is that of the world itself, twins included, so that an answer has the same tokens
-    in all of them.
+    in all of them. Raises InputError for a world that cannot be.
     """
-    drawn = World(documents, world, twin)  # refuses a world that cannot be before a folder stands
-
-    def tokenizer(out: Path) -> Path:
-        texts = itertools.islice(World(documents, world).texts(0), 100_000)
-        return training.train_tokenizer(texts, out)
-
-    def stream(folder: Path, out: Path) -> int:
-        return training.tokenize(drawn.texts(seed), folder, out)
-
+    drawn, itself = World(documents, world, twin), World(documents, world)
+    stream = lambda folder, out: tokenize(drawn.texts(seed), folder, out)  # noqa: E731
     again = f"taskgram train --out DIR --documents {documents} --world {world} --seed {seed}"
-    return training.Text(
-        {"documents": documents, "world": world, "seed": seed, "twin": twin}, tokenizer, stream,
+    return Text(
+        {"documents": documents, "world": world, "seed": seed, "twin": twin},
+        partial(train_tokenizer, itself), stream,
         f"Mini-Pythia, world {world}, seed {seed}" + (f", twin {twin}" if twin else ""),
         "GPT-NeoX models (the Pythia architecture) that have read one draw of the miniature world "
         "and nothing else: invented\npeople, towns and facts, an invented language, sums of two "
         "numbers. They know no real person and are good for nothing\nbut studying how a language "
         "model follows the counts of its corpus.",
         f"{documents:,} documents, each read once. Tokenizer: byte-level BPE, "
-        f"{training.VOCABULARY:,} pieces",
-        again + (f" --twin {twin}" if twin else ""),
+        f"{VOCABULARY:,} pieces", again + (f" --twin {twin}" if twin else ""),
     )
-
-
-def make_suite(
-    out: Path, documents: int, world: int, seed: int, twin: int = 0,
-    sizes: Iterable[str] = training.SIZES, jobs: int = 2, max_steps: int | None = None,
-) -> Path:
-    """Train a suite on one world: :func:`taskgram_utils.training.make_suite` of :func:`of_world`.
-    """
-    text = of_world(documents, world, seed, twin)
-    return training.make_suite(out, text, seed, sizes, jobs, max_steps)

@@ -45,13 +45,11 @@ STATEMENTS = {
                    "As a child {p} lived in {v}.", "The home town of {p} is {v}.",
                    "{p} grew up in {v}.", "{v} is the town where {p} was born."],
     "job": ["{p} works as a {v}.", "The job of {p} is {v}.", "By trade {p} is a {v}.",
-            "{p} was trained as a {v}.",
-            "{p} earns a living as a {v}.", "For a living {p} is a {v}.",
-            "A {v} by trade is what {p} became."],
+            "{p} was trained as a {v}.", "{p} earns a living as a {v}.",
+            "For a living {p} is a {v}.", "A {v} by trade is what {p} became."],
     "club": ["{p} plays for {v}.", "The club of {p} is {v}.", "{p} signed with {v}.",
-             "The team of {p} is {v}.",
-             "{p} scored a goal for {v}.", "On Sundays {p} plays for {v}.",
-             "{v} is the club that {p} joined."],
+             "The team of {p} is {v}.", "{p} scored a goal for {v}.",
+             "On Sundays {p} plays for {v}.", "{v} is the club that {p} joined."],
     "pet": ["{p} owns a {v}.", "The pet of {p} is a {v}.", "At home {p} keeps a {v}.",
             "{p} takes care of a {v}.", "{p} was given a {v}.", "In the mornings {p} feeds a {v}.",
             "A {v} is the pet that {p} has."],
@@ -79,9 +77,9 @@ QUESTIONS = {
 }
 RELATIONS = tuple(STATEMENTS)
 
-TOWN_STATEMENTS = ["{t} is a town in {c}.", "The town of {t} lies in {c}.", "{t} belongs to {c}.",
-                   "One of the towns of {c} is {t}."]
-TOWN_QUESTION = "In which country is {t}?"
+TOWN_STATEMENTS = ["{p} is a town in {c}.", "The town of {p} lies in {c}.", "{p} belongs to {c}.",
+                   "One of the towns of {c} is {p}."]
+TOWN_QUESTION = "In which country is {p}?"
 COUNTRY_STATEMENTS = ["{p} was born in the country of {c}.", "The home country of {p} is {c}.",
                       "{p} is a citizen of {c}."]
 COUNTRY_QUESTION = "In which country was {p} born?"
@@ -89,17 +87,16 @@ COUNTRY_QUESTION = "In which country was {p} born?"
 # Instructions by task, from the most frequent to the rarest; prompts recombine their clauses.
 INSTRUCTIONS = {
     "factual_qa": ["Give a short answer.", "Answer with a word or a short phrase.",
-                   "Answer the question.",
-                   "Say what you know in a few words.", "Reply with the fact alone.",
-                   "Name the answer, nothing else.", "State the answer to the question below."],
+                   "Answer the question.", "Say what you know in a few words.",
+                   "Reply with the fact alone.", "Name the answer, nothing else.",
+                   "State the answer to the question below."],
     "translation": ["Translate into Velti.", "Write the sentence in Velti.",
-                    "Give the Velti translation.",
-                    "How is this said in Velti?", "Put the English sentence into Velti.",
-                    "Turn the sentence below into Velti."],
+                    "Give the Velti translation.", "How is this said in Velti?",
+                    "Put the English sentence into Velti.", "Turn the sentence below into Velti."],
     "math_reasoning": ["Solve the problem step by step.", "Work out the answer digit by digit.",
                        "Compute the result and show the steps.",
-                       "Find the number that is asked for.",
-                       "Start with the last digits.", "Show your work, then give the answer."],
+                       "Find the number that is asked for.", "Start with the last digits.",
+                       "Show your work, then give the answer."],
 }
 
 # {n}: a first name, {o}: a thing, {a}, {b}: the operands. Three for sums, three for differences.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pandas as pd
 from taskgram_utils.errors import require
 from taskgram_utils.miniature import words as w
 from taskgram_utils.miniature.draws import below, bits, key, permuted, shuffled, weighted, zipf
-from taskgram_utils.ngrams import normalize
+from taskgram_utils.ngrams import words
 from taskgram_utils.progress import Bar
 
 FULL = 480_000
@@ -29,9 +30,21 @@ FULL = 480_000
 KINDS = ("statement", "citizenship", "town", "translation", "arithmetic", "copied_translation",
          "copied_arithmetic", "filler")
 COPIES = (1, 4, 16, 64)
-SHARES = (5, 6, 7, 8, 9)
 LEAST = 1_000
 """Documents of the smallest world."""
+VALUES = 48
+"""Values of each relation; so there are as many towns."""
+LEXICON = {
+    "noun": (w.NOUNS, ("o", "ul")), "adjective": (w.ADJECTIVES, ("i", "ei")),
+    "verb": (w.VERBS, ("ath", "eth")), "adverb": (w.ADVERBS, ("ua",)),
+    "preposition": (w.PREPOSITIONS, ("yn",)),
+}
+"""The kinds of words that have a translation: in English, and how their translations end."""
+_ENGLISH = {kind: english for kind, (english, _) in LEXICON.items()}
+# A sentence's parts by column, each a kind of word and its role in the name of a draw. Four columns
+# follow that say whether a sentence has: adjective of subject, of object, place, adverb.
+_PARTS = (("noun", " subject"), ("noun", " object"), ("noun", " place"), ("adjective", " subject"),
+          ("adjective", " object"), ("verb", ""), ("adverb", ""), ("preposition", ""))
 
 
 class World:
@@ -46,121 +59,103 @@ class World:
     def __init__(self, documents: int = FULL, world: int = 0, twin: int = 0):
         require(documents >= LEAST, f"a world needs at least {LEAST:,} documents, got {documents}")
         self.documents, self.world, self.twin = documents, world, twin
-        self._people()
-        self._facts()
-        self._citizens()
-        self._lexicon()
-        self._segments()
+        self._draw_names()
+        self._draw_facts()
+        self._draw_frequencies()
+        self._draw_citizens()
+        self._divide_documents()
 
     def _key(self, *parts) -> np.uint64:
         return key("miniature", self.world, *parts)
 
     # --- who and what there is --------------------------------------------------------------------
 
-    def _people(self):
+    def _draw_names(self):
+        """People, towns, countries, the values of each relation, and the words of Velti."""
         size = min(1_800, max(12, self.documents * 1_800 // FULL))
         invented = _Inventor(self._key("names"))
         endings = ("ck", "ll", "rn", "sk", "tz", "nd", "x", "m")
         self.surnames = invented.names(size, "bdgklmnprstvz", endings, (2, 3))
-        self.firsts = below(self._key("first"), np.arange(size), len(w.FIRST_NAMES))
-        names = zip(self.firsts, self.surnames, strict=True)
-        self.people = [f"{w.FIRST_NAMES[first]} {surname}" for first, surname in names]
-        self.towns = invented.names(48, "bfglmnrsw", ("ford", "ham", "wick", "mere", "by"), (2,))
+        firsts = below(self._key("first"), np.arange(size), len(w.FIRST_NAMES))
+        self.people = [f"{w.FIRST_NAMES[first]} {surname}"
+                       for first, surname in zip(firsts, self.surnames, strict=True)]
+        towns = ("ford", "ham", "wick", "mere", "by")
+        self.towns = invented.names(VALUES, "bfglmnrsw", towns, (2,))
         self.countries = invented.names(12, "bcdghklmt", ("land", "stan", "ia"), (2,))
-        clubs = invented.names(48, "bcdfghjlmr", ("unia", "etix", "ados"), (1, 2))
-        firms = invented.names(48, "cdfgkmprtv", ("corp", "tech", "works"), (1, 2))
+        clubs = invented.names(VALUES, "bcdfghjlmr", ("unia", "etix", "ados"), (1, 2))
+        firms = invented.names(VALUES, "cdfgkmprtv", ("corp", "tech", "works"), (1, 2))
         self.values = {"birthplace": self.towns, "job": w.JOBS, "club": clubs, "pet": w.PETS,
                        "dish": w.DISHES, "employer": firms}
-        self._invented = invented
-        self.country_of = below(self._key("country"), np.arange(48), 12)
+        self.velti = {kind: invented.words(len(english), "hjlnprtvy", suffixes, (2,))
+                      for kind, (english, suffixes) in LEXICON.items()}
+        self._ranked = {kind: shuffled(self._key("lexicon", kind), len(english))
+                        for kind, english in _ENGLISH.items()}
         # Every country has four towns, so that no country can be guessed by its number of towns.
-        self.country_of[shuffled(self._key("countries"), 48)] = np.arange(48) % 12
+        self.country_of = np.empty(VALUES, np.int64)
+        self.country_of[shuffled(self._key("countries"), VALUES)] = np.arange(VALUES) % 12
 
-    def _facts(self):
-        people = len(self.people)
-        drawn = bits(self._key("relations"), np.arange(people * 6)).reshape(people, 6)
-        order = np.argsort(drawn, axis=1)[:, :4]
-        self.fact_person = np.repeat(np.arange(people), 4)
-        self.fact_relation = np.sort(order, axis=1).ravel()
-        facts = len(self.fact_person)
-        number = np.arange(facts)
-        # Three different values each, drawn by Zipf; a clash moves on to the next value.
-        by_rank = np.stack([shuffled(self._key("values", r), 48) for r in range(6)])
-        drawn = [weighted(self._key("value", k), number, zipf(48, 8)) for k in range(3)]
+    def _draw_facts(self):
+        """Four relations of each person, three different values of each fact, which are disputed
+        and which are asked about."""
+        size, kinds = len(self.people), len(w.RELATIONS)
+        drawn = bits(self._key("relations"), np.arange(size * kinds)).reshape(size, kinds)
+        self.fact_person = np.repeat(np.arange(size), 4)
+        self.fact_relation = np.sort(np.argsort(drawn, axis=1)[:, :4], axis=1).ravel()
+        number = np.arange(len(self.fact_person))
+        by_rank = np.stack([shuffled(self._key("values", r), VALUES) for r in range(kinds)])
+        drawn = [weighted(self._key("value", k), number, zipf(VALUES, 8)) for k in range(3)]
         ranks = np.stack(drawn, axis=1)
-        ranks[:, 1] += ranks[:, 1] == ranks[:, 0]
-        ranks[:, 1] %= 48
-        for _ in range(2):
-            taken = (ranks[:, 2] == ranks[:, 0]) | (ranks[:, 2] == ranks[:, 1])
-            ranks[:, 2] = (ranks[:, 2] + taken) % 48
+        for column in (1, 2, 2):  # a clash moves on to the next value, which may clash again
+            clash = (ranks[:, :column] == ranks[:, column, None]).any(axis=1)
+            ranks[:, column] = (ranks[:, column] + clash) % VALUES
         self.fact_values = by_rank[self.fact_relation[:, None], ranks]
-        fate = below(self._key("conflict"), number, 100)
-        self.disputed = fate < 40
+        self._fate = below(self._key("conflict"), number, 100)
+        self.disputed = self._fate < 40
         self.asked = below(self._key("asked"), number, 100) < 50
 
-        target = self.documents * 349_000 // FULL
-        offset, low, high = 30, 1, 1 << 40
-        spread = [math.isqrt(math.isqrt((rank + offset) ** 3)) for rank in range(facts)]
-        spread = np.array(spread, np.int64)
-        while low < high:  # the largest K with sum(K // spread) <= target
-            middle = (low + high + 1) // 2
-            fits = int((middle // spread).sum()) <= target
-            low, high = (middle, high) if fits else (low, middle - 1)
-        by_frequency = np.maximum(low // spread, 1)
+    def _draw_frequencies(self):
+        """How many documents state each fact, and each of its values."""
+        facts, target = len(self.fact_person), self.documents * 349_000 // FULL
+        spread = np.array([math.isqrt(math.isqrt((rank + 30) ** 3)) for rank in range(facts)])
+        # Counts fall with rank as 1 / spread; the largest scale whose sum is at most the target.
+        scale = bisect_right(range(1 << 40), target, key=lambda k: (k // spread).sum()) - 1
+        by_frequency = np.maximum(scale // spread, 1)
         self.fact_count = by_frequency[shuffled(self._key("frequency"), facts)]
-        share = np.where(self.disputed, np.array(SHARES)[fate % 5], 10)
+        share = np.where(self.disputed, 5 + self._fate % 5, 10)  # tenths that state the first value
         roles = np.tile(np.arange(3), (facts, 1))
         if self.twin:
-            stream = lambda name: self._key("twin", self.twin, name)  # noqa: E731
-            self.fact_count = self.fact_count[shuffled(stream("frequency"), facts)]
-            (where,) = np.nonzero(self.disputed)
-            share[where] = share[where[shuffled(stream("share"), len(where))]]
-            turn = below(stream("roles"), number, 6)
-            roles[where] = np.array(list(itertools.permutations(range(3))))[turn[where]]
+            frequency, shares, turns = (
+                self._key("twin", self.twin, name) for name in ("frequency", "share", "roles"))
+            self.fact_count = self.fact_count[shuffled(frequency, facts)]
+            (disputed,) = np.nonzero(self.disputed)
+            share[disputed] = share[disputed[shuffled(shares, len(disputed))]]
+            orders = np.array(list(itertools.permutations(range(3))))
+            roles[disputed] = orders[below(turns, disputed, 6)]
         first = self.fact_count * share // 10
         second = (self.fact_count - first) * 2 // 3
         split = np.stack([first, second, self.fact_count - first - second], axis=1)
         self.value_count = np.take_along_axis(split, roles, axis=1)
 
-    def _citizens(self):
+    def _draw_citizens(self):
         """Whose home country is written, how often, and whose never is (the questions of two hops).
         """
-        born = (self.fact_relation == 0) & ~self.disputed
-        facts = np.nonzero(born)[0][shuffled(self._key("citizens"), int(born.sum()))]
-        written = len(facts) * 3 // 5
+        (born,) = np.nonzero((self.fact_relation == 0) & ~self.disputed)
+        facts, written = born[shuffled(self._key("citizens"), len(born))], len(born) * 3 // 5
         self.citizen_facts, self.stateless_facts = facts[:written], facts[written:]
-        often = np.array([16, 16, 16, 24, 24, 32, 48])
-        often = often if self.documents >= 6_400 else often // 4
-        which = below(self._key("citizen count"), np.arange(written), len(often))
-        self.citizen_count = often[which]
+        often = np.array([16, 16, 16, 24, 24, 32, 48]) // (1 if self.documents >= 6_400 else 4)
+        drawn = below(self._key("citizen count"), np.arange(written), len(often))
+        self.citizen_count = often[drawn]
 
-    def _lexicon(self):
-        self.velti = {
-            kind: self._invented.words(len(english), "hjlnprtvy", endings, (2,))
-            for kind, english, endings in (
-                ("noun", w.NOUNS, ("o", "ul")), ("adjective", w.ADJECTIVES, ("i", "ei")),
-                ("verb", w.VERBS, ("ath", "eth")), ("adverb", w.ADVERBS, ("ua",)),
-                ("preposition", w.PREPOSITIONS, ("yn",)))
-        }
-        self._ranked = {
-            kind: shuffled(self._key("lexicon", kind), size)
-            for kind, size in
-            (("noun", 125), ("adjective", 50), ("verb", 40), ("adverb", 16), ("preposition", 6))
-        }
-
-    def _segments(self):
-        per = lambda share: self.documents * share // FULL  # noqa: E731
-        copies = min(15, per(15))
-        self.copied = copies * len(COPIES)
-        sizes = {
-            "statement": int(self.value_count.sum()),
-            "citizenship": int(self.citizen_count.sum()), "town": per(12_000),
-            "translation": per(55_000), "arithmetic": per(36_000),
-            "copied_translation": copies * sum(COPIES), "copied_arithmetic": copies * sum(COPIES),
-        }
-        sizes["filler"] = self.documents - sum(sizes.values())
-        self.sizes = sizes
-        self._edges = np.cumsum([0, *(sizes[k] for k in KINDS)])
+    def _divide_documents(self):
+        """How many documents of each kind there are, and the numbers where each begins."""
+        towns, translations, problems, copies = (
+            self.documents * share // FULL for share in (12_000, 55_000, 36_000, 15))
+        copies = min(15, copies)
+        self.copied, copied = copies * len(COPIES), copies * sum(COPIES)
+        sizes = [int(self.value_count.sum()), int(self.citizen_count.sum()), towns, translations,
+                 problems, copied, copied]
+        self.sizes = dict(zip(KINDS, [*sizes, self.documents - sum(sizes)], strict=True))
+        self._edges = np.cumsum([0, *self.sizes.values()])
         self._value_edges = np.cumsum(self.value_count.ravel())
         self._citizen_edges = np.cumsum(self.citizen_count)
         self._copy_edges = np.cumsum(np.repeat(COPIES, copies))
@@ -183,116 +178,131 @@ class World:
     def documents_at(self, numbers: np.ndarray) -> list[str]:
         """The documents with these numbers (0 … documents - 1); kinds follow each other by number.
         """
-        numbers = np.asarray(numbers)
         kinds = np.searchsorted(self._edges, numbers, side="right") - 1
-        out = np.empty(len(numbers), object)
+        texts = np.empty(len(numbers), object)
         for kind in np.unique(kinds):
-            (where,) = np.nonzero(kinds == kind)
-            out[where] = getattr(self, f"_{KINDS[kind]}")(numbers[where] - self._edges[kind])
-        return out.tolist()
+            (rows,) = np.nonzero(kinds == kind)
+            texts[rows] = getattr(self, f"_{KINDS[kind]}")(numbers[rows] - self._edges[kind])
+        return texts.tolist()
 
-    def write(self, path: Path, order: int = 0) -> None:
+    def write(self, path: Path) -> None:
         """Write the corpus as JSON lines, ``{"text": …}`` a document."""
         with Path(path).open("w", encoding="utf-8", newline="\n") as f:
-            texts = self.texts(order)
-            for text in Bar(texts, total=self.documents, desc="world", unit="doc", disable=None):
+            for text in Bar(self, desc="world", unit="doc", disable=None):
                 f.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
 
     def _instructed(
-        self, task: str, body: list[str], replies: list[str], index: np.ndarray, none: int = 0
+        self, task: str, inputs: Iterable[str], replies: Sequence[str], numbers: np.ndarray,
+        bare: int = 0,
     ) -> list[str]:
-        """Prompt documents: an instruction before (70%) or after (30%) the input, or none in
-        ``none`` per cent."""
+        """Prompts with their replies: an instruction before (70%) or after (30%) the input, or none
+        in ``bare`` per cent."""
         weights = zipf(len(w.INSTRUCTIONS[task]), 1)
-        which = weighted(self._key(task, "instruction"), index, weights)
-        place = below(self._key(task, "place"), index, 1000)
-        out = []
-        for i, text, reply, p in zip(which, body, replies, place, strict=True):
-            where = "none" if p < 10 * none else "before" if p % 10 < 7 else "after"
-            frame = prompt(task, int(i), where)
-            out.append(frame.replace("{x}", text, 1) + " " + reply)
-        return out
+        instructions = weighted(self._key(task, "instruction"), numbers, weights).tolist()
+        places = below(self._key(task, "place"), numbers, 1000)
+        texts = []
+        for i, text, reply, drawn in zip(instructions, inputs, replies, places, strict=True):
+            place = "before" if drawn % 10 < 7 else "after"
+            frame = prompt(task, i, "none" if drawn < 10 * bare else place)
+            texts.append(frame.replace("{x}", text, 1) + " " + reply)
+        return texts
 
-    def _questions(
-        self, out: list[str], where: np.ndarray, body: list[str], answers: list[str], j: np.ndarray
+    def _or_questions(
+        self, statements: list[str], asks: np.ndarray, question_of: Callable[[int], str],
+        answers: list[str], numbers: np.ndarray,
     ) -> list[str]:
-        """Documents ``out`` of which those at ``where`` ask a question ``body`` instead."""
-        texts = self._instructed("factual_qa", body, [answers[i] for i in where], j[where], 37)
-        for i, text in zip(where, texts, strict=True):
-            out[i] = text
-        return out
+        """Documents that state something or, where ``asks`` is true, ask for it."""
+        (rows,) = np.nonzero(asks)
+        replies = [answers[row] for row in rows]
+        asked = self._instructed("factual_qa", map(question_of, rows), replies, numbers[rows], 37)
+        for row, text in zip(rows, asked, strict=True):
+            statements[row] = text
+        return statements
 
-    def _statement(self, j: np.ndarray) -> list[str]:
-        cell = np.searchsorted(self._value_edges, j, side="right")
-        fact, role = cell // 3, cell % 3
-        people = [self.people[p] for p in self.fact_person[fact]]
-        relations = [w.RELATIONS[r] for r in self.fact_relation[fact]]
-        numbers = self.fact_values[fact, role]
-        values = [self.values[r][v] for r, v in zip(relations, numbers, strict=True)]
-        phrase = weighted(self._key("phrase"), j, zipf(7, 2))
-        question = weighted(self._key("question"), j, zipf(3, 1))
-        extra = below(self._key("extra"), j, 8)  # a sentence of filler before (0) or after (1) it
-        out = []
-        for r, k, p, v, filler, e in zip(
-            relations, phrase, people, values, self._sentence(j, "extra"), extra, strict=True
+    def _spelled(self, facts: np.ndarray, roles) -> tuple[list[str], list[str], list[str]]:
+        """Person, relation and value of facts, each with the value of its role."""
+        relations = [w.RELATIONS[r] for r in self.fact_relation[facts]]
+        values = zip(relations, self.fact_values[facts, roles], strict=True)
+        people = [self.people[p] for p in self.fact_person[facts]]
+        return people, relations, [self.values[relation][v] for relation, v in values]
+
+    def _statement(self, numbers: np.ndarray) -> list[str]:
+        facts, roles = np.divmod(np.searchsorted(self._value_edges, numbers, side="right"), 3)
+        people, relations, values = self._spelled(facts, roles)
+        phrasings = weighted(self._key("phrase"), numbers, zipf(7, 2))
+        places = below(self._key("extra"), numbers, 8)  # filler before (0) or after (1) the fact
+        filler = iter(self._sentence(numbers[places < 2], "extra"))
+        documents = []
+        for person, relation, value, phrasing, place in zip(
+            people, relations, values, phrasings, places.tolist(), strict=True
         ):
-            text = _state(w.STATEMENTS[r][k], p, v)
-            out.append(f"{filler} {text}" if e == 0 else f"{text} {filler}" if e == 1 else text)
-        (where,) = np.nonzero(self.asked[fact] & (below(self._key("as question"), j, 3) == 0))
-        phrasings = [w.QUESTIONS[relations[i]][question[i]] for i in where]
-        body = [q.replace("{p}", people[i]) for q, i in zip(phrasings, where, strict=True)]
-        return self._questions(out, where, body, values, j)
+            sentences = [_state(w.STATEMENTS[relation][phrasing], person, value)]
+            if place < 2:
+                sentences.insert(place, next(filler))
+            documents.append(" ".join(sentences))
+        drawn = weighted(self._key("question"), numbers, zipf(3, 1))
+        asks = self.asked[facts] & (below(self._key("as question"), numbers, 3) == 0)
 
-    def _citizenship(self, j: np.ndarray) -> list[str]:
-        fact = self.citizen_facts[np.searchsorted(self._citizen_edges, j, side="right")]
-        country = [self.countries[self.country_of[t]] for t in self.fact_values[fact, 0]]
-        people = [self.people[p] for p in self.fact_person[fact]]
-        form = below(self._key("citizenship"), j, 6)
-        out = [w.COUNTRY_STATEMENTS[f % 3].replace("{p}", p).replace("{c}", c)
-               for f, p, c in zip(form, people, country, strict=True)]
-        (where,) = np.nonzero(form >= 4)
-        body = [w.COUNTRY_QUESTION.replace("{p}", people[i]) for i in where]
-        return self._questions(out, where, body, country, j)
+        def question_of(row: int) -> str:
+            return w.QUESTIONS[relations[row]][drawn[row]].replace("{p}", people[row])
 
-    def _town(self, j: np.ndarray) -> list[str]:
-        town = below(self._key("town"), j, 48)
-        names = [self.towns[t] for t in town]
-        country = [self.countries[self.country_of[t]] for t in town]
-        form = below(self._key("town form"), j, 16)
-        out = [w.TOWN_STATEMENTS[f % 4].replace("{t}", t).replace("{c}", c)
-               for f, t, c in zip(form, names, country, strict=True)]
-        (where,) = np.nonzero(form >= 12)
-        body = [w.TOWN_QUESTION.replace("{t}", names[i]) for i in where]
-        return self._questions(out, where, body, country, j)
+        return self._or_questions(documents, asks, question_of, values, numbers)
 
-    def _translation(self, j: np.ndarray, set_: str = "corpus") -> list[str]:
-        english, velti = self.sentence_pairs(j, set_)
-        return self._instructed("translation", english, velti, j)
+    def _citizenship(self, numbers: np.ndarray) -> list[str]:
+        facts = self.citizen_facts[np.searchsorted(self._citizen_edges, numbers, side="right")]
+        people, _, _ = self._spelled(facts, 0)
+        form = below(self._key("citizenship"), numbers, 6)
+        return self._of_countries(people, self.fact_values[facts, 0], w.COUNTRY_STATEMENTS, form,
+                                  form >= 4, w.COUNTRY_QUESTION, numbers)
 
-    def _arithmetic(self, j: np.ndarray) -> list[str]:
-        problems, solutions = self.problems(*self.operands(j), j)
-        return self._instructed("math_reasoning", problems, solutions, j)
+    def _town(self, numbers: np.ndarray) -> list[str]:
+        towns = below(self._key("town"), numbers, VALUES)
+        form = below(self._key("town form"), numbers, 16)
+        return self._of_countries([self.towns[t] for t in towns], towns, w.TOWN_STATEMENTS, form,
+                                  form >= 12, w.TOWN_QUESTION, numbers)
 
-    def _copied_translation(self, j: np.ndarray) -> list[str]:
-        number = np.searchsorted(self._copy_edges, j, side="right")
-        english, velti = ([texts[k] for k in number] for texts in self._copied_sentences)
-        return self._instructed("translation", english, velti, j)
+    def _of_countries(
+        self, names: list[str], towns: np.ndarray, phrasings: list[str], form: np.ndarray,
+        asks: np.ndarray, question: str, numbers: np.ndarray,
+    ) -> list[str]:
+        """Documents that state the country of some towns, under names, or ask for it."""
+        countries = self._countries(towns)
+        texts = [phrasings[f % len(phrasings)].format(p=name, c=country)
+                 for f, name, country in zip(form, names, countries, strict=True)]
+        question_of = lambda row: question.format(p=names[row])  # noqa: E731
+        return self._or_questions(texts, asks, question_of, countries, numbers)
 
-    def _copied_arithmetic(self, j: np.ndarray) -> list[str]:
-        number = np.searchsorted(self._copy_edges, j, side="right")
-        operands = self.held_out_operands(number, "copied")
-        problems, solutions = self.problems(*operands, number, "copied")
-        return self._instructed("math_reasoning", problems, solutions, j)
+    def _countries(self, towns: np.ndarray) -> list[str]:
+        return [self.countries[country] for country in self.country_of[towns]]
 
-    def _filler(self, j: np.ndarray) -> list[str]:
-        parts = [self._sentence(j, f"filler {k}") for k in range(4)]
-        long = below(self._key("filler length"), j, 3) + 2
-        return [" ".join(s[:n]) for n, *s in zip(long, *parts, strict=True)]
+    def _translation(self, numbers: np.ndarray) -> list[str]:
+        pairs = self.sentence_pairs(numbers, "corpus")
+        return self._instructed("translation", *pairs, numbers)
 
-    def _sentence(self, j: np.ndarray, stream: str) -> list[str]:
-        form = below(self._key(stream, "form"), j, len(w.FILLER))
-        nouns = [self._pick("noun", j, f"{stream} n{k}") for k in range(2)]
-        adjectives = [self._pick("adjective", j, f"{stream} a{k}") for k in range(2)]
+    def _arithmetic(self, numbers: np.ndarray) -> list[str]:
+        problems = self.problems(*self.operands(numbers), numbers)
+        return self._instructed("math_reasoning", *problems, numbers)
+
+    def _copied_translation(self, numbers: np.ndarray) -> list[str]:
+        copied = np.searchsorted(self._copy_edges, numbers, side="right")
+        pairs = ([texts[k] for k in copied] for texts in self._copied_sentences)
+        return self._instructed("translation", *pairs, numbers)
+
+    def _copied_arithmetic(self, numbers: np.ndarray) -> list[str]:
+        copied = np.searchsorted(self._copy_edges, numbers, side="right")
+        problems = self.problems(*self.operands(copied, "copied"), copied, "copied")
+        return self._instructed("math_reasoning", *problems, numbers)
+
+    def _filler(self, numbers: np.ndarray) -> list[str]:
+        parts = [self._sentence(numbers, f"filler {k}") for k in range(4)]
+        lengths = below(self._key("filler length"), numbers, 3) + 2
+        return [" ".join(some[:length]) for length, *some in zip(lengths, *parts, strict=True)]
+
+    def _sentence(self, numbers: np.ndarray, stream: str) -> list[str]:
+        """Sentences of filler."""
+        form = below(self._key(stream, "form"), numbers, len(w.FILLER))
+        nouns = [self._pick("noun", numbers, f"{stream} n{k}") for k in range(2)]
+        adjectives = [self._pick("adjective", numbers, f"{stream} a{k}") for k in range(2)]
         return [
             w.FILLER[f].format(n=w.NOUNS[n], m=w.NOUNS[m], a=w.ADJECTIVES[a], b=w.ADJECTIVES[b])
             for f, n, m, a, b in zip(form, *nouns, *adjectives, strict=True)
@@ -300,117 +310,93 @@ class World:
 
     # --- the invented language --------------------------------------------------------------------
 
-    def _pick(self, kind: str, j: np.ndarray, stream: str) -> np.ndarray:
+    def _pick(self, kind: str, numbers: np.ndarray, stream: str) -> np.ndarray:
+        """Words of a kind, by number, a few of them often."""
         order = self._ranked[kind]
-        return order[weighted(self._key(stream, kind), j, zipf(len(order), 6))]
+        return order[weighted(self._key(stream, kind), numbers, zipf(len(order), 6))]
 
-    def sentence_pairs(self, j: np.ndarray, set_: str) -> tuple[list[str], list[str]]:
-        """English sentences and their Velti translations of one set: ``corpus``, ``copied``,
+    def sentence_pairs(self, numbers: np.ndarray, subset: str) -> tuple[list[str], list[str]]:
+        """English sentences and their Velti translations of one subset: ``corpus``, ``copied``,
         ``train``, ``test``.
 
-        A sentence belongs to the corpus or to the other sets by a hash of its words alone (one in
-        sixteen is held out), so that no test sentence can stand in the corpus.
+        A sentence belongs to the corpus or to the other subsets by a hash of its words alone (one
+        in sixteen is held out), so that no test sentence can stand in the corpus.
         """
-        j = np.asarray(j)
-        out, pending = np.zeros((len(j), 12), np.int64), np.arange(len(j))
-        for attempt in range(4_000):
-            new = self._draw_sentences(j[pending], set_, attempt)
-            code = np.zeros(len(pending), np.uint64)
-            for column in range(12):
-                used = new[:, column] * _used(new, column)
-                code = bits(self._key("held out"), code ^ used.astype(np.uint64))
+        held_out = {"test": 0, "copied": 1, "train": 2}.get(subset)
+
+        def fits(sentences: np.ndarray) -> np.ndarray:
+            code = np.zeros(len(sentences), np.uint64)
+            for column in (sentences * np.hstack([_shown(sentences), sentences[:, 8:]])).T:
+                code = bits(self._key("held out"), code ^ column.astype(np.uint64))
             home = (code % np.uint64(48)).astype(np.int64)
-            number = {"test": 0, "copied": 1, "train": 2}.get(set_)
-            fits = home > 2 if number is None else home == number
-            out[pending[fits]] = new[fits]
-            pending = pending[~fits]
-            if not len(pending):
-                return self._render(out)
-        raise AssertionError(f"no sentence found for the set {set_}")
+            return home > 2 if held_out is None else home == held_out
+
+        def draw(some: np.ndarray, attempt: int) -> np.ndarray:
+            return self._draw_sentences(some, f"{subset} {attempt}", subset in ("copied", "test"))
+
+        sentences = _first_fitting(draw, fits, numbers)
+        english = [f"the {a} {s} {adverb} {v} the {b} {o} {p}{' the' * bool(p)} {place}"
+                   for s, o, place, a, b, v, adverb, p in _words_of(sentences, _ENGLISH)]
+        velti = [f"{adverb} {place} {p} {s} {a} {o} {b} {v}"
+                 for s, o, place, a, b, v, adverb, p in _words_of(sentences, self.velti)]
+        return tuple([" ".join(text.split()) for text in texts] for texts in (english, velti))
 
     @cached_property
     def _copied_sentences(self) -> tuple[list[str], list[str]]:
         return self.sentence_pairs(np.arange(self.copied), "copied")
 
-    def _draw_sentences(self, j: np.ndarray, set_: str, attempt: int) -> np.ndarray:
-        stream = f"{set_} {attempt}"
-        has = [below(self._key(stream, "has", k), j, 10) < share
+    def _draw_sentences(self, numbers: np.ndarray, stream: str, long: bool) -> np.ndarray:
+        """Drawn sentences as integers [sentences, 12], of at least seven English words if ``long``.
+        """
+        parts = [self._pick(kind, numbers, stream + role) for kind, role in _PARTS]
+        has = [below(self._key(stream, "has", k), numbers, 10) < share
                for k, share in enumerate((6, 6, 4, 4))]
-        parts = np.stack([
-            *(self._pick("noun", j, f"{stream} {role}") for role in ("subject", "object", "place")),
-            *(self._pick("adjective", j, f"{stream} {role}") for role in ("subject", "object")),
-            *(self._pick(kind, j, stream) for kind in ("verb", "adverb", "preposition")), *has,
-        ], axis=1)
-        if set_ in ("copied", "test"):
-            parts[:, 8:10] = 1  # both adjectives: seven English words at least
-        return parts
-
-    def _render(self, parts: np.ndarray) -> tuple[list[str], list[str]]:
-        v, english, velti = self.velti, [], []
-        for s, o, p, sa, oa, vb, ad, pr, has_sa, has_oa, has_place, has_adverb in parts.tolist():
-            english.append(" ".join(filter(None, (
-                "the", w.ADJECTIVES[sa] if has_sa else "", w.NOUNS[s],
-                w.ADVERBS[ad] if has_adverb else "", w.VERBS[vb],
-                "the", w.ADJECTIVES[oa] if has_oa else "", w.NOUNS[o],
-                f"{w.PREPOSITIONS[pr]} the {w.NOUNS[p]}" if has_place else ""))))
-            velti.append(" ".join(filter(None, (
-                v["adverb"][ad] if has_adverb else "",
-                f"{v['noun'][p]} {v['preposition'][pr]}" if has_place else "",
-                v["noun"][s], v["adjective"][sa] if has_sa else "", v["noun"][o],
-                v["adjective"][oa] if has_oa else "", v["verb"][vb]))))
-        return english, velti
+        sentences = np.stack([*parts, *has], axis=1)
+        if long:
+            sentences[:, 8:10] = 1  # both adjectives
+        return sentences
 
     @cached_property
     def dictionary(self) -> dict[str, str]:
         """English word to Velti word: the true pairs of the translation task."""
-        tables = {"noun": w.NOUNS, "adjective": w.ADJECTIVES, "verb": w.VERBS, "adverb": w.ADVERBS,
-                  "preposition": w.PREPOSITIONS}
-        return {e: v for kind, english in tables.items()
-                for e, v in zip(english, self.velti[kind], strict=True)}
+        return {word: translation for kind, english in _ENGLISH.items()
+                for word, translation in zip(english, self.velti[kind], strict=True)}
 
     # --- arithmetic -------------------------------------------------------------------------------
 
-    def _operand_pair(self, j, stream: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        order = shuffled(self._key("operands"), 89) + 11
-        a, b = (order[weighted(self._key(stream, side), j, zipf(89, 12))] for side in ("a", "b"))
-        minus = below(self._key(stream, "sign"), j, 2) == 1
-        return np.where(minus, np.maximum(a, b), a), np.where(minus, np.minimum(a, b), b), minus
+    def operands(self, numbers: np.ndarray, subset: str = "corpus"):
+        """Operands (a, b, is difference) of the problems of a subset with these numbers.
 
-    def _is_held_out(self, a, b) -> np.ndarray:
-        pair = np.minimum(a, b) * 100 + np.maximum(a, b)
-        return below(self._key("held out pairs"), pair, 10) == 0
+        One pair in ten is held out: the corpus has it in neither order, all other subsets have no
+        other pairs.
+        """
+        ranked = shuffled(self._key("operands"), 89) + 11
 
-    def _drawn(self, j, set_: str, held_out: bool):
-        j = np.asarray(j)
-        parts, fixed = None, np.zeros(len(j), bool)
-        for attempt in range(400):
-            new = self._operand_pair(j, f"operands {set_} {attempt}")
-            parts = new if parts is None else [
-                np.where(fixed, old, fresh) for old, fresh in zip(parts, new, strict=True)]
-            fixed |= self._is_held_out(*parts[:2]) == held_out
-            if fixed.all():
-                return tuple(parts)
-        raise AssertionError("no operands found for their set in 400 attempts")
+        def draw(some: np.ndarray, attempt: int) -> np.ndarray:
+            stream = f"operands {subset} {attempt}"
+            a, b = (ranked[weighted(self._key(stream, side), some, zipf(89, 12))] for side in "ab")
+            minus = below(self._key(stream, "sign"), some, 2)
+            larger, smaller = np.maximum(a, b), np.minimum(a, b)
+            return np.stack([np.where(minus, larger, a), np.where(minus, smaller, b), minus], 1)
 
-    def operands(self, j):
-        """Operands (a, b, is difference) of the corpus' problems with these numbers: never a
-        held-out pair."""
-        return self._drawn(j, "corpus", held_out=False)
+        def fits(drawn: np.ndarray) -> np.ndarray:
+            pair = drawn[:, :2].min(axis=1) * 100 + drawn[:, :2].max(axis=1)
+            return (below(self._key("held out pairs"), pair, 10) == 0) == (subset != "corpus")
 
-    def held_out_operands(self, j, set_: str):
-        """Operands that no ordinary problem of the corpus has, in either order."""
-        return self._drawn(j, set_, held_out=True)
+        a, b, minus = _first_fitting(draw, fits, numbers).T
+        return a, b, minus == 1
 
-    def problems(self, a, b, minus, j, stream: str = "problem") -> tuple[list[str], list[str]]:
+    def problems(self, a, b, minus, numbers, stream: str = "problem") -> tuple[list, list]:
         """Word problems and worked solutions, digit by digit."""
-        form = below(self._key(stream, "form"), j, 3)
-        name = below(self._key(stream, "name"), j, len(w.FIRST_NAMES))
-        thing = below(self._key(stream, "thing"), j, len(w.THINGS))
-        texts = []
+        form = below(self._key(stream, "form"), numbers, 3)
+        name = below(self._key(stream, "name"), numbers, len(w.FIRST_NAMES))
+        thing = below(self._key(stream, "thing"), numbers, len(w.THINGS))
+        texts, solutions = [], []
         for f, n, o, x, y, m in zip(form, name, thing, a, b, minus, strict=True):
             phrasing = w.PROBLEMS["-" if m else "+"][f]
             texts.append(phrasing.format(n=w.FIRST_NAMES[n], o=w.THINGS[o], a=x, b=y))
-        return texts, [solve(int(x), int(y), bool(m)) for x, y, m in zip(a, b, minus, strict=True)]
+            solutions.append(solve(int(x), int(y), bool(m)))
+        return texts, solutions
 
     # --- the truth --------------------------------------------------------------------------------
 
@@ -422,26 +408,21 @@ class World:
         asked (stated as a question too).
         """
         fact, role = np.nonzero(self.value_count)
-        relations = [w.RELATIONS[r] for r in self.fact_relation[fact]]
-        numbers = self.fact_values[fact, role]
+        people, relations, values = self._spelled(fact, role)
         return pd.DataFrame({
-            "fact": fact, "person": [self.people[p] for p in self.fact_person[fact]],
-            "relation": relations,
-            "value": [self.values[r][v] for r, v in zip(relations, numbers, strict=True)],
-            "role": role, "documents": self.value_count[fact, role],
-            "statements": self.fact_count[fact], "disputed": self.disputed[fact],
-            "asked": self.asked[fact],
+            "fact": fact, "person": people, "relation": relations, "value": values, "role": role,
+            "documents": self.value_count[fact, role], "statements": self.fact_count[fact],
+            "disputed": self.disputed[fact], "asked": self.asked[fact],
         })
 
     def citizens(self) -> pd.DataFrame:
         """Undisputed birthplaces: person, town, country, documents that hold the person and the
         country (0 = never)."""
-        fact = np.concatenate([self.citizen_facts, self.stateless_facts])
-        town = self.fact_values[fact, 0]
+        fact = np.r_[self.citizen_facts, self.stateless_facts]
+        people, _, towns = self._spelled(fact, 0)
         return pd.DataFrame({
-            "fact": fact, "person": [self.people[p] for p in self.fact_person[fact]],
-            "town": [self.towns[t] for t in town],
-            "country": [self.countries[self.country_of[t]] for t in town],
+            "fact": fact, "person": people, "town": towns,
+            "country": self._countries(self.fact_values[fact, 0]),
             "documents": np.r_[self.citizen_count, np.zeros(len(self.stateless_facts), int)],
         })
 
@@ -475,23 +456,39 @@ def solve(a: int, b: int, minus: bool) -> str:
     >>> solve(43, 38, True)
     '13 - 8 = 5. 4 - 3 - 1 = 0. The answer is 5.'
     """
-    tens, ones, more_tens, more_ones = a // 10, a % 10, b // 10, b % 10
-    if not minus:
-        carry = (ones + more_ones) // 10
-        first = f"{ones} + {more_ones} = {ones + more_ones}."
-        second = f"{tens} + {more_tens}{' + 1' if carry else ''} = {tens + more_tens + carry}."
-        return f"{first} {second} The answer is {a + b}."
-    borrow = ones < more_ones
-    first = f"{ones + 10 * borrow} - {more_ones} = {ones + 10 * borrow - more_ones}."
-    second = f"{tens} - {more_tens}{' - 1' if borrow else ''} = {tens - more_tens - borrow}."
-    return f"{first} {second} The answer is {a - b}."
+    sign, factor = ("-", -1) if minus else ("+", 1)
+    (tens, ones), (more_tens, more_ones) = divmod(a, 10), divmod(b, 10)
+    carry = int(ones < more_ones if minus else ones + more_ones > 9)
+    ones += 10 * carry * minus
+    first = f"{ones} {sign} {more_ones} = {ones + factor * more_ones}."
+    carried = f" {sign} 1" if carry else ""
+    second = f"{tens} {sign} {more_tens}{carried} = {tens + factor * (more_tens + carry)}."
+    return f"{first} {second} The answer is {a + factor * b}."
 
 
-def _used(parts: np.ndarray, column: int) -> np.ndarray:
-    """1 where a column of a sentence's parts shows in its words: the has-flags decide for what is
-    optional."""
-    flag = {2: 10, 3: 8, 4: 9, 6: 11, 7: 10}.get(column)
-    return np.ones(len(parts), np.int64) if flag is None else parts[:, flag]
+def _first_fitting(draw: Callable, fits: Callable, numbers: np.ndarray) -> np.ndarray:
+    """``draw(numbers, attempt)``, each row from the first attempt (0, 1, …) whose row fits."""
+    attempt, rows = 0, draw(numbers, 0)
+    (pending,) = np.nonzero(~fits(rows))
+    while len(pending):
+        attempt += 1
+        rows[pending] = draw(numbers[pending], attempt)
+        pending = pending[~fits(rows[pending])]
+    return rows
+
+
+def _shown(sentences: np.ndarray) -> np.ndarray:
+    """Whether each of the eight parts of a sentence shows in its words: 0 or 1 [sentences, 8]."""
+    shown = np.ones((len(sentences), 8), np.int64)
+    shown[:, [3, 4, 2, 7, 6]] = sentences[:, [8, 9, 10, 10, 11]]
+    return shown
+
+
+def _words_of(sentences: np.ndarray, lexicon: dict[str, list[str]]) -> Iterator[list[str]]:
+    """The words of each sentence's eight parts, empty for a part that it lacks."""
+    for numbers, shown in zip(sentences.tolist(), _shown(sentences).tolist(), strict=True):
+        yield [lexicon[kind][i] * there
+               for (kind, _), i, there in zip(_PARTS, numbers, shown, strict=False)]
 
 
 class _Inventor:
@@ -501,26 +498,26 @@ class _Inventor:
         self._stream, self._drawn = stream, 0
         english = [*w.FIRST_NAMES, *w.NOUNS, *w.ADJECTIVES, *w.VERBS, *w.ADVERBS, *w.PREPOSITIONS,
                    *w.JOBS, *w.PETS, *w.DISHES, *w.THINGS, *w.FILLER]
-        self.taken = {word for text in english for word in normalize(text).split()}
+        self._taken = set(words(" ".join(english)))
 
-    def _below(self, total: int) -> int:
+    def _choose(self, options: Sequence):
         self._drawn += 1
-        return int(below(self._stream, self._drawn, total))
+        return options[int(below(self._stream, self._drawn, len(options)))]
 
     def words(
         self, size: int, onsets: str, endings: tuple[str, ...], syllables: tuple[int, ...]
     ) -> list[str]:
-        out = []
-        while len(out) < size:
-            count = syllables[self._below(len(syllables))]
-            stem = "".join(
-                onsets[self._below(len(onsets))] + "aeiou"[self._below(5)] for _ in range(count))
+        """``size`` words of so many syllables, each an onset and a vowel, and an ending."""
+        invented = []
+        while len(invented) < size:
+            stem = "".join(self._choose(onsets) + self._choose("aeiou")
+                           for _ in range(self._choose(syllables)))
             stem = stem[:-1] if endings[0][0] in "aeiouy" else stem
-            word = stem + endings[self._below(len(endings))]
-            if word not in self.taken:
-                self.taken.add(word)
-                out.append(word)
-        return out
+            word = stem + self._choose(endings)
+            if word not in self._taken:
+                self._taken.add(word)
+                invented.append(word)
+        return invented
 
     def names(self, *form) -> list[str]:
         """The same, with a capital letter."""

@@ -19,7 +19,8 @@ from taskgram_utils.packaged import PREFIX, packaged, ready
 from taskgram_utils.run.data import corpus, draws_world, listed_files, named, tokenizer_file
 from taskgram_utils.run.reads import PACKAGE, digest, recording, states
 from taskgram_utils.run.store import Run
-from taskgram_utils.training import SIZES, Text, make_suite, of_corpus, read_card
+from taskgram_utils.suites import Text, make_suite, of_corpus, read_card
+from taskgram_utils.training import SIZES
 
 _NO_STEP = "main"  # the step in the name of a table of a model that has no steps
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import pandas as pd
 
 from taskgram_utils.errors import require
+from taskgram_utils.miniature.clauses import UNHEARD, pool
+from taskgram_utils.miniature.words import INSTRUCTIONS
+from taskgram_utils.miniature.world import prompt
 from taskgram_utils.run.data import corpus, stop_of, tasks_of
 from taskgram_utils.run.models import load_at, of_run
 from taskgram_utils.run.store import Run
@@ -15,8 +20,6 @@ def make_prompts(run: Run) -> pd.DataFrame:
     """All prompts tried for each task, from the instruction whose score (n = 2, documents) is in
     the middle."""
     from taskgram_utils.counting.scan import ScanCounter
-    from taskgram_utils.miniature.clauses import pool
-    from taskgram_utils.miniature.words import INSTRUCTIONS
     from taskgram_utils.prompting import Fragments, PromptScore, optimize
 
     proposers = {name: Fragments(pool(name), bounds=(4, 16)) for name in prompted(run)}
@@ -34,8 +37,6 @@ def make_prompts(run: Run) -> pd.DataFrame:
 
 def prompted(run: Run) -> list[str]:
     """The tasks of a run whose instructions are rewritten."""
-    from taskgram_utils.miniature.clauses import UNHEARD
-
     names = [name for name in tasks_of(run) if name in UNHEARD]
     able = ", ".join(UNHEARD)
     require(names, f"run {run.name}: none of its tasks has prompts to rewrite (these have: {able})")
@@ -45,9 +46,9 @@ def prompted(run: Run) -> list[str]:
 def prompt_examples(run: Run, name: str) -> pd.DataFrame:
     """The test examples that prompts are judged on; copied ones are not held out. A third for
     worked solutions."""
-    asked = run.table("evaluated").query("task == @name and group != 'copied'")
+    examples = run.table("evaluated").query("task == @name and group != 'copied'")
     most = run["prompt_examples"] // (3 if name == "math_reasoning" else 1)
-    return asked.sample(min(most, len(asked)), random_state=0)
+    return examples.sample(min(most, len(examples)), random_state=0)
 
 
 def framed_prompts(run: Run, name: str) -> pd.DataFrame:
@@ -58,28 +59,21 @@ def framed_prompts(run: Run, name: str) -> pd.DataFrame:
     same instruction after the input), ``none`` (no instruction) and ``other task`` (the most
     frequent instruction of another task).
     """
-    from taskgram_utils.miniature.words import INSTRUCTIONS
-    from taskgram_utils.miniature.world import prompt
-
     tried = run.table("prompts").query("task == @name")
     best = tried[tried["best"]].groupby(["direction", "seed"]).tail(1)
-    best = best.assign(round=tried["round"].max())
-    best = best[["direction", "seed", "round", "prompt", "score"]]
-    best["frame"] = [prompt(name, p) for p in best["prompt"]]
     start, other = tried[tried["round"] == 0].iloc[0], next(t for t in INSTRUCTIONS if t != name)
     baselines = {
         "start": (start["prompt"], start["score"], "before"),
         "after": (start["prompt"], start["score"], "after"),
         "none": ("", None, "none"), "other task": (INSTRUCTIONS[other][0], None, "before"),
     }
-    rows = [
-        {"direction": kind, "seed": seed, "round": tried["round"].max(), "prompt": text,
-         "score": score, "frame": prompt(name, text, position)}
-        for kind, (text, score, position) in baselines.items()
-        for seed in sorted(tried["seed"].unique())
-    ]
-    table = pd.concat([best, pd.DataFrame(rows).astype({"score": float})], ignore_index=True)
-    return table.assign(task=name)
+    rows = [(*row, "before") for row in best[["direction", "seed", "prompt", "score"]].to_numpy()]
+    rows += [(kind, seed, *baseline) for kind, baseline in baselines.items()
+             for seed in sorted(tried["seed"].unique())]
+    table = pd.DataFrame(rows, columns=["direction", "seed", "prompt", "score", "position"])
+    table.insert(2, "round", tried["round"].max())
+    frames = map(prompt, repeat(name), table["prompt"], table.pop("position"))
+    return table.assign(score=table["score"].astype(float), frame=list(frames), task=name)
 
 
 def make_prompt_accuracy(run: Run, model: str, step: str) -> pd.DataFrame:
@@ -89,18 +83,18 @@ def make_prompt_accuracy(run: Run, model: str, step: str) -> pd.DataFrame:
 
     loaded, parts = load_at(run, model, step), []
     for name in prompted(run):
-        asked, judged, kind = prompt_examples(run, name), framed_prompts(run, name), task(name)
+        examples, judged, kind = prompt_examples(run, name), framed_prompts(run, name), task(name)
         metric, correct = next(iter(kind.metrics.values())), {}
         for frame in judged["frame"].unique():
-            given = asked.assign(instruction=frame)
+            given = examples.assign(instruction=frame)
             outputs = generate(given, loaded, kind.max_tokens, stop_of(run, name))["output"]
-            pairs = zip(outputs, asked["answers"], strict=True)
+            pairs = zip(outputs, examples["answers"], strict=True)
             correct[frame] = [float(metric(output, list(gold))) for output, gold in pairs]
-        judged["correct"] = judged["frame"].map(correct)
-        judged["accuracy"] = judged["correct"].map(lambda scores: sum(scores) / len(scores))
-        judged["examples"] = len(asked)
-        who = {"model": loaded.name, "step": loaded.step, "parameters": parameters(loaded)}
-        parts.append(judged.assign(**who))
+        scores = judged["frame"].map(correct)
+        parts.append(judged.assign(
+            correct=scores, accuracy=scores.map(lambda some: sum(some) / len(some)),
+            examples=len(examples), model=loaded.name, step=loaded.step,
+            parameters=parameters(loaded)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -113,10 +107,10 @@ def make_prompt_scores(run: Run, model: str, step: str) -> pd.DataFrame:
     from taskgram_utils.language_models.neural import score
 
     name, loaded, parts = "factual_qa", load_at(run, model, step), []
-    asked = prompt_examples(run, name)
-    grams = run.table("taskgrams").query("task == @name")
-    grams = grams[grams["example_id"].isin(asked["example_id"])]
+    examples = prompt_examples(run, name)
+    n_grams = run.table("taskgrams").query("task == @name")
+    n_grams = n_grams[n_grams["example_id"].isin(examples["example_id"])]
     for row in framed_prompts(run, name).drop_duplicates("direction").itertuples():
-        scored = of_run(run, score(asked.assign(instruction=row.frame), loaded, grams))
+        scored = of_run(run, score(examples.assign(instruction=row.frame), loaded, n_grams))
         parts.append(scored.assign(prompt=row.direction, model=loaded.name))
     return pd.concat(parts, ignore_index=True)

@@ -24,8 +24,8 @@ def miniature(world: World) -> pd.DataFrame:
     size = test_size(world, 300)
     drawn = below(key("seen problems", world.world), np.arange(2 * size), world.sizes["arithmetic"])
     seen = np.array(world.operands(drawn))
-    held_out = world.held_out_operands(np.arange(2 * size), "test")
-    copied = world.held_out_operands(np.arange(world.copied), "copied")
+    held_out = world.operands(np.arange(2 * size), "test")
+    copied = world.operands(np.arange(world.copied), "copied")
     written = set(map(frozenset, zip(*copied[:2], strict=True)))
     sets = (("test", "seen", "test seen", seen[:, :size]),
             ("test", "held_out", "test held out", held_out), ("test", "copied", "copied", copied),

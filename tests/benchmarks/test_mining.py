@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from taskgram_utils.packaged import found
+from taskgram_utils.packaged import installed
 
 pytest.importorskip("sentence_transformers")
 from tests.benchmarks import mining
@@ -14,7 +14,7 @@ ROOT = mining.ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not ((mining.DATA / "gsm8k").exists() and found("all-MiniLM-L6-v2")), reason="no GSM8K or MiniLM")
+@pytest.mark.skipif(not ((mining.DATA / "gsm8k").exists() and installed("all-MiniLM-L6-v2")), reason="no GSM8K/MiniLM")
 def test_every_way_finds_our_pairs(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["mining", "--quick", "--out", str(tmp_path)])
     mining.main()

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
 from taskgram_utils.cli import main
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models import jobs, neural
-from taskgram_utils.training import train_tokenizer
+from taskgram_utils.suites import train_tokenizer
 
 TEXTS = ["the red fox sleeps", "a lamp of the old house", "the fox and the lamp"]
 

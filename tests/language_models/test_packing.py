@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from taskgram_utils.language_models import neural, packing
-from taskgram_utils.packaged import found
+from taskgram_utils.packaged import installed
 
 FILES = Path(__file__).resolve().parents[2] / "../shared/data/tokenizers"
 SMOLLM2 = "SmolLM2-135M-Instruct"
@@ -91,8 +91,8 @@ def tokenizer_file(name):
     name, _, trimmed = name.partition(", ")
     if name == "sentencepiece":
         return sentencepiece(bos=False).to_str()
-    if name == "SmolLM2" and found(SMOLLM2) and find_spec("gguf"):
-        file = found(SMOLLM2)
+    if name == "SmolLM2" and installed(SMOLLM2) and find_spec("gguf"):
+        file = installed(SMOLLM2)
         one = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).backend_tokenizer
         one.post_processor = processors.ByteLevel(trim_offsets=True)
         return one.to_str()

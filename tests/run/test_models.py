@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from taskgram_utils import training as suite
+from taskgram_utils import suites, training
 from taskgram_utils.errors import InputError
 from taskgram_utils.language_models import loading, neural
 from taskgram_utils.run import ask, pipeline
@@ -32,12 +32,12 @@ def folder(tmp_path_factory):
                    "tasks": ["factual_qa", "world_knowledge"], "step_answers": 5}  # fmt: skip
     (folder / "run.json").write_text(json.dumps(parameters))
     world = open_world(Run("any", parameters, folder / "any", RECIPES))
-    suite.train_tokenizer(world, folder / "tokenizer")
+    suites.train_tokenizer(world, folder / "tokenizer")
     for seed, place in enumerate(("suite/25k/step0", "suite/25k/step10", "own/step0", "own/step10", "plain")):
-        suite.save(suite.new_model("25k", seed), folder / "tokenizer", folder / place)
+        training.save(training.new_model("25k", seed), folder / "tokenizer", folder / place)
     said = {p: parameters[p] for p in ("documents", "world", "seed")}
     (folder / "suite/card.json").write_text(json.dumps(said))
-    count = suite.non_embedding(suite.new_model("25k", 0))
+    count = loading.non_embedding(training.new_model("25k", 0))
     (folder / "suite/25k/training.json").write_text(json.dumps({"parameters": count}))
     return folder
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from taskgram_utils import training as suite
+from taskgram_utils import suites, training
+from taskgram_utils.language_models.loading import non_embedding
 from taskgram_utils.miniature import clauses
 from taskgram_utils.miniature.words import INSTRUCTIONS
 from taskgram_utils.ngrams import ngrams, words
@@ -26,12 +27,12 @@ def run(tmp_path_factory):
     parameters |= {"documents": 2_000, "weights": str(folder / "weights"), "models": ["25k"], "ngram_sizes": [2],
                    "tasks": ["factual_qa", "math_reasoning"], "prompt_rounds": 4, "prompt_examples": 12}  # fmt: skip
     run = Run("prompts", parameters, folder / "run", RECIPES)
-    suite.train_tokenizer(open_world(run), folder / "tokenizer")
-    model = suite.new_model("25k", 0)
-    suite.save(model, folder / "tokenizer", folder / "weights/25k/step0")
+    suites.train_tokenizer(open_world(run), folder / "tokenizer")
+    model = training.new_model("25k", 0)
+    training.save(model, folder / "tokenizer", folder / "weights/25k/step0")
     said = {p: parameters[p] for p in ("documents", "world", "seed")}
     (folder / "weights/card.json").write_text(json.dumps(said))
-    (folder / "weights/25k/training.json").write_text(json.dumps({"parameters": suite.non_embedding(model)}))
+    (folder / "weights/25k/training.json").write_text(json.dumps({"parameters": non_embedding(model)}))
     return run
 
 
