@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import shutil
 import zipfile
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from taskgram_utils.errors import require
+from taskgram_utils.folders import sha256_of
 
 PREFIX = "packaged/"
 """What a run file writes before the name of such a model."""
@@ -78,7 +78,7 @@ def _named(name: str) -> tuple[Packaged, str]:
 
 
 def _check(weights: Path, name: str) -> None:
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = sha256_of(weights)
     same = digest == MODELS[name].sha256
     require(same, f"packaged model {name}: its weights are not the published file ({digest})")
 

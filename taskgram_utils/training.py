@@ -3,7 +3,6 @@ nothing else."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -24,6 +23,7 @@ import numpy as np
 from taskgram_utils.cluster import end_with
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.folders import sha256_of
 from taskgram_utils.progress import EVERY, Bar
 from taskgram_utils.round_trip import lost
 
@@ -313,7 +313,7 @@ def make_suite(
             (out / "stream.bin").unlink()
             few = f"{card['tokens']:,} tokens, and one step takes {least:,}"
             raise InputError(f"{text.title}: {few}; give more text")
-        card["stream_sha256"] = _sha256(out / "stream.bin")
+        card["stream_sha256"] = sha256_of(out / "stream.bin")
         (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     # The largest first: it takes as long as all others together. Each has its own process.
     sizes.sort(key=lambda size: -SIZES[size].hidden)
@@ -376,7 +376,7 @@ def of_corpus(
         again += f" --tokenizer {Path(tokenizer).name}"
     card = {"corpus": name, "fingerprint": corpus.fingerprint(), "document": corpus.document,
             "epochs": epochs, "seed": seed, "vocabulary": vocabulary,
-            "tokenizer": _sha256(Path(tokenizer)) if tokenizer else "trained on the text"}
+            "tokenizer": sha256_of(Path(tokenizer)) if tokenizer else "trained on the text"}
     return Text(
         card, make, stream, f"A suite that has read {name}, seed {seed}",
         "GPT-NeoX models (the Pythia architecture) that have read one small text and nothing else. "
@@ -427,11 +427,6 @@ def _end_of(tokenizer_folder: Path) -> int:
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(Path(tokenizer_folder) / "tokenizer.json")).token_to_id(END)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _apart(out: Path, text: Text, size: str, seed: int, max_steps: int | None) -> subprocess.Popen:

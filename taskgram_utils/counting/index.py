@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,30 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, as_lists, numbered
 from taskgram_utils.counting.engine import (
-    BLOCK,
-    UNKNOWN,
-    Asked,
-    Edges,
-    Pieces,
-    Reader,
-    Words,
-    document_counts,
-    hints,
-    infinigram,
-    occurrence_counts,
-    open_shards,
-    pair_counts,
-    search,
-    shared_documents,
-    swapped,
-    write_shard,
-)
+    BLOCK, UNKNOWN, Asked, Edges, Pieces, Reader, Words, document_counts, hints, infinigram,
+    occurrence_counts, open_shards, pair_counts, search, shared_documents, swapped, write_shard)
 from taskgram_utils.errors import InputError, InputWarning, require
+from taskgram_utils.folders import locked, sha256_of
 from taskgram_utils.ngrams import unspaced, word_spans, written
 from taskgram_utils.progress import Bar
 from taskgram_utils.reading import lists
@@ -90,10 +73,9 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     require(not changed, f"tokenizer {tokenizer}: loses text: {changed}; "
                          "its counts would be of other n-grams")
     work = out.with_name(f".{out.name}.building")
-    lock = work.with_name(f"{work.name}.lock")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=0):
+        with locked(f"{work}.lock", f"index {out}"):
             try:
                 if work.exists():
                     shutil.rmtree(work)
@@ -106,10 +88,6 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
                 index.path = out
             finally:
                 shutil.rmtree(work, ignore_errors=True)
-                lock.unlink(missing_ok=True)
-    except Timeout as error:
-        raise InputError(f"index {out}: another process is building it; "
-                         "wait, or name another place") from error
     except OSError as error:
         raise InputError(f"index {out}: not written ({error.strerror or error}); "
                          "free space or name another place") from error
@@ -154,7 +132,7 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
     coder.save(folder)
     about = {"tokenizer": coder.name, "width": width, "shards": shard + 1,
              "vocabulary": len(np.unique(np.concatenate(used))),
-             "sha256": _digest(folder / coder.file), "source": getattr(texts, "source", "texts")}
+             "sha256": sha256_of(folder / coder.file), "source": getattr(texts, "source", "texts")}
     (folder / "index.json").write_text(json.dumps(about))
 
 
@@ -168,10 +146,6 @@ def _append(folder: Path, shard: int, texts: Sequence[str], lengths: np.ndarray,
                           ("ids", ids.astype(np.int32)), ("lengths", lengths.astype(np.int64))):
         with (folder / f"{name}.{shard}").open("ab") as file:
             file.write(content)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class Index(Counter):
@@ -206,11 +180,11 @@ class Index(Counter):
         require(largest < known, f"index {self.path}: token {largest} in it, but {known} in "
                                  f"{tokenizer or self._coder.file}; it is another's")
         if "sha256" in about and tokenizer is None:
-            now = {"width": self.width, "shards": len(self._shards),
-                   "sha256": _digest(self.path / self._coder.file)}
-            wrong = "".join([name for name, value in now.items() if about.get(name) != value][:1])
-            require(not wrong, f"index {self.path}: its {wrong} is not what was built (index.json, "
-                               f"{self._coder.file}); build it again")
+            actual = {"width": self.width, "shards": len(self._shards),
+                      "sha256": sha256_of(self.path / self._coder.file)}
+            for name, value in actual.items():
+                require(about.get(name) == value, f"index {self.path}: its {name} is not what was "
+                        f"built (index.json, {self._coder.file}); build it again")
         self.exact = isinstance(self._coder, Words)
         self.source = f"{about.get('source', self.path.name)}, index"
         self.documents = sum(len(shard.offsets) for shard in self._shards)
