@@ -38,8 +38,8 @@ import pandas as pd
 from click.core import ParameterSource
 
 from taskgram_utils import __version__
+from taskgram_utils.cluster import locked
 from taskgram_utils.errors import InputError, InputWarning, require, require_columns
-from taskgram_utils.folders import locked
 from taskgram_utils.progress import EVERY, Bar
 from taskgram_utils.run.store import NoProject, project_root
 from taskgram_utils.tables import SUFFIXES, exactness, read_table, write_table

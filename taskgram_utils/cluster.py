@@ -13,10 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from taskgram_utils.errors import InputError
+from filelock import FileLock, Timeout
+
+from taskgram_utils.errors import InputError, require
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                     "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS")
@@ -167,3 +170,28 @@ def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Itera
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def locked(lock: str | Path, what: str) -> Iterator[None]:
+    """Hold the file ``lock`` for this process alone, and remove it at the end.
+
+    Raises InputError, which names ``what`` the lock protects, where another process holds it or it
+    cannot be written.
+    """
+    file = FileLock(lock)
+    try:
+        file.acquire(timeout=0)
+    except Timeout as error:
+        require(os.path.exists(lock), f"{what}: cannot be written there")  # not even a lock
+        raise InputError(f"{what}: another command is at work on it; wait for its end, or name "
+                         "another") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{what}: cannot be written there ({reason})") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.unlink(lock)  # while it is held, so that it is nobody else's
+        file.release()

@@ -1,15 +1,11 @@
-"""Files and folders: what was put there on purpose, one process at a time, and a file's digest."""
+"""Files and folders: what was put there on purpose, what was left behind, and a file's digest."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from taskgram_utils.errors import InputError, require
 
@@ -53,28 +49,3 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def locked(lock: str | Path, what: str) -> Iterator[None]:
-    """Hold the file ``lock`` for this process alone, and remove it at the end.
-
-    Raises InputError, which names ``what`` the lock protects, where another process holds it or it
-    cannot be written.
-    """
-    file = FileLock(lock)
-    try:
-        file.acquire(timeout=0)
-    except Timeout as error:
-        require(os.path.exists(lock), f"{what}: cannot be written there")  # not even a lock
-        raise InputError(f"{what}: another command is at work on it; wait for its end, or name "
-                         "another") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{what}: cannot be written there ({reason})") from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            os.unlink(lock)  # while it is held, so that it is nobody else's
-        file.release()

@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from taskgram_utils.cluster import locked
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, as_lists, numbered
 from taskgram_utils.counting.engine import (
     BLOCK, UNKNOWN, Asked, Edges, Pieces, Reader, Words, document_counts, hints, infinigram,
     occurrence_counts, open_shards, pair_counts, search, shared_documents, swapped, write_shard)
 from taskgram_utils.errors import InputError, InputWarning, require
-from taskgram_utils.folders import locked, sha256_of
+from taskgram_utils.folders import sha256_of
 from taskgram_utils.ngrams import unspaced, word_spans, written
 from taskgram_utils.progress import Bar
 from taskgram_utils.reading import lists

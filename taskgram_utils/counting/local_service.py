@@ -13,7 +13,7 @@ import numpy as np
 
 from taskgram_utils.counting.engine import place_of, search
 from taskgram_utils.counting.index import Index
-from taskgram_utils.counting.service import LIMITS
+from taskgram_utils.counting.service import DOCUMENT
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def _document(index: Index, ngram: list[int], s: int, rank: int, max_disp_len: i
     """The document of the suffix at ``rank`` of shard ``s``, cut around it, in spans of text; those
     that are the n-gram are labelled."""
     shard = index._shards[s]
-    if not 0 <= rank < len(shard.tokens) or not 1 <= max_disp_len <= LIMITS["max_disp_len"]:
+    if not 0 <= rank < len(shard.tokens) or not 1 <= max_disp_len <= DOCUMENT["max_disp_len"]:
         return {"error": "rank or max_disp_len out of range"}
     at = int(place_of(shard.table, rank, index.width))
     document = int(np.searchsorted(shard.offsets, at * index.width, side="right")) - 1
