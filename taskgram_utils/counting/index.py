@@ -105,22 +105,16 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
     shard, tokens = -1, tokens_per_shard  # the one that is written to, and the tokens it has
     disable = None if progress else True
     with Bar(desc="index", unit=" documents", unit_scale=True, disable=disable) as bar:
-        for block in lists(texts, BLOCK):
+        # A character is at most four tokens, so that all but long documents fit in a shard.
+        for block in lists(texts, min(BLOCK, tokens_per_shard // 4)):
             ids, lengths = coder.encode(block, grow=True)
-            ends = np.cumsum(lengths + 1)  # of documents, each with a separator before it
-            first = 0
-            while first < len(block):
-                before = ends[first] - lengths[first] - 1
-                if tokens + lengths[first] >= tokens_per_shard:
-                    shard, tokens = shard + 1, 0
-                fitting = before + tokens_per_shard - tokens
-                last = max(first + 1, int(np.searchsorted(ends, fitting, side="right")))
-                tokens += int(ends[last - 1] - before)
-                require(tokens < 1 << 31,
-                        "index: a document of more than 2^31 tokens; cut it into smaller ones")
-                _append(folder, shard, block[first:last], lengths[first:last],
-                        ids[before - first : ends[last - 1] - last])
-                first = last
+            size = len(ids) + len(block)  # with a separator before each document
+            if tokens + size > tokens_per_shard:
+                shard, tokens = shard + 1, 0
+            tokens += size
+            require(tokens < 1 << 31,
+                    "index: a document of more than 2^31 tokens; cut it into smaller ones")
+            _append(folder, shard, block, lengths, ids)
             bar.update(len(block))
     require(shard >= 0, "index: the corpus holds no document")
     width, used = 2 if len(coder) <= 65_534 else 4, []
@@ -285,10 +279,9 @@ class Index(Counter):
         logp, zero, suffix = infinigram(
             self._shards, self._keys(ids), starts[ends - words - before], starts[ends - words],
             starts[ends], self.tokens, BACKOFF, 1 / max(1, self.tokens + self.vocabulary))
-        each = logp, logp * (1 - zero), zero
-        if len(ids) > len(sizes):  # words of several tokens
-            each = [np.add.reduceat(a, starts[:-1]) for a in each]
-        return Infinigram(*(a[target] for a in each), suffix[starts[target]], sizes[target], words)
+        of_words = [np.add.reduceat(of_tokens, starts[:-1])[target]
+                    for of_tokens in (logp, logp * (1 - zero), zero)]
+        return Infinigram(*of_words, suffix[starts[target]], sizes[target], words)
 
     @cached_property
     def unspaced(self) -> bool:
