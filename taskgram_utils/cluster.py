@@ -45,17 +45,17 @@ def client_of(scheduler: Any) -> Iterator[Any]:
     if isinstance(scheduler, Client):
         yield scheduler
         return
-    client, why = None, ""
     try:
         client = Client(scheduler, timeout=_PATIENCE)
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         why = " ".join(str(error).split())
         traceback.clear_frames(error.__traceback__)
-    if client is None:
-        gc.collect()  # else half a client is collected while another one starts, and both hang
-        raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({why})")
-    with client:
-        yield client
+    else:
+        with client:
+            yield client
+        return
+    gc.collect()  # else half a client is collected while another one starts, and both hang
+    raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({why})")
 
 
 def fetched(future: Any) -> Any:

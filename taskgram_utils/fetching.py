@@ -75,7 +75,7 @@ def fetch(folder: str | Path, sets: Sequence[str] = (), url: str | None = None,
                          urls=addresses, allow_updates=False, retry_if_failed=_ATTEMPTS - 1)
     pooch.get_logger().setLevel("WARNING")  # the bar says how far it is
     fetched = []
-    for name in Bar(names, desc="records", unit=" files", disable=None):
+    for name in Bar(names, desc="records", unit=" files"):
         path = folder / name
         fetched.append(not path.exists())
         try:

@@ -103,8 +103,7 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
     number of words, and with it the width of a token in the index, is not known before the end.
     """
     shard, tokens = -1, tokens_per_shard  # the one that is written to, and the tokens it has
-    disable = None if progress else True
-    with Bar(desc="index", unit=" documents", unit_scale=True, disable=disable) as bar:
+    with Bar(desc="index", unit=" documents", unit_scale=True, disable=not progress) as bar:
         # A character is at most four tokens, so that all but long documents fit in a shard.
         for block in lists(texts, min(BLOCK, tokens_per_shard // 4)):
             ids, lengths = coder.encode(block, grow=True)
@@ -199,16 +198,16 @@ class Index(Counter):
 
     def _open_coder(self, tokenizer: str | Path | None, about: dict) -> Words | Pieces:
         """What reads n-grams as tokens of the index."""
-        own = self.path / Pieces.file
-        if tokenizer is None and not own.exists():
+        own_file = self.path / Pieces.file
+        if tokenizer is None and not own_file.exists():
             require((self.path / Words.file).exists(), f"index {self.path}: no {Words.file} in it; "
                                                        "name the tokenizer file its tokens are of")
             return Words(self.path)
         require(tokenizer is None or about.get("tokenizer") != "words",
                 f"index {self.path}: its tokens are whole words; leave out {tokenizer}")
-        coder = Pieces(tokenizer or own)
-        require(tokenizer is None or not own.exists() or Pieces(own).same_as(coder),
-                f"index {self.path}: is of another tokenizer, {own.name}; leave out {tokenizer}")
+        coder = Pieces(tokenizer or own_file)
+        require(tokenizer is None or not own_file.exists() or Pieces(own_file).same_as(coder),
+                f"index {self.path}: is of another tokenizer, {Pieces.file}; leave out {tokenizer}")
         return coder
 
     def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False,
@@ -221,15 +220,15 @@ class Index(Counter):
             return Counts((high - low).sum(axis=0), np.zeros(0, np.int64))
         distinct, single_at, pair_at = numbered(ngrams, pairs)
         asked, (low, high) = self._ranges(distinct, surfaces)
-        alone = int(single_at.max(initial=-1)) + 1  # the single n-grams come first
-        single, joint = np.zeros((2, alone), np.int64), np.zeros((2, len(pair_at)), np.int64)
+        singles = int(single_at.max(initial=-1)) + 1  # the single n-grams come first
+        single, joint = np.zeros((2, singles), np.int64), np.zeros((2, len(pair_at)), np.int64)
         for reader, *ranks in zip(self._readers, low, high, strict=True):
             if self.unit == "documents":
-                single += document_counts(reader, asked, *ranks, alone, halves)
+                single += document_counts(reader, asked, *ranks, singles, halves)
             elif by_size:
-                single[0] += (ranks[1] - ranks[0])[:alone]
+                single[0] += (ranks[1] - ranks[0])[:singles]
             else:
-                single += occurrence_counts(reader, asked, *ranks, alone)
+                single += occurrence_counts(reader, asked, *ranks, singles)
             if len(pair_at):
                 joint += pair_counts(reader, asked, *ranks, *pair_at.T, halves)
         forms = np.diff(asked.forms)
@@ -286,8 +285,8 @@ class Index(Counter):
     @cached_property
     def unspaced(self) -> bool:
         """Whether a sample of the text is mostly of scripts without spaces between words."""
-        sample = [shard.tokens[at : at + 64] for shard in self._shards
-                  for at in np.linspace(0, len(shard.tokens), 16, False).astype(int)]
+        sample = [shard.tokens[begin : begin + 64] for shard in self._shards
+                  for begin in np.linspace(0, len(shard.tokens), 16, False).astype(int)]
         tokens = np.concatenate(sample)
         return unspaced(self._coder.decode(tokens[tokens < len(self._coder)].tolist()))
 

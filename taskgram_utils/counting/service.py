@@ -39,7 +39,6 @@ _FOR_NOW = (403, 408, 429)  # like all from 500 on: what is refused at first may
 _ELSEWHERE = (301, 302, 303, 307, 308, 404, 405)
 _NUMBERS = {"count": ("count",), "find": ("cnt",),
             "get_doc_by_rank": ("doc_ix", "doc_len", "disp_len")}
-_COLUMNS = ("request", "service", "hosted", "unit", "approximate", "date", "answer")  # of the cache
 T = TypeVar("T")
 
 
@@ -108,7 +107,7 @@ class Service:
 
         self._stop.clear()
         bar = Bar(total=len(missing), desc=first["query_type"], unit=" requests",
-                  disable=None if self.progress else True)
+                  disable=not self.progress)
         with bar, ThreadPoolExecutor(IN_FLIGHT) as pool:
             try:
                 for future in as_completed([pool.submit(fetch, *job) for job in missing.items()]):
@@ -176,9 +175,9 @@ class Cache:
                 with suppress(sqlite3.OperationalError):  # locked: another process does the same
                     self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
-                columns = ", ".join(["request TEXT PRIMARY KEY", *_COLUMNS[1:]])
-                self._db.execute(f"CREATE TABLE IF NOT EXISTS answers ({columns})")
-            self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM answers LIMIT 1")
+                self._db.execute("CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, "
+                                 "service, hosted, unit, approximate, date, answer)")
+            self._db.execute("SELECT request, service, date, answer FROM answers LIMIT 1")
 
     def get(self, request: dict, url: str | None = None) -> tuple[dict, str] | None:
         """The answer to a request and its date, if there is one; for the public service its own."""
@@ -192,8 +191,8 @@ class Cache:
 
     def put(self, request: dict, url: str, date: str, answer: dict) -> None:
         """Keep an answer, with what it counts and whether it is approximate."""
-        row = (_key(request), url, request["index"], *about(request, answer), date,
-               json.dumps(answer))
+        unit, approximate = _about(request, answer)
+        row = (_key(request), url, request["index"], unit, approximate, date, json.dumps(answer))
         with self._errors():
             self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
@@ -218,7 +217,7 @@ def askable(text: str) -> bool:
     return not re.search(" (AND|OR) ", text) and len(text) < _CHARACTERS
 
 
-def about(request: dict, answer: dict) -> tuple[str, bool]:
+def _about(request: dict, answer: dict) -> tuple[str, bool]:
     """What the number of an answer counts, and whether it is approximate (of a document: cut)."""
     if request["query_type"] == "get_doc_by_rank":
         return "document", answer["disp_len"] < answer["doc_len"]
