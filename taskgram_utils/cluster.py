@@ -61,16 +61,14 @@ def client_of(scheduler: Any) -> Iterator[Any]:
 def fetched(future: Any) -> Any:
     """The result of a future, fetched again where the connection failed and not the work. Raises
     InputError where the scheduler is gone."""
-    for _ in range(3):
+    for attempt in range(4):
         try:
             return future.result()
         except CancelledError as error:
-            raise InputError("the Dask scheduler was lost; "
-                             "give the same command again to go on") from error
+            raise InputError("the Dask scheduler was lost; give the same command again") from error
         except Exception:
-            if future.status != "finished":
+            if future.status != "finished" or attempt == 3:
                 raise
-    return future.result()
 
 
 def at_worker(work: Callable, *job: Any) -> Any:

@@ -33,8 +33,7 @@ def sources(path: str | Path | None = None) -> pd.DataFrame:
     table = table_of_text(path, sep="\t")
     require_columns(table, _FORMS, str(path))
     right = np.all([table[column].str.fullmatch(form) for column, form in _FORMS.items()], axis=0)
-    require(right.all(),
-            f"{path}: row {right.argmin() + 1} names no file of a known set by commit")
+    require(right.all(), f"{path}: row {right.argmin() + 1} names no file of a known set by commit")
     return table
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from taskgram_utils.errors import InputError, require
 
-_LEFT = re.compile(
-    r"\..*|__macosx|thumbs\.db|desktop\.ini|.*\.(partial|lock)", re.IGNORECASE | re.DOTALL)
+_LEFT = re.compile(r"(?is)\..*|__macosx|thumbs\.db|desktop\.ini|.*\.(partial|lock)")
 
 
 def meant(name: str) -> bool:

@@ -103,8 +103,7 @@ class ApiCounter(Counter):
             answers = self._service.ask(
                 {place: self._document(*place) for place in batch},
                 lambda _, answer, date: (answer["doc_ix"], self._text(answer)))
-            texts |= {number: text for number, text in answers.values()
-                      if holds(normalize(text), name)}
+            texts |= {doc: text for doc, text in answers.values() if holds(normalize(text), name)}
         return list(texts.values())[:k]
 
     def evidence(self) -> pd.DataFrame:
@@ -168,16 +167,14 @@ class ApiCounter(Counter):
                         for span, label in answer["spans"])
             if times:
                 others = {form for form, *_ in occurrences[s].segments} - {drawn_form}
-                times += sum(len(re.findall(rf"(?<!\S){re.escape(form)}(?!\w)", text))
-                             for form in others)
+                times += sum(len(re.findall(rf"(?<!\S){re.escape(f)}(?!\w)", text)) for f in others)
             else:
                 times = len(re.findall(f"(?= {normalize(s)} )", f" {plain} "))
             cut = answer["disp_len"] < answer["doc_len"] or bool(answer.get("blocked"))
             held = [holds(plain, name) for name in names_of[s]]
             return _Document(answer["doc_ix"], max(times, 1), held, cut, date)
 
-        requests = {(s, *place): self._document(*place)
-                    for s, places in drawn.items() for place in places}
+        requests = {(s, *place): self._document(*place) for s in drawn for place in drawn[s]}
         fetched, rows = self._service.ask(requests, read), {}
         for s in names_of:
             documents, total = [fetched[s, *place] for place in drawn[s]], occurrences[s].total
@@ -195,13 +192,11 @@ class ApiCounter(Counter):
         """Where the occurrences of all n-grams are, in any of their forms."""
         requests = {form: self._service.request("find", form)
                     for texts in forms.values() for form in texts}
-        answers = self._service.ask(
-            requests, lambda _, answer, date: (answer["segment_by_shard"], date))
-        occurrences = {}
+        answers, occurrences = self._service.ask(requests, lambda _, *answer: answer), {}
         for s, texts in forms.items():
             segments: dict[tuple, str] = {}  # forms that are the same tokens have the same segments
             for form in texts:
-                for shard, (begin, end) in enumerate(answers[form][0]):
+                for shard, (begin, end) in enumerate(answers[form][0]["segment_by_shard"]):
                     if end > begin:
                         segments.setdefault((shard, begin, end), form)
             places = [(form, *segment) for segment, form in segments.items()]

@@ -62,8 +62,7 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     cannot spell a text (upper case may be lost).
     """
     texts, out = Corpus(corpus) if isinstance(corpus, (str, Path)) else corpus, Path(out)
-    require(0 < tokens_per_shard < 1 << 31,
-            f"tokens_per_shard {tokens_per_shard}: not between 1 and 2^31")
+    require(0 < tokens_per_shard < 1 << 31, f"tokens_per_shard {tokens_per_shard}: not 1 to 2^31")
     require(not out.exists() or (out.is_dir() and not any(out.iterdir())),
             f"index {out}: exists; remove it first")
     if any(word in str(out.resolve()) for word in RESERVED):
@@ -113,7 +112,15 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
             tokens += size
             require(tokens < 1 << 31,
                     "index: a document of more than 2^31 tokens; cut it into smaller ones")
-            _append(folder, shard, block, lengths, ids)
+            lines = [json.dumps({"text": text}).encode() + b"\n" for text in block]
+            path = folder / f"metadata.{shard}"
+            begin = path.stat().st_size if path.exists() else 0
+            starts = np.cumsum([begin, *map(len, lines[:-1])])
+            for name, content in (
+                ("metadata", b"".join(lines)), ("metaoff", starts.astype("<u8")),
+                ("ids", ids.astype(np.int32)), ("lengths", lengths.astype(np.int64))):
+                with (folder / f"{name}.{shard}").open("ab") as file:
+                    file.write(content)
             bar.update(len(block))
     require(shard >= 0, "index: the corpus holds no document")
     width, used = 2 if len(coder) <= 65_534 else 4, []
@@ -128,18 +135,6 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
              "vocabulary": len(np.unique(np.concatenate(used))),
              "sha256": sha256_of(folder / coder.file), "source": getattr(texts, "source", "texts")}
     (folder / "index.json").write_text(json.dumps(about))
-
-
-def _append(folder: Path, shard: int, texts: Sequence[str], lengths: np.ndarray,
-            ids: np.ndarray) -> None:
-    """Append documents to a shard's metadata, its token ids, and its documents' lengths."""
-    lines = [json.dumps({"text": text}).encode() + b"\n" for text in texts]
-    path = folder / f"metadata.{shard}"
-    starts = np.cumsum([path.stat().st_size if path.exists() else 0, *map(len, lines[:-1])])
-    for name, content in (("metadata", b"".join(lines)), ("metaoff", starts.astype("<u8")),
-                          ("ids", ids.astype(np.int32)), ("lengths", lengths.astype(np.int64))):
-        with (folder / f"{name}.{shard}").open("ab") as file:
-            file.write(content)
 
 
 class Index(Counter):
@@ -271,8 +266,7 @@ class Index(Counter):
             word = list(chain.from_iterable(texts))[int(np.argmin(sizes))]
             raise InputError(f"infinigram: {word!r} holds no word")
         starts = np.concatenate([[0], np.cumsum(sizes)])  # of each word in ids
-        before, words = (np.fromiter(map(len, side), np.int64, len(side))
-                         for side in (contexts, targets))
+        before, words = (np.array([*map(len, side)], np.int64) for side in (contexts, targets))
         ends = np.cumsum(before + words)  # of each text in the words
         target = np.arange(words.sum()) + np.repeat(ends - np.cumsum(words), words)  # in the words
         logp, zero, suffix = infinigram(

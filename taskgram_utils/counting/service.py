@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
 import requests
 from urllib3.exceptions import InvalidHeader
@@ -36,10 +35,9 @@ _ATTEMPTS = 6
 _LONGEST = 60.0  # seconds between two attempts, unless the service asks for more
 _PATIENCE = 600.0  # seconds that it may ask for
 _FOR_NOW = (403, 408, 429)  # like all from 500 on: what is refused at first may be answered later
-_ELSEWHERE = (301, 302, 303, 307, 308, 404, 405)
+_GONE = (301, 302, 303, 307, 308, 404, 405)
 _NUMBERS = {"count": ("count",), "find": ("cnt",),
             "get_doc_by_rank": ("doc_ix", "doc_len", "disp_len")}
-T = TypeVar("T")
 
 
 class Service:
@@ -61,9 +59,8 @@ class Service:
         self.name, self.offline, self.progress = name, offline, progress
         self.pause, self.timeout = pause, timeout
         self.url = url or os.environ.get("INFINIGRAM_API") or ADDRESS
-        parts = urlsplit(self.url)
-        require(parts.scheme in ("http", "https") and parts.hostname,
-                f"{self.url}: no address of a web service")
+        right = re.match("(?i)https?://[^/]", self.url)
+        require(right, f"{self.url}: no address of a web service")
         self.cache = Cache(Path(cache) if cache else default_cache(), offline)
         self._session, self._stop = requests.Session(), threading.Event()
         self._resume = 0.0  # when the service may be asked again, by time.monotonic()
@@ -81,7 +78,7 @@ class Service:
         return {"index": self.name, "query_type": query_type, "query": query, **more}
 
     def ask(self, named: dict[Hashable, dict],
-            read: Callable[[Hashable, dict, str], T]) -> dict[Hashable, T]:
+            read: Callable[[Hashable, dict, str], Any]) -> dict[Hashable, Any]:
         """``read(name, answer, date)`` of every named request, from the cache or the service.
 
         Raises InputError where the service refuses a request, does not answer or answers something
@@ -140,8 +137,7 @@ class Service:
             except requests.JSONDecodeError:
                 answer, why = None, "no JSON"
             fault = f"HTTP {status}{why and f': {short(why)}'}"
-            require(status not in _ELSEWHERE,
-                    f"{where}: {fault}; no infini-gram service answers there")
+            require(status not in _GONE, f"{where}: {fault}; no infini-gram service answers there")
             if status in _FOR_NOW or status >= 500 or answer is None:
                 wait = response.headers.get("Retry-After", "")
                 require(_seconds(wait) <= _PATIENCE, f"{where}: {fault}; the service asks to wait "
