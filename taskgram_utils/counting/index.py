@@ -112,15 +112,7 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
             tokens += size
             require(tokens < 1 << 31,
                     "index: a document of more than 2^31 tokens; cut it into smaller ones")
-            lines = [json.dumps({"text": text}).encode() + b"\n" for text in block]
-            path = folder / f"metadata.{shard}"
-            begin = path.stat().st_size if path.exists() else 0
-            starts = np.cumsum([begin, *map(len, lines[:-1])])
-            for name, content in (
-                ("metadata", b"".join(lines)), ("metaoff", starts.astype("<u8")),
-                ("ids", ids.astype(np.int32)), ("lengths", lengths.astype(np.int64))):
-                with (folder / f"{name}.{shard}").open("ab") as file:
-                    file.write(content)
+            _append(folder, shard, block, lengths, ids)
             bar.update(len(block))
     require(shard >= 0, "index: the corpus holds no document")
     width, used = 2 if len(coder) <= 65_534 else 4, []
@@ -135,6 +127,18 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
              "vocabulary": len(np.unique(np.concatenate(used))),
              "sha256": sha256_of(folder / coder.file), "source": getattr(texts, "source", "texts")}
     (folder / "index.json").write_text(json.dumps(about))
+
+
+def _append(folder: Path, shard: int, texts: Sequence[str], lengths: np.ndarray,
+            ids: np.ndarray) -> None:
+    """Append documents to a shard's metadata, its token ids, and its documents' lengths."""
+    lines = [json.dumps({"text": text}).encode() + b"\n" for text in texts]
+    path = folder / f"metadata.{shard}"
+    starts = np.cumsum([path.stat().st_size if path.exists() else 0, *map(len, lines[:-1])])
+    for name, content in (("metadata", b"".join(lines)), ("metaoff", starts.astype("<u8")),
+                          ("ids", ids.astype(np.int32)), ("lengths", lengths.astype(np.int64))):
+        with (folder / f"{name}.{shard}").open("ab") as file:
+            file.write(content)
 
 
 class Index(Counter):
