@@ -94,8 +94,10 @@ def engine_windowed(index: Index, pairs: Pairs, window: int = 100) -> np.ndarray
         ds_prefetch_depth=0, sa_prefetch_depth=0, od_prefetch_depth=0)
     ids, sizes = index._coder.encode_ngrams([*chain.from_iterable(as_lists((), pairs)[1])])
     tokens = [part.tolist() for part in np.split(ids, np.cumsum(sizes))]
-    counts = [0 if UNKNOWN in x + y else engine.count_cnf([[x], [y]], max_diff_tokens=window)["count"]
-              for x, y in zip(tokens[::2], tokens[1::2], strict=False)]
+    counts = []
+    for x, y in zip(tokens[::2], tokens[1::2], strict=False):
+        known = UNKNOWN not in x + y
+        counts.append(known and engine.count_cnf([[x], [y]], max_diff_tokens=window)["count"])
     return np.array(counts, np.int64)
 
 

@@ -276,9 +276,10 @@ class Index(Counter):
         logp, zero, suffix = infinigram(
             self._shards, self._keys(ids), starts[ends - words - before], starts[ends - words],
             starts[ends], self.tokens, BACKOFF, 1 / max(1, self.tokens + self.vocabulary))
-        of_words = [np.add.reduceat(of_tokens, starts[:-1])[target]
-                    for of_tokens in (logp, logp * (1 - zero), zero)]
-        return Infinigram(*of_words, suffix[starts[target]], sizes[target], words)
+        sums = logp, logp * (1 - zero), zero  # of words
+        if len(ids) > len(sizes):  # words of several tokens
+            sums = [np.add.reduceat(of_tokens, starts[:-1]) for of_tokens in sums]
+        return Infinigram(*(a[target] for a in sums), suffix[starts[target]], sizes[target], words)
 
     @cached_property
     def unspaced(self) -> bool:

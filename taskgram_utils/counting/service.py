@@ -44,11 +44,11 @@ class Service:
     """The hosted index ``name`` at an address: ``url``, else ``INFINIGRAM_API`` of the environment,
     else the public one.
 
-    At most four requests at a time. What fails for now (HTTP 403, 429, 5xx, a
-    time-out after ``timeout`` seconds, a cut connection, a page that is no JSON) is tried again
-    after ``pause`` seconds, doubled each time and jittered, or when the service says so
-    (Retry-After); what it refuses as invalid never is. Every answer is in the SQLite file ``cache``
-    before it is used. An ``offline`` service answers from there alone.
+    At most four requests at a time. What fails for now (HTTP 403, 429, 5xx, a time-out after
+    ``timeout`` seconds, a cut connection, a page that is no JSON) is tried again after ``pause``
+    seconds, doubled each time and jittered, or when the service says so (Retry-After); what it
+    refuses as invalid never is. Every answer is in the SQLite file ``cache`` before it is used. An
+    ``offline`` service answers from there alone.
 
     Raises InputError for a setting that is not possible, and where an offline cache is missing.
     """
