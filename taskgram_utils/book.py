@@ -1,7 +1,6 @@
 """The book: its chapters, their parameters, running them, laying out the pages, rendering them."""
 
 import ast
-import hashlib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ import yaml
 
 from taskgram_utils.cluster import THREAD_VARIABLES, cores
 from taskgram_utils.errors import InputError, require
+from taskgram_utils.folders import sha256_of
 from taskgram_utils.progress import Bar
 from taskgram_utils.run import ask, cost, pipeline, reads
 from taskgram_utils.run.checks import ONLY_CODE, ONLY_TEXT, renamed, require_values, value_of
@@ -516,7 +516,7 @@ def render(strict: bool = False) -> Path:
     index, stamp = site / "html" / "index.html", site / "rendered.json"
     files = {str(path.relative_to(source)): path for path in listed_files(source)}
     files["book.py"] = Path(__file__)
-    digests = {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in files.items()}
+    digests = {name: sha256_of(path) for name, path in files.items()}
     there = stamp.exists() and index.exists()
     last = json.loads(stamp.read_text(encoding="utf-8")) if there else {}
     if last.get("files") == digests and last["strict"] >= strict:

@@ -36,9 +36,9 @@ from pathlib import Path
 import click
 import pandas as pd
 from click.core import ParameterSource
-from filelock import FileLock, Timeout
 
 from taskgram_utils import __version__
+from taskgram_utils.cluster import locked
 from taskgram_utils.errors import InputError, InputWarning, require, require_columns
 from taskgram_utils.progress import EVERY, Bar
 from taskgram_utils.run.store import NoProject, project_root
@@ -221,29 +221,9 @@ def _hold_out(out: str, folder: bool = False, lock: str = ".lock") -> Path | Non
             read = name != "out" and isinstance(one, str) and os.path.exists(one)
             require(not read or not path.samefile(one),
                     f"--out {out}: is what is read ({name}); name another file")
-    _hold(f"{out}{lock}", f"--out {out}")
+    if lock:
+        click.get_current_context().with_resource(locked(f"{out}{lock}", f"--out {out}"))
     return Path(f"{out}.partial")
-
-
-def _hold(lock: str | Path, what: str) -> None:
-    """Hold a place for this command alone until it ends, by a lock file; refuse a place that
-    another command holds or that cannot be written."""
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=0)
-    except Timeout as error:
-        require(os.path.exists(lock), f"{what}: cannot be written there")  # not even a lock
-        raise InputError(f"{what}: another command is at work on it; wait for its end, or name "
-                         "another") from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{what}: cannot be written there ({reason})") from error
-
-    @click.get_current_context().call_on_close
-    def release() -> None:
-        with suppress(OSError):
-            os.unlink(lock)  # while it is held, so that it is nobody else's
-        held.release()
 
 
 def _corpus(path: str, **cut):
@@ -417,7 +397,7 @@ def index(corpus, out, tokenizer, tokens_per_shard, **cut):
 
     texts = _corpus(corpus, **cut)
     require(out != "-", "--out -: an index is a folder; name one")
-    _hold_out(out, folder=True)
+    _hold_out(out, folder=True, lock="")  # build_index holds it
     size = tokens_per_shard or TOKENS_PER_SHARD
     built = build_index(texts, out, tokenizer, tokens_per_shard=size)
     _report(texts)
@@ -921,7 +901,8 @@ def _ready_plan(run: str, parameters: tuple):
     from taskgram_utils.run import checks
 
     plan = book.plan(run, parameters)
-    _hold(project_root() / "build" / "taskgram.lock", "build")
+    lock = project_root() / "build" / "taskgram.lock"
+    click.get_current_context().with_resource(locked(lock, "build"))
     checks.require_ready(plan.run)
     return plan
 

@@ -13,10 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from taskgram_utils.errors import InputError
+from filelock import FileLock, Timeout
+
+from taskgram_utils.errors import InputError, require
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                     "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS")
@@ -42,32 +45,30 @@ def client_of(scheduler: Any) -> Iterator[Any]:
     if isinstance(scheduler, Client):
         yield scheduler
         return
-    client, why = None, ""
     try:
         client = Client(scheduler, timeout=_PATIENCE)
-    except (OSError, TimeoutError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         why = " ".join(str(error).split())
         traceback.clear_frames(error.__traceback__)
-    if client is None:
-        gc.collect()  # else half a client is collected while another one starts, and both hang
-        raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({why})")
-    with client:
-        yield client
+    else:
+        with client:
+            yield client
+        return
+    gc.collect()  # else half a client is collected while another one starts, and both hang
+    raise InputError(f"--scheduler {scheduler}: no Dask scheduler answers there ({why})")
 
 
 def fetched(future: Any) -> Any:
     """The result of a future, fetched again where the connection failed and not the work. Raises
     InputError where the scheduler is gone."""
-    for _ in range(3):
+    for attempt in range(4):
         try:
             return future.result()
         except CancelledError as error:
-            raise InputError("the Dask scheduler was lost; "
-                             "give the same command again to go on") from error
+            raise InputError("the Dask scheduler was lost; give the same command again") from error
         except Exception:
-            if future.status != "finished":
+            if future.status != "finished" or attempt == 3:
                 raise
-    return future.result()
 
 
 def at_worker(work: Callable, *job: Any) -> Any:
@@ -167,3 +168,28 @@ def in_processes(work: Callable, jobs: Sequence[tuple], processes: int) -> Itera
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def locked(lock: str | Path, what: str) -> Iterator[None]:
+    """Hold the file ``lock`` for this process alone, and remove it at the end.
+
+    Raises InputError, which names ``what`` the lock protects, where another process holds it or it
+    cannot be written.
+    """
+    file = FileLock(lock)
+    try:
+        file.acquire(timeout=0)
+    except Timeout as error:
+        require(os.path.exists(lock), f"{what}: cannot be written there")  # not even a lock
+        raise InputError(f"{what}: another command is at work on it; wait for its end, or name "
+                         "another") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{what}: cannot be written there ({reason})") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.unlink(lock)  # while it is held, so that it is nobody else's
+        file.release()

@@ -19,7 +19,7 @@ from scipy.sparse.linalg import eigsh
 
 from taskgram_utils.counting.engine import Vocabulary
 from taskgram_utils.errors import InputError, require
-from taskgram_utils.folders import listed
+from taskgram_utils.folders import listed, sha256_of
 from taskgram_utils.ngrams import words
 from taskgram_utils.progress import Bar
 from taskgram_utils.reading import lists
@@ -106,8 +106,7 @@ class SentenceEmbedding:
         digest = hashlib.sha256(f"{last}\0{self._prefix}".encode())
         files = [p for p in listed(folder) if p.suffix in (".safetensors", ".json")]
         for path in files:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").digest()
+            content = bytes.fromhex(sha256_of(path))
             digest.update(str(path.relative_to(folder)).encode() + content)
         if not folder.is_dir():
             config = getattr(getattr(self._model[0], "auto_model", None), "config", None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 import pooch
 import requests
@@ -18,10 +19,8 @@ from taskgram_utils.texts import write_text
 SETS = ("phases", "naturalstories", "arithmetic", "crosscare")
 ADDRESS = "https://raw.githubusercontent.com"
 _ATTEMPTS = 5
-_FORMS = {
-    "set": "|".join(SETS), "repo": r"\w[\w.-]*/\w[\w.-]*", "commit": "[0-9a-f]{40}",
-    "path": r"(?!.*\.\.)\w[^\0]*", "sha256": "[0-9a-f]{64}", "licence": ".*",
-}
+_FORMS = {"set": "|".join(SETS), "repo": r"\w[\w.-]*/\w[\w.-]*", "commit": "[0-9a-f]{40}",
+          "path": r"(?!.*\.\.)\w[^\0]*", "sha256": "[0-9a-f]{64}", "licence": ".*"}
 
 
 def sources(path: str | Path | None = None) -> pd.DataFrame:
@@ -33,9 +32,8 @@ def sources(path: str | Path | None = None) -> pd.DataFrame:
     path = Path(path or PACKAGE / "published" / "SOURCES.tsv")
     table = table_of_text(path, sep="\t")
     require_columns(table, _FORMS, str(path))
-    right = [table[column].str.fullmatch(form) for column, form in _FORMS.items()]
-    wrong = table.index[~pd.concat(right, axis=1).all(axis=1)]
-    require(wrong.empty, f"{path}: row {wrong.min() + 1} names no file of a known set by commit")
+    right = np.all([table[column].str.fullmatch(form) for column, form in _FORMS.items()], axis=0)
+    require(right.all(), f"{path}: row {right.argmin() + 1} names no file of a known set by commit")
     return table
 
 
@@ -69,15 +67,14 @@ def fetch(folder: str | Path, sets: Sequence[str] = (), url: str | None = None,
     url = (url or ADDRESS).rstrip("/")
     require(url.startswith(("http://", "https://")), f"{url}: no address of a web server")
     wanted = listed[listed["set"].isin(sets or SETS)]
-    rows = {str(place(row)): row for _, row in wanted.iterrows()}
-    addresses = {name: f"{url}/{row['repo']}/{row['commit']}/{quote(row['path'])}"
-                 for name, row in rows.items()}
-    hashes = dict(zip(rows, wanted["sha256"], strict=True))
-    store = pooch.create(folder, url, registry=hashes, urls=addresses, allow_updates=False,
-                         retry_if_failed=_ATTEMPTS - 1)
+    names = [str(place(row)) for _, row in wanted.iterrows()]
+    there = url + "/" + wanted["repo"] + "/" + wanted["commit"] + "/" + wanted["path"].map(quote)
+    addresses = dict(zip(names, there, strict=True))
+    store = pooch.create(folder, url, registry=dict(zip(names, wanted["sha256"], strict=True)),
+                         urls=addresses, allow_updates=False, retry_if_failed=_ATTEMPTS - 1)
     pooch.get_logger().setLevel("WARNING")  # the bar says how far it is
     fetched = []
-    for name in Bar(rows, desc="records", unit=" files", disable=None):
+    for name in Bar(names, desc="records", unit=" files"):
         path = folder / name
         fetched.append(not path.exists())
         try:
@@ -95,6 +92,6 @@ def fetch(folder: str | Path, sets: Sequence[str] = (), url: str | None = None,
             raise InputError(f"{what} (its sha256 differs)") from error
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    there = listed[[(folder / place(row)).is_file() for _, row in listed.iterrows()]]
-    write_text(folder / "SOURCES.tsv", there.to_csv(sep="\t", index=False))
+    whole = listed[[(folder / place(row)).is_file() for _, row in listed.iterrows()]]
+    write_text(folder / "SOURCES.tsv", whole.to_csv(sep="\t", index=False))
     return wanted.assign(fetched=fetched)

@@ -1,4 +1,4 @@
-"""What a folder holds on purpose, and what systems, editors and this package leave behind in it."""
+"""Files and folders: what was put there on purpose, what was left behind, and a file's digest."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 from taskgram_utils.errors import InputError, require
 
-_LEFT = re.compile(
-    r"\..*|__macosx|thumbs\.db|desktop\.ini|.*\.(partial|lock)", re.IGNORECASE | re.DOTALL)
+_LEFT = re.compile(r"(?is)\..*|__macosx|thumbs\.db|desktop\.ini|.*\.(partial|lock)")
 
 
 def meant(name: str) -> bool:

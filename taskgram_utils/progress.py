@@ -22,12 +22,16 @@ class _Lines:
 
 
 class Bar(tqdm):
-    """tqdm's bar on a terminal; elsewhere a line per ``every`` seconds, if that is set."""
+    """tqdm's bar on a terminal; elsewhere a line per ``every`` seconds, if that is set.
+
+    ``disable`` hides both; it takes no other value of tqdm's.
+    """
 
     every: ClassVar[float | None] = None
 
     def __init__(self, iterable=None, **options):
-        if self.every is not None and options.get("disable") is None and not sys.stderr.isatty():
+        options["disable"] = options.get("disable") or None  # to tqdm, False is: on no terminal too
+        if self.every is not None and not options["disable"] and not sys.stderr.isatty():
             options |= dict.fromkeys(("mininterval", "maxinterval", "delay"), self.every)
             options |= {"disable": False, "file": _Lines(), "leave": False, "dynamic_ncols": False}
             options["bar_format"] = "{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"

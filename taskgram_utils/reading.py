@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -68,8 +68,8 @@ class Block(NamedTuple):
 
     def without_blank(self) -> Block:
         """The documents that hold a character other than white space."""
-        keep = _not_blank(*self, _SPACE)
-        return self if keep.all() else Block(self.data, self.begins[keep], self.ends[keep])
+        filled = _not_blank(*self, _SPACE)
+        return self if filled.all() else Block(self.data, self.begins[filled], self.ends[filled])
 
 
 def as_blocks(texts: Iterable[str], *parts: object) -> Iterator[Block]:
@@ -128,7 +128,7 @@ def of_json(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Block]
     at_once = arrow_json.ReadOptions(use_threads=False, block_size=LIMIT + CHUNK)
     schema = pa.schema([(field, pa.string())])
     only = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    before, lines = None, 0  # lines before the part, and read so far
+    lines = 0  # of the part, read so far
     for chunk in _chunks(part, "JSON line", report):
         data, begins, _ = _lines(chunk)
         number, column = len(begins), None
@@ -138,8 +138,8 @@ def of_json(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Block]
         if column is not None and len(column) == number and not column.null_count:
             yield from map(_of_arrow, column.chunks)
         else:  # an empty line, or one that Arrow cannot read or should not have read
-            before = _lines_before(part) if before is None else before
-            yield Block.of([*_json_texts(chunk, part.path, before + lines, field, bad)])
+            first = _lines_before(part) + lines + 1
+            yield Block.of([*_json_texts(chunk, part.path, first, field, bad)])
         lines += number
 
 
@@ -150,9 +150,10 @@ def _lines(chunk: bytes) -> Block:
     return Block(data, np.concatenate([[0], ends[:-1]]), ends)
 
 
-def _json_texts(chunk: bytes, path: Path, before: int, field: str, bad: Bad) -> Iterator[str]:
-    """The texts of JSON lines, read one by one; ``before`` is the number of lines before them."""
-    for number, line in enumerate(chunk.split(b"\n"), before + 1):
+def _json_texts(chunk: bytes, path: Path, first: int, field: str, bad: Bad) -> Iterator[str]:
+    """The texts of JSON lines, read one by one; ``first`` is the number of the first in the file.
+    """
+    for number, line in enumerate(chunk.split(b"\n"), first):
         text = None
         with suppress(ValueError, KeyError, TypeError, IndexError, RecursionError):
             text = json.loads(line)[field]
@@ -167,13 +168,11 @@ def of_parquet(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Blo
     path, rows, reported = part.path, 0, 0
     try:
         with parquet.ParquetFile(path) as file:
-            kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
-            there = f"(--text-field; it has: {', '.join(kinds)})"
-            require(field in kinds, f"{path}: no column {field} {there}")
-            kind = str(kinds[field])
-            text = re.match("(dictionary<values=)?(large_)?string", kind)
-            what = f"holds {kind}, no text (--text-field names another)"
-            require(text, f"{path}: the column {field} {what}")
+            kinds = {column.name: str(column.type) for column in file.schema_arrow}
+            columns = f"it has: {', '.join(kinds)}"
+            require(field in kinds, f"{path}: no column {field} (--text-field; {columns})")
+            require(re.match("(dictionary<values=)?(large_)?string", kinds[field]), f"{path}: the "
+                    f"column {field} holds {kinds[field]}, no text (--text-field names another)")
             for batch in file.iter_batches(1000, columns=[field]):
                 for row in np.flatnonzero(batch[0].is_null().to_numpy(zero_copy_only=False)):
                     bad(f"{path}, row {rows + row + 1}", f"no text in the column {field}")
@@ -181,9 +180,9 @@ def of_parquet(part: Part, field: str, bad: Bad, report: Report) -> Iterator[Blo
                 column.validate(full=True)  # that it is UTF-8
                 yield _of_arrow(column)
                 rows += len(batch)
-                read = part.end * rows // file.metadata.num_rows
-                report(read - reported)
-                reported = read
+                bytes_read = part.end * rows // file.metadata.num_rows
+                report(bytes_read - reported)
+                reported = bytes_read
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as parquet ({_line(error)})") from error
     part.check()
@@ -241,10 +240,8 @@ def unpacked(path: Path) -> str:
 
 
 # The bytes after which a piece of text may be cut, and how many of them remain before the cut.
-_CUTS = {
-    "line": {b"\n": 1}, "JSON line": {b"\n": 1}, "word": {b"\n": 1, b" ": 1},
-    "paragraph": {b"\n\n": 2, b"\n\r\n": 3}, "heading": {b"\n#": 1},
-}
+_CUTS = {"line": {b"\n": 1}, "JSON line": {b"\n": 1}, "word": {b"\n": 1, b" ": 1},
+         "paragraph": {b"\n\n": 2, b"\n\r\n": 3}, "heading": {b"\n#": 1}}
 
 
 def _chunks(part: Part, unit: str, report: Report) -> Iterator[bytes]:
@@ -316,6 +313,7 @@ def _xz(disk: BinaryIO) -> Iterator[bytes]:
         raise EOFError("the file ends in the middle")
 
 
+@cache
 def _lines_before(part: Part) -> int:
     """The number of lines that begin before the part."""
     lines = int(part.begin > 0)
@@ -329,22 +327,21 @@ def _checked(chunk: bytes, path: Path, offset: int, unit: str) -> bytes:
     """A chunk that begins at byte ``offset`` of the file; InputError if it is not UTF-8."""
     require(offset or not is_wide(chunk), f"{path}: {WIDE}")
     nul = -1 if unit == "JSON line" else chunk.find(b"\0")
-    where = f"byte {offset + nul:,}"
-    require(nul < 0, f"{path}: holds a NUL byte, {where}, so it is no text; remove it")
+    require(nul < 0,
+            f"{path}: holds a NUL byte, byte {offset + nul:,}, so it is no text; remove it")
     try:
         chunk.isascii() or chunk.decode()
     except UnicodeDecodeError as error:
         packed = path.suffix in PACKED
         cure = "damaged, or of another encoding" if packed else "convert it, say by iconv"
-        why = f"{error.reason} at byte {offset + error.start:,}; {cure}"
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({why})") from error
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({error.reason} at byte "
+                         f"{offset + error.start:,}; {cure})") from error
     return chunk
 
 
 def _require_size(size: int, path: Path, what: str) -> None:
-    what = f"a {what} of more than {LIMIT >> 20} MiB is no document"
-    cure = "--document names ways to cut a text file, words:N always does"
-    require(size <= LIMIT, f"{path}: {what}; {cure}")
+    require(size <= LIMIT, f"{path}: a {what} of more than {LIMIT >> 20} MiB is no document; "
+            "--document names ways to cut a text file, words:N always does")
 
 
 def _line(error: Exception) -> str:

@@ -23,9 +23,9 @@ run/pipeline""".split()
 """What one reads to follow a number from the text to a figure, with one task for all."""
 ROOMS = {
     "core path": (CORE, 3600),
-    "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 550),
-    "tasks": (["tasks/"], 330),
-    "counting: index, web service, evidence": (["counting/"], 840),
+    "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 560),
+    "tasks": (["tasks/"], 315),
+    "counting: index, web service, evidence": (["counting/"], 775),
     "counting engine": (["counting/engine/"], 1560),
     "opening and asking models": (["language_models/", "packaged", "bertscore"], 640),
     "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 230),

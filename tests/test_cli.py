@@ -479,6 +479,7 @@ def test_two_commands_do_not_write_one_place_at_once(tmp_path, name):
     command = WRITING[name].format(at=tmp_path, out=tmp_path / "out")
     out = Path(command.split("--out ")[1].split()[0])
     lock = out / ".lock" if name in INSIDE else Path(f"{out}.lock")
+    lock, what = (tmp_path / ".out.building.lock", "index") if name == "index" else (lock, "--out")
     holder = subprocess.Popen(
         [sys.executable, "-c", f"import filelock, sys; held = filelock.FileLock({str(lock)!r}); held.acquire(); "
          "print(flush=True); sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -487,7 +488,7 @@ def test_two_commands_do_not_write_one_place_at_once(tmp_path, name):
     result = call(*command.split())
     holder.kill()
     holder.communicate()
-    said = f"taskgram: --out {out}: another command is at work on it; wait for its end, or name another\n"
+    said = f"taskgram: {what} {out}: another command is at work on it; wait for its end, or name another\n"
     assert result.exit_code == 2 and result.stderr == said
 
 

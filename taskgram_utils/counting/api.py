@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, as_lists, holds, sizes
-from taskgram_utils.counting.service import LIMITS, TERMS, Service, about, askable
+from taskgram_utils.counting.service import DOCUMENT, IN_FLIGHT, TERMS, WINDOW, Service, askable
 from taskgram_utils.errors import require
 from taskgram_utils.ngrams import normalize, written
 
@@ -36,35 +36,31 @@ class ApiCounter(Counter):
     N mean(1/m) over N occurrences is an unbiased estimate of the documents (Hansen & Hurwitz 1943).
     A pair is counted around its rarer n-gram. ``unit="occurrences"``: one request a form; a pair is
     one request, of at most four forms of each n-gram, and its number is occurrences with a partner
-    within ``max_diff_tokens`` tokens, in the unit ``window``.
+    within 1,000 tokens, in the unit ``window``.
 
     Hosted indexes hold case-sensitive pieces of words. An n-gram is looked for in the forms in
     which text may write it (:func:`taskgram_utils.ngrams.written`), each as the service encodes it,
     after a space; the occurrences of all forms are pooled, and whether a fetched document holds the
     n-gram is decided by its words. What is written otherwise is missed, so ``exact`` is always
-    False. ``cache``, ``offline`` and ``service`` (``url``, ``in_flight``, ``progress``, ``pause``,
-    ``timeout``) are those of :class:`~taskgram_utils.counting.service.Service`, whose InputErrors
-    all methods raise.
+    False. ``cache``, ``offline`` and ``service`` (``url``, ``progress``, ``pause``, ``timeout``)
+    are those of :class:`~taskgram_utils.counting.service.Service`, whose InputErrors all methods
+    raise.
     """
 
     exact = False
     written = staticmethod(written)
 
     def __init__(self, index: str, unit: str = "documents", cache: str | Path | None = None,
-                 offline: bool = False, sample: int = 100, seed: int = 0,
-                 max_diff_tokens: int = LIMITS["max_diff_tokens"], **service: Any):
+                 offline: bool = False, sample: int = 100, seed: int = 0, **service: Any):
         super().__init__(unit)
         require(re.fullmatch(r"[\w.+-]+", index),
                 f"index {index!r}: a hosted index has a name such as v4_pileval_gpt2")
         require(sample >= 1, f"sample {sample}: at least one document is needed")
-        self.index, self.sample, self.seed = index, sample, seed
-        # Of a clause that is more frequent than the first, the service itself draws a sample.
-        self._window = {"max_clause_freq": LIMITS["max_clause_freq"],
-                        "max_diff_tokens": max_diff_tokens}
+        self.sample, self.seed = sample, seed
         how = f"documents enumerated up to {sample} occurrences, above sampled (seed {seed})"
         if unit == "occurrences":
             self.pair_unit = "window"
-            how = f"pairs windowed (max_diff_tokens={max_diff_tokens})"
+            how = f"pairs windowed (max_diff_tokens={WINDOW['max_diff_tokens']})"
         self.source = f"{index}, infini-gram service, sub-word pieces in several forms, {how}"
         self._llama = "llama" in index
         self._service = Service(index, cache, offline, **service)
@@ -86,9 +82,10 @@ class ApiCounter(Counter):
         count = self._by_documents if self.unit == "documents" else self._by_occurrences
         rows = count(names, forms)
         self._evidence += [rows[name] for name in names]
-        numbers, many = ([np.array([rows[name][column] for name in part], np.int64)
-                          for part in (single, joint)] for column in ("count", "forms"))
-        return Counts(*numbers, tuple(many))
+        counts, numbers_of_forms = (
+            [np.array([rows[name][column] for name in part], np.int64) for part in (single, joint)]
+            for column in ("count", "forms"))
+        return Counts(*counts, tuple(numbers_of_forms))
 
     def documents_with(self, sx: str, sy: str | None = None, k: int = 5) -> list[str]:
         """Up to ``k`` documents that hold ``sx`` and, where given, ``sy``, as the service has them.
@@ -98,17 +95,15 @@ class ApiCounter(Counter):
         """
         name = (sx.strip(),) if sy is None else (sx.strip(), sy.strip())
         sizes(name)  # refuses what holds no word
-        found = self._find(self._forms([name], {}))
-        s = _rarer(name, found)
-        drawn, texts, step = self._drawn(s, found[s]), {}, self._service.in_flight
-        for begin in range(0, len(drawn), step):
-            requests = {place: self._document(*place) for place in drawn[begin : begin + step]}
-            read = self._service.ask(
-                requests, lambda _, answer, date: (answer["doc_ix"], self._text(answer)))
-            texts |= {number: text for number, text in read.values()
-                      if holds(normalize(text), name)}
-            if len(texts) >= k:
-                break
+        occurrences = self._find(self._forms([name], {}))
+        s = _rarer(name, occurrences)
+        places, texts = self._drawn(s, occurrences[s]), {}  # texts by the document's number
+        while places and len(texts) < k:
+            batch, places = places[:IN_FLIGHT], places[IN_FLIGHT:]
+            answers = self._service.ask(
+                {place: self._document(*place) for place in batch},
+                lambda _, answer, date: (answer["doc_ix"], self._text(answer)))
+            texts |= {doc: text for doc, text in answers.values() if holds(normalize(text), name)}
         return list(texts.values())[:k]
 
     def evidence(self) -> pd.DataFrame:
@@ -133,38 +128,35 @@ class ApiCounter(Counter):
 
     def _by_occurrences(self, names: list[Name], forms: dict[str, list[str]]) -> dict[Name, dict]:
         """Count occurrences of all forms of n-grams, and windows with pairs, by one answer each."""
+        first = {s: texts[:TERMS] for s, texts in forms.items()}
         requests: dict[str | Name, dict] = {}
         for name in names:
             if len(name) == 1:
                 requests |= {form: self._service.request("count", form) for form in forms[name[0]]}
             else:
-                terms = [forms[s][:TERMS] for s in name]
-                requests[name] = self._service.request("count", *terms, **self._window)
-        answers = self._service.ask(requests, lambda _, answer, date: (answer, date))
-        rows = {}
+                terms = (first[s] for s in name)
+                requests[name] = self._service.request("count", *terms, **WINDOW)
+        answers, rows = self._service.ask(requests, lambda _, *answer: answer), {}
         for name in names:
-            if len(name) == 1:  # of forms that are the same tokens in the index, one is counted
-                parts = {str(answers[form][0].get("token_ids", form)): answers[form]
-                         for form in forms[name[0]]}.values()
-                total = sum(answer["count"] for answer, _ in parts)
-                rough = any(answer.get("approx", False) for answer, _ in parts)
-                rows[name] = _row(name, forms, unit="occurrences", count=total, approximate=rough,
-                                  occurrences=total, date=max(date for _, date in parts))
-            else:
-                answer, date = answers[name]
-                unit, rough = about(requests[name], answer)
-                first = {s: forms[s][:TERMS] for s in name}
-                rows[name] = _row(name, first, unit=unit, count=answer["count"], approximate=rough,
-                                  date=date)
+            pair = len(name) == 2
+            keys = [name] if pair else forms[name[0]]
+            # Of forms that are the same tokens in the index, one is counted.
+            parts = {str(answers[key][0].get("token_ids", key)): answers[key] for key in keys}
+            results, dates = zip(*parts.values(), strict=True)
+            total = sum(result["count"] for result in results)
+            rows[name] = _row(name, first if pair else forms, date=max(dates), count=total,
+                              unit="window" if pair else "occurrences",
+                              occurrences=None if pair else total,
+                              approximate=any(result.get("approx", pair) for result in results))
         return rows
 
     def _by_documents(self, names: list[Name], forms: dict[str, list[str]]) -> dict[Name, dict]:
         """Count the documents that hold n-grams and pairs, among those around occurrences."""
-        found = self._find(forms)
+        occurrences = self._find(forms)
         names_of = defaultdict(list)  # what is counted around the occurrences of each n-gram
         for name in names:
-            names_of[_rarer(name, found)].append(name)
-        drawn = {s: self._drawn(s, found[s]) for s in names_of}
+            names_of[_rarer(name, occurrences)].append(name)
+        drawn = {s: self._drawn(s, occurrences[s]) for s in names_of}
 
         def read(key: tuple, answer: dict, date: str) -> _Document:
             s, drawn_form = key[:2]
@@ -174,61 +166,56 @@ class ApiCounter(Counter):
             times = sum(label is not None and normalize(span) == normalize(s)
                         for span, label in answer["spans"])
             if times:
-                others = {form for form, *_ in found[s].segments} - {drawn_form}
-                times += sum(len(re.findall(rf"(?<!\S){re.escape(form)}(?!\w)", text))
-                             for form in others)
+                others = {form for form, *_ in occurrences[s].segments} - {drawn_form}
+                times += sum(len(re.findall(rf"(?<!\S){re.escape(f)}(?!\w)", text)) for f in others)
             else:
                 times = len(re.findall(f"(?= {normalize(s)} )", f" {plain} "))
             cut = answer["disp_len"] < answer["doc_len"] or bool(answer.get("blocked"))
             held = [holds(plain, name) for name in names_of[s]]
             return _Document(answer["doc_ix"], max(times, 1), held, cut, date)
 
-        requests = {(s, *place): self._document(*place)
-                    for s, places in drawn.items() for place in places}
+        requests = {(s, *place): self._document(*place) for s in drawn for place in drawn[s]}
         fetched, rows = self._service.ask(requests, read), {}
         for s in names_of:
-            documents, total = [fetched[s, *place] for place in drawn[s]], found[s].total
+            documents, total = [fetched[s, *place] for place in drawn[s]], occurrences[s].total
             cut, whole = sum(d.cut for d in documents), len(documents) == total
             for i, name in enumerate(names_of[s]):
-                number, error = _estimate(documents, i, total)
+                count, error = _estimate(documents, i, total)
+                dates = [occurrences[s].date for s in name] + [d.date for d in documents]
                 rows[name] = _row(
-                    name, forms, unit="documents", count=number, approximate=not whole or cut > 0,
+                    name, forms, unit="documents", count=count, approximate=not whole or cut > 0,
                     occurrences=total, enumerated=whole, sampled=0 if whole else len(documents),
-                    cut=cut, error=error,
-                    date=max([found[s].date for s in name] + [d.date for d in documents]))
+                    cut=cut, error=error, date=max(dates))
         return rows
 
     def _find(self, forms: dict[str, list[str]]) -> dict[str, _Occurrences]:
         """Where the occurrences of all n-grams are, in any of their forms."""
         requests = {form: self._service.request("find", form)
                     for texts in forms.values() for form in texts}
-        answers = self._service.ask(
-            requests, lambda _, answer, date: (answer["segment_by_shard"], date))
-        found = {}
+        answers, occurrences = self._service.ask(requests, lambda _, *answer: answer), {}
         for s, texts in forms.items():
             segments: dict[tuple, str] = {}  # forms that are the same tokens have the same segments
             for form in texts:
-                for shard, (begin, end) in enumerate(answers[form][0]):
+                for shard, (begin, end) in enumerate(answers[form][0]["segment_by_shard"]):
                     if end > begin:
                         segments.setdefault((shard, begin, end), form)
             places = [(form, *segment) for segment, form in segments.items()]
-            found[s] = _Occurrences(places, max(answers[form][1] for form in texts))
-        return found
+            occurrences[s] = _Occurrences(places, max(answers[form][1] for form in texts))
+        return occurrences
 
-    def _drawn(self, ngram: str, found: _Occurrences) -> list[Place]:
+    def _drawn(self, ngram: str, occurrences: _Occurrences) -> list[Place]:
         """All occurrences of an n-gram, or ``sample``; a larger sample holds the smaller one."""
-        if found.total <= self.sample:
-            return [found.place(number) for number in range(found.total)]
-        rng, drawn = random.Random(f"{self.seed} {ngram}"), {}
-        while len(drawn) < self.sample:
-            drawn[rng.randrange(found.total)] = None
-        return [found.place(number) for number in drawn]
+        total, rng = occurrences.total, random.Random(f"{self.seed} {ngram}")
+        numbers = dict.fromkeys(range(total) if total <= self.sample else ())
+        while len(numbers) < min(self.sample, total):
+            numbers[rng.randrange(total)] = None
+        return [occurrences.place(number) for number in numbers]
 
     def _document(self, form: str, shard: int, rank: int) -> dict:
         # Llama's decoder drops the space before each span, and what follows an n-gram may be more
         # of its word: not so behind a semicolon.
         return self._service.request("get_doc_by_rank", f"{form};" if self._llama else form,
-                                     s=shard, rank=rank, max_disp_len=LIMITS["max_disp_len"])
+                                     s=shard, rank=rank, **DOCUMENT)
 
     def _text(self, answer: dict) -> str:
         return (" " if self._llama else "").join(span for span, _ in answer["spans"])
@@ -263,8 +250,8 @@ class _Document(NamedTuple):
     date: str
 
 
-def _rarer(name: Name, found: dict[str, _Occurrences]) -> str:
-    return min(name, key=lambda s: found[s].total)
+def _rarer(name: Name, occurrences: dict[str, _Occurrences]) -> str:
+    return min(name, key=lambda s: occurrences[s].total)
 
 
 def _estimate(documents: list[_Document], i: int, total: int) -> tuple[int, float]:

@@ -6,12 +6,14 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from taskgram_utils.counting.base import Pairs, as_lists
+from taskgram_utils.counting.engine import UNKNOWN
 from taskgram_utils.counting.index import RESERVED, Index
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.ngrams import word_spans, words
@@ -30,15 +32,15 @@ def places(text: str, ngrams: Iterable[str]) -> list[tuple[int, int]]:
     [(0, 3), (12, 15)]
     """
     in_text = word_spans(text)
-    tokens, spans = [w.text for w in in_text], []
+    tokens, spans = [word.text for word in in_text], []
     for ngram in filter(None, map(words, ngrams)):
         spans += [(in_text[i].start, in_text[i + len(ngram) - 1].end)
                   for i in range(len(tokens)) if tokens[i : i + len(ngram)] == ngram]
     joined: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if joined and start < joined[-1][1]:
-            start, before = joined.pop()
-            end = max(end, before)
+            start, end_before = joined.pop()
+            end = max(end, end_before)
         joined.append((start, end))
     return joined
 
@@ -90,12 +92,12 @@ def engine_windowed(index: Index, pairs: Pairs, window: int = 100) -> np.ndarray
     engine = InfiniGramEngine(
         [str(index.path)], eos_token_id=top - 1, vocab_size=top, token_dtype=f"u{8 * index.width}",
         ds_prefetch_depth=0, sa_prefetch_depth=0, od_prefetch_depth=0)
-    vocabulary = (index.path / "vocabulary.txt").read_text("utf-8", "surrogatepass").split("\n")
-    number, counts = {word: i for i, word in enumerate(vocabulary[:-1])}, []
-    for pair in as_lists((), pairs)[1]:
-        cnf = [[[number.get(w) for w in words(ngram)]] for ngram in pair]
-        known = all(None not in ids for (ids,) in cnf)
-        counts.append(engine.count_cnf(cnf=cnf, max_diff_tokens=window)["count"] if known else 0)
+    ids, sizes = index._coder.encode_ngrams([*chain.from_iterable(as_lists((), pairs)[1])])
+    tokens = [part.tolist() for part in np.split(ids, np.cumsum(sizes))]
+    counts = []
+    for x, y in zip(tokens[::2], tokens[1::2], strict=False):
+        known = UNKNOWN not in x + y
+        counts.append(known and engine.count_cnf([[x], [y]], max_diff_tokens=window)["count"])
     return np.array(counts, np.int64)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,30 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 
+from taskgram_utils.cluster import locked
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, as_lists, numbered
 from taskgram_utils.counting.engine import (
-    BLOCK,
-    UNKNOWN,
-    Asked,
-    Edges,
-    Pieces,
-    Reader,
-    Words,
-    document_counts,
-    hints,
-    infinigram,
-    occurrence_counts,
-    open_shards,
-    pair_counts,
-    search,
-    shared_documents,
-    swapped,
-    write_shard,
-)
+    BLOCK, UNKNOWN, Asked, Edges, Pieces, Reader, Words, document_counts, hints, infinigram,
+    occurrence_counts, open_shards, pair_counts, search, shared_documents, swapped, write_shard)
 from taskgram_utils.errors import InputError, InputWarning, require
+from taskgram_utils.folders import sha256_of
 from taskgram_utils.ngrams import unspaced, word_spans, written
 from taskgram_utils.progress import Bar
 from taskgram_utils.reading import lists
@@ -78,8 +62,7 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     cannot spell a text (upper case may be lost).
     """
     texts, out = Corpus(corpus) if isinstance(corpus, (str, Path)) else corpus, Path(out)
-    require(0 < tokens_per_shard < 1 << 31,
-            f"tokens_per_shard {tokens_per_shard}: not between 1 and 2^31")
+    require(0 < tokens_per_shard < 1 << 31, f"tokens_per_shard {tokens_per_shard}: not 1 to 2^31")
     require(not out.exists() or (out.is_dir() and not any(out.iterdir())),
             f"index {out}: exists; remove it first")
     if any(word in str(out.resolve()) for word in RESERVED):
@@ -90,10 +73,9 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     require(not changed, f"tokenizer {tokenizer}: loses text: {changed}; "
                          "its counts would be of other n-grams")
     work = out.with_name(f".{out.name}.building")
-    lock = work.with_name(f"{work.name}.lock")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=0):
+        with locked(f"{work}.lock", f"index {out}"):
             try:
                 if work.exists():
                     shutil.rmtree(work)
@@ -106,10 +88,6 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
                 index.path = out
             finally:
                 shutil.rmtree(work, ignore_errors=True)
-                lock.unlink(missing_ok=True)
-    except Timeout as error:
-        raise InputError(f"index {out}: another process is building it; "
-                         "wait, or name another place") from error
     except OSError as error:
         raise InputError(f"index {out}: not written ({error.strerror or error}); "
                          "free space or name another place") from error
@@ -124,24 +102,17 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
     number of words, and with it the width of a token in the index, is not known before the end.
     """
     shard, tokens = -1, tokens_per_shard  # the one that is written to, and the tokens it has
-    disable = None if progress else True
-    with Bar(desc="index", unit=" documents", unit_scale=True, disable=disable) as bar:
-        for block in lists(texts, BLOCK):
+    with Bar(desc="index", unit=" documents", unit_scale=True, disable=not progress) as bar:
+        # A character is at most four tokens, so that all but long documents fit in a shard.
+        for block in lists(texts, min(BLOCK, tokens_per_shard // 4)):
             ids, lengths = coder.encode(block, grow=True)
-            ends = np.cumsum(lengths + 1)  # of documents, each with a separator before it
-            first = 0
-            while first < len(block):
-                before = ends[first] - lengths[first] - 1
-                if tokens + lengths[first] >= tokens_per_shard:
-                    shard, tokens = shard + 1, 0
-                fitting = before + tokens_per_shard - tokens
-                last = max(first + 1, int(np.searchsorted(ends, fitting, side="right")))
-                tokens += int(ends[last - 1] - before)
-                require(tokens < 1 << 31,
-                        "index: a document of more than 2^31 tokens; cut it into smaller ones")
-                _append(folder, shard, block[first:last], lengths[first:last],
-                        ids[before - first : ends[last - 1] - last])
-                first = last
+            size = len(ids) + len(block)  # with a separator before each document
+            if tokens + size > tokens_per_shard:
+                shard, tokens = shard + 1, 0
+            tokens += size
+            require(tokens < 1 << 31,
+                    "index: a document of more than 2^31 tokens; cut it into smaller ones")
+            _append(folder, shard, block, lengths, ids)
             bar.update(len(block))
     require(shard >= 0, "index: the corpus holds no document")
     width, used = 2 if len(coder) <= 65_534 else 4, []
@@ -154,7 +125,7 @@ def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: 
     coder.save(folder)
     about = {"tokenizer": coder.name, "width": width, "shards": shard + 1,
              "vocabulary": len(np.unique(np.concatenate(used))),
-             "sha256": _digest(folder / coder.file), "source": getattr(texts, "source", "texts")}
+             "sha256": sha256_of(folder / coder.file), "source": getattr(texts, "source", "texts")}
     (folder / "index.json").write_text(json.dumps(about))
 
 
@@ -168,10 +139,6 @@ def _append(folder: Path, shard: int, texts: Sequence[str], lengths: np.ndarray,
                           ("ids", ids.astype(np.int32)), ("lengths", lengths.astype(np.int64))):
         with (folder / f"{name}.{shard}").open("ab") as file:
             file.write(content)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class Index(Counter):
@@ -206,11 +173,11 @@ class Index(Counter):
         require(largest < known, f"index {self.path}: token {largest} in it, but {known} in "
                                  f"{tokenizer or self._coder.file}; it is another's")
         if "sha256" in about and tokenizer is None:
-            now = {"width": self.width, "shards": len(self._shards),
-                   "sha256": _digest(self.path / self._coder.file)}
-            wrong = "".join([name for name, value in now.items() if about.get(name) != value][:1])
-            require(not wrong, f"index {self.path}: its {wrong} is not what was built (index.json, "
-                               f"{self._coder.file}); build it again")
+            actual = {"width": self.width, "shards": len(self._shards),
+                      "sha256": sha256_of(self.path / self._coder.file)}
+            for name, value in actual.items():
+                require(about.get(name) == value, f"index {self.path}: its {name} is not what was "
+                        f"built (index.json, {self._coder.file}); build it again")
         self.exact = isinstance(self._coder, Words)
         self.source = f"{about.get('source', self.path.name)}, index"
         self.documents = sum(len(shard.offsets) for shard in self._shards)
@@ -230,16 +197,16 @@ class Index(Counter):
 
     def _open_coder(self, tokenizer: str | Path | None, about: dict) -> Words | Pieces:
         """What reads n-grams as tokens of the index."""
-        own = self.path / Pieces.file
-        if tokenizer is None and not own.exists():
+        own_file = self.path / Pieces.file
+        if tokenizer is None and not own_file.exists():
             require((self.path / Words.file).exists(), f"index {self.path}: no {Words.file} in it; "
                                                        "name the tokenizer file its tokens are of")
             return Words(self.path)
         require(tokenizer is None or about.get("tokenizer") != "words",
                 f"index {self.path}: its tokens are whole words; leave out {tokenizer}")
-        coder = Pieces(tokenizer or own)
-        require(tokenizer is None or not own.exists() or Pieces(own).same_as(coder),
-                f"index {self.path}: is of another tokenizer, {own.name}; leave out {tokenizer}")
+        coder = Pieces(tokenizer or own_file)
+        require(tokenizer is None or not own_file.exists() or Pieces(own_file).same_as(coder),
+                f"index {self.path}: is of another tokenizer, {Pieces.file}; leave out {tokenizer}")
         return coder
 
     def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False,
@@ -252,15 +219,15 @@ class Index(Counter):
             return Counts((high - low).sum(axis=0), np.zeros(0, np.int64))
         distinct, single_at, pair_at = numbered(ngrams, pairs)
         asked, (low, high) = self._ranges(distinct, surfaces)
-        alone = int(single_at.max(initial=-1)) + 1  # the single n-grams come first
-        single, joint = np.zeros((2, alone), np.int64), np.zeros((2, len(pair_at)), np.int64)
+        singles = int(single_at.max(initial=-1)) + 1  # the single n-grams come first
+        single, joint = np.zeros((2, singles), np.int64), np.zeros((2, len(pair_at)), np.int64)
         for reader, *ranks in zip(self._readers, low, high, strict=True):
             if self.unit == "documents":
-                single += document_counts(reader, asked, *ranks, alone, halves)
+                single += document_counts(reader, asked, *ranks, singles, halves)
             elif by_size:
-                single[0] += (ranks[1] - ranks[0])[:alone]
+                single[0] += (ranks[1] - ranks[0])[:singles]
             else:
-                single += occurrence_counts(reader, asked, *ranks, alone)
+                single += occurrence_counts(reader, asked, *ranks, singles)
             if len(pair_at):
                 joint += pair_counts(reader, asked, *ranks, *pair_at.T, halves)
         forms = np.diff(asked.forms)
@@ -303,23 +270,22 @@ class Index(Counter):
             word = list(chain.from_iterable(texts))[int(np.argmin(sizes))]
             raise InputError(f"infinigram: {word!r} holds no word")
         starts = np.concatenate([[0], np.cumsum(sizes)])  # of each word in ids
-        before, words = (np.fromiter(map(len, side), np.int64, len(side))
-                         for side in (contexts, targets))
+        before, words = (np.array([*map(len, side)], np.int64) for side in (contexts, targets))
         ends = np.cumsum(before + words)  # of each text in the words
         target = np.arange(words.sum()) + np.repeat(ends - np.cumsum(words), words)  # in the words
         logp, zero, suffix = infinigram(
             self._shards, self._keys(ids), starts[ends - words - before], starts[ends - words],
             starts[ends], self.tokens, BACKOFF, 1 / max(1, self.tokens + self.vocabulary))
-        each = logp, logp * (1 - zero), zero
+        sums = logp, logp * (1 - zero), zero  # of words
         if len(ids) > len(sizes):  # words of several tokens
-            each = [np.add.reduceat(a, starts[:-1]) for a in each]
-        return Infinigram(*(a[target] for a in each), suffix[starts[target]], sizes[target], words)
+            sums = [np.add.reduceat(of_tokens, starts[:-1]) for of_tokens in sums]
+        return Infinigram(*(a[target] for a in sums), suffix[starts[target]], sizes[target], words)
 
     @cached_property
     def unspaced(self) -> bool:
         """Whether a sample of the text is mostly of scripts without spaces between words."""
-        sample = [shard.tokens[at : at + 64] for shard in self._shards
-                  for at in np.linspace(0, len(shard.tokens), 16, False).astype(int)]
+        sample = [shard.tokens[begin : begin + 64] for shard in self._shards
+                  for begin in np.linspace(0, len(shard.tokens), 16, False).astype(int)]
         tokens = np.concatenate(sample)
         return unspaced(self._coder.decode(tokens[tokens < len(self._coder)].tolist()))
 

@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
 import requests
 from urllib3.exceptions import InvalidHeader
@@ -25,52 +24,46 @@ from taskgram_utils.errors import InputError, require
 from taskgram_utils.progress import Bar
 
 ADDRESS = "https://api.infini-gram.io/"
-# Limits of the service: requests at a time, numbers in a request, terms joined by OR, characters.
+# The most that the service takes: requests at a time, terms joined by OR, characters, tokens.
 IN_FLIGHT = 4
-LIMITS = {"max_clause_freq": 500_000, "max_diff_tokens": 1000, "max_disp_len": 10_000}
 TERMS = 4
 _CHARACTERS = 1000
+# Of a clause that is more frequent than the first, the service itself draws a sample.
+WINDOW = {"max_clause_freq": 500_000, "max_diff_tokens": 1000}
+DOCUMENT = {"max_disp_len": 10_000}
 _ATTEMPTS = 6
 _LONGEST = 60.0  # seconds between two attempts, unless the service asks for more
 _PATIENCE = 600.0  # seconds that it may ask for
-_FOR_NOW = (403, 408, 429)  # like all from 500 on: what is refused now may be answered later
-_ELSEWHERE = (301, 302, 303, 307, 308, 404, 405)
-_NUMBERS = {"count": ["count"], "find": ["cnt"],
-            "get_doc_by_rank": ["doc_ix", "doc_len", "disp_len"]}
-_COLUMNS = ("request", "service", "hosted", "unit", "approximate", "date", "answer")  # of the cache
-T = TypeVar("T")
+_FOR_NOW = (403, 408, 429)  # like all from 500 on: what is refused at first may be answered later
+_GONE = (301, 302, 303, 307, 308, 404, 405)
+_NUMBERS = {"count": ("count",), "find": ("cnt",),
+            "get_doc_by_rank": ("doc_ix", "doc_len", "disp_len")}
 
 
 class Service:
     """The hosted index ``name`` at an address: ``url``, else ``INFINIGRAM_API`` of the environment,
     else the public one.
 
-    At most ``in_flight`` requests at a time, up to 4. What fails for now (HTTP 403, 429, 5xx, a
-    time-out after ``timeout`` seconds, a cut connection, a page that is no JSON) is tried again
-    after ``pause`` seconds, doubled each time and jittered, or when the service says so
-    (Retry-After); what it refuses as invalid never is. Every answer is in the SQLite file ``cache``
-    before it is used. An ``offline`` service answers from there alone.
+    At most four requests at a time. What fails for now (HTTP 403, 429, 5xx, a time-out after
+    ``timeout`` seconds, a cut connection, a page that is no JSON) is tried again after ``pause``
+    seconds, doubled each time and jittered, or when the service says so (Retry-After); what it
+    refuses as invalid never is. Every answer is in the SQLite file ``cache`` before it is used. An
+    ``offline`` service answers from there alone.
 
     Raises InputError for a setting that is not possible, and where an offline cache is missing.
     """
 
     def __init__(self, name: str, cache: str | Path | None = None, offline: bool = False,
-                 url: str | None = None, in_flight: int = IN_FLIGHT, progress: bool = True,
-                 pause: float = 1.0, timeout: float = 30.0):
+                 url: str | None = None, progress: bool = True, pause: float = 1.0,
+                 timeout: float = 30.0):
         self.name, self.offline, self.progress = name, offline, progress
-        self.in_flight, self.pause, self.timeout = in_flight, pause, timeout
+        self.pause, self.timeout = pause, timeout
         self.url = url or os.environ.get("INFINIGRAM_API") or ADDRESS
-        parts = urlsplit(self.url)
-        require(parts.scheme in ("http", "https") and parts.hostname,
-                f"{self.url}: no address of a web service")
-        require(1 <= in_flight <= IN_FLIGHT,
-                f"in_flight {in_flight}: the service is asked 1 to {IN_FLIGHT} at a time")
+        right = re.match("(?i)https?://[^/]", self.url)
+        require(right, f"{self.url}: no address of a web service")
         self.cache = Cache(Path(cache) if cache else default_cache(), offline)
-        self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=in_flight, pool_block=True)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-        self._stop, self._resume = threading.Event(), 0.0
+        self._session, self._stop = requests.Session(), threading.Event()
+        self._resume = 0.0  # when the service may be asked again, by time.monotonic()
 
     def request(self, query_type: str, *terms: str | Sequence[str], **more: int) -> dict:
         """A request for an n-gram, or for several joined by AND, each a text or several joined by
@@ -82,13 +75,10 @@ class Service:
         require([clause.split(" OR ") for clause in query.split(" AND ")] == terms,
                 f"{short(query)}: the service reads AND and OR as operators; "
                 "write them in small letters")
-        for name in LIMITS.keys() & more:
-            require(1 <= more[name] <= LIMITS[name],
-                    f"{name} {more[name]}: the service takes 1 to {LIMITS[name]:,}")
         return {"index": self.name, "query_type": query_type, "query": query, **more}
 
     def ask(self, named: dict[Hashable, dict],
-            read: Callable[[Hashable, dict, str], T]) -> dict[Hashable, T]:
+            read: Callable[[Hashable, dict, str], Any]) -> dict[Hashable, Any]:
         """``read(name, answer, date)`` of every named request, from the cache or the service.
 
         Raises InputError where the service refuses a request, does not answer or answers something
@@ -114,12 +104,11 @@ class Service:
 
         self._stop.clear()
         bar = Bar(total=len(missing), desc=first["query_type"], unit=" requests",
-                  disable=None if self.progress else True)
-        with bar, ThreadPoolExecutor(self.in_flight) as pool:
+                  disable=not self.progress)
+        with bar, ThreadPoolExecutor(IN_FLIGHT) as pool:
             try:
                 for future in as_completed([pool.submit(fetch, *job) for job in missing.items()]):
-                    name, value = future.result()
-                    out[name] = value
+                    out.update([future.result()])
                     bar.update()
             finally:  # where one fails, or the user stops: so do the others
                 self._stop.set()
@@ -132,8 +121,8 @@ class Service:
         later = f"Run it again later: finished answers are kept in {self.cache.path}"
         for attempt in range(_ATTEMPTS):
             pause = min(_LONGEST, self.pause * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)
-            wished = self._resume - time.monotonic()
-            if self._stop.wait(max(pause, wished) if attempt else wished):
+            asked_for = self._resume - time.monotonic()
+            if self._stop.wait(max(pause, asked_for) if attempt else asked_for):
                 break
             try:
                 response = self._session.post(self.url, json=request, timeout=self.timeout,
@@ -148,14 +137,13 @@ class Service:
             except requests.JSONDecodeError:
                 answer, why = None, "no JSON"
             fault = f"HTTP {status}{why and f': {short(why)}'}"
-            require(status not in _ELSEWHERE,
-                    f"{where}: {fault}; no infini-gram service answers there")
+            require(status not in _GONE, f"{where}: {fault}; no infini-gram service answers there")
             if status in _FOR_NOW or status >= 500 or answer is None:
-                wish = response.headers.get("Retry-After", "")
-                require(_seconds(wish) <= _PATIENCE, f"{where}: {fault}; the service asks to wait "
-                                                     f"(Retry-After: {short(wish)}). {later}")
+                wait = response.headers.get("Retry-After", "")
+                require(_seconds(wait) <= _PATIENCE, f"{where}: {fault}; the service asks to wait "
+                                                     f"(Retry-After: {short(wait)}). {later}")
                 # All requests wait.
-                self._resume = max(self._resume, time.monotonic() + _seconds(wish))
+                self._resume = max(self._resume, time.monotonic() + _seconds(wait))
                 continue
             require(status == 200 and not why, f"{where}: refused, {fault}")
             return checked(request, answer, where)
@@ -183,9 +171,9 @@ class Cache:
                 with suppress(sqlite3.OperationalError):  # locked: another process does the same
                     self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
-                columns = ", ".join(["request TEXT PRIMARY KEY", *_COLUMNS[1:]])
-                self._db.execute(f"CREATE TABLE IF NOT EXISTS answers ({columns})")
-            self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM answers LIMIT 1")
+                self._db.execute("CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, "
+                                 "service, hosted, unit, approximate, date, answer)")
+            self._db.execute("SELECT request, service, date, answer FROM answers LIMIT 1")
 
     def get(self, request: dict, url: str | None = None) -> tuple[dict, str] | None:
         """The answer to a request and its date, if there is one; for the public service its own."""
@@ -199,8 +187,8 @@ class Cache:
 
     def put(self, request: dict, url: str, date: str, answer: dict) -> None:
         """Keep an answer, with what it counts and whether it is approximate."""
-        row = (_key(request), url, request["index"], *about(request, answer), date,
-               json.dumps(answer))
+        unit, approximate = _about(request, answer)
+        row = (_key(request), url, request["index"], unit, approximate, date, json.dumps(answer))
         with self._errors():
             self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
@@ -225,7 +213,7 @@ def askable(text: str) -> bool:
     return not re.search(" (AND|OR) ", text) and len(text) < _CHARACTERS
 
 
-def about(request: dict, answer: dict) -> tuple[str, bool]:
+def _about(request: dict, answer: dict) -> tuple[str, bool]:
     """What the number of an answer counts, and whether it is approximate (of a document: cut)."""
     if request["query_type"] == "get_doc_by_rank":
         return "document", answer["disp_len"] < answer["doc_len"]
@@ -263,9 +251,9 @@ def _key(request: dict) -> str:
     return json.dumps(request, sort_keys=True)
 
 
-def _seconds(wish: str) -> float:
+def _seconds(retry_after: str) -> float:
     """Retry-After, a number or a date, in seconds; 0 where it is neither, at most some hours."""
     try:
-        return Retry().parse_retry_after(wish)
+        return Retry().parse_retry_after(retry_after)
     except InvalidHeader:
         return 0.0

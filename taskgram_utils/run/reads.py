@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from taskgram_utils.folders import sha256_of
+
 PACKAGE = Path(__file__).resolve().parents[1]
 CHAPTERS = "taskgram_chapters"  # the code of single chapters, notebooks/lib
 KERNEL = "TASKGRAM_READS"
@@ -28,16 +30,15 @@ LARGE = 1 << 32
 KINDS = ("parameters", "inputs", "files", "tables")
 # Modules that hold how tables are made. Only the functions that a table's recipe reaches count for
 # that table; every other module counts as a whole.
-_STEPS = [f"{PACKAGE.name}.run.{name}" for name in ("pipeline", "prompts", "data", "models")]
-BY_FUNCTION = (*_STEPS, f"{CHAPTERS}.real_text")
+BY_FUNCTION = (f"{CHAPTERS}.real_text", *(
+    f"{PACKAGE.name}.run.{name}" for name in ("pipeline", "prompts", "data", "models")))
 # Modules that decide where and when something is made, not what.
-_WHERE = ("run.store", "run.reads", "errors", "progress", "cluster", "folders")
-WITHOUT = [f"{PACKAGE.name}.{name}" for name in _WHERE]
+WITHOUT = [f"{PACKAGE.name}.{name}" for name in (
+    "run.store", "run.reads", "errors", "progress", "cluster", "folders")]
 
 Notes = dict[str, dict[str, Any]]
 _kernel: Notes = {kind: {} for kind in KINDS}
-_notes: ContextVar[Notes | None] = ContextVar(
-    "notes", default=_kernel if KERNEL in os.environ else None)
+_notes: ContextVar[Notes] = ContextVar("notes", default=_kernel)
 
 
 @contextmanager
@@ -54,9 +55,8 @@ def recording() -> Iterator[Notes]:
 def note(kind: str, name: str, value: Any) -> None:
     """Note a run parameter with its value, an input with its files, or a table with its digest."""
     notes = _notes.get()
-    if notes is not None:
-        notes[kind][name] = value
-    if notes is _kernel:
+    notes[kind][name] = value
+    if notes is _kernel and KERNEL in os.environ:
         Path(os.environ[KERNEL]).write_text(json.dumps(_kernel), encoding="utf-8")
 
 
@@ -113,6 +113,7 @@ def unchanged(path: Path, before: list | None) -> bool:
 
 
 def _below_common(files: Iterable[Path]) -> dict[str, Path]:
+    """Files by their path below the folder that they have in common."""
     files = [Path(path).absolute() for path in files]
     base = os.path.commonpath([path.parent for path in files]) if files else ""
     return {path.relative_to(base).as_posix(): path for path in files}
@@ -138,9 +139,9 @@ def digest(text: str) -> str:
 @cache
 def _content(path: str, size: int, changed: int) -> str:
     """Digest of a file. Above LARGE it is that of both ends, the size and the time of change."""
+    if size <= LARGE:
+        return sha256_of(path)[:24]
     with open(path, "rb") as file:
-        if size <= LARGE:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:24]
         ends = file.read(1 << 20)
         file.seek(-(1 << 20), os.SEEK_END)
         return hashlib.sha256(b"%d %d " % (size, changed) + ends + file.read()).hexdigest()[:24]

@@ -31,8 +31,7 @@ def miniature(world: World) -> pd.DataFrame:
     return table("factual_qa", [
         example(f"qa-{r.fact}", split, "facts", prompt("factual_qa", 0),
                 QUESTIONS[r.relation][0].replace("{p}", r.person), r.value)
-        for split, part in (("test", unasked), ("train", asked)) for r in part.itertuples()
-    ])
+        for split, part in (("test", unasked), ("train", asked)) for r in part.itertuples()])
 
 
 Fact = tuple[str, list[str], str | None]
@@ -65,12 +64,12 @@ def read(source: str | Path = files.HUB, dataset: str = "triviaqa") -> pd.DataFr
         for number, (where, row) in enumerate(records, 1):
             question, answers, subject = fact_of(row, where)
             views = [row.get("s_pop"), row.get("o_pop")]
-            good = all(isinstance(v, int | float | None) for v in views)
-            require(good, f"{where}: s_pop and o_pop must be numbers, or absent")
-            more = {"popularity": views[0], "answer_popularity": views[1], "sx": subject,
-                    "answers": list(dict.fromkeys(answers))}
-            key = f"{dataset}-{split}-{number}"
-            rows.append(example(key, split, dataset, instruction, question, answers[0], **more))
+            require(all(isinstance(v, int | float | None) for v in views),
+                    f"{where}: s_pop and o_pop must be numbers, or absent")
+            rows.append(example(
+                f"{dataset}-{split}-{number}", split, dataset, instruction, question, answers[0],
+                popularity=views[0], answer_popularity=views[1], sx=subject,
+                answers=list(dict.fromkeys(answers))))
     require(rows, f"{source}: holds no question")
     kinds = {"popularity": "Float64", "answer_popularity": "Float64", "sx": "str"}
     return table("factual_qa", rows).astype(kinds)
@@ -93,8 +92,8 @@ def _triviaqa_fact(row: dict, where: str) -> Fact:
     question = files.text(row, where, "question", "context")
     question = question.removeprefix("Question:").removesuffix("Answer:").strip()
     require(question, f"{where}: no question")
-    given = row["answer"] if isinstance(row.get("answer"), dict) else row
-    answer, aliases = files.text(given, where, "answer", "value"), given.get("aliases")
+    holder = row["answer"] if isinstance(row.get("answer"), dict) else row
+    answer, aliases = files.text(holder, where, "answer", "value"), holder.get("aliases")
     require(files.texts(aliases), f"{where}: no list of aliases; right answers would seem wrong")
     return question, [answer, *aliases], None
 
@@ -107,8 +106,8 @@ def _popqa(source: str | Path) -> Iterator[tuple[str, files.Rows]]:
         lists = files.parsed(read_text(files.existing(path, what)), str(path))
         for split, key in (("train", "dev"), ("test", "test")):
             rows = lists.get(key) if isinstance(lists, dict) else None
-            good = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
-            require(good, f"{path}: no lists dev and test of questions")
+            require(isinstance(rows, list) and all(isinstance(row, dict) for row in rows),
+                    f"{path}: no lists dev and test of questions")
             yield split, ((f"{path}, {key} {i}", row) for i, row in enumerate(rows, 1))
     else:
         yield "test", files.json_lines(path, what)
@@ -118,8 +117,7 @@ _POPQA_QUESTION = re.compile(
     r"(?:In what (?:city|country) (?:was|is)|"
     r"What (?:sport does|genre is|color is|is the (?:religion|capital) of|is)|"
     r"Who (?:was|is) the [a-z]+ (?:of|for))\s(.+?)"
-    r"(?:'s occupation| play| born| the capital of)?\?"
-)
+    r"(?:'s occupation| play| born| the capital of)?\?")
 
 
 def _popqa_fact(row: dict, where: str) -> Fact:
@@ -145,13 +143,10 @@ _ENDS = (
     "is located in(?: or next to body of water)?|shares a border with|is (?:capital|facet) of|"
     "convicted of|is indigenous to|endemic to|given name|named after|is (?:followed|studied) by|"
     "follows|influenced by|owned by|replaced by|is territory claimed by|writing languages|"
-    "programming language"
-)
+    "programming language")
 _WIKIDATA_CLOZE = re.compile(
     rf"The .+?(?: of (?!(?:{_INNER})\b)| (?:used in|played by|signed by) )(.+?),? "
-    r"(?:is|are|was|were)|"
-    rf"(.+?) (?:{_ENDS})"
-)
+    rf"(?:is|are|was|were)|(.+?) (?:{_ENDS})")
 
 
 def _wikidata_fact(row: dict, where: str) -> Fact:
@@ -200,8 +195,7 @@ def normalized_answer(answer: str) -> str:
 
     In small letters, without punctuation and articles, with single blanks.
     """
-    answer = answer.replace("_", " ").lower()
-    answer = "".join(" " if c in _PUNCTUATION else c for c in answer)
+    answer = "".join(" " if c in _PUNCTUATION else c for c in answer.lower())
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", answer).split())
 
 

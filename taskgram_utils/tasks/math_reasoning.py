@@ -61,8 +61,8 @@ def read(source: str | Path = files.HUB) -> pd.DataFrame:
             question, worked = files.text(row, where, "question"), files.text(row, where, "answer")
             solution, _, last = worked.rpartition("####")
             require(solution.strip(), f"{where}: no solution before ####")
-            one = len(_NUMBER.findall(last)) == 1
-            require(one, f"{where}: {last.strip()!r} after #### is not one number")
+            require(len(_NUMBER.findall(last)) == 1,
+                    f"{where}: {last.strip()!r} after #### is not one number")
             y = re.sub(r"\n\s*\n", "\n", re.sub(r"<<[^>]*>>", "", solution).strip())
             rows.append(example(f"gsm8k-{split}-{number}", split, "gsm8k", INSTRUCTION, question, y,
                                 answers=[final_number(last)]))
@@ -82,8 +82,7 @@ _NUMBER = re.compile(
     rf"(?:(?<![\w%)\]])([-−]))?[{_MONEY}]?(?:(?<!\d)(?<!\d[,{_NARROW}])"
     rf"\d{{1,3}}(?:(?:,\d{{3}})+(?!,?\d)|(?:[{_NARROW}]\d{{3}})+(?!\d))(?:\.\d+)?|"
     rf"(?:(?<=[{_MONEY}])|(?<=[{_MONEY}] ))\d{{1,3}}(?: \d{{3}})+(?!\d)(?:\.\d+)?|"
-    r"\d+(?:\.\d+)?|(?<![\w.])\.\d+)"
-)
+    r"\d+(?:\.\d+)?|(?<![\w.])\.\d+)")
 
 
 def final_number(text: str) -> str:

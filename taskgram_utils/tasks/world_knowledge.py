@@ -23,14 +23,12 @@ from taskgram_utils.tasks.base import surname_and_answer as truth
 
 OPTIONS = 4
 INSTRUCTION = "Question: {x}\nAnswer:"
-REASONING = tuple(
-    """econometrics professional_law abstract_algebra college_medicine college_chemistry
-    moral_scenarios college_mathematics high_school_chemistry professional_accounting
-    college_computer_science college_biology high_school_computer_science
-    high_school_mathematics college_physics professional_medicine elementary_mathematics
-    machine_learning electrical_engineering high_school_physics conceptual_physics
-    high_school_statistics high_school_biology""".split()
-)
+REASONING = """
+econometrics professional_law abstract_algebra college_medicine college_chemistry moral_scenarios
+college_mathematics high_school_chemistry professional_accounting college_computer_science
+college_biology high_school_computer_science high_school_mathematics college_physics
+professional_medicine elementary_mathematics machine_learning electrical_engineering
+high_school_physics conceptual_physics high_school_statistics high_school_biology""".split()
 """The paper's reasoning subjects of MMLU."""
 GROUPS = dict.fromkeys(REASONING, "reasoning") | {"formal_logic": "unlisted"}
 """The groups of subjects; formal_logic is in neither list of the paper, others are knowledge."""
@@ -45,29 +43,29 @@ def miniature(world: World) -> pd.DataFrame:
     other. No document asks a test question of ``knowledge``.
     """
     facts, citizens, size = world.facts(), world.citizens(), test_size(world, 800)
-    taken = facts.groupby("fact")["value"].agg(set)
-    gold = facts[facts["role"] == 0].drop_duplicates("fact")
-    asked, known = gold["asked"], citizens["documents"] > 0
-    values = dict(iter(gold.groupby("relation")["value"]))
-    written = _sample(world, citizens[known], size // 2)
+    true_values = facts.groupby("fact")["value"].agg(set)
+    main = facts[facts["role"] == 0].drop_duplicates("fact")
+    in_questions, in_documents = main["asked"], citizens["documents"] > 0
+    values = dict(iter(main.groupby("relation")["value"]))
+    written = _sample(world, citizens[in_documents], size // 2)
     rows = []
     for split, group, part in (
-        ("test", "knowledge", _sample(world, gold[~asked], size)),
-        ("train", "knowledge", _sample(world, gold[asked], size // 2)),
-        ("test", "reasoning", citizens[~known]),
+        ("test", "knowledge", _sample(world, main[~in_questions], size)),
+        ("train", "knowledge", _sample(world, main[in_questions], size // 2)),
+        ("test", "reasoning", citizens[~in_documents]),
         ("test", "written", written.iloc[::2]), ("train", "written", written.iloc[1::2]),
     ):
         for r in part.itertuples():
             if group == "knowledge":
-                question, answer, never = QUESTIONS[r.relation][1], r.value, taken[r.fact]
+                question, answer, right = QUESTIONS[r.relation][1], r.value, true_values[r.fact]
                 pool, every = values[r.relation], world.values[r.relation]
             else:
-                question, answer, never = COUNTRY_QUESTION, r.country, {r.country}
+                question, answer, right = COUNTRY_QUESTION, r.country, {r.country}
                 pool, every = citizens["country"], world.countries
             name, x = f"{group}-{r.fact}", question.replace("{p}", r.person)
-            options, place = _options(world, f"{split}-{name}", answer, never, pool, every)
+            options, gold = _options(world, f"{split}-{name}", answer, right, pool, every)
             rows.append(example(f"wk-{name}", split, group, prompt("factual_qa", 0), x, answer,
-                                options=options, gold=place))
+                                options=options, gold=gold))
     return table("world_knowledge", rows)
 
 
@@ -112,11 +110,10 @@ def _mmlu(source: str | Path, split: str) -> files.Rows:
     for path in paths:
         subject = path.stem.removesuffix(f"_{split}")
         for number, row in enumerate(csv.reader(io.StringIO(read_text(path), newline="")), 1):
-            where, wanted = f"{path}, row {number}", "6 (question, A, B, C, D, letter)"
-            require(len(row) == 6, f"{where}: {len(row)} columns, not {wanted}")
+            where, columns = f"{path}, row {number}", "6 (question, A, B, C, D, letter)"
+            require(len(row) == 6, f"{where}: {len(row)} columns, not {columns}")
             right = dict(A=0, B=1, C=2, D=3).get(row[5].strip())
-            yield where, {"question": row[0], "choices": row[1:5], "answer": right,
-                          "subject": subject}
+            yield where, dict(question=row[0], choices=row[1:5], answer=right, subject=subject)
 
 
 def _sample(world: World, part: pd.DataFrame, size: int) -> pd.DataFrame:
@@ -125,19 +122,19 @@ def _sample(world: World, part: pd.DataFrame, size: int) -> pd.DataFrame:
     return part.iloc[np.sort(order[:size])]
 
 
-def _options(world, name, answer, never, pool, every) -> tuple[list[str], int]:
-    """The options of a question, the wrong ones not in ``never``, and the place of the answer."""
+def _options(world, name, answer, right, pool, every) -> tuple[list[str], int]:
+    """The options of a question and the number of the answer, the only one of ``right`` in them."""
     # In the smallest worlds too few right answers differ from each other.
-    pool = pool.to_numpy() if len(set(pool) - never) >= OPTIONS else np.array(every)
+    pool = pool.to_numpy() if len(set(pool) - right) >= OPTIONS else np.array(every)
     stream, options, draw = key("options", world.world, name), [], 0
     while len(options) < OPTIONS - 1:
         value = pool[below(stream, draw, len(pool))]
         draw += 1
-        if value not in never and value not in options:
+        if value not in right and value not in options:
             options.append(value)
-    place = int(below(stream, 1 << 20, OPTIONS))
-    options.insert(place, answer)
-    return [f" {option}" for option in options], place
+    gold = int(below(stream, 1 << 20, OPTIONS))
+    options.insert(gold, answer)
+    return [f" {option}" for option in options], gold
 
 
 TASK = Task("world_knowledge", "World knowledge", miniature, truth, {"accuracy": exact_match},

@@ -323,7 +323,7 @@ def test_what_a_stopped_building_leaves_goes_with_the_next(tmp_path, sent):
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"begun\n" and work.is_dir()
-        with pytest.raises(InputError, match="another process is building it"):
+        with pytest.raises(InputError, match="another command is at work on it"):
             build_index(["a b"], out)
         process.send_signal(sent)
         process.communicate(timeout=60)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from taskgram_utils.counting.api import ApiCounter
 from taskgram_utils.counting.base import Counter, count_table
-from taskgram_utils.counting.hosted import serve
 from taskgram_utils.counting.index import Index, build_index
+from taskgram_utils.counting.local_service import serve
 from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import words

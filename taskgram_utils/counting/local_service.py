@@ -13,7 +13,7 @@ import numpy as np
 
 from taskgram_utils.counting.engine import place_of, search
 from taskgram_utils.counting.index import Index
-from taskgram_utils.counting.service import LIMITS
+from taskgram_utils.counting.service import DOCUMENT
 
 
 @contextmanager
@@ -46,14 +46,12 @@ def serve(index: Index) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
 
 
 def _answer(index: Index, request: dict) -> dict:
@@ -71,8 +69,8 @@ def _answer(index: Index, request: dict) -> dict:
     if kind == "find":
         return {"cnt": total, "segment_by_shard": list(zip(low, high, strict=True))}
     if kind == "get_doc_by_rank":
-        where = (int(request[name]) for name in ("s", "rank", "max_disp_len"))
-        return _document(index, ids.tolist(), *where)
+        numbers = (int(request[name]) for name in ("s", "rank", "max_disp_len"))
+        return _document(index, ids.tolist(), *numbers)
     return {"error": f"query_type {kind} is not answered here"}
 
 
@@ -80,23 +78,23 @@ def _document(index: Index, ngram: list[int], s: int, rank: int, max_disp_len: i
     """The document of the suffix at ``rank`` of shard ``s``, cut around it, in spans of text; those
     that are the n-gram are labelled."""
     shard = index._shards[s]
-    if not 0 <= rank < len(shard.tokens) or not 1 <= max_disp_len <= LIMITS["max_disp_len"]:
+    if not 0 <= rank < len(shard.tokens) or not 1 <= max_disp_len <= DOCUMENT["max_disp_len"]:
         return {"error": "rank or max_disp_len out of range"}
-    at = int(place_of(shard.table, rank, index.width))
-    document = int(np.searchsorted(shard.offsets, at * index.width, side="right")) - 1
+    middle = int(place_of(shard.table, rank, index.width))
+    document = int(np.searchsorted(shard.offsets, middle * index.width, side="right")) - 1
     begin, end = index.bounds(s, document)
-    first, last = max(begin, at - max_disp_len // 2), min(end, at + (max_disp_len + 1) // 2)
-    shown = shard.tokens[first:last].tolist()
-    spans, done, k = [], 0, 0
+    first, last = max(begin, middle - max_disp_len // 2), middle + (max_disp_len + 1) // 2
+    shown = shard.tokens[first : min(end, last)].tolist()
+    parts, k = [([], None)], 0
     while k < len(shown):
         if shown[k : k + len(ngram)] == ngram:
-            spans += [(shown[done:k], None), (ngram, "0")]
-            done = k = k + len(ngram)
+            parts += [(ngram, "0"), ([], None)]
+            k += len(ngram)
         else:
+            parts[-1][0].append(shown[k])
             k += 1
     space = " " if index.exact else ""  # between words; pieces bring their own
-    spans = [[space + index._coder.decode(part), label]
-             for part, label in [*spans, (shown[done:], None)] if part]
+    spans = [[space + index._coder.decode(part), label] for part, label in parts if part]
     before = sum(len(other.offsets) for other in index._shards[:s])
     return {"doc_ix": before + document, "doc_len": end - begin, "disp_len": len(shown),
             "metadata": "", "token_ids": ngram, "spans": spans}
