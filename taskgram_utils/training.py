@@ -87,6 +87,8 @@ def train(
     InputError where the stream holds less than one batch, and for a loss that is not finite.
     """
     import torch
+    from safetensors import safe_open
+    from safetensors.torch import save_file
     from transformers import AutoTokenizer
 
     from taskgram_utils.language_models.loading import non_embedding
@@ -109,12 +111,15 @@ def train(
         [{"params": matrices, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}],
         lr=shape.rate, betas=(0.9, 0.95), eps=1e-9, fused=True)
     out.mkdir(parents=True, exist_ok=True)
-    resume, first, curve, spent = out / "resume.pt", 0, [], 0.0
+    resume, first, curve, spent = out / "resume.safetensors", 0, [], 0.0
+    ordered = [p for group in optimizer.param_groups for p in group["params"]]
     if resume.exists():
-        state = torch.load(resume, weights_only=True)
-        first, curve, spent = state["step"], state["curve"], state["seconds"]
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        with safe_open(resume, "pt") as file:
+            first, curve, spent = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        model.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("m.")})
+        for i, p in enumerate(ordered):
+            optimizer.state[p] = {k: tensors[f"{k}.{i}"] for k in ("exp_avg", "exp_avg_sq", "step")}
 
     began, losses = time.monotonic(), []
     bar = Bar(range(first, steps), initial=first, total=steps, desc=f"train {size}", unit="step",
@@ -139,9 +144,11 @@ def train(
         if step + 1 in kept:
             save(model, tokenizer_folder, out / f"step{step + 1}")
         if (step + 1) % CHECKPOINT == 0 and step + 1 < steps:
-            state = {"step": step + 1, "curve": curve, "seconds": spent + time.monotonic() - began,
-                     "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save(state, out / "resume.partial")
+            tensors = {f"m.{k}": v.contiguous() for k, v in model.state_dict().items()}
+            tensors |= {f"{k}.{i}": v.contiguous() for i, p in enumerate(ordered)
+                        for k, v in optimizer.state[p].items()}
+            state = json.dumps([step + 1, curve, spent + time.monotonic() - began])
+            save_file(tensors, out / "resume.partial", metadata={"state": state})
             os.replace(out / "resume.partial", resume)
     last = curve[-1][1]
     diverged = f"training of {size} diverged (loss {last}): nothing was finished in {out}"
@@ -182,5 +189,5 @@ if __name__ == "__main__":
     Bar.every = EVERY
     try:
         train(**json.loads(sys.argv[2]))
-    except (InputError, OSError, RuntimeError, SafetensorError) as error:  # such as a full disk
+    except (InputError, OSError, SafetensorError) as error:  # such as a full disk
         sys.exit(f"taskgram: {reason(error)}")

@@ -29,7 +29,7 @@ ROOMS = {
     "counting engine": (["counting/engine/"], 1560),
     "opening and asking models": (["language_models/", "packaged", "bertscore"], 640),
     "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 230),
-    "miniature world and training": (["miniature/", "suites", "training"], 940),
+    "miniature world and training": (["miniature/", "suites", "training"], 945),
     "prompts": (["prompting", "run/prompts"], 205),
     "runs": (["run/", "fetching"], 1120),
     "book, figures, command": (["book", "figures", "cli"], 1210),
