@@ -23,7 +23,7 @@ run/pipeline""".split()
 """What one reads to follow a number from the text to a figure, with one task for all."""
 ROOMS = {
     "core path": (CORE, 3600),
-    "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 560),
+    "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 570),
     "tasks": (["tasks/"], 315),
     "counting: index, web service, evidence": (["counting/"], 775),
     "counting engine": (["counting/engine/"], 1560),
