@@ -1,7 +1,5 @@
 """BERTScore precision (Zhang et al. 2020) of generated texts, by the library bert-score."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

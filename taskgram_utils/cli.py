@@ -21,8 +21,6 @@ Options:
       False, None and text; its -r text alone.)
 """
 
-from __future__ import annotations
-
 import inspect
 import os
 import re

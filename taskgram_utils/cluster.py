@@ -1,7 +1,5 @@
 """Jobs for other processes: on a Dask cluster, whose workers may be lost, or on this machine."""
 
-from __future__ import annotations
-
 import gc
 import multiprocessing
 import os

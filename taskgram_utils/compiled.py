@@ -1,7 +1,5 @@
 """numba's compiler, also where the code that it compiles cannot be kept."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Controls of Mem: what else about a point could make log P follow the counts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

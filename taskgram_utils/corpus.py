@@ -1,7 +1,5 @@
 """A corpus: a folder or file of text, read as a stream of documents."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """Embeddings of n-grams for mining: word vectors made from a text, and sentence-transformers."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

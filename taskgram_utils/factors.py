@@ -1,7 +1,5 @@
 """Points that depend on one another: blocks of neighbours, and means of factors taken out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

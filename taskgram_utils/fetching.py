@@ -1,7 +1,5 @@
 """Fetching published records from their public repositories, by commit, checked by sha256."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote

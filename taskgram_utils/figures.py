@@ -1,7 +1,5 @@
 """Every figure of the book: one style, safe for colour-blind eyes, its table in a CSV beside it."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Mapping
 

@@ -1,7 +1,5 @@
 """Files and folders: what was put there on purpose, what was left behind, and a file's digest."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

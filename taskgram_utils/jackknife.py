@@ -1,7 +1,5 @@
 """The two-way cluster jackknife: correlations whose points share examples and outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

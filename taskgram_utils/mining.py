@@ -1,7 +1,5 @@
 """The task-gram table: pairs of an input and an output n-gram that are close in meaning."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import tempfile

@@ -1,7 +1,5 @@
 """Checks of a task-gram table: known truth, shuffled pairs, coverage, counts that leak."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a word is, and the n-grams of a text: one rule for the corpus and for the tasks."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Real weights that install as Python packages: found without importing them, and unpacked once."""
 
-from __future__ import annotations
-
 import importlib.util
 import shutil
 import zipfile

@@ -1,8 +1,6 @@
 """How well a model does a task: mean scores with intervals, corpus BLEU, and performance against
 example frequency."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Progress bars; for a command whose standard error is no terminal, a plain line now and then."""
 
-from __future__ import annotations
-
 import sys
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Prompt optimisation: rewrite an instruction towards, or away from, what the corpus says often."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

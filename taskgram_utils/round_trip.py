@@ -1,7 +1,5 @@
 """Checks that a tokenizer gives back the text it reads; if not, its tokens are of another text."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable

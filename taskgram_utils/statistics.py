@@ -1,7 +1,5 @@
 """Holm's adjustment of p-values and split-half reliability."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Suites: models of several sizes that have read one text and nothing else, with a model card."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

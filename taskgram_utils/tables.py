@@ -1,7 +1,5 @@
 """The tables of the package, column by column, and how tables are read from files and written."""
 
-from __future__ import annotations
-
 import ast
 import csv
 import io

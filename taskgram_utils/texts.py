@@ -1,7 +1,5 @@
 """Text files read and written whole, and YAML 1.2."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training: GPT-NeoX models (the Pythia architecture) of several sizes on one stream of tokens."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

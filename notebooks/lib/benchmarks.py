@@ -1,7 +1,5 @@
 """What counting and scoring cost beside other ways to do the same, from recorded benchmarks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

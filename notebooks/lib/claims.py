@@ -1,7 +1,5 @@
 """The paper's claims beside numbers of the miniature world and of published records: verdicts."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What was expected before any Mem was computed, compared with the tables: verdicts, sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

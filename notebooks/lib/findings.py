@@ -1,7 +1,5 @@
 """What published records say of real models, as tables of estimates with intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Numbers that the paper prints (``book/paper``, with their source), and what they say."""
 
-from __future__ import annotations
-
 import pandas as pd
 from scipy import stats
 

@@ -1,7 +1,5 @@
 """Real tasks on real text, as tables that hold none of it: coverage, Mem, being said, views."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tables in ``results/``, each set with the note that says how it was made: read and checked."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, NamedTuple

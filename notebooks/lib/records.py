@@ -5,8 +5,6 @@ commit from the repositories that :func:`sources` lists. Every reader takes that
 it is not the project's own, the list of its files; it checks their sha256 before it reads them.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Sequence

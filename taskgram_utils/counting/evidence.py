@@ -1,7 +1,5 @@
 """Reading counts: the documents behind one, and how far numbers are off that only look like one."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence

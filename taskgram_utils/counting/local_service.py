@@ -1,7 +1,5 @@
 """An index behind the protocol of the infini-gram web service, on this machine alone."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator

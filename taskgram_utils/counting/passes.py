@@ -1,7 +1,5 @@
 """A pass over a corpus in shards, on threads or a Dask cluster; a stopped one can be resumed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Exact counts by a pass over any text: memory is bounded by the n-grams, not by the corpus."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path

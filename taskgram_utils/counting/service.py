@@ -1,7 +1,5 @@
 """The public infini-gram web service: what it takes, polite requests, a cache of all answers."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

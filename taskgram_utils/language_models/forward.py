@@ -1,7 +1,5 @@
 """Log-probabilities of packed texts: batches by length and memory, one forward pass for each."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager

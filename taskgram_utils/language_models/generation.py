@@ -1,7 +1,5 @@
 """Greedy answers in batches: padded on the left, with a key-value cache; finished texts leave."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

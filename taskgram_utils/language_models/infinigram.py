@@ -1,7 +1,5 @@
 """The ∞-gram language model: log P(s^y) by the longest suffixes that the corpus holds."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

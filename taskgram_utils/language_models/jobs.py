@@ -1,7 +1,5 @@
 """Many models at many steps: one after the other or on a Dask cluster; what is finished is kept."""
 
-from __future__ import annotations
-
 import gc
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Causal language models of ``transformers``: loaded from a folder or the hub, and checked."""
 
-from __future__ import annotations
-
 import inspect
 import re
 import sys

@@ -1,7 +1,5 @@
 """Neural language models: log-probabilities of outputs, choices among options, greedy answers."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterable, Sequence

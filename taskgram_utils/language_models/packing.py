@@ -1,7 +1,5 @@
 """Texts as tokens to score: those of each s^y, and texts with one beginning in one sequence."""
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import takewhile

@@ -1,7 +1,5 @@
 """Points: which s^y of which example are to be scored, and which words of y they are made of."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The task-gram language model: log P(s^y | s^x) from how often the corpus holds mined pairs."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

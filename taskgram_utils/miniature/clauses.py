@@ -1,8 +1,6 @@
 """What prompts of the miniature world are made of: clauses of its instructions, and clauses that no
 document has."""
 
-from __future__ import annotations
-
 import re
 
 from taskgram_utils.miniature.words import INSTRUCTIONS

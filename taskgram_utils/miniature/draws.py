@@ -1,8 +1,6 @@
 """Integer draws that give the same values on every machine and version: splitmix64 by counter, and
 a permutation."""
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

@@ -1,8 +1,6 @@
 """A miniature world as files that any run can read: corpus, examples, what is true, and word
 vectors of its twin."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Mini-Pythia: what the suite of the miniature world reads, and what its model card says of it."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from taskgram_utils.miniature.world import World

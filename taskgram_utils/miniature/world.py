@@ -5,8 +5,6 @@ A document is a pure function of (world, twin, number), so a corpus of any size 
 memory. All draws are integers (``draws.py``): the same world gives the same bytes everywhere.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -1,7 +1,5 @@
 """All tables of a run that need a model: one model at a time, on processes or a cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

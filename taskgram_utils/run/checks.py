@@ -1,7 +1,5 @@
 """Checks before the work: the values of a run file, what a run lacks, and what is installed."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,8 +1,6 @@
 """What a run takes: estimates before it starts, and the page on counting in a corpus as large as
 the Pile. Both work from rates that were measured (``results/``)."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """The text and the tasks of a run: the files and data sets that its run file names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path

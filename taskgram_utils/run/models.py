@@ -1,7 +1,5 @@
 """The models of a run: names, folders, steps and sizes; one is loaded at a time."""
 
-from __future__ import annotations
-
 import gc
 import json
 import os

@@ -1,7 +1,5 @@
 """Which table of a run is made from which other, and by which function."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

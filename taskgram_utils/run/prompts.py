@@ -1,7 +1,5 @@
 """How the tables of a run's prompts are made: prompts that are rewritten, and models under them."""
 
-from __future__ import annotations
-
 from itertools import repeat
 
 import pandas as pd

@@ -6,8 +6,6 @@ environment variable KERNEL names, and every file of the project's ``book`` and 
 is opened is noted.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import inspect

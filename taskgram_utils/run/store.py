@@ -5,8 +5,6 @@ and it is saved. What the recipe reads is noted beside it: the table is current 
 as it was.
 """
 
-from __future__ import annotations
-
 import json
 import platform
 import shutil

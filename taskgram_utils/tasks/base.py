@@ -1,7 +1,5 @@
 """What a task is, and the registry: each file of this folder that defines ``TASK`` is one."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 import string

@@ -1,7 +1,5 @@
 """Factual question answering: one short answer to a question about a person, place or thing."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import string

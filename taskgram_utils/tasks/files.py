@@ -1,7 +1,5 @@
 """Where real tasks come from: files and hub data sets, row by row; an error names the row."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

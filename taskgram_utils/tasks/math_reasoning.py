@@ -1,7 +1,5 @@
 """Maths reasoning: a word problem and its worked solution."""
 
-from __future__ import annotations
-
 import re
 from decimal import Decimal
 from pathlib import Path

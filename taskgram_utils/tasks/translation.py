@@ -1,7 +1,5 @@
 """Translation: English into the other language, sentence by sentence."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """World knowledge: multiple choice by the options' text; facts, and reasoning in two hops."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import Counter

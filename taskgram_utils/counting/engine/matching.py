@@ -1,7 +1,5 @@
 """n-grams and pairs of them counted in blocks of documents: a tree of words, grown word by word."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -7,8 +7,6 @@ n-grams; the documents of an n-gram are those of all its forms together. Counts 
 [2, k], all of them in the first row where halves are not asked for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

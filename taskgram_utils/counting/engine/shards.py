@@ -1,7 +1,5 @@
 """The files of an infini-gram index: written shard by shard, and checked before they are read."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

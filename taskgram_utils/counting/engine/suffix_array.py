@@ -1,7 +1,5 @@
 """Suffix arrays: all suffixes of a sequence of tokens in sorted order, built and checked."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import get_num_threads
 

@@ -5,8 +5,6 @@ their bytes, which is the order of keys and not of ids. A *range* is the first r
 of the suffixes that begin with an n-gram; its size is how often the n-gram occurs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Compiled work on all cores: cut into stretches, which threads take one after the other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
