@@ -114,7 +114,7 @@ def train(
     if resume.exists():
         with safe_open(resume, "pt") as file:
             first, curve, spent = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
         model.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("m.")})
         for i, p in enumerate(ordered):
             optimizer.state[p] = {k: tensors[f"{k}.{i}"] for k in ("exp_avg", "exp_avg_sq", "step")}

@@ -11,14 +11,27 @@ from typing import Any
 import pandas as pd
 
 from taskgram_utils.bertscore import METRIC
+from taskgram_utils.controls import point_controls, without_most_frequent
 from taskgram_utils.corpus import Corpus
+from taskgram_utils.counting.api import ApiCounter
+from taskgram_utils.counting.base import count_table
+from taskgram_utils.counting.index import Index, build_index
+from taskgram_utils.counting.scan import ScanCounter
+from taskgram_utils.embedding import train_embedding
 from taskgram_utils.errors import InputWarning, require
-from taskgram_utils.memorization import Estimates
+from taskgram_utils.language_models.infinigram import infinigram_logp
+from taskgram_utils.language_models.taskgram import taskgram_halves, taskgram_logp
+from taskgram_utils.memorization import (
+    Estimates, at_one_step, contrasts, estimates, mem, on_shared_points, read_estimates, slopes,
+    write_estimates,
+)
 from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
+from taskgram_utils.mining import STOPWORDS_UP_TO, calibrate, language_stopwords, mine, named_pairs
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
+from taskgram_utils.performance import example_frequency, performance
 from taskgram_utils.run.checks import require_values
 from taskgram_utils.run.data import (
-    CALIBRATE, answer_tokens, evaluated_taskgrams, corpus, embedding, embedding_files, gamma_of,
+    CALIBRATE, answer_tokens, corpus, embedding, embedding_files, evaluated_taskgrams, gamma_of,
     listed_files, open_world, placed, read_examples, source_files, stop_of, tasks_of, text_files,
     tokenizer_file, tokenizer_files, truth_known, whole_test,
 )
@@ -124,16 +137,12 @@ def _true(run: Run, name: str) -> pd.DataFrame:
 def make_own_embedding(run: Run, out: Path) -> None:
     """Word vectors of the run's own corpus: what mining must not use (their cosines know the
     counts), kept to be compared with."""
-    from taskgram_utils.embedding import train_embedding
-
     train_embedding(corpus(run), out)
 
 
 def mining_options(run: Run, name: str | None = None) -> dict[str, Any]:
     """How a task of a run (by default any that is in English) is mined: whose s^y is the whole
     answer, and what happens to stop words, which of a translation are each language's own."""
-    from taskgram_utils.mining import language_stopwords
-
     options = {"stopwords": run["stopwords"], "full_answer": set(run["full_answer"])}
     if name:
         examples = run.table("examples")
@@ -162,8 +171,6 @@ def mined_examples(run: Run) -> pd.DataFrame:
 def make_gammas(run: Run) -> pd.DataFrame:
     """Thresholds by task and n, with what shuffled and own pairs pass them; calibrated on the train
     split, where there is one, else on the test split (no count and no model is looked at)."""
-    from taskgram_utils.mining import calibrate
-
     examples, tables = run.table("examples"), []
     for n in run["ngram_sizes"]:
         for name in tasks_of(run):
@@ -184,8 +191,6 @@ def make_gammas(run: Run) -> pd.DataFrame:
 def make_taskgrams(run: Run) -> pd.DataFrame:
     """The task-gram table of the test split. Groups whose examples name their subject have its pair
     with the answer, once, at the first n; all others are mined at every n."""
-    from taskgram_utils.mining import mine, named_pairs
-
     examples, gammas = run.table("examples"), run.table("gammas")
     test, parts = examples[examples["split"] == "test"], []
     for n in run["ngram_sizes"]:
@@ -215,30 +220,19 @@ def counter(run: Run, document: str | None = None):
     fixed = "an index was cut into documents when it was built; set alternative_document to ''"
     require(document is None or backend == "scan", f"alternative_document: {document}: {fixed}")
     if backend == "api":
-        from taskgram_utils.counting.api import ApiCounter
-
         return ApiCounter(run["corpus"])
     if backend == "index":
         return _given_index(run)
-    from taskgram_utils.counting.scan import ScanCounter
-
     return ScanCounter(corpus(run, document))
 
 
 def _given_index(run: Run):
     """The index that a run names."""
-    from taskgram_utils.counting.index import Index
-    from taskgram_utils.run.data import placed
-
     run.files("text")
     return Index(placed(run, run.parameters["corpus"]), tokenizer_file(run))
 
 
 def make_counts(run: Run, document: str | None = None) -> pd.DataFrame:
-    from taskgram_utils.counting.base import count_table
-    from taskgram_utils.counting.scan import ScanCounter
-    from taskgram_utils.mining import STOPWORDS_UP_TO
-
     pairs = run.table("taskgrams")[["n", "sx", "sy", "sx_text", "sy_text"]].drop_duplicates()
     bare = (run["stopwords"] == "both") & (pairs.pop("n") <= STOPWORDS_UP_TO)
     parts, options = [], {"halves": run["backend"] != "api", "singles": True}
@@ -283,8 +277,6 @@ def make_evaluated(run: Run) -> pd.DataFrame:
 
 
 def make_index(run: Run, out: Path) -> None:
-    from taskgram_utils.counting.index import build_index
-
     build_index(corpus(run), out)
 
 
@@ -293,8 +285,6 @@ def make_index(run: Run, out: Path) -> None:
 
 def make_taskgram_lm(run: Run) -> pd.DataFrame:
     """log P (nats) under the task-gram LM."""
-    from taskgram_utils.language_models.taskgram import taskgram_logp
-
     return taskgram_logp(*_counted(run))
 
 
@@ -305,17 +295,12 @@ def _counted(run: Run) -> tuple:
 
 def make_taskgram_halves(run: Run) -> pd.DataFrame:
     """log P (nats) under the task-gram LM of either half of the documents."""
-    from taskgram_utils.language_models.taskgram import taskgram_halves
-
     return taskgram_halves(*_counted(run))
 
 
 def make_infinigram_lm(run: Run) -> pd.DataFrame:
     """log P under the ∞-gram LM: of an index made of the run's text, or of the one it names. The
     web service has none that could be asked for so many tokens; the table is then empty."""
-    from taskgram_utils.counting.index import Index
-    from taskgram_utils.language_models.infinigram import infinigram_logp
-
     backend = run["backend"]
     if backend == "api":
         return run.table("taskgram_lm").iloc[:0]
@@ -407,21 +392,15 @@ def make_answer(run: Run, model: str, step: str) -> pd.DataFrame:
 def make_performance(run: Run) -> pd.DataFrame:
     """Mean score with 95% interval per task, group, metric, model and step; corpus BLEU beside it
     for translation."""
-    from taskgram_utils.performance import performance
-
     return performance(run.table("answers"), run.table("examples"), sizes_in_parameters(run))
 
 
 def make_frequency(run: Run) -> pd.DataFrame:
-    from taskgram_utils.performance import example_frequency
-
     return example_frequency(run.table("taskgrams"), run.table("counts"))
 
 
 def make_memorization(run: Run, name: str) -> pd.DataFrame:
     """Mem of one task: under the task-gram and the infinity-gram LM, of every size and step."""
-    from taskgram_utils.memorization import mem
-
     return mem(**memorization_inputs(run, name), measures=("spearman", "kendall_distance"))
 
 
@@ -450,25 +429,20 @@ def make_estimates(run: Run, out: Path, name: str) -> None:
     slopes are read: ``own``, each count-based model on its own points, raw and given log C(s^y),
     log C(s^x), tokens and the model's prior; and ``shared``, both count-based models on the points
     that both have."""
-    from taskgram_utils import memorization
-    from taskgram_utils.controls import point_controls
-
     inputs, prior = memorization_inputs(run, name, last=True), run.table("prior")
     grams, model, prior = inputs["taskgrams"], inputs["model"], prior[prior["task"] == name]
     controls = point_controls(grams, run.table("counts"), model, prior)
     measures = ("spearman", "kendall_distance")
-    own = memorization.estimates(**inputs, controls=controls, measures=measures)
+    own = estimates(**inputs, controls=controls, measures=measures)
     both = inputs.pop("count_model")
     sides = [both[both["model"] == lm] for lm in ("taskgram", "infinigram")]
-    shared = memorization.on_shared_points(*sides, **inputs)
+    shared = on_shared_points(*sides, **inputs)
     for points, result in (("own", own), ("shared", shared)):
-        memorization.write_estimates(out / points, result)
+        write_estimates(out / points, result)
 
 
 def estimates_of(run: Run, name: str, points: str) -> Estimates:
     """What :func:`make_estimates` made of one task, on the points ``own`` or ``shared``."""
-    from taskgram_utils.memorization import read_estimates
-
     return read_estimates(run.path(f"estimates/{name}") / points)
 
 
@@ -481,8 +455,6 @@ def make_partial(run: Run, name: str) -> pd.DataFrame:
 def make_without_most_frequent(run: Run, name: str) -> pd.DataFrame:
     """Mem under the task-gram LM of one task without the two most frequent outputs of each group,
     last step; ``most_frequent`` is text."""
-    from taskgram_utils.controls import without_most_frequent
-
     inputs = memorization_inputs(run, name, last=True)
     count_model = inputs["count_model"][inputs["count_model"]["model"] == "taskgram"]
     table = without_most_frequent(count_model, inputs["model"], parameters=inputs["parameters"])
@@ -491,8 +463,6 @@ def make_without_most_frequent(run: Run, name: str) -> pd.DataFrame:
 
 
 def _difference(run: Run, name: str) -> Estimates:
-    from taskgram_utils.memorization import contrasts
-
     return contrasts(estimates_of(run, name, "shared"), "count_model", "taskgram", "infinigram")
 
 
@@ -506,8 +476,6 @@ def make_slopes(run: Run, name: str) -> pd.DataFrame:
     """Slopes on log10 of the parameters, of one task at the last step, over the models that are
     compared by size: Mem raw and partial, the Kendall distance, and the difference from the
     infinity-gram LM."""
-    from taskgram_utils.memorization import at_one_step, slopes
-
     parts = []
     for result in (estimates_of(run, name, "own"), _difference(run, name)):
         sized = result.rows(result.table["model"].isin(family(run)))

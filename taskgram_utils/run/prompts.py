@@ -4,10 +4,12 @@ from itertools import repeat
 
 import pandas as pd
 
+from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import require
 from taskgram_utils.miniature.clauses import UNHEARD, pool
 from taskgram_utils.miniature.words import INSTRUCTIONS
 from taskgram_utils.miniature.world import prompt
+from taskgram_utils.prompting import Fragments, PromptScore, optimize
 from taskgram_utils.run.data import corpus, stop_of, tasks_of
 from taskgram_utils.run.models import load_at, of_run
 from taskgram_utils.run.store import Run
@@ -17,9 +19,6 @@ from taskgram_utils.tasks.base import task
 def make_prompts(run: Run) -> pd.DataFrame:
     """All prompts tried for each task, from the instruction whose score (n = 2, documents) is in
     the middle."""
-    from taskgram_utils.counting.scan import ScanCounter
-    from taskgram_utils.prompting import Fragments, PromptScore, optimize
-
     proposers = {name: Fragments(pool(name), bounds=(4, 16)) for name in prompted(run)}
     score, parts = PromptScore(ScanCounter(corpus(run)), 2), []
     # All n-grams at once, so that the corpus is read once.
