@@ -15,7 +15,6 @@ from taskgram_chapters import real_text
 from taskgram_chapters.real_text import real_tables
 from taskgram_utils import suites
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting import api
 from taskgram_utils.counting.index import build_index
 from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
@@ -168,7 +167,7 @@ def test_the_web_service_has_no_halves_and_no_infinity_gram_lm(data, tmp_path, m
             assert not halves
             return super().counts(ngrams, pairs, halves)
 
-    monkeypatch.setattr(api, "ApiCounter", Service)
+    monkeypatch.setattr(pipeline, "ApiCounter", Service)
     run = run_of(data, tmp_path, tasks=["factual_qa"], alternative_document="", backend="api", corpus="v4_some_index")
     assert run.table("counts")["half"].isna().all() and asked == ["v4_some_index"]
     assert run.table("infinigram_lm").empty and len(run.table("evaluated")) > 40
