@@ -52,13 +52,13 @@ def test_a_named_group_has_no_row_for_other_n_and_an_empty_one_has_one():
 
 def test_the_chapter_says_of_a_data_set_only_what_holds_for_any_run():
     """A page of another text must not say what is true of the recorded one alone: a sentence outside the tables that
-    names a data set says that it is of the recorded run, or where the data set is asked."""
+    names a data set says that it is of the recorded run, or where the data set is used."""
     names = re.compile("PopQA|Wikidata|ParaRel|TriviaQA|MMLU|GSM8K|textbook|[Ff]actbook|OpenStax|million")
     notebook = json.loads((project_root() / "notebooks" / "13_real_text.ipynb").read_text(encoding="utf-8"))
     pages = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
     prose = [line for page in pages for line in page.splitlines()]
     sentences = [s for line in prose if "{table}" not in line for s in re.split(r"(?<=[.?!]) ", line)]
-    of_any = re.compile(r"recorded run|where it is asked|on a text of your own")
+    of_any = re.compile(r"recorded run|where it is used|on a text of your own")
     assert [s for s in sentences if names.search(s) and not of_any.search(s)] == []
 
 
