@@ -185,6 +185,8 @@ def plan(run: str = "miniature", given: Iterable[tuple[str, Any]] = ()) -> Plan:
             "out.ipynb -p run ...")
     pages = {c.name: c for c in book if c.task not in absent}
     for page in pages.values():
+        if "ngram_sizes" in opened.parameters and type(page.values.get("n")) is int:
+            pipeline.check_order(opened, page.values["n"])
         opened.parameters |= {f"{page.name}.{name}": value for name, value in page.values.items()}
 
     def execute_page(run: Run, out: Path, name: str) -> None:

@@ -40,7 +40,9 @@ from taskgram_utils.cluster import locked
 from taskgram_utils.errors import InputError, InputWarning, require, require_columns
 from taskgram_utils.progress import EVERY, Bar
 from taskgram_utils.run.store import NoProject, project_root
-from taskgram_utils.tables import SUFFIXES, exactness, read_table, write_table
+from taskgram_utils.tables import (
+    KEYS, LOGP, SUFFIXES, check, exactness, read_table, write_table,
+)
 from taskgram_utils.texts import read_text
 
 # --- how every command behaves -------------------------------------------------------------------
@@ -239,6 +241,8 @@ def _is_index(path: str) -> bool:
 
 def _report(corpus, which: str = "") -> None:
     """Say how many documents were read, and how many records could not be."""
+    if corpus.seen.documents == 1 and not corpus.document:
+        _say("one document: each count is 0 or 1; --document cuts a text into more")
     _say(f"{corpus.path}: {which}{corpus.summary()}")
     if skipped := corpus.skipped:
         records = f"{len(skipped)} record" + "s" * (len(skipped) > 1)
@@ -612,6 +616,7 @@ def score(examples, taskgrams, out, **how):
     from taskgram_utils.language_models.jobs import score_all
 
     grams = read_table(taskgrams) if taskgrams else None
+    require(grams is None or len(grams), f"{taskgrams}: no row in it")
     _ask_models(score_all, "logp", examples, out, taskgrams=grams, **how)
 
 
@@ -712,10 +717,12 @@ def mem(count_model, model, difference, slopes, sizes, out, **beside):
     options["parameters"] = dict(sizes) or None
     sides = {path: read_table(path) for path in (count_model, model)}
     for path, table in sides.items():
-        require_columns(table, ["n", "logp"], path)
+        check(table, LOGP, [*KEYS, "model", "logp"], path)
         above = table["logp"][pd.to_numeric(table["logp"], errors="coerce") > 1e-6]
         first = next(iter(above), "")
         require(above.empty, f"{path}: a logp above 0 ({first}) is of no probability")
+    unknown = dict(sizes).keys() - set(sides[model]["model"])
+    require(not unknown, f"--size {', '.join(unknown)}: {model} has no model of that name")
     result = memorization.estimates(sides[count_model], sides[model], **options)
     if difference:
         result = _less(result, *difference, sides[count_model], sides[model], options)
@@ -723,6 +730,9 @@ def mem(count_model, model, difference, slopes, sizes, out, **beside):
         one_step = result.table.groupby("model")["step"].nunique().max() <= 1
         result = memorization.at_one_step(result) if one_step else result
     write_table(memorization.slopes(result) if slopes else result.table, out)
+    null = result.table.loc[result.table["estimate"].isna(), "reason"]
+    for reason, number in null.value_counts().items():
+        _say(f"{number} of {len(result.table)} estimates are null: {reason}")
     for path, table in sides.items():
         logp = table.loc[table["n"].notna(), "logp"]
         if logp.isna().any():

@@ -66,8 +66,10 @@ class Corpus:
     Text and JSON lines may be packed (.gz, .xz, .zst). In a folder, a file is read if its name has
     a known ending (.txt, .md, .text; .jsonl, .ndjson; .parquet), links are followed, and hidden and
     temporary files are left out (an InputWarning says how many). A file without an ending is text
-    if it is named itself. ``document`` is one of DOCUMENT_UNITS; if empty, it is ``file`` for text
-    and ``record`` for the others, whose text is in ``text_field``.
+    if it is named itself. ``document`` says what a document is: ``file``, ``record`` (a JSON line,
+    a row of parquet, a line of text), ``heading`` (from a line that begins with # to the next),
+    ``paragraph`` (between blank lines) or ``words:N`` (N words each); if empty, it is ``file`` for
+    text and ``record`` for the others, whose text is in ``text_field``.
 
     Iterating yields the text of each document that holds more than white space; only the current
     document (of parquet, 1,000 rows) is in memory. At the end an InputWarning names the files in

@@ -123,7 +123,9 @@ class SentenceEmbedding:
 def load_embedding(name: str | Path, device: str | None = None) -> Embedding:
     """A folder of :func:`train_embedding`, or a sentence-transformers folder or name on the hub.
 
-    Raises :class:`~taskgram_utils.errors.InputError` if it is neither or its files do not fit.
+    Its ``encode`` maps texts to rows of length 1, float32 [texts, dimension]. ``device``: of a
+    sentence-transformers model, such as cuda; None: a GPU where there is one. Raises
+    :class:`~taskgram_utils.errors.InputError` if it is neither or its files do not fit.
     """
     folder = Path(name)
     if not ((folder / _VOCABULARY).is_file() and (folder / _VECTORS).is_file()):

@@ -22,14 +22,9 @@ def require(condition: object, message: str) -> None:
         raise InputError(message)
 
 
-_RENAMED = (("lm", "model"), ("reference", "count_model"), ("zero_rule", "zero_handling"))
-
-
 def require_columns(frame, columns, name: str) -> None:
     """Raise :class:`InputError` naming the columns that ``frame`` (called ``name``) lacks."""
     missing = [c for c in columns if c not in frame.columns]
-    older = [f"rename {old} to {new}" for old, new in _RENAMED if new in missing and old in frame]
-    require(not older, f"{name}: columns as an older version named them: {', '.join(older)}")
     # In quotes, a blank at the edge of a name can be seen.
     there = ", ".join(c if c == c.strip() else repr(c) for c in map(str, frame.columns))
     require(not missing, f"{name}: missing column {', '.join(missing)} (it has: {there})")

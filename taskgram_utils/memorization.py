@@ -25,8 +25,8 @@ COLUMNS = [*IDENTITY, "estimate", "low", "high", "p", "p_holm", "points", "examp
            "reason", "ties", "sd", "outputs", "clusters", "exact"]
 _WHOLE = ["n", "points", "examples", "outputs"]
 _TEXTS = [*FAMILY, "model", "run", "seed", "step", "measure", "reason", "clusters"]
-_NOT_CONTROLS = {*FAMILY, *MODEL, *KEYS, "sx", "exact", "end", "option", "parameters",
-                 "half"}
+_NOT_CONTROLS = {*FAMILY, *MODEL, *KEYS, "sx", "lm", "world", "exact", "end", "option",
+                 "parameters", "half"}
 
 
 class Estimates(NamedTuple):
@@ -67,7 +67,8 @@ def estimates(
     handling, model, run, seed, step and measure. ``measures`` are among ``spearman``, ``pearson``
     and ``kendall_distance`` = (1 - tau_b) / 2. With ``controls``, it also has the partial Spearman
     given each numeric column (``spearman|a``) and given all (``spearman|a+b``), on the points that
-    have the control. ``low``, ``high`` (95%) and ``p`` come from the two-way cluster jackknife
+    have the control; its keys are example_id, n, sy, start, and those of task, sx, model, run, seed
+    and step that it has. ``low``, ``high`` (95%) and ``p`` come from the two-way cluster jackknife
     (:func:`taskgram_utils.jackknife.interval`), ``p_holm`` is Holm's over the whole table.
     ``parameters`` gives the sizes of the models by name. :func:`contrasts` and :func:`slopes` read
     the replicates.
@@ -159,7 +160,10 @@ def points(
     sides = ((left, right[scored], keys), (left[by_pair], right[~scored], [*keys, "sx"]))
     parts = [a.merge(b, on=on, suffixes=("", "_model")) for a, b, on in sides if len(a) and len(b)]
     joined = pd.concat(parts, ignore_index=True) if parts else left.iloc[:0]
-    begin = f"count_model begins {first_row(left)}, model begins {first_row(right)}"
+    of_ngrams = right[right["n"].notna()] if left["n"].notna().any() else right
+    require(len(of_ngrams) or right.empty, "model: log P of full answers alone, of no n-gram; "
+            "score the task-grams, too (taskgram score --taskgrams)")
+    begin = f"count_model begins {first_row(left)}, model begins {first_row(of_ngrams)}"
     none = f"count_model and model have no point in common (joined on {', '.join(keys)}; {begin})"
     require(len(joined), none)
     for column in ("task", "group"):
@@ -181,7 +185,7 @@ def unmatched(count_model: pd.DataFrame, model: pd.DataFrame) -> int:
 
 
 def contrasts(result: Estimates, by: str, of: object, to: object) -> Estimates:
-    """Differences: estimates whose column ``by`` is ``of`` less those that agree but have ``to``.
+    """Differences of estimates: ``of`` less ``to`` in the column ``by``, all else equal.
 
     ``contrasts(result, "count_model", "taskgram", "infinigram")`` is Mem_n - Mem_inf. The table has
     the shared columns, ``estimate`` (its sides in ``estimate_of`` and ``estimate_to``), ``points``
@@ -256,7 +260,8 @@ def slopes(result: Estimates) -> pd.DataFrame:
     table = result.table.reset_index(drop=True)
     shared = [c for c in IDENTITY if c not in ("model", "parameters") and c in table]
     sized = table["parameters"].notna()
-    require(sized.any(), "slopes: no model has its size (give parameters={model: count})")
+    none = "slopes: no model has its size (taskgram mem --size, or the column parameters)"
+    require(sized.any(), none)
     rows, replicates = [], []
     for key, frame in table.groupby(shared, dropna=False, sort=False):
         frame = frame[frame["parameters"].notna() & frame["estimate"].notna()]

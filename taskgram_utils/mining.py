@@ -145,7 +145,7 @@ def calibrate(
             continue
         where = f"calibration: {'the examples' if pd.isna(task) else f'task {task}'}, n = {n}"
         few = f"only {distinct} pairs could be shuffled across examples"
-        require(distinct >= 20, f"{where}: {few}; give more examples, or within_group=False")
+        require(distinct >= 20, f"{where}: {few}; give more examples or a smaller n")
         allowed = math.floor(share * len(shuffled))  # shuffled pairs that may pass
         highest = np.sort(shuffled)[len(shuffled) - 1 - allowed]  # cosine that must not pass
         gamma = max(0.001, math.ceil(round(float(highest) * 1000, 6)) / 1000)
@@ -205,7 +205,10 @@ def _gammas(tasks: pd.Series, gamma: float | Mapping[str, float] | None) -> np.n
     if gamma is None:
         return np.full(len(tasks), -2.0)
     if isinstance(gamma, Mapping):
-        gamma = tasks.map(dict(_by_name(gamma, tasks.unique(), "gamma is given per task")))
+        named = {None if pd.isna(task) else task: value for task, value in gamma.items()}
+        tasks = [None if pd.isna(task) else task for task in tasks]
+        named = _by_name(named, dict.fromkeys(tasks), "gamma is given per task")
+        gamma = [named[task] for task in tasks]
     gammas = np.full(len(tasks), gamma, float)
     wrong = ", ".join(map(str, gammas[~((gammas > 0) & (gammas < 1))][:1]))
     require(not wrong, f"mining: gamma must lie between 0 and 1, got {wrong}")

@@ -62,11 +62,17 @@ _TEXTS = {column for column, kind in _KINDS.items() if kind == "text"}
 _LISTS = {column for column, kind in _KINDS.items() if kind == "texts"}
 KEYS = ["example_id", "n", "sy", "start"]
 """What identifies a point, one output of one example, in a table of log-probabilities."""
+_OLDER = {"lm": "model", "reference": "count_model", "zero_rule": "zero_handling", "world": "run",
+          "pairs": "n_terms", "zeros": "n_zero", "spread": "sd"}
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
 def check(frame: pd.DataFrame, schema: dict[str, str], needed: list[str], name: str) -> None:
-    """InputError if a needed column is missing, or a numeric one holds what is no number."""
+    """InputError if a needed column is missing or has the name that an older version gave it, or if
+    a numeric column holds what is no number."""
+    older = [f"{old} is named {new}" for old, new in _OLDER.items()
+             if old in frame and new in schema and new not in frame]
+    require(not older, f"{name}: rename columns of an older version: {', '.join(older)}")
     require_columns(frame, needed, name)
     for column in (c for c in frame if schema.get(c) in ("whole", "number")):
         number = pd.to_numeric(frame[column], errors="coerce")

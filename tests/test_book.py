@@ -316,6 +316,13 @@ def test_render_is_strict_keeps_the_last_good_site_and_is_not_repeated(project):
     assert index.stat().st_mtime_ns > first
 
 
+def test_an_n_that_the_run_does_not_count_is_refused_before_the_work(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(InputError, match=r"n: 9 is none of the ngram_sizes of run tiny: \[1, 2\]"):
+        book.plan("tiny", (("05_across_tasks.n", 9),))
+    assert book.plan("tiny", (("n", 1),)).run.parameters["02_taskgram_construction.n"] == 1
+
+
 def test_the_api_page_has_every_module(project):
     page = book.api_page()
     assert ".. automodule:: taskgram_utils.statistics\n   :members:" in page and "taskgram_utils.run.store" in page

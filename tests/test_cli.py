@@ -394,7 +394,7 @@ def test_how_many_documents_is_said_and_where_the_unit_cut_nothing(tmp_path, tex
     cut = ["--document", unit] if unit else []
     many = f"taskgram: {corpus}: {documents} document{'s' * (documents > 1)} ({unit or 'file'})"
     said = done("count", corpus, *cut, "--ngrams", tmp_path / "n.txt", "--out", "-").stderr.splitlines()
-    assert said[-1] == many and len(said) == 1 + bool(lacks)
+    assert said[-1] == many and len(said) == 1 + bool(lacks or not unit)
     assert not lacks or said[0].startswith(f"taskgram: {corpus}: --document {unit} cut nothing: {lacks}")
     built = done("index", corpus, *cut, "--out", tmp_path / "index").stderr.splitlines()
     assert built == said
@@ -635,6 +635,8 @@ BAD = {
     "counts of other pairs": (
         "lm {bad}/elsewhere.csv --counts {bad}/few_counts.csv --out {out}", "count with --singles"),
     "kappa 0": ("lm {taskgrams} --counts {counts} --kappa 0 --out {out}", "kappa must be above 0"),
+    "a size of no model": ("mem --count-model {bad}/logp.csv --model {logp} --size 25K 9 --out {out}", "--size 25K: "),
+    "no task-gram to score": ("score {examples} --model {model} --taskgrams {bad}/no_grams.csv --out {out}", "no row in it"),
     "no common point": ("mem --count-model {bad}/logp.csv --model {logp} --out {out}", "no point in common"),
     "no logp": ("mem --count-model {bad}/pairs.csv --model {logp} --out {out}", "missing column"),
     "a row with a comma too many": (
@@ -773,11 +775,12 @@ def test_an_inexact_count_keeps_its_flag(chain, tmp_path):
     assert "rest on" not in done("lm", chain / "taskgrams.csv", "--counts", chain / "counts.jsonl", "--out", "-").stderr
     mem = ["mem", "--model", chain / "logp.parquet", "--out", tmp_path / "mem.csv"]
     said = done(*mem, "--count-model", tmp_path / "lm.csv")
-    assert said.stderr == f"taskgram: {tmp_path / 'lm.csv'}: {rests}\n"
+    null = "taskgram: 1 of 6 estimates are null: fewer than 3 points\n"
+    assert said.stderr == f"{null}taskgram: {tmp_path / 'lm.csv'}: {rests}\n"
     found = read_table(tmp_path / "mem.csv")
     assert 0 < found["exact"].min() < 1 and found["exact"].max() == 1
     write_table(read_table(chain / "taskgram_lm.csv").drop(columns="exact"), tmp_path / "old.csv")
-    assert done(*mem, "--count-model", tmp_path / "old.csv").stderr == ""
+    assert done(*mem, "--count-model", tmp_path / "old.csv").stderr == null
     assert read_table(tmp_path / "mem.csv")["exact"].isna().all()
 
 

@@ -338,6 +338,11 @@ def test_a_family_of_one_size_has_a_null_slope_and_says_why():
     "count_model, model, controls, message",
     [
         (REFERENCE.drop(columns="model"), MODEL, None, "count_model: missing column model"),
+        (REFERENCE.rename(columns={"model": "lm"}), MODEL, None, "count_model: rename .*: lm is named model"),
+        (REFERENCE, MODEL.rename(columns={"run": "world"}), None, "model: rename .*: world is named run"),
+        (REFERENCE.rename(columns={"n_zero": "zeros", "zero_handling": "zero_rule"}), MODEL, None,
+         "zero_rule is named zero_handling, zeros is named n_zero"),
+        (REFERENCE, MODEL.assign(n=np.nan), None, "model: log P of full answers alone"),
         (REFERENCE, MODEL.drop(columns="start"), None, "model: missing column start"),
         (REFERENCE, MODEL.assign(start=MODEL.start + 1000), None, "no point in common"),
         (pd.concat([REFERENCE, REFERENCE.assign(run=1)]), MODEL, None, "count_model: a row is given twice"),

@@ -141,6 +141,14 @@ def first_written(text, ngram, without):
     raise AssertionError(ngram)
 
 
+def test_thresholds_of_examples_without_a_task_are_what_mining_takes(world):
+    examples, embedding, _ = world
+    examples = examples.drop(columns="task")
+    gamma = calibrate(examples, 1, embedding).set_index("task").gamma.to_dict()
+    whole = mine(examples, 1, next(iter(gamma.values())), embedding)
+    pd.testing.assert_frame_equal(mine(examples, 1, gamma, embedding), whole)
+
+
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("stopwords", ["kept", "mined"])
 @pytest.mark.parametrize("n", [1, 2, 3, 4])

@@ -29,7 +29,7 @@ from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
 from taskgram_utils.mining import STOPWORDS_UP_TO, calibrate, language_stopwords, mine, named_pairs
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.performance import example_frequency, performance
-from taskgram_utils.run.checks import require_values
+from taskgram_utils.run.checks import renamed, require_values
 from taskgram_utils.run.data import (
     CALIBRATE, answer_tokens, corpus, embedding, embedding_files, evaluated_taskgrams, gamma_of,
     listed_files, open_world, placed, read_examples, source_files, stop_of, tasks_of, text_files,
@@ -57,7 +57,9 @@ def open_run(name_or_path: str, **overrides: Any) -> Run:
     """Open a run: by name (``notebooks/runs/<name>.yaml``) or run file, with parameters of the run
     file replaced.
 
-    Raises InputError for an unknown run or parameter, and for a value that a parameter cannot have.
+    ``run.table(name)`` reads a table, and makes it first where that is needed; :data:`RECIPES`
+    lists the names. Raises InputError for an unknown run or parameter, and for a value that a
+    parameter cannot have.
 
     >>> run = open_run("miniature")          # doctest: +SKIP
     >>> counts = run.table("counts")         # doctest: +SKIP
@@ -65,6 +67,8 @@ def open_run(name_or_path: str, **overrides: Any) -> Run:
     if OVERRIDES in os.environ:  # on a page; ask_models has given the warnings before
         warnings.simplefilter("ignore", InputWarning)
     overrides = json.loads(os.environ.get(OVERRIDES, "{}")) | overrides
+    for name in overrides:
+        require(not renamed(name), f"parameter {name}: unknown{renamed(name)}")
     run = open_run_file(name_or_path, RECIPES, overrides)
     require_values(run.parameters)
     return run

@@ -12,6 +12,7 @@ import inspect
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,6 +34,7 @@ BY_FUNCTION = (f"{CHAPTERS}.real_text", *(
 # Modules that decide where and when something is made, not what.
 WITHOUT = [f"{PACKAGE.name}.{name}" for name in (
     "run.store", "run.reads", "errors", "progress", "cluster", "folders")]
+_PARSING = threading.Lock()  # CPython 3.11 counts the depth of what all threads parse as one
 
 Notes = dict[str, dict[str, Any]]
 _kernel: Notes = {kind: {} for kind in KINDS}
@@ -191,7 +193,9 @@ def _read(module: str, name: str) -> tuple[str, list[tuple[str, str]], set[str]]
 
 def _tree(module: str) -> ast.Module:
     """The code of a module without its comments and docstrings."""
-    tree = ast.parse(_file(module).read_text(encoding="utf-8"))
+    text = _file(module).read_text(encoding="utf-8")
+    with _PARSING:
+        tree = ast.parse(text)
     for node in ast.walk(tree):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         if documented and ast.get_docstring(node, clean=False):
