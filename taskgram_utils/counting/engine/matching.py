@@ -9,15 +9,7 @@ import numpy as np
 
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine.tokens import (
-    END,
-    Spelled,
-    Text,
-    Vocabulary,
-    characters,
-    encode_ngrams,
-    look_up,
-    readable,
-    tokenise,
+    END, Spelled, Text, Vocabulary, characters, encode_ngrams, hashed, look_up, tokenise,
 )
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
@@ -114,13 +106,13 @@ class Matcher:
         if self.since + most > _FLUSH:
             self.flush()
         self.since += most
-        text, at, left = Text.of(readable(block)), np.zeros(2, np.int64), np.zeros(4, np.int64)
-        while at[0] < documents:
+        text, position, left = Text.of(block), np.zeros(2, np.int64), np.zeros(4, np.int64)
+        while position[0] < documents:
             waiting = left[0]
-            count = tokenise(text, at, characters(), self.spelled, _ROOM, _LONGEST)
+            count = tokenise(text, position, characters(), self.spelled, _ROOM, _LONGEST)
             look_up(self.spelled, count, queries.vocabulary.table, self.ids[waiting:])
             _match(
-                self.ids, waiting + count, at[0] == documents, left, half, len(queries.vocabulary),
+                self.ids, waiting + count, position[0] == documents, left, half, len(queries.vocabulary),
                 queries.longest, self.occurrences, queries.lists, self.counters, self.work,
             )
             self.tokens += count
@@ -154,7 +146,7 @@ def _tree(ids, sizes, words, size):
         for k in range(begin + 1, begin + sizes[q]):
             tree[node, 0] |= _LEADS
             key = node << 33 | np.int64(ids[k] + 1) << 2
-            node = _place(key, words, size)
+            node = words + hashed(key, size - words)
             while tree[node, 0] != 0 and (tree[node, 0] ^ key) >> 2 != 0:
                 node = node + 1 if node + 1 < size else words
             tree[node, 0] |= key
@@ -166,13 +158,6 @@ def _tree(ids, sizes, words, size):
         each[q] = number[node]
         begin += sizes[q]
     return tree[:, 0].copy(), number, each, max(count, 1)
-
-
-@njit(cache=True, nogil=True)
-def _place(key, words, size):
-    """Where a node is looked for first, in a tree of ``size`` places, the first those of words."""
-    h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
-    return words + np.int64(h * np.uint64(size - words) >> np.uint64(32))
 
 
 @njit(cache=True, nogil=True)
@@ -224,7 +209,7 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
                 next_word[growing] = w + 1
                 growing += flags >> 1 & (ids[w + 1] >= 0)
             for k in range(growing):
-                place[k] = _place(key[k], words, free)
+                place[k] = words + hashed(key[k], free - words)
             # Look up the longer n-grams, two places of the tree at a time: most need no more.
             active = 0
             while growing > 0:

@@ -25,6 +25,7 @@ ENDS, GOES_ON, LOOK_ON = range(3)  # what a character says of the word beside it
 # Beside the class: may have to be composed or reordered; cannot be read character by character; a
 # letter of a script that puts no space between words.
 _MARK, _HARD, _UNSPACED = 16, 32, 64
+_LONG = np.uint64(0xFF << 56)  # the keys of words of several pieces begin here
 # Lower-casing changes the length of the one and depends on the neighbours of the other.
 _IRREGULAR = "İΣ"
 
@@ -60,20 +61,18 @@ def characters() -> Characters:
     small = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), "<u4")
     for point in np.flatnonzero(small != np.arange(len(small))).tolist():
         upper.setdefault(lower[point], []).append(chr(point))
-    composed, second, last = set(), set(), combining.copy()
+    composed, last = set(), combining.copy()
+    kind[combining > 0] |= _MARK
     kind[list(map(ord, _IRREGULAR))] |= _HARD
-    for c, parts in zip(everything, map(unicodedata.decomposition, everything), strict=True):
-        if not parts:
-            continue
+    for c in filter(unicodedata.decomposition, everything):
+        parts = unicodedata.decomposition(c).split()
         if unicodedata.normalize("NFC", c) != c:
             kind[ord(c)] |= _HARD
-        elif not parts.startswith("<") and " " in parts and c not in _IRREGULAR:
-            base, mark = (int(p, 16) for p in parts.split())
-            second.add(mark)
+        elif len(parts) == 2 and not parts[0].startswith("<") and c not in _IRREGULAR:
+            base, mark = (int(part, 16) for part in parts)
+            kind[mark] |= _MARK
             last[ord(c)] = combining[mark]
             composed |= {ord(p) << 21 | mark for p in (chr(base), *upper.get(chr(base), []))}
-    kind[combining > 0] |= _MARK
-    kind[list(second)] |= _MARK
     kind[0x1161:0x1176] |= _HARD  # the parts of Hangul syllables, which are composed by rule
     kind[0x11A8:0x11C3] |= _HARD
     plain = np.zeros(256, np.bool_)
@@ -128,7 +127,8 @@ class Text(NamedTuple):
 
     @classmethod
     def of(cls, block: Block) -> Text:
-        """The text of a readable block."""
+        """The text of a block, made readable."""
+        block = readable(block)
         eights = np.zeros(len(block.data) // 8 + 2, np.uint64)
         data = eights.view(np.uint8)
         data[: len(block.data)] = block.data
@@ -143,7 +143,7 @@ class Spelled(NamedTuple):
 
     pieces: np.ndarray  # uint64
     stops: np.ndarray  # int32
-    hashes: np.ndarray  # a hash of the pieces of each word (uint64)
+    keys: np.ndarray  # the key of each word (uint64), see :func:`_key`
     entries: np.ndarray  # room for what the vocabulary holds for each word (uint64 [words, 2])
 
     @classmethod
@@ -156,8 +156,7 @@ class Spelled(NamedTuple):
 class Table(NamedTuple):
     """The words of a vocabulary: number w is ``pool[starts[w]:starts[w + 1]]``, pieces of 8 bytes.
 
-    ``slots`` [size, 2] finds them: of a word of one piece the piece, else the hash of its pieces;
-    and (number + 1) << 1 | more than one piece, or 0 for a free slot.
+    ``slots`` [size, 2] finds them: the key of a word, and its number + 1; 0 for a free slot.
     """
 
     pool: np.ndarray
@@ -172,8 +171,7 @@ class Vocabulary:
         self.size = 0
         pool, slots = np.zeros(64, np.uint64), np.zeros((64, 2), np.uint64)
         self.table = Table(pool, np.zeros(64, np.int64), slots)
-        for block in lists(texts, BLOCK):
-            self.encode(block, grow=True)
+        self.encode(texts, grow=True)
 
     def __len__(self) -> int:
         return self.size
@@ -186,10 +184,17 @@ class Vocabulary:
         The words are those of :func:`taskgram_utils.ngrams.words`. A word not in the vocabulary is
         added where ``grow`` is set and is ``UNKNOWN`` otherwise.
         """
-        block = readable(texts if isinstance(texts, Block) else Block.of(texts))
+        blocks = [texts] if isinstance(texts, Block) else map(Block.of, lists(texts, BLOCK))
+        ids = [np.zeros(0, np.int32), *(self._encode(block, grow) for block in blocks)]
+        ids = np.concatenate(ids)
+        ends = np.flatnonzero(ids == END)
+        return ids[ids != END], np.diff(ends, prepend=-1) - 1
+
+    def _encode(self, block: Block, grow: bool) -> np.ndarray:
+        """Word numbers of a block, each document with ``END`` behind it (int32)."""
         room = int((block.ends - block.begins).sum()) // 2 + 2 * len(block.begins) + 1
-        spelled, begin = Spelled.room(room), np.zeros(2, np.int64)
-        count = tokenise(Text.of(block), begin, characters(), spelled, room, room)
+        spelled, position = Spelled.room(room), np.zeros(2, np.int64)
+        count = tokenise(Text.of(block), position, characters(), spelled, room, room)
         ids = np.empty(count, np.int32)
         if grow:
             pool, starts, slots = self.table
@@ -199,8 +204,7 @@ class Vocabulary:
             self.table = Table(pool, starts, slots)
         else:
             look_up(spelled, count, self.table, ids)
-        ends = np.flatnonzero(ids == END)
-        return ids[ids != END], np.diff(ends, prepend=-1) - 1
+        return ids
 
     def words(self) -> list[str]:
         """All words, in the order of their numbers."""
@@ -221,23 +225,16 @@ def encode_ngrams(
     for number, ngram in enumerate(ngrams, 1):
         if not isinstance(ngram, str):
             raise InputError(f"n-gram {number}: {ngram!r} is not text")
-    parts = [vocabulary.encode(block, grow) for block in lists(ngrams, BLOCK)]
-    ids = np.concatenate([np.zeros(0, np.int32), *(part[0] for part in parts)])
-    sizes = np.concatenate([np.zeros(0, np.int64), *(part[1] for part in parts)])
+    ids, sizes = vocabulary.encode(ngrams, grow)
     if not sizes.all():
         first = int(np.argmin(sizes))
-        why = "holds no word; remove it from the input"
-        raise InputError(f"n-gram {first + 1}: {ngrams[first]!r} {why}")
+        raise InputError(f"n-gram {first + 1}: {ngrams[first]!r} holds no word; remove it")
     return ids, sizes
 
 
 def _enlarged(array: np.ndarray, needed: int) -> np.ndarray:
-    """The array, or a copy of at least twice its size where that has too little room."""
-    if len(array) >= needed:
-        return array
-    out = np.zeros(max(needed, 2 * len(array)), array.dtype)
-    out[: len(array)] = array
-    return out
+    """The array, or where it is too short a longer one that begins with it."""
+    return array if len(array) >= needed else np.resize(array, 2 * needed)
 
 
 @njit(cache=True, nogil=True)
@@ -351,20 +348,21 @@ def _goes_on(data, i, end, kind, edge):
 
 
 @njit(cache=True, nogil=True)
-def tokenise(text, at, characters, spelled, room, longest):
-    """Spell the words from document ``at[0]``, byte ``at[1]`` on, until ``room`` is used up.
+def tokenise(text, position, characters, spelled, room, longest):
+    """Spell the words of documents until ``room`` is used up.
 
-    Returns how many words there are, ends of documents among them, and sets ``at`` to where to go
-    on. Of a word of more than ``longest`` pieces, it keeps so many.
+    ``position`` is the document and the byte in it to begin at, and is set to where to go on.
+    Returns how many words there are, ends of documents among them. Of a word of more than
+    ``longest`` pieces, it keeps so many.
     """
     data, eights, begins, ends = text.data, text.eights, text.begins, text.ends
-    pieces, stops, hashes = spelled.pieces, spelled.stops, spelled.hashes
+    pieces, stops, keys = spelled.pieces, spelled.stops, spelled.keys
     plain, kind, lower = characters.plain, characters.kind, characters.lower
-    zero, one, eight, d = np.uint64(0), np.uintp(1), np.uintp(8), at[0]
+    zero, one, eight, d = np.uint64(0), np.uintp(1), np.uintp(8), position[0]
     count, used = 0, 0  # words, and their pieces
     stops[0] = 0
     while d < len(begins) and count < room:
-        i, end = np.uintp(begins[d] + at[1]), np.uintp(ends[d])
+        i, end = np.uintp(begins[d] + position[1]), np.uintp(ends[d])
         while i < end:
             # Skip what begins no word.
             if not plain[data[i]]:
@@ -392,10 +390,9 @@ def tokenise(text, at, characters, spelled, room, longest):
                     i += one
                 else:
                     c, width = _character(data, i)
-                    some, size = np.uint64(lower[c]), one
-                    while some >> (size << np.uintp(3)) > 0:
-                        size += one
-                    i += width
+                    some, i = np.uint64(lower[c]), i + width
+                    size = one + np.uintp(some > 0xFF) + np.uintp(some > 0xFFFF)
+                    size += np.uintp(some > 0xFFFFFF)
                 # Append them; a full piece is written down.
                 piece |= some << (filled << np.uintp(3))
                 if filled + size >= eight:
@@ -420,70 +417,80 @@ def tokenise(text, at, characters, spelled, room, longest):
             if filled > 0:
                 pieces[used] = piece
                 used += used - first < longest
-            hashes[count] = _hashed(pieces, first, used)
+            keys[count] = _key(pieces, first, used)
             count += 1
             stops[count] = used
         if i < end or count == room:  # there is no more room
-            at[1] = np.int64(i) - begins[d]
+            position[1] = np.int64(i) - begins[d]
             break
         # The end of the document is a word of no piece.
+        keys[count] = zero
         count += 1
         stops[count] = used
         d += 1
-        at[1] = 0
-    at[0] = d
+        position[1] = 0
+    position[0] = d
     return count
 
 
 @njit(cache=True, nogil=True)
-def _hashed(pieces, begin, end):
-    """A hash of the word ``pieces[begin:end]``."""
+def hashed(key, size):
+    """Where a key is looked for first among ``size`` places, at most 2^32: Fibonacci hashing."""
+    h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
+    return np.int64(h * np.uint64(size) >> np.uint64(32))
+
+
+@njit(cache=True, nogil=True)
+def _key(pieces, begin, end):
+    """The key of the word ``pieces[begin:end]``: its one piece, or from ``_LONG`` on a hash.
+
+    No piece reaches ``_LONG``, since no byte of UTF-8 is 255. The end of a document has the key 0.
+    """
+    if end - begin == 1:
+        return pieces[begin]
     h = np.uint64(0)
     for k in range(begin, end):
         h = (h ^ pieces[k]) * np.uint64(0x9E3779B97F4A7C15)
         h ^= h >> np.uint64(29)
-    return h
+    return h | _LONG
 
 
 @njit(cache=True, nogil=True)
-def _slot(pieces, begin, end, h, pool, starts, slots):
-    """The slot of the word ``pieces[begin:end]`` of hash ``h``, or the free one for it; its key."""
-    size, mask = end - begin, np.uint64(len(slots) - 1)
-    key, long = (h, np.uint64(1)) if size > 1 else (pieces[begin], np.uint64(0))
-    j = (h ^ h >> np.uint64(32)) & mask
-    while True:
-        entry = slots[j, 1]
-        if entry == 0:
-            return j, key
-        if slots[j, 0] == key and entry & np.uint64(1) == long:
-            # Words of several pieces may share a hash: compare them piece by piece.
-            word = np.int64(entry >> np.uint64(1)) - 1
-            same = long == 0 or starts[word + 1] - starts[word] == size
-            for k in range(size if same and long else 0):
-                same &= pool[starts[word] + k] == pieces[begin + k]
+def _slot(pieces, begin, end, key, table):
+    """The slot of the word ``pieces[begin:end]`` with that key, or the free one for it."""
+    pool, starts, slots = table
+    j = hashed(key, len(slots))
+    while slots[j, 1] != 0:
+        if slots[j, 0] == key:
+            if key < _LONG:
+                break
+            # Long words may share a hash: compare them piece by piece.
+            start, stop = starts[slots[j, 1] - 1], starts[slots[j, 1]]
+            same = stop - start == end - begin
+            for k in range(end - begin if same else 0):
+                same &= pool[start + k] == pieces[begin + k]
             if same:
-                return j, key
-        j = (j + np.uint64(1)) & mask
+                break
+        j = j + 1 if j + 1 < len(slots) else 0
+    return j
 
 
 @njit(cache=True, nogil=True)
 def look_up(spelled, count, table, ids):
     """Write the numbers of ``count`` words; ``UNKNOWN`` and ``END`` are numbers, too."""
-    pieces, stops, hashes, entries = spelled
-    pool, starts, slots = table
-    mask, one, none = np.uint64(len(slots) - 1), np.uint64(1), np.uint64(0)
+    pieces, stops, keys, entries = spelled
+    slots = table.slots
     # Fetch the first slots of all words, so that waits for memory overlap.
     for w in range(count):
-        j = (hashes[w] ^ hashes[w] >> np.uint64(32)) & mask
+        j = hashed(keys[w], len(slots))
         entries[w, 0], entries[w, 1] = slots[j, 0], slots[j, 1]
-    # Most words are there, or nowhere; those of several pieces and the displaced are looked for.
+    # Most words are there, or nowhere; the long and the displaced are looked for.
     for w in range(count):
-        begin, size, entry = stops[w], stops[w + 1] - stops[w], entries[w, 1]
-        here = (entries[w, 0] == pieces[begin]) & (entry & one == none) & (size == 1)
-        ids[w] = END if size == 0 else np.int32(np.int64(entry >> one) - 1)
-        if size > 0 and entry != none and not here:
-            j, _ = _slot(pieces, begin, begin + size, hashes[w], pool, starts, slots)
-            ids[w] = np.int32(np.int64(slots[j, 1] >> one) - 1)
+        key, number = keys[w], np.int64(entries[w, 1])
+        ids[w] = END if key == 0 else number - 1
+        if key != 0 and number != 0 and (entries[w, 0] != key or key >= _LONG):
+            j = _slot(pieces, stops[w], stops[w + 1], key, table)
+            ids[w] = np.int64(slots[j, 1]) - 1
 
 
 @njit(cache=True, nogil=True)
@@ -492,32 +499,26 @@ def _add(spelled, count, table, size, ids):
 
     The pool and the starts have room for the new words; returns the slots, which may have grown.
     """
-    pieces, stops, hashes, _ = spelled
+    pieces, stops, keys, _ = spelled
     pool, starts, slots = table
-    one = np.uint64(1)
     for w in range(count):
-        begin, end = stops[w], stops[w + 1]
-        if begin == end:
-            ids[w] = END
+        ids[w] = END
+        if keys[w] == 0:
             continue
-        j, key = _slot(pieces, begin, end, hashes[w], pool, starts, slots)
+        j = _slot(pieces, stops[w], stops[w + 1], keys[w], Table(pool, starts, slots))
+        ids[w] = np.int64(slots[j, 1]) - 1
         if slots[j, 1] == 0:
-            # A new word: copy its pieces to the pool, and fill the slot.
-            starts[size + 1] = starts[size]
-            for k in range(begin, end):
-                pool[starts[size + 1]] = pieces[k]
-                starts[size + 1] += 1
-            size += 1
-            slots[j, 0], slots[j, 1] = key, np.uint64(size) << one | np.uint64(end - begin > 1)
+            # A new word: fill the slot, and copy its pieces to the pool.
+            ids[w], size = size, size + 1
+            slots[j, 0], slots[j, 1] = keys[w], size
+            starts[size] = starts[size - 1] + stops[w + 1] - stops[w]
+            for k in range(stops[w + 1] - stops[w]):
+                pool[starts[size - 1] + k] = pieces[stops[w] + k]
             # Twice as many slots, once half of them are taken.
             if 2 * size > len(slots):
                 slots = np.zeros((2 * len(slots), 2), np.uint64)
                 for word in range(size):
-                    a, b = starts[word], starts[word + 1]
-                    j, key = _slot(pool, a, b, _hashed(pool, a, b), pool, starts, slots)
-                    slots[j, 0] = key
-                    slots[j, 1] = np.uint64(word + 1) << one | np.uint64(b - a > 1)
-            ids[w] = size - 1
-        else:
-            ids[w] = np.int32(np.int64(slots[j, 1] >> one) - 1)
+                    key = _key(pool, starts[word], starts[word + 1])
+                    j = _slot(pool, starts[word], starts[word + 1], key, Table(pool, starts, slots))
+                    slots[j, 0], slots[j, 1] = key, word + 1
     return size, slots
