@@ -20,24 +20,8 @@ from filelock import FileLock, Timeout
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, as_lists, numbered
 from taskgram_utils.counting.engine import (
-    BLOCK,
-    UNKNOWN,
-    Asked,
-    Edges,
-    Pieces,
-    Reader,
-    Words,
-    document_counts,
-    hints,
-    infinigram,
-    occurrence_counts,
-    open_shards,
-    pair_counts,
-    search,
-    shared_documents,
-    swapped,
-    write_shard,
-)
+    BLOCK, UNKNOWN, Asked, Edges, Reader, SubwordTokenizer, WordTokenizer, infinigram, open_shards,
+    pair_counts, search, shared_documents, single_counts, swapped, write_shard)
 from taskgram_utils.errors import InputError, InputWarning, require
 from taskgram_utils.ngrams import unspaced, word_spans, written
 from taskgram_utils.progress import Bar
@@ -85,7 +69,7 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     if any(word in str(out.resolve()) for word in RESERVED):
         why = f"infini-gram's own engine cannot open a path with {RESERVED} in it"
         warnings.warn(f"index {out}: {why}", InputWarning, stacklevel=2)
-    coder = Words() if tokenizer is None else Pieces(tokenizer)
+    coder = WordTokenizer() if tokenizer is None else SubwordTokenizer(tokenizer)
     changed = lost(coder.tokenizer, fold=str.lower) if tokenizer is not None else ""
     require(not changed, f"tokenizer {tokenizer}: loses text: {changed}; "
                          "its counts would be of other n-grams")
@@ -116,7 +100,7 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     return index
 
 
-def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: bool,
+def _write(texts: Iterable[str], folder: Path, coder: WordTokenizer | SubwordTokenizer, progress: bool,
            tokens_per_shard: int) -> None:
     """Write all files of an index: of its shards, of the coder, and ``index.json``.
 
@@ -211,7 +195,7 @@ class Index(Counter):
             wrong = "".join([name for name, value in now.items() if about.get(name) != value][:1])
             require(not wrong, f"index {self.path}: its {wrong} is not what was built (index.json, "
                                f"{self._coder.file}); build it again")
-        self.exact = isinstance(self._coder, Words)
+        self.exact = isinstance(self._coder, WordTokenizer)
         self.source = f"{about.get('source', self.path.name)}, index"
         self.documents = sum(len(shard.offsets) for shard in self._shards)
         self.tokens = sum(len(shard.tokens) for shard in self._shards) - self.documents
@@ -228,17 +212,17 @@ class Index(Counter):
                 f"{path}: not what `taskgram index` has written; build the index again")
         return about
 
-    def _open_coder(self, tokenizer: str | Path | None, about: dict) -> Words | Pieces:
+    def _open_coder(self, tokenizer: str | Path | None, about: dict) -> WordTokenizer | SubwordTokenizer:
         """What reads n-grams as tokens of the index."""
-        own = self.path / Pieces.file
+        own = self.path / SubwordTokenizer.file
         if tokenizer is None and not own.exists():
-            require((self.path / Words.file).exists(), f"index {self.path}: no {Words.file} in it; "
+            require((self.path / WordTokenizer.file).exists(), f"index {self.path}: no {WordTokenizer.file} in it; "
                                                        "name the tokenizer file its tokens are of")
-            return Words(self.path)
+            return WordTokenizer(self.path)
         require(tokenizer is None or about.get("tokenizer") != "words",
                 f"index {self.path}: its tokens are whole words; leave out {tokenizer}")
-        coder = Pieces(tokenizer or own)
-        require(tokenizer is None or not own.exists() or Pieces(own).same_as(coder),
+        coder = SubwordTokenizer(tokenizer or own)
+        require(tokenizer is None or not own.exists() or SubwordTokenizer(own).same_as(coder),
                 f"index {self.path}: is of another tokenizer, {own.name}; leave out {tokenizer}")
         return coder
 
@@ -255,14 +239,12 @@ class Index(Counter):
         alone = int(single_at.max(initial=-1)) + 1  # the single n-grams come first
         single, joint = np.zeros((2, alone), np.int64), np.zeros((2, len(pair_at)), np.int64)
         for reader, *ranks in zip(self._readers, low, high, strict=True):
-            if self.unit == "documents":
-                single += document_counts(reader, asked, *ranks, alone, halves)
-            elif by_size:
+            if by_size:
                 single[0] += (ranks[1] - ranks[0])[:alone]
             else:
-                single += occurrence_counts(reader, asked, *ranks, alone)
+                single += single_counts(reader, asked, *ranks, alone, self.unit == "occurrences")
             if len(pair_at):
-                joint += pair_counts(reader, asked, *ranks, *pair_at.T, halves)
+                joint += pair_counts(reader, asked, *ranks, *pair_at.T)
         forms = np.diff(asked.forms)
         forms = None if self.exact else (forms[single_at], forms[pair_at].prod(axis=1))
         return Counts.of_halves(single[:, single_at], joint, halves, forms)
@@ -351,7 +333,7 @@ class Index(Counter):
     @cached_property
     def _readers(self) -> list[Reader]:
         before = np.cumsum([0, *(len(shard.offsets) for shard in self._shards)]).tolist()
-        return [Reader(shard, *hints(shard), first)
+        return [Reader.of(shard, first)
                 for shard, first in zip(self._shards, before, strict=False)]
 
     def bounds(self, s: int, document: int) -> tuple[int, int]:

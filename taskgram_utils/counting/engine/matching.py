@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from taskgram_utils.compiled import njit
+from taskgram_utils.counting.engine.bits import hashed, ones
 from taskgram_utils.counting.engine.tokens import (
-    END, Spelled, Text, Vocabulary, characters, encode_ngrams, hashed, look_up, tokenise,
+    END, Spelled, Text, Vocabulary, characters, encode_ngrams, look_up, tokenise,
 )
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
 
-_FLUSH = 1 << 30  # bytes after which the 32-bit counters are added to the totals
 _ROOM = 1 << 14  # words matched at a time: their arrays stay in the cache
 _LONGEST = 1 << 13  # pieces of 8 bytes of a longer word that are looked at
 _SPAN, _STRIDE = 1 << 12, 8  # pairs counted together, and noted together
@@ -72,8 +72,8 @@ class _Counters(NamedTuple):
     """What a pass counts; the documents that are counted together are the bits of a number."""
 
     nodes: np.ndarray  # the tree, and the documents that hold each node's n-gram, int64 [nodes, 2]
-    single: np.ndarray  # counts of n-grams, by half, int32 [n-grams, 1 or 2]
-    joint: np.ndarray  # counts of pairs, by half, int32 [pairs, 1 or 2]
+    single: np.ndarray  # counts of n-grams, by half, int64 [n-grams, 1 or 2]
+    joint: np.ndarray  # counts of pairs, by half, int64 [pairs, 1 or 2]
     held_by: np.ndarray  # the documents that hold each n-gram, int64 [n-grams]
     seen: np.ndarray  # the nodes that some of these documents hold, at its front, int32
     pairs: tuple  # room for pairs that are counted together: six int64 [_SPAN + _STRIDE]
@@ -84,17 +84,14 @@ class Matcher:
 
     def __init__(self, queries: Queries, unit: str, halves: bool = False):
         self.queries, self.occurrences = queries, unit == "occurrences"
-        ngrams, pairs, columns = queries.count, len(queries.lists.partner), 1 + halves
         nodes = np.zeros((len(queries.tree), 2), np.int64)
         nodes[:, 0] = queries.tree
-        self.single = np.zeros((ngrams, columns), np.int32)
-        self.joint = np.zeros((pairs, columns), np.int32)
-        held_by, seen = np.zeros(ngrams, np.int64), np.empty(ngrams + 1, np.int32)
-        room = tuple(np.empty((6, _SPAN + _STRIDE), np.int64))
-        self.counters = _Counters(nodes, self.single, self.joint, held_by, seen, room)
-        self.total = np.zeros((ngrams, columns), np.int64)
-        self.joint_total = np.zeros((pairs, columns), np.int64)
-        self.documents = self.tokens = self.since = 0
+        sizes = queries.count, len(queries.lists.partner)
+        single, joint = (np.zeros((size, 1 + halves), np.int64) for size in sizes)
+        held_by, seen = np.zeros(sizes[0], np.int64), np.empty(sizes[0] + 1, np.int32)
+        pairs = tuple(np.empty((6, _SPAN + _STRIDE), np.int64))
+        self.counters = _Counters(nodes, single, joint, held_by, seen, pairs)
+        self.documents = self.tokens = 0
         room = _ROOM + queries.longest
         self.spelled, self.ids = Spelled.room(_ROOM, _LONGEST), np.full(room, END, np.int32)
         self.work = tuple(np.empty((9, room), np.int64))
@@ -102,32 +99,23 @@ class Matcher:
     def read(self, block: Block, half: np.ndarray) -> None:
         """Count in more documents; ``half`` (0 or 1) says to which half each belongs."""
         queries, documents = self.queries, len(block.begins)
-        most = int((block.ends - block.begins).sum()) + documents
-        if self.since + most > _FLUSH:
-            self.flush()
-        self.since += most
         text, position, left = Text.of(block), np.zeros(2, np.int64), np.zeros(4, np.int64)
         while position[0] < documents:
             waiting = left[0]
             count = tokenise(text, position, characters(), self.spelled, _ROOM, _LONGEST)
             look_up(self.spelled, count, queries.vocabulary.table, self.ids[waiting:])
+            size, last = waiting + count, position[0] == documents
             _match(
-                self.ids, waiting + count, position[0] == documents, left, half, len(queries.vocabulary),
-                queries.longest, self.occurrences, queries.lists, self.counters, self.work,
+                self.ids, size, last, left, half, len(queries.vocabulary), queries.longest,
+                self.occurrences, queries.lists, self.counters, self.work,
             )
             self.tokens += count
         self.documents, self.tokens = self.documents + documents, self.tokens - documents
 
-    def flush(self) -> None:
-        """Add the counters to the totals."""
-        self.total += self.single
-        self.joint_total += self.joint
-        self.single[:], self.joint[:], self.since = 0, 0, 0
-
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Counts of the n-grams [1 or 2, q] and of the pairs [1 or 2, m], by half where asked."""
-        self.flush()
-        return self.total[self.queries.each].T, self.joint_total[self.queries.pair_place].T
+        queries, counters = self.queries, self.counters
+        return counters.single[queries.each].T, counters.joint[queries.pair_place].T
 
 
 @njit(cache=True, nogil=True)
@@ -239,17 +227,6 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
 
 
 @njit(cache=True, nogil=True)
-def _ones(bits):
-    """How many of 64 bits are set."""
-    x = np.uint64(bits)
-    x -= x >> np.uint64(1) & np.uint64(0x5555555555555555)
-    two = np.uint64(0x3333333333333333)
-    x = (x & two) + (x >> np.uint64(2) & two)
-    x = x + (x >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64(x * np.uint64(0x0101010101010101) >> np.uint64(56))
-
-
-@njit(cache=True, nogil=True)
 def _together(seen, half, occurrences, lists, counters):
     """Count the n-grams ``seen`` in up to 64 documents, and their pairs; forget the documents."""
     number, bounds, partner = lists
@@ -266,7 +243,7 @@ def _together(seen, half, occurrences, lists, counters):
         held_by[seen[k]], nodes[node, 1] = nodes[node, 1], 0
     for h in range(0 if occurrences else single.shape[1]):
         for a in seen:
-            single[a, h] += _ones(held_by[a] & masks[h])
+            single[a, h] += ones(held_by[a] & masks[h])
     # Note all pairs that have one n-gram here, and count them many at a time.
     noted = 0
     for start in range(0, len(seen) if len(partner) else 0, _SPAN):
@@ -281,7 +258,7 @@ def _together(seen, half, occurrences, lists, counters):
                     p = low + np.searchsorted(partner[low:high], b)
                     if p < high and partner[p] == b:
                         for h in range(joint.shape[1]):
-                            joint[p, h] += _ones(bits[k] & held_by[b] & masks[h])
+                            joint[p, h] += ones(bits[k] & held_by[b] & masks[h])
                 continue
             # Always note a whole stride, without a branch; the next one overwrites what is over.
             for begin in range(low, high, _STRIDE):
@@ -314,4 +291,4 @@ def _pairs(held_by, pairs, size, masks, partner, joint):
         both += bits != 0
     for h in range(joint.shape[1]):
         for k in range(both):
-            joint[place[k], h] += _ones(shared[k] & masks[h])
+            joint[place[k], h] += ones(shared[k] & masks[h])

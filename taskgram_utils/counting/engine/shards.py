@@ -13,14 +13,13 @@ import numpy as np
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine import suffix_array
 from taskgram_utils.counting.engine.suffix_array import key_of, place_of
-from taskgram_utils.counting.engine.threads import even, spread
+from taskgram_utils.counting.engine.threads import even, parallel_for
 from taskgram_utils.errors import InputError, require
 
 WIDTHS = {1: "<u1", 2: "<u2", 4: "<u4"}
 _CHECKED = 1000  # neighbours in the suffix array, and document beginnings, that opening checks
 _DENSE = 1 << 29  # tokens of a shard up to which opening reads all of them
 _SAMPLES = 1 << 20  # suffixes whose first keys are kept, so few that they stay in the cache
-_HINTS = 1 << 20  # places of a shard whose document is kept; others are looked for near them
 _BLOCK = 1 << 22  # entries of a large array that are handled at once
 
 
@@ -160,7 +159,7 @@ def _open(folder: Path, number: int) -> Shard:
     fit(separators == len(offsets), why)
     shift = max(6, (len(tokens) // _SAMPLES).bit_length())
     sample = np.empty((len(tokens) - 1 >> shift) + 1, np.uint64)
-    spread(_pack, even(len(sample), 1 << 14), tokens, table, width, shift, sample)
+    parallel_for(_pack, even(len(sample), 1 << 14), tokens, table, width, shift, sample)
     return Shard(tokens, table, offsets, width, sample, shift, _largest(tokens))
 
 
@@ -188,11 +187,3 @@ def _pack(tokens, table, width, shift, out, first, last):
             key = key_of(tokens[i], width) if i < len(tokens) else 0
             word = word << np.uint64(8 * width) | np.uint64(key)
         out[k] = word
-
-
-def hints(shard: Shard) -> tuple[np.ndarray, int]:
-    """The document of every 2^shift-th token of a shard and of the last (uint32), and the shift."""
-    shift = max(0, (max(len(shard.tokens) - 1, 1) // _HINTS).bit_length())
-    places = np.arange(0, len(shard.tokens), 1 << shift) * shard.width
-    documents = np.searchsorted(shard.offsets, places, side="right") - 1
-    return np.append(documents, len(shard.offsets) - 1).astype(np.uint32), shift

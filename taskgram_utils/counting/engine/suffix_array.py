@@ -6,7 +6,7 @@ import numpy as np
 from numba import get_num_threads
 
 from taskgram_utils.compiled import njit
-from taskgram_utils.counting.engine.threads import spread
+from taskgram_utils.counting.engine.threads import parallel_for
 
 _ROUNDS = 8  # packed words that are compared before doubling takes over
 _STRETCH = 1 << 12  # ranks whose keys are fetched together, so that waits for memory overlap
@@ -28,14 +28,14 @@ def build(symbols: np.ndarray, alphabet: int) -> np.ndarray:
     cuts = begins[np.searchsorted(begins, np.linspace(0, n, 16 * get_num_threads() + 1))]
     cuts, words = np.unique(cuts), _packed(symbols, packed)
     while depth < 2 + packed * _ROUNDS and equal.any():
-        spread(_sort_groups, cuts, words, depth, order, equal)
+        parallel_for(_sort_groups, cuts, words, depth, order, equal)
         depth += packed
     del words
     rank, moved = np.empty(n, np.int32), np.ones(n + 1, np.bool_)
     while equal.any():
-        spread(_rank, cuts, order, equal, moved, rank)
+        parallel_for(_rank, cuts, order, equal, moved, rank)
         moved = equal.copy()
-        spread(_sort_groups, cuts, rank, depth, order, equal)
+        parallel_for(_sort_groups, cuts, rank, depth, order, equal)
         depth *= 2
     return order
 

@@ -14,7 +14,7 @@ import numpy as np
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine.shards import Shard
 from taskgram_utils.counting.engine.suffix_array import key_of, place_of
-from taskgram_utils.counting.engine.threads import even, spread
+from taskgram_utils.counting.engine.threads import even, parallel_for
 
 _STEP = 32  # n-grams searched at once: while one waits for memory, the others ask for theirs
 END = -2  # the key behind the last token: below all others, and below that of an unknown one
@@ -131,7 +131,7 @@ def narrow(shard: Shard, keys, begins, ends, depth, low, high) -> None:
         queries = (array[a:b] for array in (begins, ends, depth, low, high))
         _narrow(shard.tokens, shard.table, shard.width, keys, *queries)
 
-    spread(part, even(len(begins), 2048))
+    parallel_for(part, even(len(begins), 2048))
 
 
 @njit(cache=True, nogil=True)

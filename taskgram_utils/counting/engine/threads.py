@@ -10,7 +10,7 @@ import numpy as np
 from numba import get_num_threads
 
 
-def spread(work: Callable, cuts: Iterable[int], *given) -> None:
+def parallel_for(work: Callable, cuts: Iterable[int], *given) -> None:
     """Call ``work(*given, a, b)`` for all stretches between successive ``cuts``, on all cores.
 
     As many threads as numba would use, but our own, for compiled code that lets go of the

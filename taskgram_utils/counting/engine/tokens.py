@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from taskgram_utils.compiled import njit
+from taskgram_utils.counting.engine.bits import hashed
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import EVERY_CHARACTER, UNSPACED, WORD_CHARACTER, words
 from taskgram_utils.ngrams import UNSEEN as UNSEEN_CHARACTER
@@ -431,13 +432,6 @@ def tokenise(text, position, characters, spelled, room, longest):
         position[1] = 0
     position[0] = d
     return count
-
-
-@njit(cache=True, nogil=True)
-def hashed(key, size):
-    """Where a key is looked for first among ``size`` places, at most 2^32: Fibonacci hashing."""
-    h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
-    return np.int64(h * np.uint64(size) >> np.uint64(32))
 
 
 @njit(cache=True, nogil=True)

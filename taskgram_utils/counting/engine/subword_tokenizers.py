@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from taskgram_utils.counting.engine.edges import Edges, kind_of
-from taskgram_utils.counting.engine.threads import even, spread
+from taskgram_utils.counting.engine.threads import even, parallel_for
 from taskgram_utils.counting.engine.tokens import Vocabulary, encode_ngrams
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
 
 
-class Words:
+class WordTokenizer:
     """Tokens are words; ``vocabulary.txt`` holds one a line, in the order of their numbers."""
 
     name, file = "words", "vocabulary.txt"
@@ -68,7 +68,7 @@ class Words:
         def encode(a, b):
             parts[a] = self.vocabulary.encode(Block(data, lines[a:b] + 1, lines[a + 1 : b + 1]))
 
-        spread(encode, even(len(texts), 4096))
+        parallel_for(encode, even(len(texts), 4096))
         ids, sizes = zip(*(parts[a] for a in sorted(parts)), strict=True)
         return np.concatenate(ids), np.concatenate(sizes)
 
@@ -84,7 +84,7 @@ class Words:
         (folder / self.file).write_text(text, "utf-8", "surrogatepass")
 
 
-class Pieces:
+class SubwordTokenizer:
     """Tokens are those of a Hugging Face tokenizer file."""
 
     name, file = "pieces", "tokenizer.json"
@@ -184,7 +184,7 @@ class Pieces:
         """The text of token ids."""
         return self.tokenizer.decode([int(i) for i in ids])
 
-    def same_as(self, other: Pieces) -> bool:
+    def same_as(self, other: SubwordTokenizer) -> bool:
         """Whether both give the same tokens, as far as their files say."""
         return self.tokenizer.to_str() == other.tokenizer.to_str()
 
