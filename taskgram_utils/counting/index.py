@@ -18,7 +18,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, as_lists, numbered
+from taskgram_utils.counting.base import (
+    Counter, Counts, Pairs, Surfaces, as_lists, numbered, sizes)
 from taskgram_utils.counting.engine import (
     BLOCK, UNKNOWN, Asked, Edges, Reader, SubwordTokenizer, WordTokenizer, infinigram, open_shards,
     pair_counts, search, shared_documents, single_counts, swapped, write_shard)
@@ -318,16 +319,18 @@ class Index(Counter):
                 ) -> tuple[Asked, np.ndarray]:
         """The n-grams' tokens, and the first and last + 1 rank of the suffixes that begin with each
         form: [2, shards, forms]."""
-        ids, sizes = self._coder.encode_ngrams(ngrams)
         forms, edges = np.arange(len(ngrams) + 1), Edges.none()
         left = right = np.zeros(0, np.uint8)
-        if not self.exact:
+        if self.exact:
+            ids, lengths = self._coder.encode_ngrams(ngrams)
+        else:
+            sizes(ngrams)  # raises the error for one that holds no word
             texts = [self.written(s, (surfaces or {}).get(s, ())) for s in ngrams]
-            ids, sizes, forms, classes = self._coder.encode_forms(texts)
+            ids, lengths, forms, classes = self._coder.encode_forms(texts)
             if self.whole_words:
                 (left, right), edges = classes, self._coder.edges
-        ends = np.cumsum(sizes)
-        asked = Asked(ids, ends - sizes, ends, forms, left, right, edges)
+        ends = np.cumsum(lengths)
+        asked = Asked(ids, ends - lengths, ends, forms, left, right, edges)
         return asked, search(self._shards, self._keys(ids), asked.begins, ends)
 
     @cached_property

@@ -30,11 +30,6 @@ class Edges(NamedTuple):
         return cls(np.zeros(0, np.uint8), np.zeros(1, np.int64), np.zeros(0, np.uint8))
 
 
-def kind_of(character: str) -> int:
-    """The class of a character in the word rule."""
-    return int(characters().kind[ord(character)] & 15)
-
-
 @njit(cache=True, nogil=True)
 def _goes_on(tokens, place, step, edge, pool, starts, kinds):
     """Whether a word goes on at token ``place``, read forwards (``step`` 1) or backwards (-1)."""

@@ -114,8 +114,13 @@ def letters(block: Block) -> np.ndarray:
     begin, end = (block.begins[0], block.ends[-1]) if len(block.begins) else (0, 0)
     starts = range(begin, end, max(256, (end - begin) // 16))
     parts = (block.data[i : min(i + 256, end)].tobytes().decode("utf-8", "ignore") for i in starts)
-    kind = characters().kind[np.frombuffer("".join(parts).encode("utf-32-le"), "<u4")]
-    return np.array([(kind & 15 == LETTER).sum(), (kind & _UNSPACED > 0).sum()])
+    kinds = kinds_of("".join(parts))
+    return np.array([(kinds & 15 == LETTER).sum(), (kinds & _UNSPACED > 0).sum()])
+
+
+def kinds_of(text: str) -> np.ndarray:
+    """The class of each character of a text in the word rule, with its flags (uint8)."""
+    return characters().kind[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")]
 
 
 class Text(NamedTuple):
