@@ -1,4 +1,4 @@
-"""Integers as bits, compiled: how many are set, and hashing."""
+"""Instructions on the bits of integers, and hashing: compiled."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from taskgram_utils.compiled import njit
 @intrinsic
 def ones(typing_context, bits):
     """How many bits of an integer are set."""
+    return bits(bits), lambda context, builder, signature, given: builder.ctpop(given[0])
 
-    def generate(context, builder, signature, arguments):
-        return builder.ctpop(arguments[0])
 
-    return bits(bits), generate
+@intrinsic
+def byteswap(typing_context, bits):
+    """An integer with its bytes in reversed order."""
+    return bits(bits), lambda context, builder, signature, given: builder.bswap(given[0])
 
 
 @njit(cache=True, nogil=True)

@@ -6,6 +6,7 @@ import numpy as np
 from numba import get_num_threads
 
 from taskgram_utils.compiled import njit
+from taskgram_utils.counting.engine.bits import byteswap
 from taskgram_utils.counting.engine.threads import parallel_for
 
 _ROUNDS = 8  # packed words that are compared before doubling takes over
@@ -174,12 +175,7 @@ def _sort(keys, order, base, low, high):
 @njit(cache=True, nogil=True)
 def key_of(token, width):
     """The key of a token id: its little-endian bytes read as big-endian, the order of suffixes."""
-    if width == 1:
-        return np.int64(token)
-    if width == 2:
-        return np.int64((token & 0xFF) << 8 | token >> 8)
-    low, high = (token & 0xFF) << 8 | (token >> 8) & 0xFF, (token >> 8) & 0xFF00 | token >> 24
-    return np.int64(low << 16 | high)
+    return np.int64(byteswap(np.uint32(token)) >> np.uint32(32 - 8 * width))
 
 
 @njit(cache=True, nogil=True)
