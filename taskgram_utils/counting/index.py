@@ -258,10 +258,9 @@ class Index(Counter):
         asked, (low, high) = self._ranges([sx] if sy is None else [sx, sy])
         texts = []
         for s, reader in enumerate(self._readers):
-            for documents in shared_documents(reader, asked, low[s], high[s]):
+            if len(texts) < k:
+                documents = shared_documents(reader, asked, low[s], high[s])
                 texts += [self._text(s, d) for d in documents[: k - len(texts)].tolist()]
-                if len(texts) >= k:
-                    return texts
         return texts
 
     def infinigram(self, contexts: Sequence[Sequence[str] | str],
@@ -319,18 +318,16 @@ class Index(Counter):
                 ) -> tuple[Asked, np.ndarray]:
         """The n-grams' tokens, and the first and last + 1 rank of the suffixes that begin with each
         form: [2, shards, forms]."""
-        forms, edges = np.arange(len(ngrams) + 1), Edges.none()
-        left = right = np.zeros(0, np.uint8)
         if self.exact:
             ids, lengths = self._coder.encode_ngrams(ngrams)
+            forms, edges = np.arange(len(ngrams) + 1), Edges()
         else:
             sizes(ngrams)  # raises the error for one that holds no word
             texts = [self.written(s, (surfaces or {}).get(s, ())) for s in ngrams]
-            ids, lengths, forms, classes = self._coder.encode_forms(texts)
-            if self.whole_words:
-                (left, right), edges = classes, self._coder.edges
+            ids, lengths, forms, edges = self._coder.encode_forms(texts)
+            edges = edges if self.whole_words else Edges()
         ends = np.cumsum(lengths)
-        asked = Asked(ids, ends - lengths, ends, forms, left, right, edges)
+        asked = Asked(ids, ends - lengths, ends, forms, edges)
         return asked, search(self._shards, self._keys(ids), asked.begins, ends)
 
     @cached_property

@@ -9,7 +9,7 @@ n-grams; the documents of an n-gram are those of all its forms together. Counts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine.bits import ones
-from taskgram_utils.counting.engine.edges import Edges, alone
+from taskgram_utils.counting.engine.edges import Edges, whole_words
 from taskgram_utils.counting.engine.shards import Shard
 from taskgram_utils.counting.engine.suffix_array import place_of
 from taskgram_utils.counting.engine.threads import chunks, even, parallel_for, weighted
@@ -31,16 +31,13 @@ _READ, _READ_TOKEN = 16, 1 / 8
 class Asked(NamedTuple):
     """k n-grams, each in the forms ``forms[q]:forms[q + 1]`` (n-grams of words have one).
 
-    The token ids of form f are ``ids[begins[f]:ends[f]]``. For pieces, ``left`` and ``right`` are
-    the classes of a form's first and last character (see :func:`alone`); for words they are empty.
+    The token ids of form f are ``ids[begins[f]:ends[f]]``.
     """
 
     ids: np.ndarray
     begins: np.ndarray
     ends: np.ndarray
     forms: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
     edges: Edges
 
     def hits(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -80,13 +77,11 @@ class _Postings(NamedTuple):
     dense: np.ndarray  # whether they are bits [k]
 
 
-def single_counts(
-    reader: Reader, asked: Asked, low, high, count: int, occurrences: bool
-) -> np.ndarray:
-    """Documents, or occurrences, of the first ``count`` n-grams, by half: [2, count]."""
+def single_counts(reader: Reader, asked: Asked, low, high, count, repeated: bool) -> np.ndarray:
+    """Documents of the first ``count`` n-grams, ``repeated`` for each hit, by half: [2, count]."""
     counts, hits = np.zeros((2, count), np.int64), asked.hits(low, high)[:count]
-    for begin, end in chunks(4 * hits if occurrences else _bytes(reader, hits), BUDGET):
-        postings = _fetch(reader, asked, low, high, np.arange(begin, end), occurrences)
+    for begin, end in chunks(4 * hits if repeated else _bytes(reader, hits), BUDGET):
+        postings = _fetch(reader, asked, low, high, np.arange(begin, end), repeated)
         cuts = even(end - begin, 256)
         parallel_for(_count_halves, cuts, postings, reader.half, counts[:, begin:end])
     return counts
@@ -125,22 +120,14 @@ def pair_counts(reader: Reader, asked: Asked, low, high, a, b) -> np.ndarray:
     return counts
 
 
-def shared_documents(reader: Reader, asked: Asked, low, high) -> Iterator[np.ndarray]:
-    """Documents of the shard that hold all of a few n-grams, in order, 2^20 documents at a time."""
+def shared_documents(reader: Reader, asked: Asked, low, high) -> np.ndarray:
+    """Documents of the shard that hold all of a few n-grams, in order."""
     hits = asked.hits(low, high)
     if not hits.all():
-        return
-    postings = _fetch(reader, asked, low, high, np.arange(len(hits)))
-    for begin in range(0, reader.documents, 1 << 20):
-        shared = np.arange(begin, min(begin + (1 << 20), reader.documents))
-        for start, stop, dense in zip(*postings[1:], strict=True):
-            held = postings.pool[start:stop]
-            if dense:
-                bits = held[begin >> 5 :][: 1 << 15].view(np.uint8)
-                shared = shared[np.unpackbits(bits, bitorder="little")[shared - begin] > 0]
-            else:
-                shared = np.intersect1d(shared, held, assume_unique=True)
-        yield shared
+        return np.zeros(0, np.uint32)
+    pool, starts, stops, _ = _fetch(reader, asked, low, high, np.arange(len(hits)), repeated=True)
+    lists = [pool[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    return reduce(np.intersect1d, lists[1:], np.unique(lists[0]))
 
 
 def _bytes(reader: Reader, hits: np.ndarray) -> np.ndarray:
@@ -148,16 +135,14 @@ def _bytes(reader: Reader, hits: np.ndarray) -> np.ndarray:
     return 4 * np.minimum(hits, len(reader.half))
 
 
-def _fetch(
-    reader: Reader, asked: Asked, low, high, which: np.ndarray, repeated: bool = False
-) -> _Postings:
+def _fetch(reader: Reader, asked: Asked, low, high, which, repeated: bool = False) -> _Postings:
     """The postings of the n-grams ``which``; ``repeated``: lists of a document for each hit."""
     hits = asked.hits(low, high)[which]
     room = hits if repeated else np.minimum(hits, len(reader.half))
     stops = np.cumsum(room)
     postings = _Postings(np.zeros(room.sum(), np.uint32), stops - room, stops, hits > room)
-    cuts = weighted(hits + 8)
-    parallel_for(_fill, cuts, reader, asked, low, high, which, repeated, postings)
+    work = reader, asked, low, high, which, repeated, postings
+    parallel_for(_fill, weighted(hits + 8), *work)
     return postings
 
 
@@ -181,18 +166,16 @@ def _batches(rare, common, held, budget):
 
 @njit(cache=True, nogil=True)
 def _document(offsets, hints, shift, width, place):
-    """The document of a token: between the hints around it, by halves and then one by one."""
+    """The document of a token: between the hints around it, by halves."""
     at = min(place >> shift, len(hints) - 2)  # a broken table must not lead out of the array
     d, last = np.int64(hints[at]), np.int64(hints[at + 1])
     place *= width
-    while last - d > 8:
+    while d < last:
         middle = (d + last + 1) >> 1
         if offsets[middle] <= place:
             d = middle
         else:
             last = middle - 1
-    while d < last and offsets[d + 1] <= place:
-        d += 1
     return d
 
 
@@ -200,7 +183,7 @@ def _document(offsets, hints, shift, width, place):
 def _fill(reader, asked, low, high, which, repeated, postings, first, last):
     """Write the postings of the n-grams ``which[first:last]``."""
     (tokens, table, offsets, width, _, _, _), hints, shift, _ = reader
-    _, begins, ends, forms, left, right, edges = asked
+    _, begins, ends, forms, edges = asked
     pool, starts, stops, dense = postings
     for i in range(first, last):
         free = starts[i]
@@ -208,7 +191,7 @@ def _fill(reader, asked, low, high, which, repeated, postings, first, last):
             size = ends[f] - begins[f]
             for rank in range(low[f], high[f]):
                 place = place_of(table, rank, width)
-                if not len(left) or alone(tokens, place, place + size, left[f], right[f], edges):
+                if whole_words(tokens, place, place + size, edges, f):
                     d = _document(offsets, hints, shift, width, place)
                     if dense[i]:
                         pool[starts[i] + (d >> 5)] |= np.uint32(1) << np.uint32(d & 31)
@@ -299,7 +282,7 @@ def _shared(half, postings, rare, common, counts, first, last):
 def _read(reader, asked, postings, rare, common, counts, first, last):
     """Count the documents of rare n-grams, all lists, whose text holds the common one."""
     (tokens, _, offsets, width, _, _, _), _, _, half = reader
-    ids, begins, ends, forms, left, right, edges = asked
+    ids, begins, ends, forms, edges = asked
     pool, starts, stops, _ = postings
     for m in range(first, last):
         for k in range(starts[rare[m]], stops[rare[m]]):
@@ -315,10 +298,7 @@ def _read(reader, asked, postings, rare, common, counts, first, last):
                     same = 0
                     while same < size and tokens[place + same] == ids[begins[f] + same]:
                         same += 1
-                    held = same == size and (
-                        not len(left)
-                        or alone(tokens, place, place + size, left[f], right[f], edges)
-                    )
+                    held = same == size and whole_words(tokens, place, place + size, edges, f)
                     place += 1
                 f += 1
             counts[_bit(half, pool[k]), m] += held

@@ -13,7 +13,7 @@ import numpy as np
 
 from taskgram_utils.counting.engine.edges import Edges
 from taskgram_utils.counting.engine.threads import even, parallel_for
-from taskgram_utils.counting.engine.tokens import Vocabulary, encode_ngrams, kinds_of
+from taskgram_utils.counting.engine.tokens import Vocabulary, characters, encode_ngrams, kinds_of
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
 
@@ -129,31 +129,31 @@ class SubwordTokenizer:
 
     def encode_forms(
         self, ngrams: Sequence[Sequence[str]]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Edges]:
         """Token ids of n-grams, each given as the texts in which it is counted.
 
         A form is a sequence of tokens of one of the texts, with a space before it or without. One
         that ends in another is left out, since it occurs where the other does. Returns the ids of
         all f forms in a row; how many each has [f]; where each n-gram's forms begin [k + 1]; the
-        classes of the first and the last character [2, f], 0 where the form begins with a space.
+        edges of the forms.
         """
         texts = list(dict.fromkeys(chain.from_iterable(ngrams)))
         ids_of = dict(zip(texts, map(tuple, self._ids(texts)), strict=True))
         spaced = {i for i in {ids[0] for ids in ids_of.values()} if self.bytes_of(i)[:1] == b" "}
-        forms, begins, characters = [], [0], []  # the first and the last character of each form
+        forms, begins, ends = [], [0], []  # the first and the last character of each form
         for texts in ngrams:
             text_of = {ids_of[text]: text.strip() for text in texts}
             shortest = min(map(len, text_of))
             for form, text in text_of.items():
-                ends = (form[k:] for k in range(1, len(form) - shortest + 1))
-                if text_of.keys().isdisjoint(ends):
+                shorter = (form[k:] for k in range(1, len(form) - shortest + 1))
+                if text_of.keys().isdisjoint(shorter):
                     forms.append(form)
-                    characters.append(text[0] + text[-1])
+                    ends.append(text[0] + text[-1])
             begins.append(len(forms))
         ids, sizes = _joined(forms)
-        kinds = (kinds_of("".join(characters)) & 15).reshape(-1, 2).T.copy()
+        kinds = (kinds_of("".join(ends)) & 15).reshape(-1, 2).T.copy()
         kinds[0, [form[0] in spaced for form in forms]] = 0
-        return ids, sizes, np.array(begins, np.int64), kinds
+        return ids, sizes, np.array(begins, np.int64), Edges(*kinds, *self._bytes)
 
     def bytes_of(self, number: int) -> bytes:
         """The bytes of text that a token stands for, its space included."""
@@ -174,9 +174,11 @@ class SubwordTokenizer:
         return letters | {chr(256 + k): bytes([b]) for k, b in enumerate(others)}
 
     @cached_property
-    def edges(self) -> Edges:
-        """The bytes of all tokens, which tell words apart."""
-        return Edges.of([self.bytes_of(i) for i in range(len(self))])
+    def _bytes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The last three fields of :class:`Edges`."""
+        tokens = [self.bytes_of(i) for i in range(len(self))]
+        starts = np.cumsum([0, *map(len, tokens)])
+        return np.frombuffer(b"".join(tokens), np.uint8), starts, characters().kind & 15
 
     def encode_each(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
         """:meth:`encode` for each word of texts that are lists of words."""
