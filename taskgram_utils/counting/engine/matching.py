@@ -10,7 +10,7 @@ import numpy as np
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine.bits import hashed, ones
 from taskgram_utils.counting.engine.tokens import (
-    END, Spelled, Text, Vocabulary, characters, encode_ngrams, look_up, tokenise,
+    END, Spelled, Vocabulary, characters, encode_ngrams, look_up, readable, tokenise,
 )
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
@@ -99,7 +99,7 @@ class Matcher:
     def read(self, block: Block, half: np.ndarray) -> None:
         """Count in more documents; ``half`` (0 or 1) says to which half each belongs."""
         queries, documents = self.queries, len(block.begins)
-        text, position, left = Text.of(block), np.zeros(2, np.int64), np.zeros(4, np.int64)
+        text, position, left = readable(block), np.zeros(2, np.int64), np.zeros(4, np.int64)
         while position[0] < documents:
             waiting = left[0]
             count = tokenise(text, position, characters(), self.spelled, _ROOM, _LONGEST)

@@ -13,12 +13,14 @@ import numpy as np
 
 from taskgram_utils.counting.engine.edges import Edges
 from taskgram_utils.counting.engine.threads import even, parallel_for
-from taskgram_utils.counting.engine.tokens import Vocabulary, characters, encode_ngrams, kinds_of
+from taskgram_utils.counting.engine.tokens import (
+    Encoded, Vocabulary, characters, encode_ngrams, kinds_of,
+)
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
 
 
-def _joined(ids: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+def _joined(ids: Sequence[Sequence[int]]) -> Encoded:
     """All ids in a row (int32), and how many each has (int64 [k])."""
     sizes = np.fromiter(map(len, ids), np.int64, len(ids))
     return np.fromiter(chain.from_iterable(ids), np.int32, sizes.sum()), sizes
@@ -43,22 +45,22 @@ class WordTokenizer:
     def __len__(self) -> int:
         return len(self.vocabulary)
 
-    def encode(self, texts: Sequence[str], grow: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, texts: Sequence[str], grow: bool = False) -> Encoded:
         """Token ids of texts in a row (int32), and how many each has (int64 [k])."""
         return (None if grow else self._encode_lines(texts)) or self.vocabulary.encode(texts, grow)
 
-    def encode_ngrams(self, ngrams: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def encode_ngrams(self, ngrams: Sequence[str]) -> Encoded:
         """:meth:`encode` for n-grams; InputError for one that holds no word or is no text."""
         encoded = self._encode_lines(ngrams)
         if encoded and encoded[1].all():
             return encoded
         return encode_ngrams(ngrams, self.vocabulary, grow=False)
 
-    def encode_each(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+    def encode_each(self, texts: Sequence[Sequence[str]]) -> Encoded:
         """:meth:`encode` for each word of texts that are lists of words."""
         return self.encode(list(chain.from_iterable(texts)))
 
-    def _encode_lines(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
+    def _encode_lines(self, texts: Sequence[str]) -> Encoded | None:
         """:meth:`encode` on all cores for texts of one line each; None for others."""
         try:
             data = np.frombuffer("\n".join(texts).encode("utf-8", "surrogatepass"), np.uint8)
@@ -111,7 +113,7 @@ class SubwordTokenizer:
     def __len__(self) -> int:
         return self.tokenizer.get_vocab_size()
 
-    def encode(self, texts: Sequence[str], grow: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, texts: Sequence[str], grow: bool = False) -> Encoded:
         """Token ids of texts in a row (int32), and how many each has (int64 [k]).
 
         Texts are encoded as they are where ``grow`` is set, else behind one space.
@@ -122,14 +124,12 @@ class SubwordTokenizer:
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encoded]
 
-    def encode_ngrams(self, ngrams: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def encode_ngrams(self, ngrams: Sequence[str]) -> Encoded:
         """:meth:`encode` for n-grams; InputError for one that holds no word or is no text."""
         encode_ngrams(ngrams, Vocabulary(), grow=True)  # raises it
         return self.encode(ngrams)
 
-    def encode_forms(
-        self, ngrams: Sequence[Sequence[str]]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Edges]:
+    def encode_forms(self, ngrams: Sequence[Sequence[str]]) -> tuple[np.ndarray, ...]:
         """Token ids of n-grams, each given as the texts in which it is counted.
 
         A form is a sequence of tokens of one of the texts, with a space before it or without. One
@@ -180,7 +180,7 @@ class SubwordTokenizer:
         starts = np.cumsum([0, *map(len, tokens)])
         return np.frombuffer(b"".join(tokens), np.uint8), starts, characters().kind & 15
 
-    def encode_each(self, texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+    def encode_each(self, texts: Sequence[Sequence[str]]) -> Encoded:
         """:meth:`encode` for each word of texts that are lists of words."""
         words = list(chain.from_iterable(texts))
         distinct = dict.fromkeys(words)

@@ -31,6 +31,10 @@ _LONG = np.uint64(0xFF << 56)  # the keys of words of several pieces begin here
 _IRREGULAR = "İΣ"
 
 
+Encoded = tuple[np.ndarray, np.ndarray]
+"""Token ids of texts, all in a row (int32), and how many each text has (int64 [k])."""
+
+
 class Characters(NamedTuple):
     """What the word rule has to know of characters."""
 
@@ -74,34 +78,36 @@ def characters() -> Characters:
             kind[mark] |= _MARK
             last[ord(c)] = combining[mark]
             composed |= {ord(p) << 21 | mark for p in (chr(base), *upper.get(chr(base), []))}
-    kind[0x1161:0x1176] |= _HARD  # the parts of Hangul syllables, which are composed by rule
-    kind[0x11A8:0x11C3] |= _HARD
-    plain = np.zeros(256, np.bool_)
-    plain[:128] = np.isin(kind[:128], (LETTER, DIGIT))
+    # The parts of Hangul syllables are composed by rule.
+    kind[[*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)]] |= _HARD
+    plain = np.isin(kind[:256], (LETTER, DIGIT)) & (np.arange(256) < 128)
     return Characters(plain, kind, utf8, combining, last, np.array(sorted(composed), np.int64))
 
 
 def readable(block: Block) -> Block:
-    """The block, with each line that NFC or lower-casing changes as a whole replaced by its words.
+    """The block for :func:`tokenise`: its bytes by eight (uint64), with room to read beyond the end.
 
-    The compiled code reads the rest character by character.
+    The compiled code reads character by character. Each line that NFC or lower-casing changes as a
+    whole is replaced by its words.
     """
     hard = _hard_ones(block)
-    if not len(hard):
-        return block
-    texts = [block.data[b:e].tobytes() for b, e in zip(block.begins, block.ends, strict=True)]
-    for d in hard:
-        lines = texts[d].splitlines(True)
-        for k in _hard_ones(Block.of_bytes(lines)):
-            text = " ".join(words(lines[k].decode("utf-8", "surrogatepass")))
-            lines[k] = f"{text}\n".encode("utf-8", "surrogatepass")
-        texts[d] = b"".join(lines)
-    return Block.of_bytes(texts)
+    if len(hard):
+        texts = list(block.raw())
+        for d in hard:
+            lines = texts[d].splitlines(True)
+            for k in _hard_ones(Block.of_bytes(lines)):
+                text = " ".join(words(lines[k].decode("utf-8", "surrogatepass")))
+                lines[k] = f"{text}\n".encode("utf-8", "surrogatepass")
+            texts[d] = b"".join(lines)
+        block = Block.of_bytes(texts)
+    eights = np.zeros(len(block.data) // 8 + 2, np.uint64)
+    eights.view(np.uint8)[: len(block.data)] = block.data
+    return Block(eights, block.begins, block.ends)
 
 
 def _hard_ones(block: Block) -> np.ndarray:
     """Which documents cannot be read character by character."""
-    if not len(block.data) or block.data.max() < 128:
+    if block.data.max(initial=0) < 128:
         return np.zeros(0, np.int64)
     return np.flatnonzero(_hard(np.flatnonzero(block.data >= 0xC0), *block, characters()))
 
@@ -121,24 +127,6 @@ def letters(block: Block) -> np.ndarray:
 def kinds_of(text: str) -> np.ndarray:
     """The class of each character of a text in the word rule, with its flags (uint8)."""
     return characters().kind[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")]
-
-
-class Text(NamedTuple):
-    """Documents as :class:`~taskgram_utils.reading.Block` holds them, and their bytes by eight."""
-
-    data: np.ndarray  # uint8, with room to read beyond the end
-    eights: np.ndarray  # the same memory as uint64
-    begins: np.ndarray
-    ends: np.ndarray
-
-    @classmethod
-    def of(cls, block: Block) -> Text:
-        """The text of a block, made readable."""
-        block = readable(block)
-        eights = np.zeros(len(block.data) // 8 + 2, np.uint64)
-        data = eights.view(np.uint8)
-        data[: len(block.data)] = block.data
-        return cls(data, eights, block.begins, block.ends)
 
 
 class Spelled(NamedTuple):
@@ -182,17 +170,14 @@ class Vocabulary:
     def __len__(self) -> int:
         return self.size
 
-    def encode(
-        self, texts: Sequence[str] | Block, grow: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, texts: Sequence[str] | Block, grow: bool = False) -> Encoded:
         """Word numbers of all ``texts`` in a row (int32), and how many each text has (int64 [k]).
 
         The words are those of :func:`taskgram_utils.ngrams.words`. A word not in the vocabulary is
         added where ``grow`` is set and is ``UNKNOWN`` otherwise.
         """
         blocks = [texts] if isinstance(texts, Block) else map(Block.of, lists(texts, BLOCK))
-        ids = [np.zeros(0, np.int32), *(self._encode(block, grow) for block in blocks)]
-        ids = np.concatenate(ids)
+        ids = np.concatenate([np.zeros(0, np.int32), *(self._encode(b, grow) for b in blocks)])
         ends = np.flatnonzero(ids == END)
         return ids[ids != END], np.diff(ends, prepend=-1) - 1
 
@@ -200,7 +185,7 @@ class Vocabulary:
         """Word numbers of a block, each document with ``END`` behind it (int32)."""
         room = int((block.ends - block.begins).sum()) // 2 + 2 * len(block.begins) + 1
         spelled, position = Spelled.room(room), np.zeros(2, np.int64)
-        count = tokenise(Text.of(block), position, characters(), spelled, room, room)
+        count = tokenise(readable(block), position, characters(), spelled, room, room)
         ids = np.empty(count, np.int32)
         if grow:
             pool, starts, slots = self.table
@@ -214,16 +199,13 @@ class Vocabulary:
 
     def words(self) -> list[str]:
         """All words, in the order of their numbers."""
-        starts = self.table.starts[: self.size + 1]
-        pieces = self.table.pool[: starts[-1]].astype("<u8").view(np.uint8).reshape(-1, 8)
-        text = pieces[pieces > 0].tobytes()
-        places = np.cumsum(np.append(0, (pieces > 0).sum(axis=1)))[starts].tolist()
-        return [text[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(places)]
+        data = self.table.pool.astype("<u8").tobytes()
+        places = pairwise((8 * self.table.starts[: self.size + 1]).tolist())
+        words = (data[begin:end].rstrip(b"\0") for begin, end in places)
+        return [word.decode("utf-8", "surrogatepass") for word in words]
 
 
-def encode_ngrams(
-    ngrams: Sequence[str], vocabulary: Vocabulary, grow: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def encode_ngrams(ngrams: Sequence[str], vocabulary: Vocabulary, grow: bool) -> Encoded:
     """Word numbers of n-grams as typed (int32, in a row), and the words of each (int64 [k]).
 
     Raises InputError for one that is no text or holds no word.
@@ -361,7 +343,8 @@ def tokenise(text, position, characters, spelled, room, longest):
     Returns how many words there are, ends of documents among them. Of a word of more than
     ``longest`` pieces, it keeps so many.
     """
-    data, eights, begins, ends = text.data, text.eights, text.begins, text.ends
+    eights, begins, ends = text
+    data = eights.view(np.uint8)
     pieces, stops, keys = spelled.pieces, spelled.stops, spelled.keys
     plain, kind, lower = characters.plain, characters.kind, characters.lower
     zero, one, eight, d = np.uint64(0), np.uintp(1), np.uintp(8), position[0]
