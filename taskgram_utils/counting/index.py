@@ -101,8 +101,8 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     return index
 
 
-def _write(texts: Iterable[str], folder: Path, coder: WordTokenizer | SubwordTokenizer, progress: bool,
-           tokens_per_shard: int) -> None:
+def _write(texts: Iterable[str], folder: Path, coder: WordTokenizer | SubwordTokenizer,
+           progress: bool, tokens_per_shard: int) -> None:
     """Write all files of an index: of its shards, of the coder, and ``index.json``.
 
     While the corpus is read, a shard's token ids take four bytes in a file of their own, since the
@@ -213,12 +213,14 @@ class Index(Counter):
                 f"{path}: not what `taskgram index` has written; build the index again")
         return about
 
-    def _open_coder(self, tokenizer: str | Path | None, about: dict) -> WordTokenizer | SubwordTokenizer:
+    def _open_coder(self, tokenizer: str | Path | None, about: dict
+                    ) -> WordTokenizer | SubwordTokenizer:
         """What reads n-grams as tokens of the index."""
         own = self.path / SubwordTokenizer.file
         if tokenizer is None and not own.exists():
-            require((self.path / WordTokenizer.file).exists(), f"index {self.path}: no {WordTokenizer.file} in it; "
-                                                       "name the tokenizer file its tokens are of")
+            require((self.path / WordTokenizer.file).exists(),
+                    f"index {self.path}: no {WordTokenizer.file} in it; "
+                    "name the tokenizer file its tokens are of")
             return WordTokenizer(self.path)
         require(tokenizer is None or about.get("tokenizer") != "words",
                 f"index {self.path}: its tokens are whole words; leave out {tokenizer}")

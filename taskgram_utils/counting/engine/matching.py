@@ -34,6 +34,8 @@ class _Lists(NamedTuple):
     number: np.ndarray
     bounds: np.ndarray
     partner: np.ndarray
+    words: int  # nodes of single words, the first in the tree
+    longest: int  # words of the longest n-gram
 
 
 class Queries:
@@ -50,22 +52,21 @@ class Queries:
         ids, sizes = encode_ngrams(ngrams, self.vocabulary, grow=True)
         words = len(self.vocabulary)
         if np.diff(self.vocabulary.table.starts[: words + 1]).max(initial=0) >= _LONGEST:
-            lengths = [len(ngram.encode("utf-8", "replace")) for ngram in ngrams]
-            long = ngrams[int(np.argmax(np.array(lengths) > 8 * _LONGEST))][:40]
+            long = max(ngrams, key=lambda ngram: max(map(len, ngram.split())))[:40]
             why = f"holds a word of more than {8 * _LONGEST:,} bytes; remove it"
             raise InputError(f"the n-gram '{long}…' {why}")
-        self.longest = int(sizes.max(initial=1))
         size = words + _SPACE * (len(ids) - len(sizes)) + 16
         why = f"n-grams: {len(ids):,} words of them are too many; count them in parts"
         require(size < 1 << 30, why)
         self.tree, number, self.each, self.count = _tree(ids, sizes, words, size)
-        a, b = self.each[pair_at].T.astype(np.int64) if len(pair_at) else np.zeros((2, 0), np.int64)
-        pairs = np.bincount(a, minlength=self.count) + np.bincount(b, minlength=self.count)
+        a, b = self.each[pair_at].T.astype(np.int64)
+        pairs = np.bincount(np.append(a, b), minlength=self.count)
         owner, other = np.where(pairs[a] > pairs[b], (b, a), (a, b))
         keys, self.pair_place = np.unique(owner * self.count + other, return_inverse=True)
         owner, partner = np.divmod(keys, self.count)
-        bounds = np.append(0, np.cumsum(np.bincount(owner, minlength=self.count)))
-        self.lists = _Lists(number, bounds.astype(np.int32), partner.astype(np.int32))
+        bounds = np.searchsorted(owner, np.arange(self.count + 1)).astype(np.int32)
+        longest = int(sizes.max(initial=1))
+        self.lists = _Lists(number, bounds, partner.astype(np.int32), words, longest)
 
 
 class _Counters(NamedTuple):
@@ -76,6 +77,7 @@ class _Counters(NamedTuple):
     joint: np.ndarray  # counts of pairs, by half, int64 [pairs, 1 or 2]
     held_by: np.ndarray  # the documents that hold each n-gram, int64 [n-grams]
     seen: np.ndarray  # the nodes that some of these documents hold, at its front, int32
+    occurrences: bool  # whether each occurrence of an n-gram counts
     pairs: tuple  # room for pairs that are counted together: six int64 [_SPAN + _STRIDE]
 
 
@@ -83,16 +85,15 @@ class Matcher:
     """The counts of a pass over documents: of n-grams and of pairs, both by half."""
 
     def __init__(self, queries: Queries, unit: str, halves: bool = False):
-        self.queries, self.occurrences = queries, unit == "occurrences"
+        self.queries, self.tokens = queries, 0
         nodes = np.zeros((len(queries.tree), 2), np.int64)
         nodes[:, 0] = queries.tree
         sizes = queries.count, len(queries.lists.partner)
         single, joint = (np.zeros((size, 1 + halves), np.int64) for size in sizes)
         held_by, seen = np.zeros(sizes[0], np.int64), np.empty(sizes[0] + 1, np.int32)
         pairs = tuple(np.empty((6, _SPAN + _STRIDE), np.int64))
-        self.counters = _Counters(nodes, single, joint, held_by, seen, pairs)
-        self.documents = self.tokens = 0
-        room = _ROOM + queries.longest
+        occurrences, room = unit == "occurrences", _ROOM + queries.lists.longest
+        self.counters = _Counters(nodes, single, joint, held_by, seen, occurrences, pairs)
         self.spelled, self.ids = Spelled.room(_ROOM, _LONGEST), np.full(room, END, np.int32)
         self.work = tuple(np.empty((9, room), np.int64))
 
@@ -105,12 +106,9 @@ class Matcher:
             count = tokenise(text, position, characters(), self.spelled, _ROOM, _LONGEST)
             look_up(self.spelled, count, queries.vocabulary.table, self.ids[waiting:])
             size, last = waiting + count, position[0] == documents
-            _match(
-                self.ids, size, last, left, half, len(queries.vocabulary), queries.longest,
-                self.occurrences, queries.lists, self.counters, self.work,
-            )
+            _match(self.ids, size, last, left, half, queries.lists, self.counters, self.work)
             self.tokens += count
-        self.documents, self.tokens = self.documents + documents, self.tokens - documents
+        self.tokens -= documents  # whose ends are counted as words
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Counts of the n-grams [1 or 2, q] and of the pairs [1 or 2, m], by half where asked."""
@@ -125,31 +123,31 @@ def _tree(ids, sizes, words, size):
     Returns the tree, with an entry at its end that equals no key; the number of the n-gram that
     ends at each node; the number of each n-gram; how many distinct ones there are, at least 1.
     """
-    tree, number = np.zeros((size + 1, 1), np.int64), np.zeros(size, np.int32)
+    tree, number = np.zeros(size + 1, np.int64), np.zeros(size, np.int32)
     each, begin, count = np.empty(len(sizes), np.int32), 0, 0
     tree[size] = -1
     for q in range(len(sizes)):
         # Go down the tree, and add the nodes that are missing.
         node = np.int64(ids[begin])
         for k in range(begin + 1, begin + sizes[q]):
-            tree[node, 0] |= _LEADS
+            tree[node] |= _LEADS
             key = node << 33 | np.int64(ids[k] + 1) << 2
             node = words + hashed(key, size - words)
-            while tree[node, 0] != 0 and (tree[node, 0] ^ key) >> 2 != 0:
+            while tree[node] != 0 and (tree[node] ^ key) >> 2 != 0:
                 node = node + 1 if node + 1 < size else words
-            tree[node, 0] |= key
+            tree[node] |= key
         # Number the n-gram when it is met first.
-        if not tree[node, 0] & _ENDS:
-            tree[node, 0] |= _ENDS
+        if not tree[node] & _ENDS:
+            tree[node] |= _ENDS
             number[node] = count
             count += 1
         each[q] = number[node]
         begin += sizes[q]
-    return tree[:, 0].copy(), number, each, max(count, 1)
+    return tree, number, each, max(count, 1)
 
 
 @njit(cache=True, nogil=True)
-def _match(ids, size, last, left, half, words, longest, occurrences, lists, counters, work):
+def _match(ids, size, last, left, half, lists, counters, work):
     """Count the n-grams that begin in ``ids[:size]``, the words of documents and their ends.
 
     If the block goes on after these (not ``last``), n-grams that may go on wait for the next call.
@@ -164,8 +162,9 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
     # Of those with one more word: key, place of that word, place in the tree, and the two entries
     # there. Of each word: its document, of those counted together.
     node, entry, word, key, next_word, place, one, two, within = work
-    nodes, single, _, _, seen, _ = counters
-    number, free = lists.number, len(nodes) - 1
+    nodes, single, _, _, seen, occurrences, _ = counters
+    number, _, _, words, longest = lists
+    free = len(nodes) - 1
     first, document, known = left[1], left[2], left[3]
     limit = size if ids[size - 1] == END else max(0, size - (longest - 1))
     ids[size] = END
@@ -217,7 +216,7 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
         # Count the documents once there are 64, or no more.
         if document == _TOGETHER or (last and end == size):
             ended = half[first : first + document]
-            _together(seen[:known], ended, occurrences, lists, counters)
+            _together(seen[:known], ended, lists, counters)
             first, document, known = first + document, 0, 0
         begin = end
     # Move the words that wait to the front.
@@ -227,10 +226,10 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
 
 
 @njit(cache=True, nogil=True)
-def _together(seen, half, occurrences, lists, counters):
+def _together(seen, half, lists, counters):
     """Count the n-grams ``seen`` in up to 64 documents, and their pairs; forget the documents."""
-    number, bounds, partner = lists
-    nodes, single, joint, held_by, _, pairs = counters
+    number, bounds, partner, _, _ = lists
+    nodes, single, joint, held_by, _, occurrences, pairs = counters
     place, shared, _, lows, highs, bits = pairs
     # The documents of each half as bits.
     masks = np.zeros(2, np.int64)

@@ -45,9 +45,7 @@ def pointer_width(size: int) -> int:
     return max(1, ((size - 1).bit_length() + 7) // 8)
 
 
-def write_shard(
-    folder: Path, number: int, ids: np.ndarray, lengths: np.ndarray, width: int
-) -> np.ndarray:
+def write_shard(folder: Path, number: int, ids, lengths, width: int) -> np.ndarray:
     """Write tokenized, offset, unigram and table of k documents, and return the distinct ids.
 
     ``ids``: the token ids of all documents one after the other; ``lengths`` [k]: how many each has.

@@ -49,12 +49,8 @@ def _by_two(symbols, alphabet):
     rank of each first symbol [alphabet + 1].
     """
     n = len(symbols)
-    begins = np.zeros(alphabet + 1, np.int64)
     # Count the symbols, and sum up to where each one's ranks begin.
-    for symbol in symbols:
-        begins[symbol + 1] += 1
-    for symbol in range(alphabet):
-        begins[symbol + 1] += begins[symbol]
+    begins = np.append(0, np.bincount(symbols, minlength=alphabet).cumsum())
     # Place all suffixes by their first symbol.
     free, by_one = begins.copy(), np.empty(n, np.int32)
     for i in range(n):

@@ -85,7 +85,7 @@ def characters() -> Characters:
 
 
 def readable(block: Block) -> Block:
-    """The block for :func:`tokenise`: its bytes by eight (uint64), with room to read beyond the end.
+    """The block for :func:`tokenise`: bytes by eight (uint64), with room to read beyond the end.
 
     The compiled code reads character by character. Each line that NFC or lower-casing changes as a
     whole is replaced by its words.
