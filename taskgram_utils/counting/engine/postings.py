@@ -185,13 +185,14 @@ def _fill(reader, asked, low, high, which, repeated, postings, first, last):
     (tokens, table, offsets, width, _, _, _), hints, shift, _ = reader
     _, begins, ends, forms, edges = asked
     pool, starts, stops, dense = postings
+    whole = len(edges.left) == 0
     for i in range(first, last):
         free = starts[i]
         for f in range(forms[which[i]], forms[which[i] + 1]):
             size = ends[f] - begins[f]
             for rank in range(low[f], high[f]):
                 place = place_of(table, rank, width)
-                if whole_words(tokens, place, place + size, edges, f):
+                if whole or whole_words(tokens, place, place + size, edges, f):
                     d = _document(offsets, hints, shift, width, place)
                     if dense[i]:
                         pool[starts[i] + (d >> 5)] |= np.uint32(1) << np.uint32(d & 31)
@@ -298,7 +299,10 @@ def _read(reader, asked, postings, rare, common, counts, first, last):
                     same = 0
                     while same < size and tokens[place + same] == ids[begins[f] + same]:
                         same += 1
-                    held = same == size and whole_words(tokens, place, place + size, edges, f)
+                    held = same == size and (
+                        len(edges.left) == 0
+                        or whole_words(tokens, place, place + size, edges, f)
+                    )
                     place += 1
                 f += 1
             counts[_bit(half, pool[k]), m] += held
