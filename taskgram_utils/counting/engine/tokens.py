@@ -222,7 +222,7 @@ def encode_ngrams(ngrams: Sequence[str], vocabulary: Vocabulary, grow: bool) -> 
 
 def _enlarged(array: np.ndarray, needed: int) -> np.ndarray:
     """The array, or where it is too short a longer one that begins with it."""
-    return array if len(array) >= needed else np.resize(array, 2 * needed)
+    return array if len(array) >= needed else np.append(array, np.zeros(needed, array.dtype))
 
 
 @njit(cache=True, nogil=True)
@@ -437,23 +437,22 @@ def _key(pieces, begin, end):
     return h | _LONG
 
 
-@njit(cache=True, nogil=True)
-def _slot(pieces, begin, end, key, table):
+@njit(cache=True, nogil=True, forceinline=True)
+def _slot(pieces, begin, end, key, pool, starts, slots):
     """The slot of the word ``pieces[begin:end]`` with that key, or the free one for it."""
-    pool, starts, slots = table
-    j = hashed(key, len(slots))
-    while slots[j, 1] != 0:
+    j, size = np.uint64(hashed(key, len(slots))), end - begin
+    while True:
+        number = np.int64(slots[j, 1])
+        if number == 0:
+            break
         if slots[j, 0] == key:
-            if key < _LONG:
-                break
-            # Long words may share a hash: compare them piece by piece.
-            start, stop = starts[slots[j, 1] - 1], starts[slots[j, 1]]
-            same = stop - start == end - begin
-            for k in range(end - begin if same else 0):
-                same &= pool[start + k] == pieces[begin + k]
+            # Words of several pieces may share a hash: compare them piece by piece.
+            same = size == 1 or starts[number] - starts[number - 1] == size
+            for k in range(size if same and size > 1 else 0):
+                same &= pool[starts[number - 1] + k] == pieces[begin + k]
             if same:
                 break
-        j = j + 1 if j + 1 < len(slots) else 0
+        j = (j + np.uint64(1)) % np.uint64(len(slots))
     return j
 
 
@@ -461,7 +460,7 @@ def _slot(pieces, begin, end, key, table):
 def look_up(spelled, count, table, ids):
     """Write the numbers of ``count`` words; ``UNKNOWN`` and ``END`` are numbers, too."""
     pieces, stops, keys, entries = spelled
-    slots = table.slots
+    pool, starts, slots = table
     # Fetch the first slots of all words, so that waits for memory overlap.
     for w in range(count):
         j = hashed(keys[w], len(slots))
@@ -471,7 +470,7 @@ def look_up(spelled, count, table, ids):
         key, number = keys[w], np.int64(entries[w, 1])
         ids[w] = END if key == 0 else number - 1
         if key != 0 and number != 0 and (entries[w, 0] != key or key >= _LONG):
-            j = _slot(pieces, stops[w], stops[w + 1], key, table)
+            j = _slot(pieces, stops[w], stops[w + 1], key, pool, starts, slots)
             ids[w] = np.int64(slots[j, 1]) - 1
 
 
@@ -484,10 +483,10 @@ def _add(spelled, count, table, size, ids):
     pieces, stops, keys, _ = spelled
     pool, starts, slots = table
     for w in range(count):
-        ids[w] = END
         if keys[w] == 0:
+            ids[w] = END
             continue
-        j = _slot(pieces, stops[w], stops[w + 1], keys[w], Table(pool, starts, slots))
+        j = _slot(pieces, stops[w], stops[w + 1], keys[w], pool, starts, slots)
         ids[w] = np.int64(slots[j, 1]) - 1
         if slots[j, 1] == 0:
             # A new word: fill the slot, and copy its pieces to the pool.
@@ -501,6 +500,6 @@ def _add(spelled, count, table, size, ids):
                 slots = np.zeros((2 * len(slots), 2), np.uint64)
                 for word in range(size):
                     key = _key(pool, starts[word], starts[word + 1])
-                    j = _slot(pool, starts[word], starts[word + 1], key, Table(pool, starts, slots))
+                    j = _slot(pool, starts[word], starts[word + 1], key, pool, starts, slots)
                     slots[j, 0], slots[j, 1] = key, word + 1
     return size, slots
