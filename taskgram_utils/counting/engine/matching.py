@@ -10,14 +10,13 @@ import numpy as np
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine.bits import hashed, ones
 from taskgram_utils.counting.engine.tokens import (
-    END, Spelled, Vocabulary, characters, encode_ngrams, look_up, readable, tokenise,
-)
+    END, Spelled, Vocabulary, characters, encode_ngrams, look_up, readable, tokenise)
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
 
 _ROOM = 1 << 14  # words matched at a time: their arrays stay in the cache
 _LONGEST = 1 << 13  # pieces of 8 bytes of a longer word that are looked at
-_SPAN, _STRIDE = 1 << 12, 8  # pairs counted together, and noted together
+_SPAN = 1 << 12  # pairs counted together
 _SPACE = 2  # places in the tree for each of its nodes, at least
 _TOGETHER = 64  # documents that are counted together: the bits of a number
 _ENDS, _LEADS = 1, 2  # flags of a node: an n-gram ends there, or goes on from there
@@ -41,7 +40,7 @@ class _Lists(NamedTuple):
 class Queries:
     """The n-grams to count as a tree of words, and the pairs as lists of partners; never changed.
 
-    A node of the tree is a place in ``tree``, int64 [nodes + 1]. The nodes of single words are at
+    A node of the tree is a place in ``tree``, int64 [nodes]. The nodes of single words are at
     the places of their numbers in the vocabulary, and hold flags alone. Behind them are, hashed,
     the nodes of longer n-grams: node of the n-gram without its last word << 33 | (last word + 1)
     << 2 | flags; 0 is a free place. ``each`` [n-grams] numbers the distinct n-grams.
@@ -78,7 +77,7 @@ class _Counters(NamedTuple):
     held_by: np.ndarray  # the documents that hold each n-gram, int64 [n-grams]
     seen: np.ndarray  # the nodes that some of these documents hold, at its front, int32
     occurrences: bool  # whether each occurrence of an n-gram counts
-    pairs: tuple  # room for pairs that are counted together: six int64 [_SPAN + _STRIDE]
+    pairs: tuple  # room for pairs that are counted together: three int64 [_SPAN]
 
 
 class Matcher:
@@ -91,11 +90,11 @@ class Matcher:
         sizes = queries.count, len(queries.lists.partner)
         single, joint = (np.zeros((size, 1 + halves), np.int64) for size in sizes)
         held_by, seen = np.zeros(sizes[0], np.int64), np.empty(sizes[0] + 1, np.int32)
-        pairs = tuple(np.empty((6, _SPAN + _STRIDE), np.int64))
+        pairs = tuple(np.empty((3, _SPAN), np.int64))
         occurrences, room = unit == "occurrences", _ROOM + queries.lists.longest
         self.counters = _Counters(nodes, single, joint, held_by, seen, occurrences, pairs)
         self.spelled, self.ids = Spelled.room(_ROOM, _LONGEST), np.full(room, END, np.int32)
-        self.work = tuple(np.empty((9, room), np.int64))
+        self.work = tuple(np.empty((8, room), np.int64))
 
     def read(self, block: Block, half: np.ndarray) -> None:
         """Count in more documents; ``half`` (0 or 1) says to which half each belongs."""
@@ -120,12 +119,11 @@ class Matcher:
 def _tree(ids, sizes, words, size):
     """The tree of n-grams, the words of all in a row in ``ids``: see :class:`Queries`.
 
-    Returns the tree, with an entry at its end that equals no key; the number of the n-gram that
-    ends at each node; the number of each n-gram; how many distinct ones there are, at least 1.
+    Returns the tree; the number of the n-gram that ends at each node; the number of each n-gram;
+    how many distinct ones there are, at least 1.
     """
-    tree, number = np.zeros(size + 1, np.int64), np.zeros(size, np.int32)
+    tree, number = np.zeros(size, np.int64), np.zeros(size, np.int32)
     each, begin, count = np.empty(len(sizes), np.int32), 0, 0
-    tree[size] = -1
     for q in range(len(sizes)):
         # Go down the tree, and add the nodes that are missing.
         node = np.int64(ids[begin])
@@ -159,12 +157,11 @@ def _match(ids, size, last, left, half, lists, counters, work):
     are few: n-grams grow word by word while they begin a query, and mark their document.
     """
     # Of n-grams as long as the round: node, what the tree holds there, and place of the last word.
-    # Of those with one more word: key, place of that word, place in the tree, and the two entries
-    # there. Of each word: its document, of those counted together.
-    node, entry, word, key, next_word, place, one, two, within = work
+    # Of those with one more word: key, place of that word, place in the tree, and the entry there.
+    # Of each word: its document, of those counted together.
+    node, entry, word, key, next_word, place, there, within = work
     nodes, single, _, _, seen, occurrences, _ = counters
     number, _, _, words, longest = lists
-    free = len(nodes) - 1
     first, document, known = left[1], left[2], left[3]
     limit = size if ids[size - 1] == END else max(0, size - (longest - 1))
     ids[size] = END
@@ -196,21 +193,22 @@ def _match(ids, size, last, left, half, lists, counters, work):
                 next_word[growing] = w + 1
                 growing += flags >> 1 & (ids[w + 1] >= 0)
             for k in range(growing):
-                place[k] = words + hashed(key[k], free - words)
-            # Look up the longer n-grams, two places of the tree at a time: most need no more.
+                place[k] = words + hashed(key[k], len(nodes) - words)
+            # Look up the longer n-grams.
             active = 0
             while growing > 0:
                 for k in range(growing):
-                    one[k], two[k] = nodes[place[k], 0], nodes[place[k] + 1, 0]
+                    there[k] = nodes[place[k], 0]
                 displaced = 0
                 for k in range(growing):
-                    j, wanted, w, a, b = place[k], key[k], next_word[k], one[k], two[k]
-                    here, there = (a ^ wanted) >> 2 == 0, (b ^ wanted) >> 2 == 0
-                    node[active], entry[active], word[active] = j + there, b if there else a, w
-                    active += here | there
+                    j, wanted, w, flags = place[k], key[k], next_word[k], there[k]
+                    same = (flags ^ wanted) >> 2 == 0
+                    node[active], entry[active], word[active] = j, flags, w
+                    active += same
+                    # Look further for one whose place is taken.
                     key[displaced], next_word[displaced] = wanted, w
-                    place[displaced] = j + 2 if j + 2 < free else words
-                    displaced += (a != 0) & (b != 0) & (not here) & (not there)
+                    place[displaced] = j + 1 if j + 1 < len(nodes) else words
+                    displaced += (flags != 0) & (not same)
                 growing = displaced
             length += 1
         # Count the documents once there are 64, or no more.
@@ -230,7 +228,7 @@ def _together(seen, half, lists, counters):
     """Count the n-grams ``seen`` in up to 64 documents, and their pairs; forget the documents."""
     number, bounds, partner, _, _ = lists
     nodes, single, joint, held_by, _, occurrences, pairs = counters
-    place, shared, _, lows, highs, bits = pairs
+    place, shared, _ = pairs
     # The documents of each half as bits.
     masks = np.zeros(2, np.int64)
     for d in range(len(half)):
@@ -245,28 +243,21 @@ def _together(seen, half, lists, counters):
             single[a, h] += ones(held_by[a] & masks[h])
     # Note all pairs that have one n-gram here, and count them many at a time.
     noted = 0
-    for start in range(0, len(seen) if len(partner) else 0, _SPAN):
-        some = seen[start : start + _SPAN]
-        for k in range(len(some)):
-            a = some[k]
-            lows[k], highs[k], bits[k] = bounds[a], bounds[a + 1], held_by[a]
-        for k in range(len(some)):
-            low, high = lows[k], highs[k]
-            if high - low > 16 * len(seen):  # so many partners: look up the n-grams among them
-                for b in seen:
-                    p = low + np.searchsorted(partner[low:high], b)
-                    if p < high and partner[p] == b:
-                        for h in range(joint.shape[1]):
-                            joint[p, h] += ones(bits[k] & held_by[b] & masks[h])
-                continue
-            # Always note a whole stride, without a branch; the next one overwrites what is over.
-            for begin in range(low, high, _STRIDE):
-                for i in range(_STRIDE):
-                    place[noted + i], shared[noted + i] = begin + i, bits[k]
-                noted += min(high - begin, _STRIDE)
-                if noted >= _SPAN:
-                    _pairs(held_by, pairs, noted, masks, partner, joint)
-                    noted = 0
+    for a in seen if len(partner) else seen[:0]:
+        low, high, bits = bounds[a], bounds[a + 1], held_by[a]
+        if high - low > 16 * len(seen):  # so many partners: look up the n-grams among them
+            for b in seen:
+                p = low + np.searchsorted(partner[low:high], b)
+                if p < high and partner[p] == b:
+                    for h in range(joint.shape[1]):
+                        joint[p, h] += ones(bits & held_by[b] & masks[h])
+            continue
+        for p in range(low, high):
+            place[noted], shared[noted] = p, bits
+            noted += 1
+            if noted == _SPAN:
+                _pairs(held_by, pairs, noted, masks, partner, joint)
+                noted = 0
     _pairs(held_by, pairs, noted, masks, partner, joint)
     for a in seen:
         held_by[a] = 0
@@ -278,7 +269,7 @@ def _pairs(held_by, pairs, size, masks, partner, joint):
 
     A loop for each look-up, so that waits for memory overlap.
     """
-    place, shared, other, _, _, _ = pairs
+    place, shared, other = pairs
     for k in range(size):
         other[k] = partner[place[k]]
     for k in range(size):
