@@ -50,7 +50,7 @@ class Queries:
         self.vocabulary = Vocabulary()
         ids, sizes = encode_ngrams(ngrams, self.vocabulary, grow=True)
         words = len(self.vocabulary)
-        if np.diff(self.vocabulary.table.starts[: words + 1]).max(initial=0) >= _LONGEST:
+        if np.diff(self.vocabulary.table[1][: words + 1]).max(initial=0) >= _LONGEST:
             long = max(ngrams, key=lambda ngram: max(map(len, ngram.split())))[:40]
             why = f"holds a word of more than {8 * _LONGEST:,} bytes; remove it"
             raise InputError(f"the n-gram '{long}…' {why}")

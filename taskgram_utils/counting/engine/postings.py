@@ -52,20 +52,17 @@ class Reader(NamedTuple):
     hints: np.ndarray  # the document of every 2^shift-th token, and of the last (uint32)
     shift: int
     half: np.ndarray  # the half of each document as one bit (uint32)
+    documents: int
 
     @classmethod
     def of(cls, shard: Shard, before: int) -> Reader:
         """The reader of a shard that has so many documents before it."""
         shift = max(0, (max(len(shard.tokens) - 1, 1) // _HINTS).bit_length())
         places = np.arange(0, len(shard.tokens), 1 << shift) * shard.width
-        documents = np.searchsorted(shard.offsets, places, side="right") - 1
-        hints = np.append(documents, len(shard.offsets) - 1).astype(np.uint32)
-        return cls(shard, hints, shift, _half_bits(before, len(shard.offsets)))
-
-    @property
-    def documents(self) -> int:
-        """Documents of the shard."""
-        return len(self.shard.offsets)
+        hints = np.searchsorted(shard.offsets, places, side="right") - 1
+        documents = len(shard.offsets)
+        hints = np.append(hints, documents - 1).astype(np.uint32)
+        return cls(shard, hints, shift, _half_bits(before, documents), documents)
 
 
 class _Postings(NamedTuple):
@@ -82,8 +79,8 @@ def single_counts(reader: Reader, asked: Asked, low, high, count, repeated: bool
     counts, hits = np.zeros((2, count), np.int64), asked.hits(low, high)[:count]
     for begin, end in chunks(4 * hits if repeated else _bytes(reader, hits), BUDGET):
         postings = _fetch(reader, asked, low, high, np.arange(begin, end), repeated)
-        cuts = even(end - begin, 256)
-        parallel_for(_count_halves, cuts, postings, reader.half, counts[:, begin:end])
+        cuts, each = even(end - begin, 256), np.arange(end - begin)  # as pairs with themselves
+        parallel_for(_shared, cuts, reader.half, postings, each, each, counts[:, begin:end])
     return counts
 
 
@@ -182,7 +179,7 @@ def _document(offsets, hints, shift, width, place):
 @njit(cache=True, nogil=True)
 def _fill(reader, asked, low, high, which, repeated, postings, first, last):
     """Write the postings of the n-grams ``which[first:last]``."""
-    (tokens, table, offsets, width, _, _, _), hints, shift, _ = reader
+    (tokens, table, offsets, width, _, _, _), hints, shift, _, _ = reader
     _, begins, ends, forms, edges = asked
     pool, starts, stops, dense = postings
     whole = len(edges.left) == 0
@@ -232,23 +229,6 @@ def _bit(words, d):
 
 
 @njit(cache=True, nogil=True)
-def _count_halves(postings, half, counts, first, last):
-    """Count the documents of n-grams by half."""
-    pool, starts, stops, dense = postings
-    for q in range(first, last):
-        total, second = 0, 0
-        if dense[q]:
-            for k in range(len(half)):
-                total += ones(pool[starts[q] + k])
-                second += ones(pool[starts[q] + k] & half[k])
-        else:
-            total = stops[q] - starts[q]
-            for k in range(starts[q], stops[q]):
-                second += _bit(half, pool[k])
-        counts[0, q], counts[1, q] = total - second, second
-
-
-@njit(cache=True, nogil=True)
 def _shared(half, postings, rare, common, counts, first, last):
     """Count shared documents of pairs in the order of their common n-gram."""
     pool, starts, stops, dense = postings
@@ -282,27 +262,24 @@ def _shared(half, postings, rare, common, counts, first, last):
 @njit(cache=True, nogil=True)
 def _read(reader, asked, postings, rare, common, counts, first, last):
     """Count the documents of rare n-grams, all lists, whose text holds the common one."""
-    (tokens, _, offsets, width, _, _, _), _, _, half = reader
+    (tokens, _, offsets, width, _, _, _), _, _, half, _ = reader
     ids, begins, ends, forms, edges = asked
     pool, starts, stops, _ = postings
+    whole = len(edges.left) == 0
     for m in range(first, last):
         for k in range(starts[rare[m]], stops[rare[m]]):
-            d = np.int64(pool[k])
-            begin, end = offsets[d] // width + 1, len(tokens)
-            if d + 1 < len(offsets):
-                end = offsets[d + 1] // width
+            d, held = np.int64(pool[k]), False
+            begin = offsets[d] // width + 1
+            end = offsets[d + 1] // width if d + 1 < len(offsets) else len(tokens)
             # Compare every form of the common n-gram at every token of the document.
-            held, f = False, forms[common[m]]
-            while not held and f < forms[common[m] + 1]:
+            for f in range(forms[common[m]], forms[common[m] + 1]):
                 size, place = ends[f] - begins[f], begin
                 while not held and place <= end - size:
                     same = 0
                     while same < size and tokens[place + same] == ids[begins[f] + same]:
                         same += 1
-                    held = same == size and (
-                        len(edges.left) == 0
-                        or whole_words(tokens, place, place + size, edges, f)
-                    )
+                    held = same == size
+                    if held and not whole:
+                        held = whole_words(tokens, place, place + size, edges, f)
                     place += 1
-                f += 1
             counts[_bit(half, pool[k]), m] += held

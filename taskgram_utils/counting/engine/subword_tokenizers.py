@@ -14,8 +14,7 @@ import numpy as np
 from taskgram_utils.counting.engine.edges import Edges
 from taskgram_utils.counting.engine.threads import even, parallel_for
 from taskgram_utils.counting.engine.tokens import (
-    Encoded, Vocabulary, characters, encode_ngrams, kinds_of,
-)
+    Encoded, Vocabulary, characters, encode_ngrams, kinds_of)
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
 

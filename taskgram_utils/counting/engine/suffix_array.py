@@ -60,16 +60,14 @@ def _by_two(symbols, alphabet):
     free[:] = begins
     order, equal = np.empty(n, np.int32), np.zeros(n + 1, np.bool_)
     second = np.full(alphabet, -1, np.int32)  # the second symbol last seen after each first one
-    if n > 0:  # the last suffix has no second symbol, so it is the first of its kind
-        order[free[symbols[n - 1]]] = n - 1
-        free[symbols[n - 1]] += 1
-    for i in by_one:
+    for k in range(-1, n):
+        i = by_one[k] if k >= 0 else n  # the last suffix has no second symbol, so it is the first
         if i > 0:
-            symbol = symbols[i - 1]
+            symbol, after = symbols[i - 1], symbols[i] if i < n else -1
             rank = free[symbol]
             order[rank] = i - 1
-            equal[rank] = second[symbol] == symbols[i]
-            second[symbol] = symbols[i]
+            equal[rank] = second[symbol] == after and i < n
+            second[symbol] = after
             free[symbol] += 1
     return order, equal, begins
 

@@ -22,8 +22,7 @@ def parallel_for(work: Callable, cuts: Iterable[int], *given) -> None:
             work(*given, *stretch)
         return
     with ThreadPoolExecutor(get_num_threads()) as pool:
-        for done in [pool.submit(work, *given, *stretch) for stretch in stretches]:
-            done.result()
+        list(pool.map(lambda stretch: work(*given, *stretch), stretches))
 
 
 def even(size: int, least: int = 1) -> np.ndarray:

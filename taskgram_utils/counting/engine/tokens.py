@@ -147,24 +147,16 @@ class Spelled(NamedTuple):
         return cls(pieces, np.empty(size + 1, np.int32), np.empty(size, np.uint64), entries)
 
 
-class Table(NamedTuple):
-    """The words of a vocabulary: number w is ``pool[starts[w]:starts[w + 1]]``, pieces of 8 bytes.
-
-    ``slots`` [size, 2] finds them: the key of a word, and its number + 1; 0 for a free slot.
-    """
-
-    pool: np.ndarray
-    starts: np.ndarray
-    slots: np.ndarray
-
-
 class Vocabulary:
-    """Numbers for words, 0, 1, 2 ... in the order in which they are met; grows only on demand."""
+    """Numbers for words, 0, 1, 2 ... in the order in which they are met; grows only on demand.
+
+    ``table`` is (pool, starts, slots): word w is ``pool[starts[w]:starts[w + 1]]``, pieces of 8
+    bytes; ``slots`` [size, 2] finds it: the key of a word, and its number + 1, 0 for a free slot.
+    """
 
     def __init__(self, texts: Sequence[str] = ()):
         self.size = 0
-        pool, slots = np.zeros(64, np.uint64), np.zeros((64, 2), np.uint64)
-        self.table = Table(pool, np.zeros(64, np.int64), slots)
+        self.table = np.zeros(64, np.uint64), np.zeros(64, np.int64), np.zeros((64, 2), np.uint64)
         self.encode(texts, grow=True)
 
     def __len__(self) -> int:
@@ -191,17 +183,17 @@ class Vocabulary:
             pool, starts, slots = self.table
             pool = _enlarged(pool, starts[self.size] + spelled.stops[count])
             starts = _enlarged(starts, self.size + count + 1)
-            self.size, slots = _add(spelled, count, Table(pool, starts, slots), self.size, ids)
-            self.table = Table(pool, starts, slots)
+            self.size, slots = _add(spelled, count, (pool, starts, slots), self.size, ids)
+            self.table = pool, starts, slots
         else:
             look_up(spelled, count, self.table, ids)
         return ids
 
     def words(self) -> list[str]:
         """All words, in the order of their numbers."""
-        data = self.table.pool.astype("<u8").tobytes()
-        places = pairwise((8 * self.table.starts[: self.size + 1]).tolist())
-        words = (data[begin:end].rstrip(b"\0") for begin, end in places)
+        pool, starts, _ = self.table
+        data, stops = pool.astype("<u8").tobytes(), (8 * starts[: self.size + 1]).tolist()
+        words = (data[begin:end].rstrip(b"\0") for begin, end in pairwise(stops))
         return [word.decode("utf-8", "surrogatepass") for word in words]
 
 
