@@ -16,6 +16,7 @@ from taskgram_utils.reading import Block
 
 _ROOM = 1 << 14  # words matched at a time: their arrays stay in the cache
 _LONGEST = 1 << 13  # pieces of 8 bytes of a longer word that are looked at
+_SPAN, _STRIDE = 1 << 12, 8  # pairs counted together, and noted together
 _SPACE = 2  # places in the tree for each of its nodes, at least
 _TOGETHER = 64  # documents that are counted together: the bits of a number
 _ENDS, _LEADS = 1, 2  # flags of a node: an n-gram ends there, or goes on from there
@@ -76,6 +77,7 @@ class _Counters(NamedTuple):
     held_by: np.ndarray  # the documents that hold each n-gram, int64 [n-grams]
     seen: np.ndarray  # the nodes that some of these documents hold, at its front, int32
     occurrences: bool  # whether each occurrence of an n-gram counts
+    pairs: tuple  # room for pairs that are counted together: six int64 [_SPAN + _STRIDE]
 
 
 class Matcher:
@@ -88,8 +90,9 @@ class Matcher:
         sizes = queries.count, len(queries.lists.partner)
         single, joint = (np.zeros((size, 1 + halves), np.int64) for size in sizes)
         held_by, seen = np.zeros(sizes[0], np.int64), np.empty(sizes[0] + 1, np.int32)
+        pairs = tuple(np.empty((6, _SPAN + _STRIDE), np.int64))
         occurrences, room = unit == "occurrences", _ROOM + queries.lists.longest
-        self.counters = _Counters(nodes, single, joint, held_by, seen, occurrences)
+        self.counters = _Counters(nodes, single, joint, held_by, seen, occurrences, pairs)
         self.spelled, self.ids = Spelled.room(_ROOM, _LONGEST), np.full(room, END, np.int32)
         self.work = tuple(np.empty((8, room), np.int64))
 
@@ -157,7 +160,7 @@ def _match(ids, size, last, left, half, lists, counters, work):
     # Of those with one more word: key, place of that word, place in the tree, and the entry there.
     # Of each word: its document, of those counted together.
     node, entry, word, key, next_word, place, there, within = work
-    nodes, single, _, _, seen, occurrences = counters
+    nodes, single, _, _, seen, occurrences, _ = counters
     number, _, _, words, longest = lists
     first, document, known = left[1], left[2], left[3]
     limit = size if ids[size - 1] == END else max(0, size - (longest - 1))
@@ -224,7 +227,8 @@ def _match(ids, size, last, left, half, lists, counters, work):
 def _together(seen, half, lists, counters):
     """Count the n-grams ``seen`` in up to 64 documents, and their pairs; forget the documents."""
     number, bounds, partner, _, _ = lists
-    nodes, single, joint, held_by, _, occurrences = counters
+    nodes, single, joint, held_by, _, occurrences, pairs = counters
+    place, shared, _, lows, highs, bits = pairs
     # The documents of each half as bits.
     masks = np.zeros(2, np.int64)
     for d in range(len(half)):
@@ -237,20 +241,51 @@ def _together(seen, half, lists, counters):
     for h in range(0 if occurrences else single.shape[1]):
         for a in seen:
             single[a, h] += ones(held_by[a] & masks[h])
-    # Count the pairs that have one n-gram here, listed at either.
-    for a in seen if len(partner) else seen[:0]:
-        low, high, bits = bounds[a], bounds[a + 1], held_by[a]
-        if high - low > 16 * len(seen):  # so many partners: look up the n-grams among them
-            for b in seen:
-                p = low + np.searchsorted(partner[low:high], b)
-                if p < high and partner[p] == b:
-                    for h in range(joint.shape[1]):
-                        joint[p, h] += ones(bits & held_by[b] & masks[h])
-            continue
-        for p in range(low, high):
-            shared = bits & held_by[partner[p]]
-            if shared != 0:
-                for h in range(joint.shape[1]):
-                    joint[p, h] += ones(shared & masks[h])
+    # Note all pairs that have one n-gram here, and count them many at a time.
+    noted = 0
+    for start in range(0, len(seen) if len(partner) else 0, _SPAN):
+        some = seen[start : start + _SPAN]
+        for k in range(len(some)):
+            a = some[k]
+            lows[k], highs[k], bits[k] = bounds[a], bounds[a + 1], held_by[a]
+        for k in range(len(some)):
+            low, high = lows[k], highs[k]
+            if high - low > 16 * len(seen):  # so many partners: look up the n-grams among them
+                for b in seen:
+                    p = low + np.searchsorted(partner[low:high], b)
+                    if p < high and partner[p] == b:
+                        for h in range(joint.shape[1]):
+                            joint[p, h] += ones(bits[k] & held_by[b] & masks[h])
+                continue
+            # Always note a whole stride, without a branch; the next one overwrites what is over.
+            for begin in range(low, high, _STRIDE):
+                for i in range(_STRIDE):
+                    place[noted + i], shared[noted + i] = begin + i, bits[k]
+                noted += min(high - begin, _STRIDE)
+                if noted >= _SPAN:
+                    _pairs(held_by, pairs, noted, masks, partner, joint)
+                    noted = 0
+    _pairs(held_by, pairs, noted, masks, partner, joint)
     for a in seen:
         held_by[a] = 0
+
+
+@njit(cache=True, nogil=True)
+def _pairs(held_by, pairs, size, masks, partner, joint):
+    """Count pairs: the places in ``partner`` and the documents of the one n-gram are given.
+
+    A loop for each look-up, so that waits for memory overlap.
+    """
+    place, shared, other, _, _, _ = pairs
+    for k in range(size):
+        other[k] = partner[place[k]]
+    for k in range(size):
+        shared[k] &= held_by[other[k]]
+    # Keep the pairs that share a document.
+    both = 0
+    for k in range(size):
+        place[both], shared[both], bits = place[k], shared[k], shared[k]
+        both += bits != 0
+    for h in range(joint.shape[1]):
+        for k in range(both):
+            joint[place[k], h] += ones(shared[k] & masks[h])
