@@ -87,7 +87,8 @@ def lists(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     """
     held, length = [], 0
     for number, text in enumerate(texts, 1):
-        require(isinstance(text, str), f"document {number}: {text!r:.50} is not text")
+        if not isinstance(text, str):  # `require` would write the message for every document
+            raise InputError(f"document {number}: {text!r:.50} is not text")
         held.append(text)
         length += len(text)
         if length >= size:

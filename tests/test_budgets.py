@@ -26,7 +26,7 @@ ROOMS = {
     "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 570),
     "tasks": (["tasks/"], 315),
     "counting: index, web service, evidence": (["counting/"], 775),
-    "counting engine": (["counting/engine/"], 1560),
+    "counting engine": (["counting/engine/"], 1390),
     "opening and asking models": (["language_models/", "packaged", "bertscore"], 640),
     "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 230),
     "miniature world and training": (["miniature/", "suites", "training"], 945),

@@ -636,7 +636,8 @@ BAD = {
         "lm {bad}/elsewhere.csv --counts {bad}/few_counts.csv --out {out}", "count with --singles"),
     "kappa 0": ("lm {taskgrams} --counts {counts} --kappa 0 --out {out}", "kappa must be above 0"),
     "a size of no model": ("mem --count-model {bad}/logp.csv --model {logp} --size 25K 9 --out {out}", "--size 25K: "),
-    "no task-gram to score": ("score {examples} --model {model} --taskgrams {bad}/no_grams.csv --out {out}", "no row in it"),
+    "no task-gram to score": (
+        "score {examples} --model {model} --taskgrams {bad}/no_grams.csv --out {out}", "no row in it"),
     "no common point": ("mem --count-model {bad}/logp.csv --model {logp} --out {out}", "no point in common"),
     "no logp": ("mem --count-model {bad}/pairs.csv --model {logp} --out {out}", "missing column"),
     "a row with a comma too many": (

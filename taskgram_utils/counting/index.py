@@ -17,10 +17,11 @@ import numpy as np
 
 from taskgram_utils.cluster import locked
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting.base import Counter, Counts, Pairs, Surfaces, as_lists, numbered
+from taskgram_utils.counting.base import (
+    Counter, Counts, Pairs, Surfaces, as_lists, numbered, sizes)
 from taskgram_utils.counting.engine import (
-    BLOCK, UNKNOWN, Asked, Edges, Pieces, Reader, Words, document_counts, hints, infinigram,
-    occurrence_counts, open_shards, pair_counts, search, shared_documents, swapped, write_shard)
+    BLOCK, UNKNOWN, Asked, Edges, Reader, SubwordTokenizer, WordTokenizer, infinigram, open_shards,
+    pair_counts, search, shared_documents, single_counts, swapped, write_shard)
 from taskgram_utils.errors import InputError, InputWarning, require
 from taskgram_utils.folders import sha256_of
 from taskgram_utils.ngrams import unspaced, word_spans, written
@@ -68,7 +69,7 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     if any(word in str(out.resolve()) for word in RESERVED):
         why = f"infini-gram's own engine cannot open a path with {RESERVED} in it"
         warnings.warn(f"index {out}: {why}", InputWarning, stacklevel=2)
-    coder = Words() if tokenizer is None else Pieces(tokenizer)
+    coder = WordTokenizer() if tokenizer is None else SubwordTokenizer(tokenizer)
     changed = lost(coder.tokenizer, fold=str.lower) if tokenizer is not None else ""
     require(not changed, f"tokenizer {tokenizer}: loses text: {changed}; "
                          "its counts would be of other n-grams")
@@ -94,8 +95,8 @@ def build_index(corpus: Iterable[str] | str | Path, out: str | Path,
     return index
 
 
-def _write(texts: Iterable[str], folder: Path, coder: Words | Pieces, progress: bool,
-           tokens_per_shard: int) -> None:
+def _write(texts: Iterable[str], folder: Path, coder: WordTokenizer | SubwordTokenizer,
+           progress: bool, tokens_per_shard: int) -> None:
     """Write all files of an index: of its shards, of the coder, and ``index.json``.
 
     While the corpus is read, a shard's token ids take four bytes in a file of their own, since the
@@ -178,7 +179,7 @@ class Index(Counter):
             for name, value in actual.items():
                 require(about.get(name) == value, f"index {self.path}: its {name} is not what was "
                         f"built (index.json, {self._coder.file}); build it again")
-        self.exact = isinstance(self._coder, Words)
+        self.exact = isinstance(self._coder, WordTokenizer)
         self.source = f"{about.get('source', self.path.name)}, index"
         self.documents = sum(len(shard.offsets) for shard in self._shards)
         self.tokens = sum(len(shard.tokens) for shard in self._shards) - self.documents
@@ -195,18 +196,20 @@ class Index(Counter):
                 f"{path}: not what `taskgram index` has written; build the index again")
         return about
 
-    def _open_coder(self, tokenizer: str | Path | None, about: dict) -> Words | Pieces:
+    def _open_coder(self, tokenizer: str | Path | None, about: dict
+                    ) -> WordTokenizer | SubwordTokenizer:
         """What reads n-grams as tokens of the index."""
-        own_file = self.path / Pieces.file
-        if tokenizer is None and not own_file.exists():
-            require((self.path / Words.file).exists(), f"index {self.path}: no {Words.file} in it; "
-                                                       "name the tokenizer file its tokens are of")
-            return Words(self.path)
+        own = self.path / SubwordTokenizer.file
+        if tokenizer is None and not own.exists():
+            require((self.path / WordTokenizer.file).exists(),
+                    f"index {self.path}: no {WordTokenizer.file} in it; "
+                    "name the tokenizer file its tokens are of")
+            return WordTokenizer(self.path)
         require(tokenizer is None or about.get("tokenizer") != "words",
                 f"index {self.path}: its tokens are whole words; leave out {tokenizer}")
-        coder = Pieces(tokenizer or own_file)
-        require(tokenizer is None or not own_file.exists() or Pieces(own_file).same_as(coder),
-                f"index {self.path}: is of another tokenizer, {Pieces.file}; leave out {tokenizer}")
+        coder = SubwordTokenizer(tokenizer or own)
+        require(tokenizer is None or not own.exists() or SubwordTokenizer(own).same_as(coder),
+                f"index {self.path}: is of another tokenizer, {own.name}; leave out {tokenizer}")
         return coder
 
     def counts(self, ngrams: Sequence[str] = (), pairs: Pairs = (), halves: bool = False,
@@ -222,14 +225,12 @@ class Index(Counter):
         singles = int(single_at.max(initial=-1)) + 1  # the single n-grams come first
         single, joint = np.zeros((2, singles), np.int64), np.zeros((2, len(pair_at)), np.int64)
         for reader, *ranks in zip(self._readers, low, high, strict=True):
-            if self.unit == "documents":
-                single += document_counts(reader, asked, *ranks, singles, halves)
-            elif by_size:
+            if by_size:
                 single[0] += (ranks[1] - ranks[0])[:singles]
             else:
-                single += occurrence_counts(reader, asked, *ranks, singles)
+                single += single_counts(reader, asked, *ranks, singles, self.unit == "occurrences")
             if len(pair_at):
-                joint += pair_counts(reader, asked, *ranks, *pair_at.T, halves)
+                joint += pair_counts(reader, asked, *ranks, *pair_at.T)
         forms = np.diff(asked.forms)
         forms = None if self.exact else (forms[single_at], forms[pair_at].prod(axis=1))
         return Counts.of_halves(single[:, single_at], joint, halves, forms)
@@ -242,10 +243,9 @@ class Index(Counter):
         asked, (low, high) = self._ranges([sx] if sy is None else [sx, sy])
         texts = []
         for s, reader in enumerate(self._readers):
-            for documents in shared_documents(reader, asked, low[s], high[s]):
+            if len(texts) < k:
+                documents = shared_documents(reader, asked, low[s], high[s])
                 texts += [self._text(s, d) for d in documents[: k - len(texts)].tolist()]
-                if len(texts) >= k:
-                    return texts
         return texts
 
     def infinigram(self, contexts: Sequence[Sequence[str] | str],
@@ -302,22 +302,22 @@ class Index(Counter):
                 ) -> tuple[Asked, np.ndarray]:
         """The n-grams' tokens, and the first and last + 1 rank of the suffixes that begin with each
         form: [2, shards, forms]."""
-        ids, sizes = self._coder.encode_ngrams(ngrams)
-        forms, edges = np.arange(len(ngrams) + 1), Edges.none()
-        left = right = np.zeros(0, np.uint8)
-        if not self.exact:
+        if self.exact:
+            ids, lengths = self._coder.encode_ngrams(ngrams)
+            forms, edges = np.arange(len(ngrams) + 1), Edges()
+        else:
+            sizes(ngrams)  # raises the error for one that holds no word
             texts = [self.written(s, (surfaces or {}).get(s, ())) for s in ngrams]
-            ids, sizes, forms, classes = self._coder.encode_forms(texts)
-            if self.whole_words:
-                (left, right), edges = classes, self._coder.edges
-        ends = np.cumsum(sizes)
-        asked = Asked(ids, ends - sizes, ends, forms, left, right, edges)
+            ids, lengths, forms, edges = self._coder.encode_forms(texts)
+            edges = edges if self.whole_words else Edges()
+        ends = np.cumsum(lengths)
+        asked = Asked(ids, ends - lengths, ends, forms, edges)
         return asked, search(self._shards, self._keys(ids), asked.begins, ends)
 
     @cached_property
     def _readers(self) -> list[Reader]:
         before = np.cumsum([0, *(len(shard.offsets) for shard in self._shards)]).tolist()
-        return [Reader(shard, *hints(shard), first)
+        return [Reader.of(shard, first)
                 for shard, first in zip(self._shards, before, strict=False)]
 
     def bounds(self, s: int, document: int) -> tuple[int, int]:

@@ -12,14 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskgram_utils.corpus import Corpus
-from taskgram_utils.counting import passes
 from taskgram_utils.counting.base import count_table, half_of
 from taskgram_utils.counting.engine import matching
 from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ngrams as ngrams_of
 from taskgram_utils.ngrams import normalize, size, words
-from taskgram_utils.reading import Block
 from tests.counting.scanning import scan
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -72,14 +70,6 @@ def test_a_hub_with_more_partners_than_a_document_has_words():
     asked += [("other", name) for name in names] + [("hub", "other")]
     by_hand = [sum({x, y} <= set(words(d)) for d in texts) for x, y in asked]
     assert scan(texts, pairs=asked, progress=False).found.pairs.tolist() == by_hand
-
-
-def test_counters_are_carried_over_before_they_could_overflow(monkeypatch):
-    monkeypatch.setattr(matching, "_FLUSH", 5)
-    monkeypatch.setattr(passes, "as_blocks", lambda texts, *_: (Block.of([t]) for t in texts))
-    texts = ["a b a", "b a", "a", "c b a"]
-    found = scan(texts, ["a", "b a"], [("a", "b")], unit="occurrences", progress=False).found
-    assert (found.ngrams.tolist(), found.pairs.tolist()) == ([5, 3], [3])
 
 
 def test_nothing_is_matched_across_documents_or_forms():

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from taskgram_utils.compiled import njit
-from taskgram_utils.counting.engine.tokens import GOES_ON, LOOK_ON, characters, next_to
+from taskgram_utils.counting.engine.tokens import GOES_ON, LOOK_ON, next_to
 
 
 class Edges(NamedTuple):
-    """The bytes of all tokens: those of token t are ``pool[starts[t]:starts[t + 1]]``."""
+    """What forms of n-grams begin and end with, and what the tokens beside them are.
 
-    pool: np.ndarray
-    starts: np.ndarray
-    kind: np.ndarray  # the class of each code point in the word rule
+    The bytes of token t are ``pool[starts[t]:starts[t + 1]]``. Forms of whole words have no edges.
+    """
 
-    @classmethod
-    def of(cls, tokens: Sequence[bytes]) -> Edges:
-        """The edges of tokens given as their bytes."""
-        starts = np.cumsum([0, *map(len, tokens)])
-        return cls(np.frombuffer(b"".join(tokens), np.uint8), starts, characters().kind & 15)
-
-    @classmethod
-    def none(cls) -> Edges:
-        """Of tokens that are whole words, whose edges nothing asks for."""
-        return cls(np.zeros(0, np.uint8), np.zeros(1, np.int64), np.zeros(0, np.uint8))
-
-
-def kind_of(character: str) -> int:
-    """The class of a character in the word rule."""
-    return int(characters().kind[ord(character)] & 15)
+    left: np.ndarray = np.zeros(0, np.uint8)  # class of each form's first character; 0: a space
+    right: np.ndarray = np.zeros(0, np.uint8)  # class of its last character
+    pool: np.ndarray = np.zeros(0, np.uint8)
+    starts: np.ndarray = np.zeros(1, np.int64)
+    kind: np.ndarray = np.zeros(0, np.uint8)  # the class of each code point in the word rule
 
 
 @njit(cache=True, nogil=True)
-def _goes_on(tokens, place, step, edge, pool, starts, kinds):
+def _goes_on(tokens, place, step, edge, edges):
     """Whether a word goes on at token ``place``, read forwards (``step`` 1) or backwards (-1)."""
+    _, _, pool, starts, kinds = edges
     known, between = len(starts) - 1, 0
     code, rest, shift = np.int64(0), 0, 0  # a character, its bytes to come, and its bits so far
     while 0 <= place < len(tokens) and tokens[place] < known:  # a separator ends the text
@@ -69,12 +58,11 @@ def _goes_on(tokens, place, step, edge, pool, starts, kinds):
 
 
 @njit(cache=True, nogil=True)
-def alone(tokens, begin, end, left, right, edges):
-    """Whether tokens ``begin`` to ``end`` (exclusive) are whole words in their text.
-
-    Their text begins with a character of class ``left`` (0: with a space) and ends with ``right``.
-    """
-    pool, starts, kinds = edges.pool, edges.starts, edges.kind
-    if left > 0 and _goes_on(tokens, begin - 1, -1, left, pool, starts, kinds):
+def whole_words(tokens, begin, end, edges, form):
+    """Whether a form at tokens ``begin`` to ``end`` (exclusive) is whole words in their text."""
+    left, right = edges.left, edges.right
+    if len(left) == 0:
+        return True
+    if left[form] > 0 and _goes_on(tokens, begin - 1, -1, left[form], edges):
         return False
-    return not _goes_on(tokens, end, 1, right, pool, starts, kinds)
+    return not _goes_on(tokens, end, 1, right[form], edges)

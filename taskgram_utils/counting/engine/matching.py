@@ -6,21 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from taskgram_utils.compiled import njit
+from taskgram_utils.counting.engine.bits import hashed, ones
 from taskgram_utils.counting.engine.tokens import (
-    END,
-    Spelled,
-    Text,
-    Vocabulary,
-    characters,
-    encode_ngrams,
-    look_up,
-    readable,
-    tokenise,
-)
+    END, Spelled, Vocabulary, characters, encode_ngrams, look_up, readable, tokenise)
 from taskgram_utils.errors import InputError, require
 from taskgram_utils.reading import Block
 
-_FLUSH = 1 << 30  # bytes after which the 32-bit counters are added to the totals
 _ROOM = 1 << 14  # words matched at a time: their arrays stay in the cache
 _LONGEST = 1 << 13  # pieces of 8 bytes of a longer word that are looked at
 _SPAN, _STRIDE = 1 << 12, 8  # pairs counted together, and noted together
@@ -40,12 +31,14 @@ class _Lists(NamedTuple):
     number: np.ndarray
     bounds: np.ndarray
     partner: np.ndarray
+    words: int  # nodes of single words, the first in the tree
+    longest: int  # words of the longest n-gram
 
 
 class Queries:
     """The n-grams to count as a tree of words, and the pairs as lists of partners; never changed.
 
-    A node of the tree is a place in ``tree``, int64 [nodes + 1]. The nodes of single words are at
+    A node of the tree is a place in ``tree``, int64 [nodes]. The nodes of single words are at
     the places of their numbers in the vocabulary, and hold flags alone. Behind them are, hashed,
     the nodes of longer n-grams: node of the n-gram without its last word << 33 | (last word + 1)
     << 2 | flags; 0 is a free place. ``each`` [n-grams] numbers the distinct n-grams.
@@ -55,33 +48,33 @@ class Queries:
         self.vocabulary = Vocabulary()
         ids, sizes = encode_ngrams(ngrams, self.vocabulary, grow=True)
         words = len(self.vocabulary)
-        if np.diff(self.vocabulary.table.starts[: words + 1]).max(initial=0) >= _LONGEST:
-            lengths = [len(ngram.encode("utf-8", "replace")) for ngram in ngrams]
-            long = ngrams[int(np.argmax(np.array(lengths) > 8 * _LONGEST))][:40]
+        if np.diff(self.vocabulary.table[1][: words + 1]).max(initial=0) >= _LONGEST:
+            long = max(ngrams, key=lambda ngram: max(map(len, ngram.split())))[:40]
             why = f"holds a word of more than {8 * _LONGEST:,} bytes; remove it"
             raise InputError(f"the n-gram '{long}…' {why}")
-        self.longest = int(sizes.max(initial=1))
         size = words + _SPACE * (len(ids) - len(sizes)) + 16
         why = f"n-grams: {len(ids):,} words of them are too many; count them in parts"
         require(size < 1 << 30, why)
         self.tree, number, self.each, self.count = _tree(ids, sizes, words, size)
-        a, b = self.each[pair_at].T.astype(np.int64) if len(pair_at) else np.zeros((2, 0), np.int64)
-        pairs = np.bincount(a, minlength=self.count) + np.bincount(b, minlength=self.count)
+        a, b = self.each[pair_at].T.astype(np.int64)
+        pairs = np.bincount(np.append(a, b), minlength=self.count)
         owner, other = np.where(pairs[a] > pairs[b], (b, a), (a, b))
         keys, self.pair_place = np.unique(owner * self.count + other, return_inverse=True)
         owner, partner = np.divmod(keys, self.count)
-        bounds = np.append(0, np.cumsum(np.bincount(owner, minlength=self.count)))
-        self.lists = _Lists(number, bounds.astype(np.int32), partner.astype(np.int32))
+        bounds = np.searchsorted(owner, np.arange(self.count + 1)).astype(np.int32)
+        longest = int(sizes.max(initial=1))
+        self.lists = _Lists(number, bounds, partner.astype(np.int32), words, longest)
 
 
 class _Counters(NamedTuple):
     """What a pass counts; the documents that are counted together are the bits of a number."""
 
     nodes: np.ndarray  # the tree, and the documents that hold each node's n-gram, int64 [nodes, 2]
-    single: np.ndarray  # counts of n-grams, by half, int32 [n-grams, 1 or 2]
-    joint: np.ndarray  # counts of pairs, by half, int32 [pairs, 1 or 2]
+    single: np.ndarray  # counts of n-grams, by half, int64 [n-grams, 1 or 2]
+    joint: np.ndarray  # counts of pairs, by half, int64 [pairs, 1 or 2]
     held_by: np.ndarray  # the documents that hold each n-gram, int64 [n-grams]
     seen: np.ndarray  # the nodes that some of these documents hold, at its front, int32
+    occurrences: bool  # whether each occurrence of an n-gram counts
     pairs: tuple  # room for pairs that are counted together: six int64 [_SPAN + _STRIDE]
 
 
@@ -89,92 +82,68 @@ class Matcher:
     """The counts of a pass over documents: of n-grams and of pairs, both by half."""
 
     def __init__(self, queries: Queries, unit: str, halves: bool = False):
-        self.queries, self.occurrences = queries, unit == "occurrences"
-        ngrams, pairs, columns = queries.count, len(queries.lists.partner), 1 + halves
+        self.queries, self.tokens = queries, 0
         nodes = np.zeros((len(queries.tree), 2), np.int64)
         nodes[:, 0] = queries.tree
-        self.single = np.zeros((ngrams, columns), np.int32)
-        self.joint = np.zeros((pairs, columns), np.int32)
-        held_by, seen = np.zeros(ngrams, np.int64), np.empty(ngrams + 1, np.int32)
-        room = tuple(np.empty((6, _SPAN + _STRIDE), np.int64))
-        self.counters = _Counters(nodes, self.single, self.joint, held_by, seen, room)
-        self.total = np.zeros((ngrams, columns), np.int64)
-        self.joint_total = np.zeros((pairs, columns), np.int64)
-        self.documents = self.tokens = self.since = 0
-        room = _ROOM + queries.longest
+        sizes = queries.count, len(queries.lists.partner)
+        single, joint = (np.zeros((size, 1 + halves), np.int64) for size in sizes)
+        held_by, seen = np.zeros(sizes[0], np.int64), np.empty(sizes[0] + 1, np.int32)
+        pairs = tuple(np.empty((6, _SPAN + _STRIDE), np.int64))
+        occurrences, room = unit == "occurrences", _ROOM + queries.lists.longest
+        self.counters = _Counters(nodes, single, joint, held_by, seen, occurrences, pairs)
         self.spelled, self.ids = Spelled.room(_ROOM, _LONGEST), np.full(room, END, np.int32)
-        self.work = tuple(np.empty((9, room), np.int64))
+        self.work = tuple(np.empty((8, room), np.int64))
 
     def read(self, block: Block, half: np.ndarray) -> None:
         """Count in more documents; ``half`` (0 or 1) says to which half each belongs."""
         queries, documents = self.queries, len(block.begins)
-        most = int((block.ends - block.begins).sum()) + documents
-        if self.since + most > _FLUSH:
-            self.flush()
-        self.since += most
-        text, at, left = Text.of(readable(block)), np.zeros(2, np.int64), np.zeros(4, np.int64)
-        while at[0] < documents:
+        text, position, left = readable(block), np.zeros(2, np.int64), np.zeros(4, np.int64)
+        while position[0] < documents:
             waiting = left[0]
-            count = tokenise(text, at, characters(), self.spelled, _ROOM, _LONGEST)
+            count = tokenise(text, position, characters(), self.spelled, _ROOM, _LONGEST)
             look_up(self.spelled, count, queries.vocabulary.table, self.ids[waiting:])
-            _match(
-                self.ids, waiting + count, at[0] == documents, left, half, len(queries.vocabulary),
-                queries.longest, self.occurrences, queries.lists, self.counters, self.work,
-            )
+            size, last = waiting + count, position[0] == documents
+            _match(self.ids, size, last, left, half, queries.lists, self.counters, self.work)
             self.tokens += count
-        self.documents, self.tokens = self.documents + documents, self.tokens - documents
-
-    def flush(self) -> None:
-        """Add the counters to the totals."""
-        self.total += self.single
-        self.joint_total += self.joint
-        self.single[:], self.joint[:], self.since = 0, 0, 0
+        self.tokens -= documents  # whose ends are counted as words
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Counts of the n-grams [1 or 2, q] and of the pairs [1 or 2, m], by half where asked."""
-        self.flush()
-        return self.total[self.queries.each].T, self.joint_total[self.queries.pair_place].T
+        queries, counters = self.queries, self.counters
+        return counters.single[queries.each].T, counters.joint[queries.pair_place].T
 
 
 @njit(cache=True, nogil=True)
 def _tree(ids, sizes, words, size):
     """The tree of n-grams, the words of all in a row in ``ids``: see :class:`Queries`.
 
-    Returns the tree, with an entry at its end that equals no key; the number of the n-gram that
-    ends at each node; the number of each n-gram; how many distinct ones there are, at least 1.
+    Returns the tree; the number of the n-gram that ends at each node; the number of each n-gram;
+    how many distinct ones there are, at least 1.
     """
-    tree, number = np.zeros((size + 1, 1), np.int64), np.zeros(size, np.int32)
+    tree, number = np.zeros(size, np.int64), np.zeros(size, np.int32)
     each, begin, count = np.empty(len(sizes), np.int32), 0, 0
-    tree[size] = -1
     for q in range(len(sizes)):
         # Go down the tree, and add the nodes that are missing.
         node = np.int64(ids[begin])
         for k in range(begin + 1, begin + sizes[q]):
-            tree[node, 0] |= _LEADS
+            tree[node] |= _LEADS
             key = node << 33 | np.int64(ids[k] + 1) << 2
-            node = _place(key, words, size)
-            while tree[node, 0] != 0 and (tree[node, 0] ^ key) >> 2 != 0:
+            node = words + hashed(key, size - words)
+            while tree[node] != 0 and (tree[node] ^ key) >> 2 != 0:
                 node = node + 1 if node + 1 < size else words
-            tree[node, 0] |= key
+            tree[node] |= key
         # Number the n-gram when it is met first.
-        if not tree[node, 0] & _ENDS:
-            tree[node, 0] |= _ENDS
+        if not tree[node] & _ENDS:
+            tree[node] |= _ENDS
             number[node] = count
             count += 1
         each[q] = number[node]
         begin += sizes[q]
-    return tree[:, 0].copy(), number, each, max(count, 1)
+    return tree, number, each, max(count, 1)
 
 
 @njit(cache=True, nogil=True)
-def _place(key, words, size):
-    """Where a node is looked for first, in a tree of ``size`` places, the first those of words."""
-    h = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
-    return words + np.int64(h * np.uint64(size - words) >> np.uint64(32))
-
-
-@njit(cache=True, nogil=True)
-def _match(ids, size, last, left, half, words, longest, occurrences, lists, counters, work):
+def _match(ids, size, last, left, half, lists, counters, work):
     """Count the n-grams that begin in ``ids[:size]``, the words of documents and their ends.
 
     If the block goes on after these (not ``last``), n-grams that may go on wait for the next call.
@@ -186,11 +155,11 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
     are few: n-grams grow word by word while they begin a query, and mark their document.
     """
     # Of n-grams as long as the round: node, what the tree holds there, and place of the last word.
-    # Of those with one more word: key, place of that word, place in the tree, and the two entries
-    # there. Of each word: its document, of those counted together.
-    node, entry, word, key, next_word, place, one, two, within = work
-    nodes, single, _, _, seen, _ = counters
-    number, free = lists.number, len(nodes) - 1
+    # Of those with one more word: key, place of that word, place in the tree, and the entry there.
+    # Of each word: its document, of those counted together.
+    node, entry, word, key, next_word, place, there, within = work
+    nodes, single, _, _, seen, occurrences, _ = counters
+    number, _, _, words, longest = lists
     first, document, known = left[1], left[2], left[3]
     limit = size if ids[size - 1] == END else max(0, size - (longest - 1))
     ids[size] = END
@@ -222,27 +191,28 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
                 next_word[growing] = w + 1
                 growing += flags >> 1 & (ids[w + 1] >= 0)
             for k in range(growing):
-                place[k] = _place(key[k], words, free)
-            # Look up the longer n-grams, two places of the tree at a time: most need no more.
+                place[k] = words + hashed(key[k], len(nodes) - words)
+            # Look up the longer n-grams.
             active = 0
             while growing > 0:
                 for k in range(growing):
-                    one[k], two[k] = nodes[place[k], 0], nodes[place[k] + 1, 0]
+                    there[k] = nodes[place[k], 0]
                 displaced = 0
                 for k in range(growing):
-                    j, wanted, w, a, b = place[k], key[k], next_word[k], one[k], two[k]
-                    here, there = (a ^ wanted) >> 2 == 0, (b ^ wanted) >> 2 == 0
-                    node[active], entry[active], word[active] = j + there, b if there else a, w
-                    active += here | there
+                    j, wanted, w, flags = place[k], key[k], next_word[k], there[k]
+                    same = (flags ^ wanted) >> 2 == 0
+                    node[active], entry[active], word[active] = j, flags, w
+                    active += same
+                    # Look further for one whose place is taken.
                     key[displaced], next_word[displaced] = wanted, w
-                    place[displaced] = j + 2 if j + 2 < free else words
-                    displaced += (a != 0) & (b != 0) & (not here) & (not there)
+                    place[displaced] = j + 1 if j + 1 < len(nodes) else words
+                    displaced += (flags != 0) & (not same)
                 growing = displaced
             length += 1
         # Count the documents once there are 64, or no more.
         if document == _TOGETHER or (last and end == size):
             ended = half[first : first + document]
-            _together(seen[:known], ended, occurrences, lists, counters)
+            _together(seen[:known], ended, lists, counters)
             first, document, known = first + document, 0, 0
         begin = end
     # Move the words that wait to the front.
@@ -252,21 +222,10 @@ def _match(ids, size, last, left, half, words, longest, occurrences, lists, coun
 
 
 @njit(cache=True, nogil=True)
-def _ones(bits):
-    """How many of 64 bits are set."""
-    x = np.uint64(bits)
-    x -= x >> np.uint64(1) & np.uint64(0x5555555555555555)
-    two = np.uint64(0x3333333333333333)
-    x = (x & two) + (x >> np.uint64(2) & two)
-    x = x + (x >> np.uint64(4)) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64(x * np.uint64(0x0101010101010101) >> np.uint64(56))
-
-
-@njit(cache=True, nogil=True)
-def _together(seen, half, occurrences, lists, counters):
+def _together(seen, half, lists, counters):
     """Count the n-grams ``seen`` in up to 64 documents, and their pairs; forget the documents."""
-    number, bounds, partner = lists
-    nodes, single, joint, held_by, _, pairs = counters
+    number, bounds, partner, _, _ = lists
+    nodes, single, joint, held_by, _, occurrences, pairs = counters
     place, shared, _, lows, highs, bits = pairs
     # The documents of each half as bits.
     masks = np.zeros(2, np.int64)
@@ -279,7 +238,7 @@ def _together(seen, half, occurrences, lists, counters):
         held_by[seen[k]], nodes[node, 1] = nodes[node, 1], 0
     for h in range(0 if occurrences else single.shape[1]):
         for a in seen:
-            single[a, h] += _ones(held_by[a] & masks[h])
+            single[a, h] += ones(held_by[a] & masks[h])
     # Note all pairs that have one n-gram here, and count them many at a time.
     noted = 0
     for start in range(0, len(seen) if len(partner) else 0, _SPAN):
@@ -294,7 +253,7 @@ def _together(seen, half, occurrences, lists, counters):
                     p = low + np.searchsorted(partner[low:high], b)
                     if p < high and partner[p] == b:
                         for h in range(joint.shape[1]):
-                            joint[p, h] += _ones(bits[k] & held_by[b] & masks[h])
+                            joint[p, h] += ones(bits[k] & held_by[b] & masks[h])
                 continue
             # Always note a whole stride, without a branch; the next one overwrites what is over.
             for begin in range(low, high, _STRIDE):
@@ -327,4 +286,4 @@ def _pairs(held_by, pairs, size, masks, partner, joint):
         both += bits != 0
     for h in range(joint.shape[1]):
         for k in range(both):
-            joint[place[k], h] += _ones(shared[k] & masks[h])
+            joint[place[k], h] += ones(shared[k] & masks[h])

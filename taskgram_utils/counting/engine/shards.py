@@ -11,14 +11,13 @@ import numpy as np
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine import suffix_array
 from taskgram_utils.counting.engine.suffix_array import key_of, place_of
-from taskgram_utils.counting.engine.threads import even, spread
+from taskgram_utils.counting.engine.threads import even, parallel_for
 from taskgram_utils.errors import InputError, require
 
 WIDTHS = {1: "<u1", 2: "<u2", 4: "<u4"}
 _CHECKED = 1000  # neighbours in the suffix array, and document beginnings, that opening checks
 _DENSE = 1 << 29  # tokens of a shard up to which opening reads all of them
 _SAMPLES = 1 << 20  # suffixes whose first keys are kept, so few that they stay in the cache
-_HINTS = 1 << 20  # places of a shard whose document is kept; others are looked for near them
 _BLOCK = 1 << 22  # entries of a large array that are handled at once
 
 
@@ -44,20 +43,16 @@ def pointer_width(size: int) -> int:
     return max(1, ((size - 1).bit_length() + 7) // 8)
 
 
-def write_shard(
-    folder: Path, number: int, ids: np.ndarray, lengths: np.ndarray, width: int
-) -> np.ndarray:
+def write_shard(folder: Path, number: int, ids, lengths, width: int) -> np.ndarray:
     """Write tokenized, offset, unigram and table of k documents, and return the distinct ids.
 
     ``ids``: the token ids of all documents one after the other; ``lengths`` [k]: how many each has.
     """
-    starts = np.cumsum(np.concatenate([[0], lengths[:-1] + 1]))
-    tokens = np.full(len(ids) + len(lengths), (1 << 8 * width) - 1, WIDTHS[width])
-    inside = np.ones(len(tokens), np.bool_)
-    inside[starts] = False
-    tokens[inside] = ids
+    begins = np.cumsum(lengths) - lengths
+    tokens = np.insert(ids.astype(WIDTHS[width]), begins, (1 << 8 * width) - 1)
     tokens.tofile(folder / f"tokenized.{number}")
-    (starts * width).astype("<u8").tofile(folder / f"offset.{number}")
+    places = (begins + np.arange(len(begins))) * width
+    places.astype("<u8").tofile(folder / f"offset.{number}")
     return write_table(tokens, folder / f"table.{number}", folder / f"unigram.{number}")
 
 
@@ -78,12 +73,8 @@ def write_table(tokens: np.ndarray, path: Path, unigram: Path | None = None) -> 
     # Number the ids in the order of their keys; the separator's is above all others.
     rank = np.full(len(counts) + 1, len(used), np.int32)
     rank[used[np.argsort(swapped(used, width))]] = np.arange(len(used), dtype=np.int32)
-    symbols, pointer = np.empty(len(tokens), np.int32), pointer_width(tokens.nbytes)
-    for begin in range(0, len(tokens), _BLOCK):
-        part = slice(begin, begin + _BLOCK)
-        symbols[part] = rank[np.minimum(tokens[part], len(counts))]
-    order = suffix_array.build(symbols, len(used) + 1)
-    del symbols
+    order = suffix_array.build(np.take(rank, tokens, mode="clip"), len(used) + 1)
+    pointer = pointer_width(tokens.nbytes)
     with path.open("wb") as table:
         for begin in range(0, len(order), _BLOCK):
             places = order[begin : begin + _BLOCK].astype("<u8") * width
@@ -146,35 +137,24 @@ def _open(folder: Path, number: int) -> Shard:
     maps = (np.memmap(folder / name, kind, "r") for name, kind in zip(names, kinds, strict=True))
     tokens, table, offsets = map(np.asarray, maps)
     table = table.reshape(-1, pointer)
-    pointing = _points_at_separators(tokens, offsets, width)
+    # A sample of the documents begins with separators.
+    some = offsets[np.linspace(0, len(offsets) - 1, min(_CHECKED, len(offsets))).astype(np.int64)]
+    rising = some[0] == 0 and np.all(np.diff(some) > 0) and some[-1] < size
+    separator = np.iinfo(tokens.dtype).max
+    pointing = rising and np.all(some % width == 0) and np.all(tokens[some // width] == separator)
     fit(pointing, f"{names[2]} does not point at the document separators of {names[0]}")
     broken = suffix_array.disorder(tokens, table, width, _CHECKED)
     fit(broken < 0, f"{names[1]} is not in order at rank {broken}")
-    if len(tokens) > _DENSE:
-        largest = _largest(tokens[:: max(1, len(tokens) >> 16)])
-        return Shard(tokens, table, offsets, width, np.zeros(0, np.uint64), 0, largest)
-    separators = len(tokens) - sum(map(len, _ids(tokens)))
-    why = f"{separators} separators in {names[0]}, {len(offsets)} in {names[2]}"
-    fit(separators == len(offsets), why)
+    whole = len(tokens) <= _DENSE
+    front = tokens if whole else tokens[:_BLOCK]
+    separators = len(front) - sum(map(len, _ids(front)))
+    expected = np.searchsorted(offsets, front.nbytes)
+    fit(separators == expected, f"{separators} separators in {names[0]}, {expected} in {names[2]}")
     shift = max(6, (len(tokens) // _SAMPLES).bit_length())
-    sample = np.empty((len(tokens) - 1 >> shift) + 1, np.uint64)
-    spread(_pack, even(len(sample), 1 << 14), tokens, table, width, shift, sample)
-    return Shard(tokens, table, offsets, width, sample, shift, _largest(tokens))
-
-
-def _points_at_separators(tokens: np.ndarray, offsets: np.ndarray, width: int) -> bool:
-    """Whether a sample of offsets points at separators, and some documents hold no other."""
-    separator = (1 << 8 * width) - 1
-    sample = np.linspace(0, len(offsets) - 1, min(_CHECKED, len(offsets))).astype(np.int64)
-    some = offsets[sample]
-    rising = some[0] == 0 and np.all(np.diff(some) > 0) and some[-1] < tokens.nbytes
-    if not rising or np.any(some % width):
-        return False
-    for k in sample[-1 :: -(len(sample) // 50 + 1)].tolist():
-        begin, end = np.append(offsets[k : k + 2], tokens.nbytes)[:2] // width
-        if end > len(tokens) or np.any(tokens[begin + 1 : end] == separator):
-            return False
-    return bool(np.all(tokens[some // width] == separator))
+    sample = np.empty((len(tokens) - 1 >> shift) + 1 if whole else 0, np.uint64)
+    parallel_for(_pack, even(len(sample), 1 << 14), tokens, table, width, shift, sample)
+    largest = _largest(tokens if whole else tokens[:: max(1, len(tokens) >> 16)])
+    return Shard(tokens, table, offsets, width, sample, shift, largest)
 
 
 @njit(cache=True, nogil=True)
@@ -186,11 +166,3 @@ def _pack(tokens, table, width, shift, out, first, last):
             key = key_of(tokens[i], width) if i < len(tokens) else 0
             word = word << np.uint64(8 * width) | np.uint64(key)
         out[k] = word
-
-
-def hints(shard: Shard) -> tuple[np.ndarray, int]:
-    """The document of every 2^shift-th token of a shard and of the last (uint32), and the shift."""
-    shift = max(0, (max(len(shard.tokens) - 1, 1) // _HINTS).bit_length())
-    places = np.arange(0, len(shard.tokens), 1 << shift) * shard.width
-    documents = np.searchsorted(shard.offsets, places, side="right") - 1
-    return np.append(documents, len(shard.offsets) - 1).astype(np.uint32), shift

@@ -4,7 +4,8 @@ import numpy as np
 from numba import get_num_threads
 
 from taskgram_utils.compiled import njit
-from taskgram_utils.counting.engine.threads import spread
+from taskgram_utils.counting.engine.bits import byteswap
+from taskgram_utils.counting.engine.threads import parallel_for
 
 _ROUNDS = 8  # packed words that are compared before doubling takes over
 _STRETCH = 1 << 12  # ranks whose keys are fetched together, so that waits for memory overlap
@@ -26,14 +27,14 @@ def build(symbols: np.ndarray, alphabet: int) -> np.ndarray:
     cuts = begins[np.searchsorted(begins, np.linspace(0, n, 16 * get_num_threads() + 1))]
     cuts, words = np.unique(cuts), _packed(symbols, packed)
     while depth < 2 + packed * _ROUNDS and equal.any():
-        spread(_sort_groups, cuts, words, depth, order, equal)
+        parallel_for(_sort_groups, cuts, words, depth, order, equal)
         depth += packed
     del words
     rank, moved = np.empty(n, np.int32), np.ones(n + 1, np.bool_)
     while equal.any():
-        spread(_rank, cuts, order, equal, moved, rank)
+        parallel_for(_rank, cuts, order, equal, moved, rank)
         moved = equal.copy()
-        spread(_sort_groups, cuts, rank, depth, order, equal)
+        parallel_for(_sort_groups, cuts, rank, depth, order, equal)
         depth *= 2
     return order
 
@@ -46,12 +47,8 @@ def _by_two(symbols, alphabet):
     rank of each first symbol [alphabet + 1].
     """
     n = len(symbols)
-    begins = np.zeros(alphabet + 1, np.int64)
     # Count the symbols, and sum up to where each one's ranks begin.
-    for symbol in symbols:
-        begins[symbol + 1] += 1
-    for symbol in range(alphabet):
-        begins[symbol + 1] += begins[symbol]
+    begins = np.append(0, np.bincount(symbols, minlength=alphabet).cumsum())
     # Place all suffixes by their first symbol.
     free, by_one = begins.copy(), np.empty(n, np.int32)
     for i in range(n):
@@ -61,16 +58,14 @@ def _by_two(symbols, alphabet):
     free[:] = begins
     order, equal = np.empty(n, np.int32), np.zeros(n + 1, np.bool_)
     second = np.full(alphabet, -1, np.int32)  # the second symbol last seen after each first one
-    if n > 0:  # the last suffix has no second symbol, so it is the first of its kind
-        order[free[symbols[n - 1]]] = n - 1
-        free[symbols[n - 1]] += 1
-    for i in by_one:
+    for k in range(-1, n):
+        i = by_one[k] if k >= 0 else n  # the last suffix has no second symbol, so it is the first
         if i > 0:
-            symbol = symbols[i - 1]
+            symbol, after = symbols[i - 1], symbols[i] if i < n else -1
             rank = free[symbol]
             order[rank] = i - 1
-            equal[rank] = second[symbol] == symbols[i]
-            second[symbol] = symbols[i]
+            equal[rank] = second[symbol] == after and i < n
+            second[symbol] = after
             free[symbol] += 1
     return order, equal, begins
 
@@ -172,12 +167,7 @@ def _sort(keys, order, base, low, high):
 @njit(cache=True, nogil=True)
 def key_of(token, width):
     """The key of a token id: its little-endian bytes read as big-endian, the order of suffixes."""
-    if width == 1:
-        return np.int64(token)
-    if width == 2:
-        return np.int64((token & 0xFF) << 8 | token >> 8)
-    low, high = (token & 0xFF) << 8 | (token >> 8) & 0xFF, (token >> 8) & 0xFF00 | token >> 24
-    return np.int64(low << 16 | high)
+    return np.int64(byteswap(np.uint32(token)) >> np.uint32(32 - 8 * width))
 
 
 @njit(cache=True, nogil=True)

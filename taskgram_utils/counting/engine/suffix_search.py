@@ -12,15 +12,13 @@ import numpy as np
 from taskgram_utils.compiled import njit
 from taskgram_utils.counting.engine.shards import Shard
 from taskgram_utils.counting.engine.suffix_array import key_of, place_of
-from taskgram_utils.counting.engine.threads import even, spread
+from taskgram_utils.counting.engine.threads import even, parallel_for
 
 _STEP = 32  # n-grams searched at once: while one waits for memory, the others ask for theirs
 END = -2  # the key behind the last token: below all others, and below that of an unknown one
 
 
-def search(
-    shards: Sequence[Shard], keys: np.ndarray, begins: np.ndarray, ends: np.ndarray
-) -> np.ndarray:
+def search(shards: Sequence[Shard], keys, begins, ends) -> np.ndarray:
     """The ranges of the n-grams ``keys[begins[q]:ends[q]]``: int64 [2, shards, queries].
 
     A negative key is an unknown token, which occurs nowhere.
@@ -49,8 +47,7 @@ def _packed(keys, begins, ends, width) -> np.ndarray:
 
 
 def infinigram(
-    shards: Sequence[Shard], keys: np.ndarray, begins: np.ndarray, targets: np.ndarray,
-    ends: np.ndarray, total: int, backoff: float, floor: float,
+    shards: Sequence[Shard], keys, begins, targets, ends, total: int, backoff: float, floor: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """∞-gram log probabilities of ``keys[targets[q]:ends[q]]``, each after ``keys[begins[q]:]``.
 
@@ -59,8 +56,7 @@ def infinigram(
     is shortened costs a factor ``backoff``; P is at least ``floor``. Returns for every key (0 where
     it is no target) log P, whether it never follows c', and the length of c'.
     """
-    logp, zero = np.zeros(len(keys)), np.zeros(len(keys), np.int64)
-    suffix = np.zeros(len(keys), np.int64)
+    logp, (zero, suffix) = np.zeros(len(keys)), np.zeros((2, len(keys)), np.int64)
     # No suffix that occurs reaches over an unknown token: where the suffix of each place may begin.
     places = np.arange(len(keys) + 1)
     earliest = np.maximum.accumulate(np.where(np.append(False, keys < 0), places, 0))
@@ -125,24 +121,21 @@ def narrow(shard: Shard, keys, begins, ends, depth, low, high) -> None:
         np.maximum(low, first, out=low)
         np.maximum(low, np.minimum(high, last), out=high)
 
-    def part(a, b):
-        queries = (array[a:b] for array in (begins, ends, depth, low, high))
-        _narrow(shard.tokens, shard.table, shard.width, keys, *queries)
-
-    spread(part, even(len(begins), 2048))
+    parallel_for(_narrow, even(len(begins), 2048), shard, keys, begins, ends, depth, low, high)
 
 
 @njit(cache=True, nogil=True)
-def _narrow(tokens, table, width, keys, begins, ends, depth, low, high):
-    """:func:`narrow` by bisection, ``_STEP`` queries side by side."""
+def _narrow(shard, keys, begins, ends, depth, low, high, first, last):
+    """:func:`narrow` by bisection, ``_STEP`` of the queries ``first`` to ``last`` side by side."""
+    tokens, table, _, width, _, _, _ = shard
     n = len(tokens)
     left, right = np.empty(_STEP, np.int64), np.empty(_STEP, np.int64)
     places, heads = np.empty(_STEP, np.int64), np.empty(_STEP, np.int64)
     active = np.empty(_STEP, np.int64)
-    for base in range(0, len(begins), _STEP):
+    for base in range(first, last, _STEP):
         for upper in range(2):  # the lower ends of all ranges, then the upper ends
             count = 0
-            for q in range(base, min(base + _STEP, len(begins))):
+            for q in range(base, min(base + _STEP, last)):
                 if begins[q] + depth[q] < ends[q] and low[q] < high[q]:
                     left[q - base], right[q - base] = low[q], high[q]
                     active[count] = q
@@ -174,12 +167,8 @@ def _narrow(tokens, table, width, keys, begins, ends, depth, low, high):
                         right[i] = middle
                         if upper == 0 and not equal:
                             high[q] = middle
-                    # Keep the query in the round, or write down the end that is found.
-                    if left[i] < right[i]:
-                        active[unfinished] = q
-                        unfinished += 1
-                    elif upper == 0:
-                        low[q] = left[i]
-                    else:
-                        high[q] = left[i]
+                    # Write down the end as far as it is known, and go on unless it is found.
+                    (low, high)[upper][q] = left[i]
+                    active[unfinished] = q
+                    unfinished += left[i] < right[i]
                 count = unfinished

@@ -8,7 +8,7 @@ import numpy as np
 from numba import get_num_threads
 
 
-def spread(work: Callable, cuts: Iterable[int], *given) -> None:
+def parallel_for(work: Callable, cuts: Iterable[int], *given) -> None:
     """Call ``work(*given, a, b)`` for all stretches between successive ``cuts``, on all cores.
 
     As many threads as numba would use, but our own, for compiled code that lets go of the
@@ -20,8 +20,7 @@ def spread(work: Callable, cuts: Iterable[int], *given) -> None:
             work(*given, *stretch)
         return
     with ThreadPoolExecutor(get_num_threads()) as pool:
-        for done in [pool.submit(work, *given, *stretch) for stretch in stretches]:
-            done.result()
+        list(pool.map(lambda stretch: work(*given, *stretch), stretches))
 
 
 def even(size: int, least: int = 1) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from taskgram_utils.compiled import njit
+from taskgram_utils.counting.engine.bits import hashed
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import EVERY_CHARACTER, UNSPACED, WORD_CHARACTER, words
 from taskgram_utils.ngrams import UNSEEN as UNSEEN_CHARACTER
@@ -25,8 +26,13 @@ ENDS, GOES_ON, LOOK_ON = range(3)  # what a character says of the word beside it
 # Beside the class: may have to be composed or reordered; cannot be read character by character; a
 # letter of a script that puts no space between words.
 _MARK, _HARD, _UNSPACED = 16, 32, 64
+_LONG = np.uint64(0xFF << 56)  # the keys of words of several pieces begin here
 # Lower-casing changes the length of the one and depends on the neighbours of the other.
 _IRREGULAR = "İΣ"
+
+
+Encoded = tuple[np.ndarray, np.ndarray]
+"""Token ids of texts, all in a row (int32), and how many each text has (int64 [k])."""
 
 
 class Characters(NamedTuple):
@@ -60,48 +66,48 @@ def characters() -> Characters:
     small = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), "<u4")
     for point in np.flatnonzero(small != np.arange(len(small))).tolist():
         upper.setdefault(lower[point], []).append(chr(point))
-    composed, second, last = set(), set(), combining.copy()
+    composed, last = set(), combining.copy()
+    kind[combining > 0] |= _MARK
     kind[list(map(ord, _IRREGULAR))] |= _HARD
-    for c, parts in zip(everything, map(unicodedata.decomposition, everything), strict=True):
-        if not parts:
-            continue
+    for c in filter(unicodedata.decomposition, everything):
+        parts = unicodedata.decomposition(c).split()
         if unicodedata.normalize("NFC", c) != c:
             kind[ord(c)] |= _HARD
-        elif not parts.startswith("<") and " " in parts and c not in _IRREGULAR:
-            base, mark = (int(p, 16) for p in parts.split())
-            second.add(mark)
+        elif len(parts) == 2 and not parts[0].startswith("<") and c not in _IRREGULAR:
+            base, mark = (int(part, 16) for part in parts)
+            kind[mark] |= _MARK
             last[ord(c)] = combining[mark]
             composed |= {ord(p) << 21 | mark for p in (chr(base), *upper.get(chr(base), []))}
-    kind[combining > 0] |= _MARK
-    kind[list(second)] |= _MARK
-    kind[0x1161:0x1176] |= _HARD  # the parts of Hangul syllables, which are composed by rule
-    kind[0x11A8:0x11C3] |= _HARD
-    plain = np.zeros(256, np.bool_)
-    plain[:128] = np.isin(kind[:128], (LETTER, DIGIT))
+    # The parts of Hangul syllables are composed by rule.
+    kind[[*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)]] |= _HARD
+    plain = np.isin(kind[:256], (LETTER, DIGIT)) & (np.arange(256) < 128)
     return Characters(plain, kind, utf8, combining, last, np.array(sorted(composed), np.int64))
 
 
 def readable(block: Block) -> Block:
-    """The block, with each line that NFC or lower-casing changes as a whole replaced by its words.
+    """The block for :func:`tokenise`: bytes by eight (uint64), with room to read beyond the end.
 
-    The compiled code reads the rest character by character.
+    The compiled code reads character by character. Each line that NFC or lower-casing changes as a
+    whole is replaced by its words.
     """
     hard = _hard_ones(block)
-    if not len(hard):
-        return block
-    texts = [block.data[b:e].tobytes() for b, e in zip(block.begins, block.ends, strict=True)]
-    for d in hard:
-        lines = texts[d].splitlines(True)
-        for k in _hard_ones(Block.of_bytes(lines)):
-            text = " ".join(words(lines[k].decode("utf-8", "surrogatepass")))
-            lines[k] = f"{text}\n".encode("utf-8", "surrogatepass")
-        texts[d] = b"".join(lines)
-    return Block.of_bytes(texts)
+    if len(hard):
+        texts = list(block.raw())
+        for d in hard:
+            lines = texts[d].splitlines(True)
+            for k in _hard_ones(Block.of_bytes(lines)):
+                text = " ".join(words(lines[k].decode("utf-8", "surrogatepass")))
+                lines[k] = f"{text}\n".encode("utf-8", "surrogatepass")
+            texts[d] = b"".join(lines)
+        block = Block.of_bytes(texts)
+    eights = np.zeros(len(block.data) // 8 + 2, np.uint64)
+    eights.view(np.uint8)[: len(block.data)] = block.data
+    return Block(eights, block.begins, block.ends)
 
 
 def _hard_ones(block: Block) -> np.ndarray:
     """Which documents cannot be read character by character."""
-    if not len(block.data) or block.data.max() < 128:
+    if block.data.max(initial=0) < 128:
         return np.zeros(0, np.int64)
     return np.flatnonzero(_hard(np.flatnonzero(block.data >= 0xC0), *block, characters()))
 
@@ -114,25 +120,13 @@ def letters(block: Block) -> np.ndarray:
     begin, end = (block.begins[0], block.ends[-1]) if len(block.begins) else (0, 0)
     starts = range(begin, end, max(256, (end - begin) // 16))
     parts = (block.data[i : min(i + 256, end)].tobytes().decode("utf-8", "ignore") for i in starts)
-    kind = characters().kind[np.frombuffer("".join(parts).encode("utf-32-le"), "<u4")]
-    return np.array([(kind & 15 == LETTER).sum(), (kind & _UNSPACED > 0).sum()])
+    kinds = kinds_of("".join(parts))
+    return np.array([(kinds & 15 == LETTER).sum(), (kinds & _UNSPACED > 0).sum()])
 
 
-class Text(NamedTuple):
-    """Documents as :class:`~taskgram_utils.reading.Block` holds them, and their bytes by eight."""
-
-    data: np.ndarray  # uint8, with room to read beyond the end
-    eights: np.ndarray  # the same memory as uint64
-    begins: np.ndarray
-    ends: np.ndarray
-
-    @classmethod
-    def of(cls, block: Block) -> Text:
-        """The text of a readable block."""
-        eights = np.zeros(len(block.data) // 8 + 2, np.uint64)
-        data = eights.view(np.uint8)
-        data[: len(block.data)] = block.data
-        return cls(data, eights, block.begins, block.ends)
+def kinds_of(text: str) -> np.ndarray:
+    """The class of each character of a text in the word rule, with its flags (uint8)."""
+    return characters().kind[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")]
 
 
 class Spelled(NamedTuple):
@@ -143,7 +137,7 @@ class Spelled(NamedTuple):
 
     pieces: np.ndarray  # uint64
     stops: np.ndarray  # int32
-    hashes: np.ndarray  # a hash of the pieces of each word (uint64)
+    keys: np.ndarray  # the key of each word (uint64), see :func:`_key`
     entries: np.ndarray  # room for what the vocabulary holds for each word (uint64 [words, 2])
 
     @classmethod
@@ -153,67 +147,57 @@ class Spelled(NamedTuple):
         return cls(pieces, np.empty(size + 1, np.int32), np.empty(size, np.uint64), entries)
 
 
-class Table(NamedTuple):
-    """The words of a vocabulary: number w is ``pool[starts[w]:starts[w + 1]]``, pieces of 8 bytes.
-
-    ``slots`` [size, 2] finds them: of a word of one piece the piece, else the hash of its pieces;
-    and (number + 1) << 1 | more than one piece, or 0 for a free slot.
-    """
-
-    pool: np.ndarray
-    starts: np.ndarray
-    slots: np.ndarray
-
-
 class Vocabulary:
-    """Numbers for words, 0, 1, 2 ... in the order in which they are met; grows only on demand."""
+    """Numbers for words, 0, 1, 2 ... in the order in which they are met; grows only on demand.
+
+    ``table`` is (pool, starts, slots): word w is ``pool[starts[w]:starts[w + 1]]``, pieces of 8
+    bytes; ``slots`` [size, 2] finds it: the key of a word, and its number + 1, 0 for a free slot.
+    """
 
     def __init__(self, texts: Sequence[str] = ()):
         self.size = 0
-        pool, slots = np.zeros(64, np.uint64), np.zeros((64, 2), np.uint64)
-        self.table = Table(pool, np.zeros(64, np.int64), slots)
-        for block in lists(texts, BLOCK):
-            self.encode(block, grow=True)
+        self.table = np.zeros(64, np.uint64), np.zeros(64, np.int64), np.zeros((64, 2), np.uint64)
+        self.encode(texts, grow=True)
 
     def __len__(self) -> int:
         return self.size
 
-    def encode(
-        self, texts: Sequence[str] | Block, grow: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, texts: Sequence[str] | Block, grow: bool = False) -> Encoded:
         """Word numbers of all ``texts`` in a row (int32), and how many each text has (int64 [k]).
 
         The words are those of :func:`taskgram_utils.ngrams.words`. A word not in the vocabulary is
         added where ``grow`` is set and is ``UNKNOWN`` otherwise.
         """
-        block = readable(texts if isinstance(texts, Block) else Block.of(texts))
+        blocks = [texts] if isinstance(texts, Block) else map(Block.of, lists(texts, BLOCK))
+        ids = np.concatenate([np.zeros(0, np.int32), *(self._encode(b, grow) for b in blocks)])
+        ends = np.flatnonzero(ids == END)
+        return ids[ids != END], np.diff(ends, prepend=-1) - 1
+
+    def _encode(self, block: Block, grow: bool) -> np.ndarray:
+        """Word numbers of a block, each document with ``END`` behind it (int32)."""
         room = int((block.ends - block.begins).sum()) // 2 + 2 * len(block.begins) + 1
-        spelled, begin = Spelled.room(room), np.zeros(2, np.int64)
-        count = tokenise(Text.of(block), begin, characters(), spelled, room, room)
+        spelled, position = Spelled.room(room), np.zeros(2, np.int64)
+        count = tokenise(readable(block), position, characters(), spelled, room, room)
         ids = np.empty(count, np.int32)
         if grow:
             pool, starts, slots = self.table
             pool = _enlarged(pool, starts[self.size] + spelled.stops[count])
             starts = _enlarged(starts, self.size + count + 1)
-            self.size, slots = _add(spelled, count, Table(pool, starts, slots), self.size, ids)
-            self.table = Table(pool, starts, slots)
+            self.size, slots = _add(spelled, count, (pool, starts, slots), self.size, ids)
+            self.table = pool, starts, slots
         else:
             look_up(spelled, count, self.table, ids)
-        ends = np.flatnonzero(ids == END)
-        return ids[ids != END], np.diff(ends, prepend=-1) - 1
+        return ids
 
     def words(self) -> list[str]:
         """All words, in the order of their numbers."""
-        starts = self.table.starts[: self.size + 1]
-        pieces = self.table.pool[: starts[-1]].astype("<u8").view(np.uint8).reshape(-1, 8)
-        text = pieces[pieces > 0].tobytes()
-        places = np.cumsum(np.append(0, (pieces > 0).sum(axis=1)))[starts].tolist()
-        return [text[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(places)]
+        pool, starts, _ = self.table
+        data, stops = pool.astype("<u8").tobytes(), (8 * starts[: self.size + 1]).tolist()
+        words = (data[begin:end].rstrip(b"\0") for begin, end in pairwise(stops))
+        return [word.decode("utf-8", "surrogatepass") for word in words]
 
 
-def encode_ngrams(
-    ngrams: Sequence[str], vocabulary: Vocabulary, grow: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def encode_ngrams(ngrams: Sequence[str], vocabulary: Vocabulary, grow: bool) -> Encoded:
     """Word numbers of n-grams as typed (int32, in a row), and the words of each (int64 [k]).
 
     Raises InputError for one that is no text or holds no word.
@@ -221,23 +205,16 @@ def encode_ngrams(
     for number, ngram in enumerate(ngrams, 1):
         if not isinstance(ngram, str):
             raise InputError(f"n-gram {number}: {ngram!r} is not text")
-    parts = [vocabulary.encode(block, grow) for block in lists(ngrams, BLOCK)]
-    ids = np.concatenate([np.zeros(0, np.int32), *(part[0] for part in parts)])
-    sizes = np.concatenate([np.zeros(0, np.int64), *(part[1] for part in parts)])
+    ids, sizes = vocabulary.encode(ngrams, grow)
     if not sizes.all():
         first = int(np.argmin(sizes))
-        why = "holds no word; remove it from the input"
-        raise InputError(f"n-gram {first + 1}: {ngrams[first]!r} {why}")
+        raise InputError(f"n-gram {first + 1}: {ngrams[first]!r} holds no word; remove it")
     return ids, sizes
 
 
 def _enlarged(array: np.ndarray, needed: int) -> np.ndarray:
-    """The array, or a copy of at least twice its size where that has too little room."""
-    if len(array) >= needed:
-        return array
-    out = np.zeros(max(needed, 2 * len(array)), array.dtype)
-    out[: len(array)] = array
-    return out
+    """The array, or where it is too short a longer one that begins with it."""
+    return array if len(array) >= needed else np.append(array, np.zeros(needed, array.dtype))
 
 
 @njit(cache=True, nogil=True)
@@ -351,20 +328,22 @@ def _goes_on(data, i, end, kind, edge):
 
 
 @njit(cache=True, nogil=True)
-def tokenise(text, at, characters, spelled, room, longest):
-    """Spell the words from document ``at[0]``, byte ``at[1]`` on, until ``room`` is used up.
+def tokenise(text, position, characters, spelled, room, longest):
+    """Spell the words of documents until ``room`` is used up.
 
-    Returns how many words there are, ends of documents among them, and sets ``at`` to where to go
-    on. Of a word of more than ``longest`` pieces, it keeps so many.
+    ``position`` is the document and the byte in it to begin at, and is set to where to go on.
+    Returns how many words there are, ends of documents among them. Of a word of more than
+    ``longest`` pieces, it keeps so many.
     """
-    data, eights, begins, ends = text.data, text.eights, text.begins, text.ends
-    pieces, stops, hashes = spelled.pieces, spelled.stops, spelled.hashes
+    eights, begins, ends = text
+    data = eights.view(np.uint8)
+    pieces, stops, keys = spelled.pieces, spelled.stops, spelled.keys
     plain, kind, lower = characters.plain, characters.kind, characters.lower
-    zero, one, eight, d = np.uint64(0), np.uintp(1), np.uintp(8), at[0]
+    zero, one, eight, d = np.uint64(0), np.uintp(1), np.uintp(8), position[0]
     count, used = 0, 0  # words, and their pieces
     stops[0] = 0
     while d < len(begins) and count < room:
-        i, end = np.uintp(begins[d] + at[1]), np.uintp(ends[d])
+        i, end = np.uintp(begins[d] + position[1]), np.uintp(ends[d])
         while i < end:
             # Skip what begins no word.
             if not plain[data[i]]:
@@ -392,10 +371,9 @@ def tokenise(text, at, characters, spelled, room, longest):
                     i += one
                 else:
                     c, width = _character(data, i)
-                    some, size = np.uint64(lower[c]), one
-                    while some >> (size << np.uintp(3)) > 0:
-                        size += one
-                    i += width
+                    some, i = np.uint64(lower[c]), i + width
+                    size = one + np.uintp(some > 0xFF) + np.uintp(some > 0xFFFF)
+                    size += np.uintp(some > 0xFFFFFF)
                 # Append them; a full piece is written down.
                 piece |= some << (filled << np.uintp(3))
                 if filled + size >= eight:
@@ -420,70 +398,72 @@ def tokenise(text, at, characters, spelled, room, longest):
             if filled > 0:
                 pieces[used] = piece
                 used += used - first < longest
-            hashes[count] = _hashed(pieces, first, used)
+            keys[count] = _key(pieces, first, used)
             count += 1
             stops[count] = used
         if i < end or count == room:  # there is no more room
-            at[1] = np.int64(i) - begins[d]
+            position[1] = np.int64(i) - begins[d]
             break
         # The end of the document is a word of no piece.
+        keys[count] = zero
         count += 1
         stops[count] = used
         d += 1
-        at[1] = 0
-    at[0] = d
+        position[1] = 0
+    position[0] = d
     return count
 
 
 @njit(cache=True, nogil=True)
-def _hashed(pieces, begin, end):
-    """A hash of the word ``pieces[begin:end]``."""
+def _key(pieces, begin, end):
+    """The key of the word ``pieces[begin:end]``: its one piece, or from ``_LONG`` on a hash.
+
+    No piece reaches ``_LONG``, since no byte of UTF-8 is 255. The end of a document has the key 0.
+    """
+    if end - begin == 1:
+        return pieces[begin]
     h = np.uint64(0)
     for k in range(begin, end):
         h = (h ^ pieces[k]) * np.uint64(0x9E3779B97F4A7C15)
         h ^= h >> np.uint64(29)
-    return h
+    return h | _LONG
 
 
-@njit(cache=True, nogil=True)
-def _slot(pieces, begin, end, h, pool, starts, slots):
-    """The slot of the word ``pieces[begin:end]`` of hash ``h``, or the free one for it; its key."""
-    size, mask = end - begin, np.uint64(len(slots) - 1)
-    key, long = (h, np.uint64(1)) if size > 1 else (pieces[begin], np.uint64(0))
-    j = (h ^ h >> np.uint64(32)) & mask
+@njit(cache=True, nogil=True, forceinline=True)
+def _slot(pieces, begin, end, key, pool, starts, slots):
+    """The slot of the word ``pieces[begin:end]`` with that key, or the free one for it."""
+    j, size = np.uint64(hashed(key, len(slots))), end - begin
     while True:
-        entry = slots[j, 1]
-        if entry == 0:
-            return j, key
-        if slots[j, 0] == key and entry & np.uint64(1) == long:
+        number = np.int64(slots[j, 1])
+        if number == 0:
+            break
+        if slots[j, 0] == key:
             # Words of several pieces may share a hash: compare them piece by piece.
-            word = np.int64(entry >> np.uint64(1)) - 1
-            same = long == 0 or starts[word + 1] - starts[word] == size
-            for k in range(size if same and long else 0):
-                same &= pool[starts[word] + k] == pieces[begin + k]
+            same = size == 1 or starts[number] - starts[number - 1] == size
+            for k in range(size if same and size > 1 else 0):
+                same &= pool[starts[number - 1] + k] == pieces[begin + k]
             if same:
-                return j, key
-        j = (j + np.uint64(1)) & mask
+                break
+        j = (j + np.uint64(1)) % np.uint64(len(slots))
+    return j
 
 
 @njit(cache=True, nogil=True)
 def look_up(spelled, count, table, ids):
     """Write the numbers of ``count`` words; ``UNKNOWN`` and ``END`` are numbers, too."""
-    pieces, stops, hashes, entries = spelled
+    pieces, stops, keys, entries = spelled
     pool, starts, slots = table
-    mask, one, none = np.uint64(len(slots) - 1), np.uint64(1), np.uint64(0)
     # Fetch the first slots of all words, so that waits for memory overlap.
     for w in range(count):
-        j = (hashes[w] ^ hashes[w] >> np.uint64(32)) & mask
+        j = hashed(keys[w], len(slots))
         entries[w, 0], entries[w, 1] = slots[j, 0], slots[j, 1]
-    # Most words are there, or nowhere; those of several pieces and the displaced are looked for.
+    # Most words are there, or nowhere; the long and the displaced are looked for.
     for w in range(count):
-        begin, size, entry = stops[w], stops[w + 1] - stops[w], entries[w, 1]
-        here = (entries[w, 0] == pieces[begin]) & (entry & one == none) & (size == 1)
-        ids[w] = END if size == 0 else np.int32(np.int64(entry >> one) - 1)
-        if size > 0 and entry != none and not here:
-            j, _ = _slot(pieces, begin, begin + size, hashes[w], pool, starts, slots)
-            ids[w] = np.int32(np.int64(slots[j, 1] >> one) - 1)
+        key, number = keys[w], np.int64(entries[w, 1])
+        ids[w] = END if key == 0 else number - 1
+        if key != 0 and number != 0 and (entries[w, 0] != key or key >= _LONG):
+            j = _slot(pieces, stops[w], stops[w + 1], key, pool, starts, slots)
+            ids[w] = np.int64(slots[j, 1]) - 1
 
 
 @njit(cache=True, nogil=True)
@@ -492,32 +472,26 @@ def _add(spelled, count, table, size, ids):
 
     The pool and the starts have room for the new words; returns the slots, which may have grown.
     """
-    pieces, stops, hashes, _ = spelled
+    pieces, stops, keys, _ = spelled
     pool, starts, slots = table
-    one = np.uint64(1)
     for w in range(count):
-        begin, end = stops[w], stops[w + 1]
-        if begin == end:
+        if keys[w] == 0:
             ids[w] = END
             continue
-        j, key = _slot(pieces, begin, end, hashes[w], pool, starts, slots)
+        j = _slot(pieces, stops[w], stops[w + 1], keys[w], pool, starts, slots)
+        ids[w] = np.int64(slots[j, 1]) - 1
         if slots[j, 1] == 0:
-            # A new word: copy its pieces to the pool, and fill the slot.
-            starts[size + 1] = starts[size]
-            for k in range(begin, end):
-                pool[starts[size + 1]] = pieces[k]
-                starts[size + 1] += 1
-            size += 1
-            slots[j, 0], slots[j, 1] = key, np.uint64(size) << one | np.uint64(end - begin > 1)
+            # A new word: fill the slot, and copy its pieces to the pool.
+            ids[w], size = size, size + 1
+            slots[j, 0], slots[j, 1] = keys[w], size
+            starts[size] = starts[size - 1] + stops[w + 1] - stops[w]
+            for k in range(stops[w + 1] - stops[w]):
+                pool[starts[size - 1] + k] = pieces[stops[w] + k]
             # Twice as many slots, once half of them are taken.
             if 2 * size > len(slots):
                 slots = np.zeros((2 * len(slots), 2), np.uint64)
                 for word in range(size):
-                    a, b = starts[word], starts[word + 1]
-                    j, key = _slot(pool, a, b, _hashed(pool, a, b), pool, starts, slots)
-                    slots[j, 0] = key
-                    slots[j, 1] = np.uint64(word + 1) << one | np.uint64(b - a > 1)
-            ids[w] = size - 1
-        else:
-            ids[w] = np.int32(np.int64(slots[j, 1] >> one) - 1)
+                    key = _key(pool, starts[word], starts[word + 1])
+                    j = _slot(pool, starts[word], starts[word + 1], key, pool, starts, slots)
+                    slots[j, 0], slots[j, 1] = key, word + 1
     return size, slots

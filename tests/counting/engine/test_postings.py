@@ -57,5 +57,5 @@ def test_stretches():
     def work(a, b):
         done[a:b] += 1
 
-    threads.spread(work, threads.even(10))
+    threads.parallel_for(work, threads.even(10))
     assert done.tolist() == [1] * 10
