@@ -14,7 +14,7 @@ PROJECT = PACKAGE.parent
 LIB = PROJECT / "notebooks" / "lib"
 QUIET = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 COLUMNS = 100
-CHAPTERS = 1040
+CHAPTERS = 1030
 """Code lines of all single chapters."""
 CORE = """tables ngrams corpus embedding mining tasks/base tasks/files tasks/translation counting/base counting/scan
 counting/passes language_models/taskgram language_models/infinigram language_models/points language_models/packing
@@ -22,17 +22,17 @@ language_models/forward language_models/neural jackknife statistics memorization
 run/pipeline""".split()
 """What one reads to follow a number from the text to a figure, with one task for all."""
 ROOMS = {
-    "core path": (CORE, 3600),
-    "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 570),
+    "core path": (CORE, 3580),
+    "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 560),
     "tasks": (["tasks/"], 315),
     "counting: index, web service, evidence": (["counting/"], 775),
-    "counting engine": (["counting/engine/"], 1390),
-    "opening and asking models": (["language_models/", "packaged", "bertscore"], 640),
-    "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 230),
-    "miniature world and training": (["miniature/", "suites", "training"], 945),
+    "counting engine": (["counting/engine/"], 1385),
+    "opening and asking models": (["language_models/", "packaged", "bertscore"], 635),
+    "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 225),
+    "miniature world and training": (["miniature/", "suites", "training"], 940),
     "prompts": (["prompting", "run/prompts"], 205),
-    "runs": (["run/", "fetching"], 1120),
-    "book, figures, command": (["book", "figures", "cli"], 1210),
+    "runs": (["run/", "fetching"], 1115),
+    "book, figures, command": (["book", "figures", "cli"], 1190),
 }
 """Each room's modules (or a folder's, those of rooms named more exactly apart) and the most code lines it may have."""
 
