@@ -25,7 +25,7 @@ ROOMS = {
     "core path": (CORE, 3580),
     "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 560),
     "tasks": (["tasks/"], 315),
-    "counting: index, web service, evidence": (["counting/"], 775),
+    "counting: index, web service, evidence": (["counting/"], 780),
     "counting engine": (["counting/engine/"], 1385),
     "opening and asking models": (["language_models/", "packaged", "bertscore"], 635),
     "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 225),

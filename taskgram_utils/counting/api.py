@@ -36,7 +36,7 @@ class ApiCounter(Counter):
     N mean(1/m) over N occurrences is an unbiased estimate of the documents (Hansen & Hurwitz 1943).
     A pair is counted around its rarer n-gram. ``unit="occurrences"``: one request a form; a pair is
     one request, of at most four forms of each n-gram, and its number is occurrences with a partner
-    within 1,000 tokens, in the unit ``window``.
+    within ``max_diff_tokens`` tokens, in the unit ``window``.
 
     Hosted indexes hold case-sensitive pieces of words. An n-gram is looked for in the forms in
     which text may write it (:func:`taskgram_utils.ngrams.written`), each as the service encodes it,
@@ -51,16 +51,21 @@ class ApiCounter(Counter):
     written = staticmethod(written)
 
     def __init__(self, index: str, unit: str = "documents", cache: str | Path | None = None,
-                 offline: bool = False, sample: int = 100, seed: int = 0, **service: Any):
+                 offline: bool = False, sample: int = 100, seed: int = 0,
+                 max_diff_tokens: int = WINDOW["max_diff_tokens"], **service: Any):
         super().__init__(unit)
         require(re.fullmatch(r"[\w.+-]+", index),
                 f"index {index!r}: a hosted index has a name such as v4_pileval_gpt2")
         require(sample >= 1, f"sample {sample}: at least one document is needed")
+        most = WINDOW["max_diff_tokens"]
+        require(1 <= max_diff_tokens <= most,
+                f"max_diff_tokens {max_diff_tokens}: the service takes 1 to {most:,}")
         self.sample, self.seed = sample, seed
+        self._window = WINDOW | {"max_diff_tokens": max_diff_tokens}
         how = f"documents enumerated up to {sample} occurrences, above sampled (seed {seed})"
         if unit == "occurrences":
             self.pair_unit = "window"
-            how = f"pairs windowed (max_diff_tokens={WINDOW['max_diff_tokens']})"
+            how = f"pairs windowed (max_diff_tokens={max_diff_tokens})"
         self.source = f"{index}, infini-gram service, sub-word pieces in several forms, {how}"
         self._llama = "llama" in index
         self._service = Service(index, cache, offline, **service)
@@ -135,7 +140,7 @@ class ApiCounter(Counter):
                 requests |= {form: self._service.request("count", form) for form in forms[name[0]]}
             else:
                 terms = (first[s] for s in name)
-                requests[name] = self._service.request("count", *terms, **WINDOW)
+                requests[name] = self._service.request("count", *terms, **self._window)
         answers, rows = self._service.ask(requests, lambda _, *answer: answer), {}
         for name in names:
             pair = len(name) == 2

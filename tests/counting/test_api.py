@@ -259,6 +259,9 @@ def test_occurrences_and_windows_are_one_request_each(server, tmp_path):
     windows = [request for request in server.asked if " AND " in request["query"]]
     assert {(r["max_clause_freq"], r["max_diff_tokens"]) for r in windows} == {(500_000, 1000)}
     assert not asked.evidence()["approximate"].any()
+    narrow = counter(tmp_path, unit="occurrences", max_diff_tokens=1)
+    assert narrow.counts(pairs=[("red", "lamp")]).pairs[0] < table["count"][0]
+    assert server.asked[-1]["max_diff_tokens"] == 1 and "max_diff_tokens=1)" in narrow.source
     server.always = (200, {"count": 5, "approx": True}, {})
     asked.counts(pairs=[("River", "of")])
     assert asked.evidence()["approximate"].tolist() == [False] * 4 + [True]
@@ -548,6 +551,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_is(server, tmp_path, op
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"index": "some/folder"}, "a hosted index has a name"), ({"unit": "window"}, "unit 'window'"),
+    ({"max_diff_tokens": 1001}, "max_diff_tokens 1001: the service takes 1 to 1,000"),
     ({"sample": 0}, "sample 0"), ({"url": "ftp://127.0.0.1"}, "no address of a web service"),
     ({"url": "api.infini-gram.io"}, "no address of a web service"),
 ])  # fmt: skip
