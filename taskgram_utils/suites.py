@@ -138,8 +138,8 @@ def of_corpus(
     time.
 
     ``tokenizer``: a tokenizer file (``tokenizer.json``; Pythia's is ``20B_tokenizer.json``) of at
-    most 65,536 pieces with the piece <|endoftext|>; without one a byte-level BPE of ``vocabulary``
-    pieces is trained on the first 100,000 documents.
+    most 65,536 pieces with the piece ``<|endoftext|>``; without one a byte-level BPE of
+    ``vocabulary`` pieces is trained on the first 100,000 documents.
 
     Raises InputError for a tokenizer that cannot be read, has too many pieces or no end of text,
     and for no epoch.
