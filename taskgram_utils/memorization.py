@@ -161,8 +161,8 @@ def points(
     parts = [a.merge(b, on=on, suffixes=("", "_model")) for a, b, on in sides if len(a) and len(b)]
     joined = pd.concat(parts, ignore_index=True) if parts else left.iloc[:0]
     of_ngrams = right[right["n"].notna()] if left["n"].notna().any() else right
-    require(len(of_ngrams) or right.empty, "model: log P of full answers alone, of no n-gram; "
-            "score the task-grams, too (taskgram score --taskgrams)")
+    require(len(joined) or len(of_ngrams) or right.empty, "model: log P of full answers alone, of "
+            "no n-gram; score the task-grams, too (taskgram score --taskgrams)")
     begin = f"count_model begins {first_row(left)}, model begins {first_row(of_ngrams)}"
     none = f"count_model and model have no point in common (joined on {', '.join(keys)}; {begin})"
     require(len(joined), none)

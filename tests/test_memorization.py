@@ -134,6 +134,9 @@ def test_options_and_whole_answers_stay_apart():
     baseline = REFERENCE.drop_duplicates("example_id").assign(n=np.nan, sy="all of y", start=0, model="infinigram")
     table = mem(pd.concat([REFERENCE, baseline]), pd.concat([MODEL, whole]))
     assert table.n.isna().sum() == 3 and (table[table.n.isna()].points == 120).all()
+    alone = mem(pd.concat([REFERENCE, baseline]), whole)  # a model of full answers alone
+    full = table[table.n.isna()].estimate
+    np.testing.assert_allclose(alone[alone.n.isna()].estimate, full)
 
 
 def test_only_the_required_columns_are_needed():
