@@ -108,8 +108,9 @@ def binned_performance(
 
     ``frequency`` comes from :func:`example_frequency`. Per bin the median ``frequency`` (and its
     edges), the mean ``score`` and its 95% interval: Wilson's where scores are 0 or 1, else
-    Student's over examples. Beside it, over all examples of the model, ``spearman`` with the
-    interval and ``p`` of the jackknife. Bins whose edges coincide are joined.
+    Student's over examples. Beside it, over all examples of the model that have a frequency
+    (``points``), ``spearman`` with the interval and ``p`` of the jackknife: two-way, by example and
+    by output, where ``answers`` has the gold output ``y``. Bins whose edges coincide are joined.
     """
     require_columns(answers, ["example_id", "model", "score"], "answers")
     require_columns(frequency, ["example_id", "frequency"], "frequency")
@@ -124,10 +125,11 @@ def binned_performance(
     rows = []
     for key, frame in joined.groupby(ids, dropna=False, sort=False):
         values, names = frame[["frequency", "score"]].to_numpy(float).T, ["frequency", "score"]
-        clusters = clusters_of(frame["example_id"])
+        clusters = clusters_of(frame["example_id"], frame.get("y"))
         whole = jackknife(values, [Query("spearman", 0, 1)], clusters, names)[0]
         low, high, p = interval(whole.estimate, whole.changes)
-        beside = {"spearman": whole.estimate, "spearman_low": low, "spearman_high": high, "p": p}
+        beside = {"spearman": whole.estimate, "spearman_low": low, "spearman_high": high, "p": p,
+                  "points": len(frame)}  # fmt: skip
         number = pd.qcut(frame["frequency"], bins, labels=False, duplicates="drop").fillna(0)
         for bin_, part in frame.groupby(number.to_numpy(int)):
             low, high = mean_interval(part["score"].to_numpy(float))

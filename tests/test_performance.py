@@ -92,7 +92,12 @@ def test_binned_performance_rises_with_frequency():
     table = binned_performance(answers, frequency, bins=4)
     knows, guesses = table[table.model == "knows"], table[table.model == "guesses"]
     assert knows.examples.sum() == 500 and knows.score.is_monotonic_increasing and knows.spearman_low.iloc[0] > 0.3
-    assert knows.p.iloc[0] < 0.01 < guesses.p.iloc[0]
+    assert knows.p.iloc[0] < 0.01 < guesses.p.iloc[0] and (table.points == 500).all()
+    few = answers.assign(y=answers.example_id.str[1:].astype(int) // 50)  # ten outputs: clusters of fifty
+    clustered = binned_performance(few, frequency.assign(frequency=few.y[:500].to_numpy()), bins=4)
+    alone = binned_performance(answers, frequency.assign(frequency=few.y[:500].to_numpy()), bins=4)
+    wide, narrow = (t.spearman_high.iloc[-1] - t.spearman_low.iloc[-1] for t in (clustered, alone))
+    assert wide > 1.1 * narrow and clustered.spearman.iloc[-1] == alone.spearman.iloc[-1]
     both = answers[answers.model == "knows"].merge(frequency)
     assert knows.spearman.iloc[0] == pytest.approx(stats.spearmanr(both.frequency, both.score).statistic)
     top = both[both.frequency >= knows.frequency_low.iloc[-1]].score

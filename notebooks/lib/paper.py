@@ -8,22 +8,12 @@ from taskgram_utils.run.store import project_root
 
 
 def printed(name: str) -> pd.DataFrame:
-    """The table ``book/paper/<name>.csv``: ``wmt_bleu`` (BLEU by language and model), ``mem`` (what
-    the paper says of Mem), ``prompts`` (accuracy after prompt optimisation, per cent)."""
+    """The table ``book/paper/<name>.csv``: ``wmt_bleu`` (BLEU by language and model),
+    ``prompts`` (accuracy after prompt optimisation, per cent)."""
     folder = project_root() / "book" / "paper"
     there = sorted(p.stem for p in folder.glob("*.csv"))
     require(name in there, f"paper table {name}: not one of {', '.join(there)}")
-    return pd.read_csv(folder / f"{name}.csv", dtype={"n": "str"})
-
-
-def reported() -> pd.DataFrame:
-    """What the paper says of Mem in words, one row per data set, beside the ``task`` and ``group``
-    here that are compared with it: columns data, task, group, says."""
-    table = printed("mem")
-    of = table["count_model"].map({"infinigram": "∞-gram"}).fillna("n = " + table["n"].fillna(""))
-    table["says"] = of + ": " + table["at"] + "; with size: " + table["with_size"]
-    groups = table.groupby(["data", "task", "group"], sort=False)
-    return groups["says"].agg(". ".join).reset_index()
+    return pd.read_csv(folder / f"{name}.csv")
 
 
 def rank_correlations(table: pd.DataFrame, x: str, y: str, by: str) -> pd.DataFrame:

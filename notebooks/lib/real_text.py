@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from taskgram_chapters.expectations import direction, one_row, rows_of, verdict
+from taskgram_chapters.verdicts import (
+    AT, BOUNDS, GIVEN, SLOPE, answer, barred, precision, rows_of, selected, verdict,
+)
 from taskgram_utils.controls import point_controls
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.jackknife import combined, interval, mean, clusters_of
@@ -19,18 +21,12 @@ from taskgram_utils.mining_checks import coverage as mined_coverage
 from taskgram_utils.performance import binned_performance
 from taskgram_utils.run.data import evaluated_taskgrams, whole_test
 from taskgram_utils.run.models import (
-    at_last_step,
-    models,
-    own_sizes,
-    sizes_in_parameters,
-    training_of,
+    at_last_step, models, own_sizes, sizes_in_parameters, training_of,
 )
 from taskgram_utils.run.store import Recipe, Run
 
 MIN_EXAMPLES = 200
 """Examples kept below which a task on real text has a coverage and no Mem (book/method.md)."""
-GIVEN = "spearman|log_count_sy+log_count_sx+tokens+logp_prior"
-"""Mem given the frequency of answer and input, the answer's length and the model's prior."""
 _GROUP = ["task", "group"]
 _EXAMPLES_WITH = ("examples_input_in_corpus", "examples_pair_in_corpus")
 
@@ -145,32 +141,28 @@ def read_expectations(path: Path) -> pd.DataFrame:
 
 
 def judge(preregistered: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Every preregistered expectation with what was found: model, estimate, low, high, found (see
-    :func:`taskgram_chapters.expectations.direction`) and verdict; null where a group has too few
-    examples."""
-    sizes = tables["models"].sort_values("parameters")
-    largest = sizes.groupby("has_read")["model"].last()
-    of = {"suite": largest.get("this text"), "proxy": largest.get("other text"), "slope": None}
-    rows = []
+    """Every preregistered expectation with what was found: model, estimate, low, high, and
+    ``verdict`` (agrees, disagrees, not decided, or why the group has no Mem); null where a group
+    has too few examples. A gain, in nats, has no bound within which there is none."""
+    largest = tables["models"].sort_values("parameters").groupby("has_read")["model"].last()
+    of, rows = {"suite": largest.get("this text"), "proxy": largest.get("other text")}, []
+    known = precision(tables["coverage"].dropna(subset=["n"]), tables["gammas"])
+    values, ends = {"slopes": "slope", "pair_in_corpus": "difference"}, ["estimate", "low", "high"]
     for row in preregistered.to_dict("records"):
-        table, model = tables[row["table"]], of[row["of"]]
-        where = {"group": row["group"]}
-        if row["of"] != "slope":
-            where["model"] = model
-        if row["table"] != "pair_in_corpus":
-            where["measure"] = "spearman" if row["measure"] == "raw" else GIVEN
-            where["count_model"] = "taskgram"
-        if "documents" in table and len(table):
-            where["documents"] = table["documents"].iloc[0]
-        where["n"] = rows_of(table, where)["n"].max()
-        found = one_row(table, where, f"table {row['table']}")
-        value = {"slopes": "slope", "pair_in_corpus": "difference"}.get(row["table"], "estimate")
-        bounds = found.reindex([value, "low", "high"]).set_axis(["estimate", "low", "high"])
-        # An interval of nats has no widest that would speak for zero.
-        widest = np.inf if row["table"] == "pair_in_corpus" else row["widest"]
-        row |= {"model": model, **bounds, "found": direction(*bounds, widest)}
-        rows.append({**row, "verdict": verdict(row["expected"], row["found"])})
-    return pd.DataFrame(rows)
+        name, table = row["table"], tables[row["table"]]
+        row |= {"model": of.get(row["of"]), **dict.fromkeys(ends), "verdict": "no estimate"}
+        chosen = {"group": row["group"], "count_model": "taskgram", "model": row["model"],
+                  "measure": "spearman" if row["measure"] == "raw" else GIVEN,
+                  "documents": tables["coverage"]["documents"].iloc[0]}  # fmt: skip
+        chosen = {column: text for column, text in chosen.items() if column in table}
+        value = values.get(name, "estimate")
+        found = selected({"table": name, "where": chosen, "value": value}, tables)
+        bound = 0 if name == "pair_in_corpus" else BOUNDS[SLOPE if name == "slopes" else AT]
+        for one, why in zip(found[ends].to_dict("records"), barred(found, known), strict=True):
+            said = verdict([answer(row["expected"], one["low"], one["high"], bound)], True)
+            row |= one | {"verdict": said if pd.isna(why) else why}
+        rows.append(row)
+    return pd.DataFrame(rows).astype(dict.fromkeys(ends, float))
 
 
 def real_tables(run: Run) -> dict[str, pd.DataFrame]:
@@ -308,7 +300,8 @@ def _frequency(run: Run) -> pd.DataFrame:
     if not graded.dropna(subset=["score"])["example_id"].isin(frequency["example_id"]).any():
         return pd.DataFrame(columns=["group", "n", "model", "frequency", "score", "spearman",
                                      "spearman_low", "spearman_high"])
-    return binned_performance(graded, frequency)
+    outputs = run.table("examples")[["task", "example_id", "y"]]
+    return binned_performance(graded.merge(outputs, on=["task", "example_id"]), frequency)
 
 
 _MADE = {"coverage": _coverage, "models": _models, "memorization": _memorization,
