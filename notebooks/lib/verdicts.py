@@ -232,17 +232,19 @@ def claims(
     that follows.
 
     ``here`` and ``other`` are the :func:`evidence` of the suites, ``of_group`` their
-    :func:`groups`. Adds to the columns of ``here`` and, with ``_c``, of ``other``: ``expected``;
-    ``p_holm`` of the preregistered rows, one family a question; ``verdict`` of ``here`` on what was
-    expected; ``status`` (made, not replicated, not about the pairs, barred, not decided, not
-    recorded); ``sentence``.
+    :func:`groups`. Adds to the columns of ``here`` and, with ``_c``, of ``other``: ``expected``,
+    ``what`` (in words); ``p_holm`` of the preregistered rows, one family a question; ``verdict`` of
+    ``here`` on what was expected; ``status`` (made, not replicated, not about the pairs, barred,
+    not decided, not recorded); ``sentence``.
     """
     keys = ["question", *_KEYS]
     scores = rows_of(here, {"measure": "score", "n": list(expected["n"])})
     wanted = pd.concat([expected, scores.reindex(columns=expected.columns)])
     table = wanted.merge(here, on=keys, how="left").merge(
         other, on=keys, how="left", suffixes=("", "_c"))
-    table = table.merge(of_group, on=["task", "group"], how="left").assign(where=where)
+    table = table.merge(of_group, on=["task", "group"], how="left")
+    less = np.where(table["count_model"].str.contains(" - "), " less that under the ∞-gram LM", "")
+    table["what"] = where(table) + ": " + table["measure"].map(_MEASURES) + less
     planned, bounds = table["expected"].notna(), table["question"].map(BOUNDS)
     table["p_holm"] = table["p"].where(planned).groupby(table["question"]).transform(holm)
     judged = zip(planned, table["expected"], table["low"], table["high"], bounds, strict=True)
@@ -252,7 +254,7 @@ def claims(
 
 
 def _status(row: pd.Series) -> str:
-    if row["standing"] == "barred" or pd.isna(row["estimate_c"]):
+    if row["standing"] == "barred" or row[["estimate", "estimate_c"]].isna().any():
         return "barred" if row["standing"] == "barred" else "not recorded"
     if row["shows"] != row["shows_c"] or row["shows"] == "not decided":
         return "not decided" if row["shows"] == row["shows_c"] else "not replicated"
@@ -263,16 +265,14 @@ def _status(row: pd.Series) -> str:
 
 
 def _sentence(row: pd.Series) -> str:
-    difference = " less that under the ∞-gram LM" if " - " in row["count_model"] else ""
-    what = f"{row['where']}: {_MEASURES[row['measure']]}{difference}"
     other = row.filter(like="_c").rename(lambda name: name.removesuffix("_c"))
     both = f"{value(row)}; suite C {value(other)}"
     if row["status"] != "made":
-        return f"{what}, {row['question']}: {row['shows']} {both} ({row['shows_c']})."
+        return f"{row['what']}, {row['question']}: {row['shows']} {both} ({row['shows_c']})."
     p = "" if pd.isna(row["p_holm"]) else f"; p (Holm) {short(row['p_holm'])}"
     met = f" Preregistered: {row['expected']} ({row['verdict']})." if row["verdict"] else ""
-    return (f"{what} {_SAYS[row['question']][row['shows']]}: {both}{p}.{met} Would be refuted by a "
-            "suite that shows the opposite or, where this is an effect, none.")
+    return (f"{row['what']} {_SAYS[row['question']][row['shows']]}: {both}{p}.{met} Would be "
+            "refuted by a suite that shows the opposite or, where this is an effect, none.")
 
 
 # --- the one table of claims ----------------------------------------------------------------------
