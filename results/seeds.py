@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from taskgram_chapters.expectations import NAMES
+from taskgram_chapters.verdicts import NAMES
 from taskgram_utils import figures
 from taskgram_utils.performance import performance
 from taskgram_utils.run.pipeline import open_run, sizes_in_parameters

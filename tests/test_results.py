@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from taskgram_chapters import expectations, real_text
+from taskgram_chapters import real_text, verdicts
 from taskgram_chapters.recorded import recorded as all_recorded
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -52,12 +52,11 @@ def test_the_tuned_suite_has_scores_and_no_mem():
 
 
 def test_both_measured_suites_can_be_held_against_every_preregistered_expectation():
-    preregistered = expectations.read_expectations()
-    estimates = pd.concat([recorded("partial"), recorded("difference_to_infinigram")])
+    preregistered, keys = verdicts.read_expectations(), ["question", "task", "group", "n", "count_model", "measure"]
     for suite in ("B", "C"):
-        judged = expectations.judge(
-            preregistered, estimates[estimates["suite"] == suite], recorded("slopes").query("suite == @suite")
-        )
+        tables = {name: recorded(name) for name in ("partial", "difference_to_infinigram", "slopes")}
+        found = verdicts.evidence({name: table[table["suite"] == suite] for name, table in tables.items()})
+        judged = preregistered.merge(found, on=keys)
         assert len(judged) == len(preregistered) and judged["estimate"].notna().all()
 
 

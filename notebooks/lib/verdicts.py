@@ -317,7 +317,7 @@ def _cell(claim: dict, key: str, tables: Mapping[str, pd.DataFrame]) -> str:
         bound = BOUNDS[SLOPE if one.get("value") == "slope" or one["table"] == "cause" else AT]
         found = [answer(says, *ends, bound) for ends in rows[["low", "high"]].to_numpy(float)]
         span = " to ".join(map(short, rows["estimate"].astype(float).agg(["min", "max"])))
-        many = [f"{found.count('found')} of {len(found)}, {span}"]
+        many = [f"found in {found.count('found')} of {len(found)}, {span}"]
         texts = [*(many if len(found) > 1 else map(value, rows.to_dict("records"))), *bars]
         name = f"{one['name']}: " if "name" in one else ""
         parts += [name + "; ".join(texts)] if texts else []

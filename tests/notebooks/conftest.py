@@ -66,18 +66,21 @@ def lay_out(root: Path) -> None:
     (root / "notebooks" / "runs" / "tiny.yaml").write_text("jobs: 20\n")
     prose = "".join(p.read_text(encoding="utf-8") for p in (root / "book").glob("*.md"))
     wanted = set(re.findall(r"notebooks/(\w+)\.ipynb::([\w-]+)", prose))
+    blocks = re.findall(r"```\{glue\} ([\w-]+)\n:doc: \.\./notebooks/(\w+)\.ipynb", prose)
     numbered = [TABLE.replace("tab-TASKKEY", label).replace("table-TASKKEY", "tab-stub")
                 for label in dict.fromkeys(re.findall(r"{numref}`([\w-]+)`", prose))]  # fmt: skip
     for name in dict.fromkeys(re.findall(r"notebooks/(\w+)", (root / "_toc.yml").read_text())):
         if name.startswith("04_"):
             continue
-        glued = "\n".join(f"glue({key!r}, 'filled', display=False)" for page, key in wanted if page == name)
+        glued = [f"glue({key!r}, 'filled', display=False)" for page, key in wanted if page == name]
+        glued += [f"glue({key!r}, HTML('<p>filled</p>'), display=False)" for key, page in blocks if page == name]
+        glued = "\n".join(glued)
         _write(
             root,
             name,
             new_markdown_cell(f"# Stub {name}"),
             _parameters('run = "miniature"  # the run\nn = 3  # words'),
-            new_code_cell(f"from IPython.display import Markdown\nfrom myst_nb import glue\n{glued}"),
+            new_code_cell(f"from IPython.display import HTML, Markdown\nfrom myst_nb import glue\n{glued}"),
             *([new_code_cell(STUB_TABLE), *map(new_markdown_cell, numbered)] if name == NUMBERED else []),
         )
     _write(

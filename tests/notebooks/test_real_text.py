@@ -128,10 +128,19 @@ def test_expectations_are_preregistered_whole_and_judged_by_their_interval():
     models = pd.DataFrame({"model": ["s", "l", "p"], "parameters": [1, 2, 9],
                            "has_read": ["this text", "this text", "other text"]})  # fmt: skip
     mem = pd.DataFrame({"model": ["s", "l"], "estimate": [0.9, 0.2], "low": [0.8, 0.1], "high": [1, 0.3]})
-    mem = mem.assign(group="popqa", n=1, count_model="taskgram", measure="spearman", documents="heading")
-    nothing = pd.DataFrame(columns=["group", "n", "model", "difference", "low", "high"])
-    empty = {"slopes": mem.iloc[:0].assign(slope=0.0), "pair_in_corpus": nothing}
-    judged = real_text.judge(preregistered, {"models": models, "memorization": mem, **empty})
-    row = judged[(judged["group"] == "popqa") & (judged["measure"] == "raw") & (judged["of"] == "suite")].iloc[0]
-    assert (row["model"], row["estimate"], row["found"], row["verdict"]) == ("l", 0.2, "positive", "agrees")
-    assert (judged.drop(row.name)["found"] == "null").all()
+    mem = mem.assign(task="factual_qa", group="popqa", n=1, count_model="taskgram", measure="spearman",
+                     documents="heading")  # fmt: skip
+    mined = mem.tail(1).assign(task="world_knowledge", group="knowledge")
+    nothing = pd.DataFrame(columns=["task", "group", "n", "model", "difference", "low", "high"])
+    tables = {"models": models, "memorization": pd.concat([mem, mined]), "slopes": mem.iloc[:0].assign(slope=0.0),
+              "pair_in_corpus": nothing, "coverage": mined[["task", "group", "n", "documents"]].assign(
+                  subject_given=False),
+              "gammas": pd.DataFrame({"task": ["world_knowledge"], "n": 1, "shuffled_share": 0.05, "own_share": 0.06})}
+    judged = real_text.judge(preregistered, tables)
+    mine = judged[(judged["measure"] == "raw") & (judged["of"] == "suite")].set_index("group")
+    assert mine.loc["popqa", ["model", "estimate", "verdict"]].tolist() == ["l", 0.2, "agrees"]
+    assert mine.loc["knowledge", "verdict"] == "no Mem: 17% of the mined pairs are true"
+    rest = judged[judged["estimate"].isna()]
+    assert (rest["verdict"] == "no estimate").all() and len(rest) == len(judged) - 2
+    low = real_text.judge(preregistered, tables | {"memorization": mem.assign(low=-0.1)})
+    assert low.loc[low["estimate"].notna(), "verdict"].tolist() == ["not decided"]
