@@ -137,7 +137,7 @@ def read_expectations(path: Path) -> pd.DataFrame:
     preregistered = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     table = pd.DataFrame(preregistered["entries"]).explode("groups", ignore_index=True)
     table["table"] = table["table"].replace("seen", "pair_in_corpus")  # the file stays as committed
-    return table.rename(columns={"groups": "group"}).assign(widest=preregistered["widest"])
+    return table.rename(columns={"groups": "group"})
 
 
 def judge(preregistered: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -149,18 +149,17 @@ def judge(preregistered: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd
     known = precision(tables["coverage"].dropna(subset=["n"]), tables["gammas"])
     values, ends = {"slopes": "slope", "pair_in_corpus": "difference"}, ["estimate", "low", "high"]
     for row in preregistered.to_dict("records"):
-        name, table = row["table"], tables[row["table"]]
+        name, table, value = row["table"], tables[row["table"]], values.get(row["table"], ends[0])
         row |= {"model": of.get(row["of"]), **dict.fromkeys(ends), "verdict": "no estimate"}
         chosen = {"group": row["group"], "count_model": "taskgram", "model": row["model"],
                   "measure": "spearman" if row["measure"] == "raw" else GIVEN,
                   "documents": tables["coverage"]["documents"].iloc[0]}  # fmt: skip
         chosen = {column: text for column, text in chosen.items() if column in table}
-        value = values.get(name, "estimate")
         found = selected({"table": name, "where": chosen, "value": value}, tables)
         bound = 0 if name == "pair_in_corpus" else BOUNDS[SLOPE if name == "slopes" else AT]
         for one, why in zip(found[ends].to_dict("records"), barred(found, known), strict=True):
-            said = verdict([answer(row["expected"], one["low"], one["high"], bound)], True)
-            row |= one | {"verdict": said if pd.isna(why) else why}
+            said = answer(row["expected"], one["low"], one["high"], bound)
+            row |= one | {"verdict": why or verdict([said], True)}
         rows.append(row)
     return pd.DataFrame(rows).astype(dict.fromkeys(ends, float))
 
@@ -261,8 +260,7 @@ def _difference_to_infinigram(run: Run) -> pd.DataFrame:
     if infinigram.empty:
         return pd.DataFrame(columns=[*_GROUP, "n", "model", "estimate_of", "estimate_to",
                                      "estimate", "low", "high", "points"])
-    sizes = sizes_in_parameters(run)
-    both = on_shared_points(first, infinigram, _scores(run), parameters=sizes)
+    both = on_shared_points(first, infinigram, _scores(run), parameters=sizes_in_parameters(run))
     return contrasts(both, "count_model", "taskgram", "infinigram").table
 
 
@@ -288,8 +286,7 @@ def _popularity(run: Run) -> pd.DataFrame:
     known = examples.loc[examples["popularity"].notna(), "example_id"]
     if not count_model["example_id"].isin(known).any():
         return pd.DataFrame(columns=COLUMNS)
-    sizes = sizes_in_parameters(run)
-    return popularity(count_model, _scores(run), examples, parameters=sizes)
+    return popularity(count_model, _scores(run), examples, parameters=sizes_in_parameters(run))
 
 
 def _frequency(run: Run) -> pd.DataFrame:

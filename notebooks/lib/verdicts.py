@@ -1,8 +1,6 @@
 """What tables say of a claim, by the rules of the method's page: answers, verdicts, sentences."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,9 +28,8 @@ WAYS = {"raw": "spearman", "given all four controls": GIVEN, "less its placebo":
         "without the two most frequent outputs": "without"}
 _MEASURES = {"spearman": "Mem", "spearman|log_count_sy": "Mem given output frequency",
              "score": "correlation of score and frequency"}
-_SAYS = {AT: dict(positive="is positive", negative="is negative", none="is within ±.15"),
-         SLOPE: dict(positive="rises with size", negative="falls with size",
-                     none="changes by less than .1 per tenfold size")}  # fmt: skip
+_SAYS = {AT: ("is positive", "is negative", "is within ±.15"),
+         SLOPE: ("rises with size", "falls with size", "changes by less than .1 per tenfold size")}
 _OF_PAPER = {"found": "agrees", "opposite": "disagrees", "none": "disagrees"}
 _OF_OTHERS = {"found": "the same direction", "opposite": "the opposite"}
 _GROUP = ["task", "group", "n"]
@@ -123,10 +120,10 @@ def barred(table: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
     """Why nothing is said of the rows of a table: too few true pairs (``known``: those of
     :func:`precision`) or too low a ``reliability``, in words; null where neither is."""
     both = table.reindex(columns=[*_GROUP, "reliability"]).merge(known, on=_GROUP, how="left")
-    few = "no Mem: " + both["precision"].map("{:.0%}".format) + " of the mined pairs are true"
-    noisy = "reliability " + both["reliability"].map(short)
-    why = few.where(both["precision"] < LEAST, noisy.where(both["reliability"] < LEAST, None))
-    return why.set_axis(table.index)
+    why = [f"no Mem: {true:.0%} of the mined pairs are true" if true < LEAST else
+           f"reliability {short(noisy)}" if noisy < LEAST else None
+           for true, noisy in both[["precision", "reliability"]].to_numpy(float)]
+    return pd.Series(why, table.index, object)
 
 
 def evidence(
@@ -138,28 +135,29 @@ def evidence(
     without_most_frequent, placebo, frequency (a row per task, group and n) and precision. Columns:
     question (largest model, slope), task, group, n, count_model, measure, estimate; low, high, p
     with the noise of training; own_low, own_high without; s (``noise``; null: not measured);
-    points, reliability, ``shows`` (:func:`direction`), :func:`barred`. Mem less its placebo, and
-    without some outputs, have Mem's noise.
+    points, reliability, ``shows`` (:func:`direction`), :func:`barred`. A measure whose noise is not
+    in the table has that of Mem.
     """
-    mem, like = tables["partial"], dict.fromkeys(list(WAYS.values())[2:], "spearman")
-    sizes = np.log10(mem.dropna(subset=["parameters"]).groupby("model")["parameters"].first())
-    labels = {"partial": {}, "difference_to_infinigram": {}, "slopes": {"question": SLOPE},
-              "placebo": {"measure": "less its placebo", "count_model": "taskgram"},
-              "without_most_frequent": {"measure": "without"},
-              "frequency": {"measure": "score", "count_model": "frequency"}}  # fmt: skip
-    table = pd.concat([tables[name].assign(**{"question": AT} | label)
-                       for name, label in labels.items() if name in tables], ignore_index=True)
+    sized = tables["partial"].dropna(subset=["parameters"])
+    sizes = np.log10(sized.groupby("model")["parameters"].first())
+    labels = {"placebo": {"measure": "less its placebo", "count_model": "taskgram"},
+              "frequency": {"measure": "score", "count_model": "frequency"},
+              "without_most_frequent": {"measure": "without"}, "slopes": {"question": SLOPE}}
+    table = pd.concat([part.assign(**{"question": AT} | labels.get(name, {})) for name, part in
+                       tables.items() if name != "precision"], ignore_index=True)
     table = table[table["model"].isna() | (table["model"] == sizes.idxmax())]
     table["estimate"] = table["estimate"].fillna(table["slope"])
     raw = rows_of(table, {"question": AT, "measure": "spearman", "count_model": "taskgram"})
     # Where no two examples share an output, there are at least as many outputs as examples.
-    raw = raw.assign(freedom=raw[["examples", "outputs"]].astype(float).min(axis=1) - 1)
+    freedom = raw[["examples", "outputs"]].astype(float).min(axis=1) - 1
+    raw = raw.assign(freedom=freedom)[[*_GROUP, "freedom", "reliability"]]
     columns = ["question", *_KEYS, "estimate", "low", "high", "p", "points"]
-    table = table[columns].merge(raw[[*_GROUP, "freedom", "reliability"]], on=_GROUP, how="left")
-    noise = pd.DataFrame(columns=[*_KEYS, "s"]) if noise is None else noise
-    s = table.replace({"measure": like})[_KEYS].merge(noise, on=_KEYS, how="left")["s"]
+    table = table[columns].merge(raw, on=_GROUP, how="left", validate="m:1")
+    unknown = pd.DataFrame(columns=[*_KEYS, "s", "precision"])
+    s, of_mem = (table.assign(**like)[_KEYS].merge(unknown if noise is None else noise, "left")["s"]
+                 for like in ({}, {"measure": "spearman"}))
     spread = np.sqrt(((sizes - sizes.mean()) ** 2).sum())
-    table["s"] = (s / np.where(table["question"] == SLOPE, spread, 1)).astype(float)
+    table["s"] = s.astype(float).fillna(of_mem) / np.where(table["question"] == SLOPE, spread, 1)
     differs = table["count_model"].str.contains(" - ") | table["measure"].eq("less its placebo")
     wide = with_noise(*table[["estimate", "low", "high", "freedom", "s"]].to_numpy(float).T,
                       (table["question"] == AT) & ~differs)
@@ -168,11 +166,11 @@ def evidence(
         table[column] = table[column].where(table["s"].isna(), value)
     ends = zip(table["low"], table["high"], table["question"].map(BOUNDS), strict=True)
     table["shows"] = [direction(*row) for row in ends]
-    known = tables.get("precision", pd.DataFrame(columns=[*_GROUP, "precision"]))
-    return table.assign(barred=barred(table, known)).drop(columns="freedom")
+    table["barred"] = barred(table, tables.get("precision", unknown))
+    return table.drop(columns="freedom")
 
 
-def value(row: Mapping[str, Any]) -> str:
+def value(row: Mapping) -> str:
     """Estimate, interval and points; the interval without training noise too, where that is in."""
     text = number(*(row[c] for c in ("estimate", "low", "high")), row.get("points"))
     own = "" if pd.isna(row.get("s")) else f"[{short(row['own_low'])}, {short(row['own_high'])}]"
@@ -243,12 +241,13 @@ def claims(
     table = wanted.merge(here, on=keys, how="left").merge(
         other, on=keys, how="left", suffixes=("", "_c"))
     table = table.merge(of_group, on=["task", "group"], how="left")
-    less = np.where(table["count_model"].str.contains(" - "), " less that under the ∞-gram LM", "")
+    less = np.where(table["count_model"].str.contains("-"), " less that under the ∞-gram LM", "")
     table["what"] = where(table) + ": " + table["measure"].map(_MEASURES) + less
     planned, bounds = table["expected"].notna(), table["question"].map(BOUNDS)
     table["p_holm"] = table["p"].where(planned).groupby(table["question"]).transform(holm)
     judged = zip(planned, table["expected"], table["low"], table["high"], bounds, strict=True)
     table["verdict"] = [verdict([answer(*row)], True) if so else "" for so, *row in judged]
+    table = table.fillna({"shows": "not measured", "shows_c": "not recorded"})
     table["status"] = table.apply(_status, axis=1)
     return table.assign(sentence=table.apply(_sentence, axis=1))
 
@@ -265,23 +264,23 @@ def _status(row: pd.Series) -> str:
 
 
 def _sentence(row: pd.Series) -> str:
-    other = row.filter(like="_c").rename(lambda name: name.removesuffix("_c"))
-    both = f"{value(row)}; suite C {value(other)}"
+    other = value(row.filter(like="_c").rename(lambda name: name.removesuffix("_c")))
     if row["status"] != "made":
-        return f"{row['what']}, {row['question']}: {row['shows']} {both} ({row['shows_c']})."
-    p = "" if pd.isna(row["p_holm"]) else f"; p (Holm) {short(row['p_holm'])}"
+        return (f"{row['what']}, {row['question']}: {row['shows']}, {value(row)}; suite C: "
+                f"{row['shows_c']}, {other}.")
     met = f" Preregistered: {row['expected']} ({row['verdict']})." if row["verdict"] else ""
-    return (f"{row['what']} {_SAYS[row['question']][row['shows']]}: {both}{p}.{met} Would be "
-            "refuted by a suite that shows the opposite or, where this is an effect, none.")
+    so = _SAYS[row["question"]][EXPECTED.index(row["shows"])]
+    return (f"{row['what']} {so}: {value(row)}; suite C {other}.{met} Would be refuted by a suite "
+            "that shows the opposite or, for an effect, none.")
 
 
 # --- the one table of claims ----------------------------------------------------------------------
 
 
-def read_claims(path: Path | None = None) -> list[dict]:
+def read_claims() -> list[dict]:
     """``book/paper_claims.yaml``: what is claimed, by whom, which direction the claim says
     (positive, negative, none; nothing: no claim) and which numbers bear on it."""
-    path, says = path or project_root() / "book" / "paper_claims.yaml", (*EXPECTED, "nothing")
+    path, says = project_root() / "book" / "paper_claims.yaml", (*EXPECTED, "nothing")
     listed = yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]
     wrong = [c for c in listed if not {"claim", "by"} <= set(c) or c.get("says") not in says]
     require(not wrong, f"{wrong[:1]}: needs claim, by and says (one of {', '.join(says)})")
@@ -319,14 +318,14 @@ def _cell(claim: dict, key: str, tables: Mapping[str, pd.DataFrame]) -> str:
         span = " to ".join(map(short, rows["estimate"].astype(float).agg(["min", "max"])))
         many = [f"found in {found.count('found')} of {len(found)}, {span}"]
         texts = [*(many if len(found) > 1 else map(value, rows.to_dict("records"))), *bars]
-        name = f"{one['name']}: " if "name" in one else ""
-        parts += [name + "; ".join(texts)] if texts else []
+        named = one.get("name", "") + ": " * ("name" in one)
+        parts += [named + "; ".join(texts)] if texts else []
         answers, paper = answers + found, paper and not one.get("small")
     judged = f"{verdict(answers, paper)}: " if answers and claim["says"] != "nothing" else ""
     return judged + "; ".join(parts) if parts else "not measured"
 
 
-def selected(one: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def selected(one: Mapping, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The rows that a selector of the file names, of each group at its largest n unless it names
     one, with estimate, low and high."""
     if one["table"] not in tables:
@@ -341,7 +340,7 @@ def selected(one: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> pd.D
     return rows
 
 
-def rows_of(table: pd.DataFrame, chosen: Mapping[str, Any]) -> pd.DataFrame:
+def rows_of(table: pd.DataFrame, chosen: Mapping) -> pd.DataFrame:
     """The rows of a table whose columns have these values (or one of a list). Raises InputError for
     a column that is not there."""
     require_columns(table, list(chosen), "table")

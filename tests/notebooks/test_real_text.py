@@ -132,7 +132,8 @@ def test_expectations_are_preregistered_whole_and_judged_by_their_interval():
                      documents="heading")  # fmt: skip
     mined = mem.tail(1).assign(task="world_knowledge", group="knowledge")
     nothing = pd.DataFrame(columns=["task", "group", "n", "model", "difference", "low", "high"])
-    tables = {"models": models, "memorization": pd.concat([mem, mined]), "slopes": mem.iloc[:0].assign(slope=0.0),
+    both = pd.concat([mem, mined], ignore_index=True)
+    tables = {"models": models, "memorization": both, "slopes": mem.iloc[:0].rename(columns={"estimate": "slope"}),
               "pair_in_corpus": nothing, "coverage": mined[["task", "group", "n", "documents"]].assign(
                   subject_given=False),
               "gammas": pd.DataFrame({"task": ["world_knowledge"], "n": 1, "shuffled_share": 0.05, "own_share": 0.06})}

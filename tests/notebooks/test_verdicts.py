@@ -110,18 +110,18 @@ def told(here, other, noise=None, **expected):
 
 @pytest.mark.parametrize("here, other, status, said", [
     (suite(), suite(), "made", "Factual QA, facts: Mem is positive: .30 [.20, .40], N = 300; suite C .30 [.20, .40], "
-     "N = 300; p (Holm) .02. Preregistered: positive (agrees). Would be refuted by"),
-    (suite(), suite({"spearman": SMALL}), "not replicated", "largest model: positive .30 [.20, .40], N = 300; suite C "
-     ".01 [−.05, .07], N = 300 (none)."),
-    (suite(), suite({"spearman": DOWN}), "not replicated", "(negative)"),
-    (suite({"spearman": WIDE}), suite({"spearman": WIDE}), "not decided", "not decided .30 [−.10, .70]"),
+     "N = 300. Preregistered: positive (agrees). Would be refuted by"),
+    (suite(), suite({"spearman": SMALL}), "not replicated", "largest model: positive, .30 [.20, .40], N = 300; suite "
+     "C: none, .01 [−.05, .07], N = 300."),
+    (suite(), suite({"spearman": DOWN}), "not replicated", "suite C: negative"),
+    (suite({"spearman": WIDE}), suite({"spearman": WIDE}), "not decided", "not decided, .30 [−.10, .70]"),
     (suite({"spearman": SMALL}), suite({"spearman": SMALL}), "made", "Mem is within ±.15: .01 [−.05, .07], N = 300; "
-     "suite C .01 [−.05, .07], N = 300; p (Holm) .02. Preregistered: positive (disagrees)."),
-    (suite({CONTROLS: SMALL}), suite(), "not about the pairs", "positive .30"),
-    (suite(), suite({CONTROLS: DOWN}), "not about the pairs", "positive .30"),
-    (suite({"less its placebo": WIDE}), suite(), "not about the pairs", "positive .30"),
-    (suite({"without": SMALL}), suite(), "not about the pairs", "positive .30"),
-    (suite(reliability=0.4), suite(), "barred", "positive .30"),
+     "suite C .01 [−.05, .07], N = 300. Preregistered: positive (disagrees)."),
+    (suite({CONTROLS: SMALL}), suite(), "not about the pairs", "positive, .30"),
+    (suite(), suite({CONTROLS: DOWN}), "not about the pairs", "positive, .30"),
+    (suite({"less its placebo": WIDE}), suite(), "not about the pairs", "positive, .30"),
+    (suite({"without": SMALL}), suite(), "not about the pairs", "positive, .30"),
+    (suite(reliability=0.4), suite(), "barred", "positive, .30"),
 ])  # fmt: skip
 def test_a_claim_needs_two_suites_the_controls_and_a_reliable_count(here, other, status, said):
     row = told(here, other)
@@ -136,7 +136,8 @@ def test_what_was_not_computed_or_recorded_is_said_and_not_passed():
     assert (found["standing"], found["reason"]) == ("not about the pairs", "less its placebo not computed")
     assert v.groups(v.evidence(suite()), own, 2).iloc[0]["standing"] == "about the pairs"
     other = suite(group="another")
-    assert told(suite(), other)["status"] == "not recorded"
+    row = told(suite(), other)
+    assert row["status"] == "not recorded" and row["sentence"].endswith("suite C: not recorded, no estimate.")
 
 
 def test_the_reason_against_a_mem_has_its_number():
@@ -221,7 +222,7 @@ def test_the_recorded_suites_withdraw_what_one_of_them_refutes():
     assert "Translation, unseen: Mem given output frequency" not in made.index
     assert "Kendall" not in " ".join(table["sentence"])
     split = table[table["status"] == "not replicated"]["sentence"].str.replace("\N{NO-BREAK SPACE}", " ")
-    assert any(text.startswith(f"{facts}, slope: positive .04 [.01, .07]; suite C .01") for text in split)
+    assert any(text.startswith(f"{facts}, slope: positive, .04 [.01, .07]; suite C: none, .01") for text in split)
     for row in table[table["status"] == "made"].itertuples():  # no sentence but from two like answers
         assert row.shows == row.shows_c != "not decided"
 
@@ -308,9 +309,11 @@ def test_the_claims_of_the_book_find_their_recorded_numbers():
 
 
 @pytest.mark.parametrize("change", [{"says": "up"}, {"by": None}])
-def test_a_file_of_claims_that_cannot_be(tmp_path, change):
+def test_a_file_of_claims_that_cannot_be(tmp_path, monkeypatch, change):
     claim = {"claim": "c", "by": "b", "says": "positive"} | change
     claim = {key: value for key, value in claim.items() if value}
-    (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"claims": [claim]}))
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "paper_claims.yaml").write_text(yaml.safe_dump({"claims": [claim]}))
+    monkeypatch.setattr(v, "project_root", lambda: tmp_path)
     with pytest.raises(InputError, match="needs claim, by and says"):
-        v.read_claims(tmp_path / "claims.yaml")
+        v.read_claims()
