@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from taskgram_chapters.verdicts import NAMES
+from taskgram_chapters.verdicts import NAMES, precision
 from taskgram_utils import figures
-from taskgram_utils.performance import performance
-from taskgram_utils.run.pipeline import open_run, sizes_in_parameters
+from taskgram_utils.performance import binned_performance, performance
+from taskgram_utils.run.pipeline import RECIPES, at_last_step, main_model, open_run, sizes_in_parameters
 from taskgram_utils.run.store import Run, versions
 from taskgram_utils.tables import write_table
 from taskgram_utils.texts import write_text
@@ -35,6 +35,7 @@ SUITES = {
     "reseed": {"weights": f"{SHIPPED}/reseed", "seed": 3, **TWO},
 }  # fmt: skip
 MEASURED = ("B", "C")
+TABLES = ("memorization", "partial", "difference_to_infinigram", "slopes", "without_most_frequent")
 SHOWN = {"factual_qa": "facts", "world_knowledge": "knowledge", "translation": "unseen", "math_reasoning": "held_out"}
 
 
@@ -47,8 +48,10 @@ def main() -> None:
         folder = {"weights": str(Path(given[name]).resolve())} if name in given else {}
         runs[name] = open_run("miniature", name=f"seeds-{name.replace(' ', '')}", **changed | folder)
     tables = {"performance": _stacked({name: last_scores(run) for name, run in runs.items()})}
-    for table in ("memorization", "partial", "difference_to_infinigram", "slopes"):
+    for table in (*TABLES, *({"placebo"} & set(RECIPES))):
         tables[table] = _stacked({name: runs[name].table(table) for name in MEASURED})
+    for table, made in (("precision", true_shares), ("frequency", scores_with_frequency)):
+        tables[table] = _stacked({name: made(runs[name]) for name in MEASURED})
     picture(tables["memorization"], HERE / "mem_by_size.png")
     written = {}
     for name, table in tables.items():
@@ -75,6 +78,25 @@ def last_scores(run: Run) -> pd.DataFrame:
     facts = facts.assign(group=kind.map({True: "facts, disputed", False: "facts, undisputed"}))
     both = pd.concat([answers, facts], ignore_index=True)
     return performance(both, examples, sizes_in_parameters(run))
+
+
+def true_shares(run: Run) -> pd.DataFrame:
+    """The share of true pairs among those mined, by group and n."""
+    return precision(run.table("taskgrams"), run.table("gammas"), run.table("true_pairs"))
+
+
+def scores_with_frequency(run: Run) -> pd.DataFrame:
+    """Rank correlation of score and frequency in each group at every n, of the largest model's last step, with the
+    number of examples of the rarer score."""
+    answers = run.table("answers").query("metric in ['exact_match', 'accuracy']")
+    answers = at_last_step(answers[answers["model"] == main_model(run)])
+    answers = answers.merge(run.table("examples")[["task", "example_id", "y"]], on=["task", "example_id"])
+    found = binned_performance(answers, run.table("frequency").drop(columns="group"))
+    right = (found["score"] * found["examples"]).groupby([found[c] for c in ("task", "group", "n")]).transform("sum")
+    found["rarer"] = right.where(right * 2 < found["points"], found["points"] - right).round().astype(int)
+    found = found.drop_duplicates(["task", "group", "n"]).drop(columns=["low", "high", "score", "examples"])
+    names = {"spearman": "estimate", "spearman_low": "low", "spearman_high": "high"}
+    return found.rename(columns=names)[["task", "group", "n", "model", *names.values(), "p", "points", "rarer"]]
 
 
 def picture(mem: pd.DataFrame, out: Path) -> None:
