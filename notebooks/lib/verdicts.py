@@ -245,8 +245,9 @@ def claims(
     table["what"] = where(table) + ": " + table["measure"].map(_MEASURES) + less
     planned, bounds = table["expected"].notna(), table["question"].map(BOUNDS)
     table["p_holm"] = table["p"].where(planned).groupby(table["question"]).transform(holm)
-    judged = zip(planned, table["expected"], table["low"], table["high"], bounds, strict=True)
-    table["verdict"] = [verdict([answer(*row)], True) if so else "" for so, *row in judged]
+    judged = table[["standing", "expected", "low", "high"]].assign(bound=bounds).to_numpy(object)
+    table["verdict"] = [bar if bar == "barred" else verdict([answer(*row)], True)
+                        if isinstance(row[0], str) else "" for bar, *row in judged]
     table = table.fillna({"shows": "not measured", "shows_c": "not recorded"})
     table["status"] = table.apply(_status, axis=1)
     return table.assign(sentence=table.apply(_sentence, axis=1))

@@ -179,7 +179,7 @@ def test_a_group_whose_pairs_are_not_true_ones_has_no_mem():
     assert pd.isna(v.barred(rows, known).iloc[2])
     few = known.assign(task="factual_qa", group="facts", n=2, precision=0.01).head(1)
     row = told(suite(precision=few), suite())
-    assert row["status"] == "barred" and row["reason"] == "no Mem: 1% of the mined pairs are true"
+    assert row["status"] == row["verdict"] == "barred" and row["reason"] == "no Mem: 1% of the mined pairs are true"
 
 
 def test_scores_with_frequency_need_no_control_but_both_suites():
