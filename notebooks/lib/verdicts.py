@@ -238,8 +238,7 @@ def claims(
     keys = ["question", *_KEYS]
     scores = rows_of(here, {"measure": "score", "n": list(expected["n"])})
     wanted = pd.concat([expected, scores.reindex(columns=expected.columns)])
-    table = wanted.merge(here, on=keys, how="left").merge(
-        other, on=keys, how="left", suffixes=("", "_c"))
+    table = wanted.merge(here, "left", keys).merge(other, "left", keys, suffixes=("", "_c"))
     table = table.merge(of_group, on=["task", "group"], how="left")
     less = np.where(table["count_model"].str.contains("-"), " less that under the ∞-gram LM", "")
     table["what"] = where(table) + ": " + table["measure"].map(_MEASURES) + less
