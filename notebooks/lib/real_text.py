@@ -142,7 +142,7 @@ def read_expectations(path: Path) -> pd.DataFrame:
 
 def judge(preregistered: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Every preregistered expectation with what was found: model, estimate, low, high, and
-    ``verdict`` (agrees, disagrees, not decided, or why the group has no Mem); null where a group
+    ``verdict`` (agrees, disagrees, not decided, or why nothing is said); null where a group
     has too few examples. A gain, in nats, has no bound within which there is none."""
     largest = tables["models"].sort_values("parameters").groupby("has_read")["model"].last()
     of, rows = {"suite": largest.get("this text"), "proxy": largest.get("other text")}, []
