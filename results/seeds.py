@@ -96,7 +96,8 @@ def scores_with_frequency(run: Run) -> pd.DataFrame:
     found["rarer"] = right.where(right * 2 < found["points"], found["points"] - right).round().astype(int)
     found = found.drop_duplicates(["task", "group", "n"]).drop(columns=["low", "high", "score", "examples"])
     names = {"spearman": "estimate", "spearman_low": "low", "spearman_high": "high"}
-    return found.rename(columns=names)[["task", "group", "n", "model", *names.values(), "p", "points", "rarer"]]
+    found = found.rename(columns=names).assign(measure="score", count_model="frequency")
+    return found[["task", "group", "n", "model", "count_model", "measure", *names.values(), "p", "points", "rarer"]]
 
 
 def picture(mem: pd.DataFrame, out: Path) -> None:

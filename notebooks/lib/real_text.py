@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from taskgram_chapters.verdicts import (
-    AT, BOUNDS, GIVEN, SLOPE, answer, barred, precision, rows_of, selected, verdict,
-)
+from taskgram_chapters.verdicts import GIVEN, barred, cell, precision, rows_of
 from taskgram_utils.controls import point_controls
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.jackknife import combined, interval, mean, clusters_of
@@ -141,27 +139,24 @@ def read_expectations(path: Path) -> pd.DataFrame:
 
 
 def judge(preregistered: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Every preregistered expectation with what was found: model, estimate, low, high, and
-    ``verdict`` (agrees, disagrees, not decided, or why nothing is said); null where a group
-    has too few examples. A gain, in nats, has no bound within which there is none."""
+    """Every preregistered expectation with ``found``, its verdict and number in words, and the
+    ``verdict``: agrees, disagrees, not decided, not measured, or why nothing is said. A gain, in
+    nats, has no bound within which there is none."""
     largest = tables["models"].sort_values("parameters").groupby("has_read")["model"].last()
-    of, rows = {"suite": largest.get("this text"), "proxy": largest.get("other text")}, []
+    of = {"suite": largest.get("this text"), "proxy": largest.get("other text")}
     known = precision(tables["coverage"].dropna(subset=["n"]), tables["gammas"])
-    values, ends = {"slopes": "slope", "pair_in_corpus": "difference"}, ["estimate", "low", "high"]
+    judged = {name: tables[name].assign(barred=barred(tables[name], known))
+              for name in preregistered["table"].unique()}  # fmt: skip
+    values = {"slopes": {"value": "slope"}, "pair_in_corpus": {"value": "difference", "bound": 0}}
+    found = []
     for row in preregistered.to_dict("records"):
-        name, table, value = row["table"], tables[row["table"]], values.get(row["table"], ends[0])
-        row |= {"model": of.get(row["of"]), **dict.fromkeys(ends), "verdict": "no estimate"}
-        chosen = {"group": row["group"], "count_model": "taskgram", "model": row["model"],
+        chosen = {"group": row["group"], "count_model": "taskgram", "model": of.get(row["of"]),
                   "measure": "spearman" if row["measure"] == "raw" else GIVEN,
                   "documents": tables["coverage"]["documents"].iloc[0]}  # fmt: skip
-        chosen = {column: text for column, text in chosen.items() if column in table}
-        found = selected({"table": name, "where": chosen, "value": value}, tables)
-        bound = 0 if name == "pair_in_corpus" else BOUNDS[SLOPE if name == "slopes" else AT]
-        for one, why in zip(found[ends].to_dict("records"), barred(found, known), strict=True):
-            said = answer(row["expected"], one["low"], one["high"], bound)
-            row |= one | {"verdict": why or verdict([said], True)}
-        rows.append(row)
-    return pd.DataFrame(rows).astype(dict.fromkeys(ends, float))
+        chosen = {column: text for column, text in chosen.items() if column in judged[row["table"]]}
+        one = {"table": row["table"], "where": chosen} | values.get(row["table"], {})
+        found.append(cell({"says": row["expected"], "records": [one]}, "records", judged))
+    return preregistered.assign(found=found, verdict=[text.split(":")[0] for text in found])
 
 
 def real_tables(run: Run) -> dict[str, pd.DataFrame]:

@@ -88,8 +88,7 @@ def training_noise(table: pd.DataFrame) -> pd.DataFrame:
     both["estimate"] -= both["estimate_to"]
     table = pd.concat([table, both.assign(count_model="taskgram - infinigram")])
     sizes = table.groupby([*_KEYS, "model"])["estimate"].agg(["var", "count"]).query("count > 1")
-    sizes["trainings"] = sizes["count"] - 1
-    sizes["squares"] = sizes["var"] * sizes["trainings"]
+    sizes = sizes.assign(trainings=sizes["count"] - 1, squares=sizes["var"] * (sizes["count"] - 1))
     pooled = sizes.groupby(_KEYS)[["squares", "trainings"]].sum()
     return pooled.assign(s=np.sqrt(pooled["squares"] / pooled["trainings"])).reset_index()
 
@@ -132,16 +131,14 @@ def evidence(
     """All numbers of a suite: of its largest model at the last step, and slopes over its sizes.
 
     ``tables`` by name: partial, difference_to_infinigram, slopes and, where they are there,
-    without_most_frequent, placebo, frequency (a row per task, group and n) and precision. Columns:
+    without_most_frequent, placebo, frequency (measure: score) and precision. Columns:
     question (largest model, slope), task, group, n, count_model, measure, estimate; low, high, p
     with the noise of training; own_low, own_high without; s (``noise``; null: not measured);
     points, reliability, ``shows`` (:func:`direction`), :func:`barred`. A measure whose noise is not
     in the table has that of Mem.
     """
-    sized = tables["partial"].dropna(subset=["parameters"])
-    sizes = np.log10(sized.groupby("model")["parameters"].first())
+    sizes = np.log10(tables["partial"].groupby("model")["parameters"].first().dropna())
     labels = {"placebo": {"measure": "less its placebo", "count_model": "taskgram"},
-              "frequency": {"measure": "score", "count_model": "frequency"},
               "without_most_frequent": {"measure": "without"}, "slopes": {"question": SLOPE}}
     table = pd.concat([part.assign(**{"question": AT} | labels.get(name, {})) for name, part in
                        tables.items() if name != "precision"], ignore_index=True)
@@ -292,8 +289,8 @@ def verdict(answers: list[str], of_paper: bool) -> str:
     the same direction, the opposite or no evidence; ``mixed, k of m`` unless all say the same."""
     words = {_OF_PAPER.get(a, "not decided") if of_paper else _OF_OTHERS.get(a, "no evidence")
              for a in answers}
-    mixed = f"mixed, {answers.count('found')} of {len(answers)}"
-    return words.pop() if len(words) == 1 else mixed
+    k, m = answers.count("found"), len(answers)
+    return words.pop() if len(words) == 1 else f"mixed, {k} of {m}"
 
 
 def claims_table(listed: list[dict], sides: Mapping[str, tuple[str, Mapping]]) -> pd.DataFrame:
@@ -302,10 +299,12 @@ def claims_table(listed: list[dict], sides: Mapping[str, tuple[str, Mapping]]) -
     file and its tables by name."""
     return pd.DataFrame([
         {"claim": claim["claim"], "says": f"{claim['says']} ({claim['by']})"}
-        | {name: _cell(claim, *side) for name, side in sides.items()} for claim in listed])
+        | {name: cell(claim, *side) for name, side in sides.items()} for claim in listed])
 
 
-def _cell(claim: dict, key: str, tables: Mapping[str, pd.DataFrame]) -> str:
+def cell(claim: Mapping, key: str, tables: Mapping[str, pd.DataFrame]) -> str:
+    """What the tables of a side say of a claim, in words: the verdict, then the numbers. ``key``
+    names the side's selectors in the claim; ``records`` are of the paper's object."""
     wanted, parts, answers, paper = claim.get(key, "not measured"), [], [], key == "records"
     if isinstance(wanted, str):
         return wanted
@@ -313,13 +312,12 @@ def _cell(claim: dict, key: str, tables: Mapping[str, pd.DataFrame]) -> str:
     for one in wanted:
         rows = selected(one, tables).reindex(columns=_SHOWN)
         bars, rows = rows["barred"].dropna().unique(), rows[rows["barred"].isna()]
-        bound = BOUNDS[SLOPE if one.get("value") == "slope" or one["table"] == "cause" else AT]
+        bound = one.get("bound", BOUNDS[SLOPE if one.get("value") == "slope" else AT])
         found = [answer(says, *ends, bound) for ends in rows[["low", "high"]].to_numpy(float)]
         span = " to ".join(map(short, rows["estimate"].astype(float).agg(["min", "max"])))
         many = [f"found in {found.count('found')} of {len(found)}, {span}"]
         texts = [*(many if len(found) > 1 else map(value, rows.to_dict("records"))), *bars]
-        named = one.get("name", "") + ": " * ("name" in one)
-        parts += [named + "; ".join(texts)] if texts else []
+        parts += [": ".join(filter(None, [one.get("name"), "; ".join(texts)]))] if texts else []
         answers, paper = answers + found, paper and not one.get("small")
     judged = f"{verdict(answers, paper)}: " if answers and claim["says"] != "nothing" else ""
     return judged + "; ".join(parts) if parts else "not measured"

@@ -184,7 +184,8 @@ def test_a_group_whose_pairs_are_not_true_ones_has_no_mem():
 
 def test_scores_with_frequency_need_no_control_but_both_suites():
     score = pd.DataFrame([{"task": "factual_qa", "group": "facts", "n": 2, "model": "3m", "estimate": 0.3, "low": 0.2,
-                           "high": 0.4, "p": 0.01, "points": 99}])  # fmt: skip
+                           "high": 0.4, "p": 0.01, "points": 99, "measure": "score",
+                           "count_model": "frequency"}])  # fmt: skip
     own = v.evidence(suite(frequency=score))
     for there, status in ((own, "made"), (v.evidence(suite()), "not recorded")):
         row = v.claims(EXPECTED, own, there, v.groups(own, there, 2)).iloc[-1]
