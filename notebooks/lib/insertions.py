@@ -5,6 +5,7 @@ other trainings.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,18 @@ from taskgram_utils.jackknife import LEVEL
 from taskgram_utils.statistics import holm
 
 SERIES = ["kind", "task", "fact", "measure", "inserted", "parameters", "tokens"]
+PARAPHRASED, FLAT = "paraphrased against verbatim", "does not leave its floor"
 AGAINST = {"8B against 1B": ("parameters", 8 * 10**9, 10**9),
            "500B against 100B": ("tokens", 5 * 10**11, 10**11),
-           "paraphrased against verbatim": ("inserted", "paraphrased", "verbatim")}
+           PARAPHRASED: ("inserted", "paraphrased", "verbatim")}
+LINES = {
+    "accuracy with the number of insertions": ("", "gain_odds"),
+    "half with eight times the parameters": ("8B against 1B", "half"),
+    "half with five times the corpus": ("500B against 100B", "half"),
+    "half after paraphrased insertion against verbatim": (PARAPHRASED, "half"),
+    "slope for a doubling, 8B against 1B": ("8B against 1B", "gain_odds", "gain"),
+}
+"""What was preregistered: the contrast (none: the series themselves) and its measures."""
 SHARE = float(np.log2(5))
 """Doublings by which a half moves with five times the corpus, where the share of it counts."""
 EFFECT = 0.1
@@ -25,7 +35,7 @@ EFFECT = 0.1
 ANSWERS = ("found", "opposite", "none", "not decided")
 HALVES, SLOPES = (-2.0, 11.0), (0.25, 8.0)
 """What is searched: log2 of the half (insertions), and nats of log-odds a doubling."""
-_POINTS, _ROUNDS, _NEAR = (33, 13), 200, 4.0
+_POINTS, _ROUNDS, _NEAR = (33, 17), 150, (4.0, 4.0, 0.2, 0.05, 0.01)
 _DROP = stats.chi2.ppf(LEVEL, 1) / 2
 
 
@@ -47,28 +57,23 @@ def _surface(right: np.ndarray, asked: np.ndarray, log2: np.ndarray, halves: np.
         ceiling = (of_ceiling / np.maximum(all_ceiling, 1e-300))[..., None]
         floor = ((right.sum() - of_ceiling) / (asked.sum() - all_ceiling))[..., None]
     p = np.clip(floor + (ceiling - floor) * reached, 1e-12, 1 - 1e-12)
-    found = _likelihood(right, asked, p)
     # A curve that falls is none; the best that does not is then flat.
-    flat = _likelihood(right, asked, right.sum() / asked.sum())
-    return np.where(floor > ceiling, flat, found)[..., 0], floor[..., 0], ceiling[..., 0]
+    p = np.where(floor > ceiling, right.sum() / asked.sum(), p)
+    return _likelihood(right, asked, p), floor[..., 0], ceiling[..., 0]
 
 
 def _likelihood(right: np.ndarray, asked: np.ndarray, p: np.ndarray | float) -> np.ndarray:
-    return (special.xlogy(right, p) + special.xlog1py(asked - right, -np.asarray(p))).sum(
-        -1, keepdims=True)
+    return (special.xlogy(right, p) + special.xlog1py(asked - right, -p)).sum(-1)
 
 
-def _ends(profile: np.ndarray, places: np.ndarray, widest: tuple[float, float]) -> list[float]:
+def _ends(profile: np.ndarray, places: np.ndarray) -> list[float]:
     """Where a profile falls by :data:`_DROP` below its best; infinite where it does not."""
     best, ends = profile.argmax(), []
-    for side, edge in ((slice(best, None, -1), widest[0]), (slice(best, None), widest[1])):
-        along, at = profile.max() - profile[side], places[side]
-        over = np.flatnonzero(along > _DROP)
-        if len(over):
-            i = over[0]
-            ends.append(np.interp(_DROP, along[i - 1 : i + 1], at[i - 1 : i + 1]))
-        else:
-            ends.append(np.inf if edge == widest[1] else -np.inf)
+    for step in (-1, 1):
+        below, at = profile.max() - profile[best::step], places[best::step]
+        over = np.flatnonzero(below > _DROP)[:1]
+        ends += [np.interp(_DROP, below[i - 1 : i + 1], at[i - 1 : i + 1]) for i in over] or [
+            step * np.inf]
     return ends
 
 
@@ -91,22 +96,22 @@ def curve(insertions: Sequence[float], shares: Sequence[float], n: Sequence[floa
     with np.errstate(divide="ignore"):
         log2 = np.log2(np.asarray(insertions, float))
     box = [np.array(HALVES), np.log(SLOPES)]
-    for _ in range(3):  # each time nearer to what is likely
+    for near in _NEAR:  # each time within what is as likely but for so much
         halves, logs = (np.linspace(*ends, k) for ends, k in zip(box, _POINTS, strict=True))
         surface, floors, ceilings = _surface(right, asked, log2, halves, np.exp(logs))
-        near = surface > surface.max() - _NEAR
+        if near == _NEAR[2]:
+            ends = _ends(surface.max(1), halves), _ends(surface.max(0), logs)
         for axis, places in enumerate((halves, logs)):
-            kept = np.flatnonzero(near.any(1 - axis))
+            kept = np.flatnonzero((surface > surface.max() - near).any(1 - axis))
             box[axis] = places[[max(kept[0] - 1, 0), min(kept[-1] + 1, len(places) - 1)]]
     i, j = np.unravel_index(surface.argmax(), surface.shape)
-    flat = _likelihood(right, asked, right.sum() / asked.sum())[0]
-    free, best = _likelihood(right, asked, shares)[0], surface[i, j]
-    half = np.exp2([halves[i], *_ends(surface.max(1), halves, HALVES)])
-    slope = np.exp([logs[j], *_ends(surface.max(0), logs, tuple(np.log(SLOPES)))])
+    flat, free = (_likelihood(right, asked, p) for p in (right.sum() / asked.sum(), shares))
+    half = np.exp2([halves[i], *ends[0]])
+    slope = np.exp([logs[j], *ends[1]])
     return {"floor": floors[i, j], "ceiling": ceilings[i, j], "half": half[0],
             "half_low": half[1], "half_high": half[2], "slope": slope[0], "slope_low": slope[1],
-            "slope_high": slope[2], "p": stats.chi2.sf(2 * (best - flat), 3),
-            "p_fit": stats.chi2.sf(2 * (free - best), max(len(asked) - 4, 1))}
+            "slope_high": slope[2], "p": stats.chi2.sf(2 * (surface[i, j] - flat), 3),
+            "p_fit": stats.chi2.sf(2 * (free - surface[i, j]), max(len(asked) - 4, 1))}
 
 
 def points(table: pd.DataFrame) -> pd.DataFrame:
@@ -144,7 +149,7 @@ def dose_response(table: pd.DataFrame) -> pd.DataFrame:
     of_half = ["half", "half_low", "half_high"]
     out["reason"] = np.select(
         [~fitted, flat, out["half"] > most, out["half"] < 1],
-        ["no number of texts", "does not leave its floor", f"> {most}", "< 1"], None)
+        ["no number of texts", FLAT, f"> {most}", "< 1"], None)
     out.loc[flat, [*of_half, "slope", "slope_low", "slope_high"]] = np.nan
     out.loc[out["reason"].notna(), "half"] = np.nan
     return out.replace(np.inf, np.nan)
@@ -153,112 +158,90 @@ def dose_response(table: pd.DataFrame) -> pd.DataFrame:
 def _gains(part: pd.DataFrame) -> dict[str, float]:
     """Least-squares slopes on log2 of the insertions, with their intervals."""
     away = np.log2(part["insertions"]) - np.log2(part["insertions"]).mean()
-    weights = (away / (away**2).sum()).to_numpy()
-    gain, n, z = weights @ part["mean"], part["n"], stats.norm.ppf((1 + LEVEL) / 2)
-    if n.isna().any():
-        error = stats.linregress(away, part["mean"]).stderr * stats.t.ppf(
-            (1 + LEVEL) / 2, len(part) - 2)
-        return {"gain": gain, "gain_low": gain - error, "gain_high": gain + error}
-    right, wrong = part["mean"] * n + 0.5, (1 - part["mean"]) * n + 0.5
+    weights, n, y = (away / (away**2).sum()).to_numpy(), part["n"], part["mean"]
+    right, wrong, z = y * n + 0.5, (1 - y) * n + 0.5, stats.norm.ppf((1 + LEVEL) / 2)
     error = z * np.sqrt(weights**2 @ (right * wrong / (n + 1) ** 3))
+    if n.isna().any():
+        error = stats.linregress(away, y).stderr * stats.t.ppf((1 + LEVEL) / 2, len(y) - 2)
     odds = weights @ np.log(right / wrong)
     of_odds = z * np.sqrt(weights**2 @ (1 / right + 1 / wrong))
-    return {"gain": gain, "gain_low": gain - error, "gain_high": gain + error, "gain_odds": odds,
-            "gain_odds_low": odds - of_odds, "gain_odds_high": odds + of_odds}
+    return {f"{name}{end}": value + sign * width
+            for name, value, width in (("gain", weights @ y, error), ("gain_odds", odds, of_odds))
+            for end, sign in (("", 0), ("_low", -1), ("_high", 1))}
 
 
 def contrasts(curves: pd.DataFrame) -> pd.DataFrame:
-    """Differences of two series of :func:`dose_response` that differ in one thing
-    (:data:`AGAINST`): of log2 half (doublings), slope, gain and gain_odds, in ``of``.
+    """Differences of two curves of :func:`dose_response` that differ in one thing
+    (:data:`AGAINST`): ``of`` log2 half (doublings), slope, gain and gain_odds.
 
-    Intervals join those of the two (Zou and Donner 2008) as of independent answers; where one half
-    lies beyond the insertions made, there is no estimate, and only the end that the two intervals
-    bound: ``reason`` says so, and why there is neither.
+    Intervals join those of the two (Zou and Donner 2008) as of independent answers. Where a half
+    lies beyond the insertions made, there is no estimate, and only what the ends of the two
+    intervals bound; where a curve has no half, there is neither; ``reason`` says so.
     """
-    rows = []
-    for name, (column, one, other) in AGAINST.items():
+    fitted, rows = curves[curves["p"].notna()], []
+    for name, (column, *values) in AGAINST.items():
         keys = [key for key in SERIES if key != column]
-        pair = curves[curves[column] == one].merge(
-            curves[curves[column] == other], on=keys, suffixes=("", "_other"))
-        for _, both in pair.iterrows():
+        one, other = (fitted[fitted[column] == value] for value in values)
+        for _, pair in one.merge(other, on=keys, suffixes=("", "_other")).iterrows():
             for of in ("half", "slope", "gain", "gain_odds"):
-                sides = [both[[f"{of}{end}{side}" for end in ("", "_low", "_high")]].to_numpy(float)
+                sides = [pair[[f"{of}{end}{side}" for end in ("", "_low", "_high")]].to_numpy(float)
                          for side in ("", "_other")]
-                reasons = [both["reason"], both["reason_other"]]
-                found = _difference(*sides, of == "half", reasons)
-                if found:
-                    rows.append({"contrast": name, **both[keys], "of": of, **found})
-    return pd.DataFrame(rows)
+                reasons = [r for r in pair[["reason", "reason_other"]].dropna() if of == "half"]
+                rows.append({"contrast": name, **pair[keys], "of": of,
+                             **_difference(*sides, of == "half", reasons)})
+    return pd.DataFrame(rows).dropna(subset=["estimate", "reason"], how="all")
 
 
-def _difference(one: np.ndarray, other: np.ndarray, halves: bool, reasons: list) -> dict:
-    """A row of :func:`contrasts`, or nothing where neither side was fitted."""
-    null, fitted = np.isnan([one, other]), [r != "no number of texts" for r in reasons]
-    if not halves:
-        if null.any():
-            return {}
-    elif not all(fitted):
-        return {}
-    out = {"estimate": np.nan, "low": np.nan, "high": np.nan, "reason": None}
-    said = [r for r in reasons if halves and pd.notna(r)]
-    if "does not leave its floor" in said:
-        return out | {"reason": "a curve does not leave its floor"}
-    if halves:
-        # An end that is not reached is at 0 or beyond all insertions.
+def _difference(one: np.ndarray, other: np.ndarray, halves: bool, reasons: list[str]) -> dict:
+    """Estimate, ends and reason of a row of :func:`contrasts`."""
+    if FLAT in reasons:
+        return {"reason": f"a curve {FLAT}"}
+    if halves:  # an end that was not reached is at 0 or beyond all insertions
         with np.errstate(divide="ignore"):
-            one, other = (np.log2(np.where([0, 0, np.isnan(side[2])], np.inf, side))
-                          for side in (one, other))
+            one, other = (np.log2(np.nan_to_num(side, nan=np.inf)) for side in (one, other))
     (a, a_low, a_high), (b, b_low, b_high) = one, other
-    if said:
-        low, high = a_low - b_high, a_high - b_low
-        out["reason"] = f"a half is {' and one '.join(said)}"
-    else:
-        out["estimate"] = a - b
-        low = a - b - np.hypot(a - a_low, b_high - b)
-        high = a - b + np.hypot(a_high - a, b - b_low)
-    low, high = (v if np.isfinite(v) else np.nan for v in (low, high))
-    return out | {"low": low, "high": high}
+    out = {"estimate": np.nan, "low": a_low - b_high, "high": a_high - b_low,
+           "reason": f"a half is {' and one '.join(reasons)}"}
+    if not reasons:
+        out = {"estimate": a - b, "low": a - b - np.hypot(a - a_low, b_high - b),
+               "high": a - b + np.hypot(a_high - a, b - b_low), "reason": None}
+    return {key: np.nan if value in (np.inf, -np.inf) else value for key, value in out.items()}
 
 
 def judge(
     expected: Sequence[dict], curves: pd.DataFrame, found: pd.DataFrame
 ) -> pd.DataFrame:
-    """The five lines that were preregistered (``insertions`` of ``book/cause_expectations.yaml``,
-    in their order) against :func:`dose_response` and :func:`contrasts`.
+    """What was preregistered (``insertions`` of ``book/cause_expectations.yaml``) against
+    :func:`dose_response` and :func:`contrasts`.
 
-    A row per line, ``of`` (the measure) and kind (all, and biographies alone): ``cells`` with an interval, how many give each of
-    :data:`ANSWERS`, the ``answer`` of all (``mixed, k of m``: found in k of m), ``without`` (cells
-    that have none, for a half lies outside the insertions made), and mean, ``low`` and ``high``
-    over the cells that have an estimate, with Student's interval: of other questions, not of other
-    trainings. A slope is in nats of log-odds a nat of count, or in shares a doubling; of halves,
-    in doublings, and of shares nothing said what counts as none. Seven facts together are used only
-    where they stand alone, after paraphrased insertion. Raises InputError for other lines.
+    A row per line, ``of`` (the measure) and kind (all, and biographies alone): ``cells`` with an
+    interval, how many give each of :data:`ANSWERS`, the ``answer`` of all (``mixed, k of m``: found
+    in k of m), ``without`` (cells that have none, for a curve has no half), and mean, ``low`` and
+    ``high`` over the cells that have an estimate, with Student's interval: of other questions, not
+    of other trainings. ``gain_odds`` is in nats a nat of count, ``gain`` in shares a doubling,
+    ``half`` in doublings; what counts as none was said of the first alone. Seven facts together are
+    used only where they stand alone, after paraphrased insertion. Raises InputError for a line that
+    is not of :data:`LINES`.
     """
-    starts = ["accuracy with", "half with eight", "half with five", "half after para", "slope for"]
-    named = len(expected) == len(starts) and all(
-        line["what"].startswith(start) for line, start in zip(expected, starts, strict=True))
-    require(named, "insertions: not the five lines that were preregistered")
-    fitted = curves[curves["p"].notna()].drop(columns="reason")
-    odds = fitted.rename(columns={f"gain_odds{end}": f"{end}"[1:] or "estimate"
-                                  for end in ("", "_low", "_high")}).assign(reason=None)
-    rows = []
-    for place, of in ((0, "gain_odds"), (1, "half"), (2, "half"), (3, "half"), (4, "gain_odds"),
-                      (4, "gain")):
-        line, name = expected[place], list(AGAINST)[max(place - 1, 0) % 3]
-        cells = found[(found["contrast"] == name) & (found["of"] == of)] if place else odds
-        if place != 3:
-            cells = cells[(cells["kind"] != "biographies") | (cells["fact"] != "all")]
-        # Of what was not fitted, log P say, a gain is in another unit.
-        cells = cells[cells["measure"].isin(fitted["measure"])]
-        scale, bound = (np.log(2), EFFECT) if of == "gain_odds" else (1.0, 0.0)
-        for kind in ("all", "biographies"):
-            part = cells[(cells["kind"] == kind) | (kind == "all")]
-            values = part[["estimate", "low", "high"]].to_numpy(float) / scale
+    fitted, rows = curves[curves["p"].notna()], []
+    rise = fitted.rename(columns={"gain_odds": "estimate", "gain_odds_low": "low",
+                                  "gain_odds_high": "high"}).assign(of="gain_odds", contrast="")
+    for line in expected:
+        require(line["what"] in LINES, f"insertions: {line['what']}: was not preregistered")
+        contrast, *measures = LINES[line["what"]]
+        for of, kind in product(measures, ("all", "biographies")):
+            cells = found if contrast else rise
+            cells = cells[(cells["contrast"] == contrast) & (cells["of"] == of)]
+            together = (cells["kind"] == "biographies") & (cells["fact"] == "all")
+            cells = cells[~together | (contrast == PARAPHRASED)]
+            cells = cells[(cells["kind"] == kind) | (kind == "all")]
+            scale, bound = (np.log(2), EFFECT) if of == "gain_odds" else (1.0, 0.0)
+            values = cells[["estimate", "low", "high"]].to_numpy(float) / scale
             said = pd.Series([answer(line["expected"], *ends, bound) for ends in values[:, 1:]])
             said = said.value_counts().reindex(ANSWERS, fill_value=0)
             m, top = said.sum(), said.idxmax()
             rows.append({"what": line["what"], "expected": line["expected"], "of": of,
-                         "kind": kind, "cells": m, **said, "without": len(part) - m,
+                         "kind": kind, "cells": m, **said, "without": len(cells) - m,
                          "answer": top if said[top] == m else f"mixed, {said['found']} of {m}",
                          **mean_of(values[:, 0])})
     return pd.DataFrame(rows)
