@@ -220,7 +220,8 @@ def judge(
     ``high`` over the cells that have an estimate, with Student's interval: of other questions, not
     of other trainings. ``gain_odds`` is in nats a nat of count, ``gain`` in shares a doubling,
     ``half`` in doublings; what counts as none was said of the first alone. Seven facts together are
-    used only where they stand alone, after paraphrased insertion. Raises InputError for a line that
+    used only where they stand alone, after paraphrased insertion; nationality, which follows the
+    introduction, is asked by the same prompt with both prefixes and counts once. Raises InputError for a line that
     is not of :data:`LINES`.
     """
     fitted, rows = curves[curves["p"].notna()], []
@@ -233,7 +234,7 @@ def judge(
             cells = found if contrast else rise
             cells = cells[(cells["contrast"] == contrast) & (cells["of"] == of)]
             together = (cells["kind"] == "biographies") & (cells["fact"] == "all")
-            cells = cells[~together | (contrast == PARAPHRASED)]
+            cells = cells[~together | (contrast == PARAPHRASED)].pipe(_once)
             cells = cells[(cells["kind"] == kind) | (kind == "all")]
             scale, bound = (np.log(2), EFFECT) if of == "gain_odds" else (1.0, 0.0)
             values = cells[["estimate", "low", "high"]].to_numpy(float) / scale
@@ -259,6 +260,12 @@ def answer(expected: str, low: float, high: float, bound: float) -> str | None:
     return "none" if -bound < low and high < bound else "not decided"
 
 
+def _once(cells: pd.DataFrame) -> pd.DataFrame:
+    """Without the second of two prompts that are the same: nationality follows the introduction."""
+    intro = cells["task"].str.contains("intro_prefix")
+    return cells[~intro | (cells["fact"] != "nationality")]
+
+
 def mean_of(values: np.ndarray) -> dict[str, float]:
     """The mean of what is not null, with Student's interval."""
     values = values[~np.isnan(values)]
@@ -272,7 +279,7 @@ def share_or_count(found: pd.DataFrame) -> pd.DataFrame:
     include 0 (the count alone matters) and :data:`SHARE` (its share of the corpus does), and how
     many lie above the latter."""
     cells = found[(found["contrast"] == "500B against 100B") & (found["of"] == "half")]
-    cells = cells.dropna(subset=["estimate", "low", "high"])
+    cells = cells.dropna(subset=["estimate", "low", "high"]).pipe(_once)
     of_size = cells.groupby(cells["parameters"].map({10**9: "1B", 8 * 10**9: "8B"}))
     rows = []
     for name, part in (("1B and 8B", cells), *of_size):

@@ -105,6 +105,13 @@ def test_accuracies_are_whole_multiples_of_one_text(table):
     assert ((right - right.round()).abs() / seven["n"] / 7).max() < 6e-7
 
 
+@real
+def test_nationality_is_asked_by_one_prompt_under_two_names(table):
+    asked = table[table["fact"] == "nationality"].assign(task=lambda t: t["task"].str.replace("intro", "full"))
+    assert (asked.groupby(["task", "parameters", "tokens", "insertions"])["mean"].agg(["nunique", "size"]) == (1, 2)
+            ).all(axis=None)  # fmt: skip
+
+
 # --- curves -----------------------------------------------------------------------------------------------------------
 
 
