@@ -221,8 +221,8 @@ def judge(
     of other trainings. ``gain_odds`` is in nats a nat of count, ``gain`` in shares a doubling,
     ``half`` in doublings; what counts as none was said of the first alone. Seven facts together are
     used only where they stand alone, after paraphrased insertion; nationality, which follows the
-    introduction, is asked by the same prompt with both prefixes and counts once. Raises InputError for a line that
-    is not of :data:`LINES`.
+    introduction, is asked by the same prompt with both prefixes and counts once. Raises InputError
+    for a line that is not of :data:`LINES`.
     """
     fitted, rows = curves[curves["p"].notna()], []
     rise = fitted.rename(columns={"gain_odds": "estimate", "gain_odds_low": "low",

@@ -112,6 +112,13 @@ def test_nationality_is_asked_by_one_prompt_under_two_names(table):
             ).all(axis=None)  # fmt: skip
 
 
+@pytest.mark.parametrize("cells", [[], [{"outputs": []}] * 78])
+def test_another_notebook_is_refused(tmp_path, cells):
+    listed = originals.write(tmp_path, {("hubble", "bigplot.ipynb"): json.dumps({"cells": cells})})
+    with pytest.raises(InputError, match=r"bigplot\.ipynb: not in the form of its set"):
+        records.insertions(tmp_path, listed)
+
+
 # --- curves -----------------------------------------------------------------------------------------------------------
 
 
