@@ -54,55 +54,86 @@ def taskgram_halves(
 
 
 def placebo_outputs(
-    taskgrams: pd.DataFrame, counts: pd.DataFrame, seed: int = 0, nearest: int = 10
+    taskgrams: pd.DataFrame, counts: pd.DataFrame, nearest: int = 10
 ) -> pd.DataFrame:
-    """Give each s^y another output s^y' of matched frequency: the distinct pairs with ``placebo``.
+    """Give each s^y another output s^y' of matched frequency (eq-placebo): the distinct pairs with
+    ``placebo``.
 
-    s^y' is drawn among the ``nearest`` outputs of the same task, group and n by ``|log (1 + C(s^y))
-    - log (1 + C(s^y'))|``, the same one for all points of an s^y unless it is an s^y or s^x of the
-    point's own example. Null where there is none. The pairs (sx, placebo) must then be counted;
-    ``counts`` needs the single counts of all s^y.
+    s^y' is the output of the same task, group and n whose log (1 + C(s^y')) is nearest to that of
+    s^y and which is no s^y or s^x of the point's own example, the same one for all its s^x. Among
+    equally near ones a hash of both decides, so that the partner is neither alphabetical nor drawn;
+    ``nearest`` outputs on either side are looked at, and where all are taken ``placebo`` is null.
+    ``log_ratio`` is log (1 + C(s^y')) - log (1 + C(s^y)), ``placebo_text`` how the table writes
+    s^y' (where it has ``sy_text``). The pairs (sx, placebo) must then be counted; ``counts`` needs
+    the single counts of all s^y.
     """
     pairs, (singles, _) = _distinct(taskgrams), _read(counts)
     level = np.log1p(singles.set_index("sx")["count"].reindex(pairs["sy"].unique()).astype(float))
     _require_counts(level.rename_axis("sy").reset_index(), "count", ["sy"])
-    rng, placebo = np.random.default_rng(seed), np.full(len(pairs), None, object)
+    placebo = np.full(len(pairs), None, object)
     for _, rows in pairs.groupby(_GROUP, dropna=False, sort=False):
-        outputs = np.sort(rows["sy"].unique())
+        outputs = rows["sy"].unique().astype(object)
         # Within one frequency the neighbours are random, not alphabetical.
-        outputs = outputs[np.lexsort((rng.random(len(outputs)), level[outputs]))]
+        outputs = outputs[np.lexsort((pd.util.hash_array(outputs), level[outputs]))]
         levels, partners = level[outputs].to_numpy(), {}
         for i, sy in enumerate(outputs):
-            near = np.arange(max(0, i - nearest), min(len(outputs), i + nearest + 1))
-            near = near[near != i]
-            near = near[np.argsort(np.abs(levels[near] - levels[i]), kind="stable")][:nearest]
-            partners[sy] = outputs[rng.permutation(near)]
+            near = np.delete(outputs[max(0, i - nearest) : i + nearest + 1], min(i, nearest))
+            away = np.abs(level[near].to_numpy() - levels[i])
+            ties = pd.util.hash_array(np.array([f"{sy}\n{other}" for other in near], object))
+            partners[sy] = near[np.lexsort((ties, away))]
         for _, own in rows.groupby("example_id", sort=False):
             taken = {*own["sx"], *own["sy"]}
             free = {sy: next((p for p in partners[sy] if p not in taken), None)
                     for sy in own["sy"].unique()}
             placebo[own.index] = [free[sy] for sy in own["sy"]]
-    return pairs.assign(placebo=pd.array(placebo, dtype="str"))
+    pairs["placebo"] = pd.array(placebo, dtype="str")
+    pairs["log_ratio"] = pairs["placebo"].map(level) - pairs["sy"].map(level)
+    if "sy_text" in pairs:
+        written = pairs.drop_duplicates("sy").set_index("sy")["sy_text"]
+        pairs["placebo_text"] = pairs["placebo"].map(written)
+    return pairs
+
+
+def distractor_outputs(taskgrams: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
+    """Each pair of a multiple-choice example with every wrong option in ``placebo``, a row for
+    each.
+
+    ``examples`` has ``options`` (lists of texts) and ``gold`` (the number of the right one); an
+    example without is left out, and so is an option that is s^y, that is s^x or that has no word.
+    ``placebo_text`` is the option as written.
+    """
+    require_columns(examples, ["example_id", "options", "gold"], "examples")
+    asked = examples.loc[examples["gold"].notna(), ["example_id", "options", "gold"]]
+    rows = [(str(key), normalize(text), text) for key, options, gold in asked.itertuples(index=False)
+            for number, text in enumerate(options) if number != int(gold)]
+    wrong = pd.DataFrame(rows, columns=["example_id", "placebo", "placebo_text"], dtype="str")
+    pairs = _distinct(taskgrams).merge(wrong, on="example_id")
+    other = ~pairs["placebo"].isin(["", None])
+    other &= (pairs["placebo"] != pairs["sy"]) & (pairs["placebo"] != pairs["sx"])
+    return pairs[other].reset_index(drop=True)
 
 
 def placebo_reference(
     placebo: pd.DataFrame, counts: pd.DataFrame, placebo_counts: pd.DataFrame,
     form: str = "per_output", zero_handling: str = "keep", kappa: float = 1.0,
+    model: str = "placebo",
 ) -> pd.DataFrame:
-    """The placebo (eq-placebo): log P(s^y' | s^x), given to s^y itself (``model`` is ``placebo``).
+    """The placebo (eq-placebo): log P(s^y' | s^x) in nats, given to s^y itself.
 
-    ``placebo`` comes from :func:`placebo_outputs`, ``placebo_counts`` holds the pairs (sx,
-    placebo). The language model is the same one: p0 stays that of the task-gram table.
+    ``placebo`` comes from :func:`placebo_outputs` or :func:`distractor_outputs` (then each point
+    has the mean over its wrong options), ``placebo_counts`` holds the pairs (sx, placebo). The
+    language model is the same one: p0 stays that of the task-gram table. ``model`` names it.
     """
     require_columns(placebo, ["placebo"], "placebo")
-    pairs = _counted(placebo, counts)
-    pairs = pairs[pairs["placebo"].notna()].drop(columns="pair_count")
+    pairs = _counted(placebo, counts).drop(columns=["pair_count", "placebo"])
+    partners = placebo.loc[placebo["placebo"].notna(), [*_POINT, "sx", "placebo"]]
+    pairs = pairs.merge(partners.drop_duplicates(), on=[*_POINT, "sx"])
     names = {"sy": "placebo", "count": "pair_count", "exact": "exact_placebo"}
     exchanged = _read(placebo_counts)[1].rename(columns=names)
     pairs = pairs.merge(exchanged, on=["sx", "placebo"], how="left")
     pairs["exact"] &= pairs["exact_placebo"]
     _require_counts(pairs, "pair_count", ["sx", "placebo"])
-    return _logp(pairs, form, zero_handling, kappa, model="placebo")
+    return _logp(pairs, form, zero_handling, kappa, model)
 
 
 def _distinct(taskgrams: pd.DataFrame) -> pd.DataFrame:

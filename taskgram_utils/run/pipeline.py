@@ -20,9 +20,11 @@ from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.embedding import train_embedding
 from taskgram_utils.errors import InputWarning, require
 from taskgram_utils.language_models.infinigram import infinigram_logp
-from taskgram_utils.language_models.taskgram import taskgram_halves, taskgram_logp
+from taskgram_utils.language_models.taskgram import (
+    distractor_outputs, placebo_outputs, placebo_reference, taskgram_halves, taskgram_logp,
+)
 from taskgram_utils.memorization import (
-    Estimates, at_one_step, contrasts, estimates, mem, on_shared_points, read_estimates, slopes,
+    COLUMNS, Estimates, at_one_step, contrasts, estimates, mem, on_shared_points, read_estimates, slopes,
     write_estimates,
 )
 from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
@@ -237,9 +239,18 @@ def _given_index(run: Run):
 
 
 def make_counts(run: Run, document: str | None = None) -> pd.DataFrame:
-    pairs = run.table("taskgrams")[["n", "sx", "sy", "sx_text", "sy_text"]].drop_duplicates()
+    halves = run["backend"] != "api"
+    return count_pairs(run, run.table("taskgrams"), document, halves=halves, singles=True)
+
+
+def count_pairs(
+    run: Run, pairs: pd.DataFrame, document: str | None = None, **options: bool
+) -> pd.DataFrame:
+    """The table ``counts`` of a table of pairs (n, sx, sy, sx_text, sy_text), by what counts for
+    the run; ``options`` are those of :func:`taskgram_utils.counting.base.count_table`."""
+    pairs = pairs[["n", "sx", "sy", "sx_text", "sy_text"]].drop_duplicates()
     bare = (run["stopwords"] == "both") & (pairs.pop("n") <= STOPWORDS_UP_TO)
-    parts, options = [], {"halves": run["backend"] != "api", "singles": True}
+    parts = []
     if bare.any():
         require(document is None, "stopwords: both is counted in the documents of the run alone")
         ngrams = pairs.loc[bare, ["sx", "sy"]].stack().unique()
@@ -300,6 +311,40 @@ def _counted(run: Run) -> tuple:
 def make_taskgram_halves(run: Run) -> pd.DataFrame:
     """log P (nats) under the task-gram LM of either half of the documents."""
     return taskgram_halves(*_counted(run))
+
+
+def make_placebo_outputs(run: Run) -> pd.DataFrame:
+    """Each pair with another output of matched frequency."""
+    return placebo_outputs(run.table("taskgrams"), run.table("counts"))
+
+
+def make_distractors(run: Run) -> pd.DataFrame:
+    """Each pair of a multiple-choice example with every wrong option in the output's place."""
+    return distractor_outputs(run.table("taskgrams"), whole_test(run))
+
+
+def make_exchanged_counts(run: Run) -> pd.DataFrame:
+    """Counts of each s^x with the outputs and options that were put in the place of its s^y."""
+    both = pd.concat([run.table("placebo_outputs"), run.table("distractors")], ignore_index=True)
+    pairs = both.dropna(subset="placebo").drop(columns=["sy", "sy_text"])
+    return count_pairs(run, pairs.rename(columns={"placebo": "sy", "placebo_text": "sy_text"}))
+
+
+def make_placebo_lm(run: Run) -> pd.DataFrame:
+    """log P (nats) under the task-gram LM of the placebo's output, in the place of s^y."""
+    return _exchanged(run, "placebo_outputs", "placebo")
+
+
+def make_distractor_lm(run: Run) -> pd.DataFrame:
+    """The mean log P (nats) under the task-gram LM of the wrong options, in the place of s^y."""
+    return _exchanged(run, "distractors", "distractors")
+
+
+def _exchanged(run: Run, table: str, model: str) -> pd.DataFrame:
+    pairs, (_, counts, *options) = run.table(table), _counted(run)
+    if pairs["placebo"].isna().all():
+        return run.table("taskgram_lm").iloc[:0]
+    return placebo_reference(pairs, counts, run.table("exchanged_counts"), *options, model)
 
 
 def make_infinigram_lm(run: Run) -> pd.DataFrame:
@@ -466,6 +511,24 @@ def make_without_most_frequent(run: Run, name: str) -> pd.DataFrame:
     return table.assign(most_frequent=quoted)
 
 
+def make_placebo(run: Run, name: str) -> pd.DataFrame:
+    """Mem of one task less its placebo (eq-placebo), at the last step: by task, group, n and model
+    three rows, in the columns of :func:`taskgram_utils.memorization.estimates`, whose
+    ``count_model`` is ``taskgram`` (Mem), ``placebo`` (its placebo Mem) and ``taskgram - placebo``
+    (their difference), all on the points that have both and by the same jackknife. ``log_ratio``:
+    the median of abs(log((1 + C(s^y')) / (1 + C(s^y)))) over the pairs, how far the frequencies are
+    matched (0: the same)."""
+    inputs, placebo = memorization_inputs(run, name, last=True), run.table("placebo_lm")
+    own, placebo = inputs.pop("count_model"), placebo[placebo["task"] == name]
+    if placebo["logp"].isna().all():
+        return pd.DataFrame(columns=[*COLUMNS, "log_ratio"])
+    both = on_shared_points(own[own["model"] == "taskgram"], placebo, **inputs)
+    less = contrasts(both, "count_model", "taskgram", "placebo").table
+    ratio = run.table("placebo_outputs").set_index(["task", "group", "n"])["log_ratio"].abs()
+    ratio = ratio.groupby(level=[0, 1, 2], dropna=False).median().reset_index()
+    return pd.concat([both.table, less.reindex(columns=COLUMNS)]).merge(ratio, how="left")
+
+
 def _difference(run: Run, name: str) -> Estimates:
     return contrasts(estimates_of(run, name, "shared"), "count_model", "taskgram", "infinigram")
 
@@ -514,6 +577,11 @@ RECIPES: dict[str, Recipe | Input] = {
     "taskgram_lm": Recipe(make_taskgram_lm),
     "taskgram_halves": Recipe(make_taskgram_halves),
     "infinigram_lm": Recipe(make_infinigram_lm),
+    "placebo_outputs": Recipe(make_placebo_outputs),
+    "distractors": Recipe(make_distractors),
+    "exchanged_counts": Recipe(make_exchanged_counts),
+    "placebo_lm": Recipe(make_placebo_lm),
+    "distractor_lm": Recipe(make_distractor_lm),
     "steps/*": Recipe(make_steps),
     "last_step/*": Recipe(make_last_step),
     "parameters/*": Recipe(make_parameters),
@@ -532,6 +600,8 @@ RECIPES: dict[str, Recipe | Input] = {
     "partial/*": Recipe(make_partial),
     "without_most_frequent": Recipe(_all_tasks("without_most_frequent")),
     "without_most_frequent/*": Recipe(make_without_most_frequent),
+    "placebo": Recipe(_all_tasks("placebo")),
+    "placebo/*": Recipe(make_placebo),
     "difference_to_infinigram": Recipe(_all_tasks("difference_to_infinigram")),
     "difference_to_infinigram/*": Recipe(make_difference_to_infinigram),
     "slopes": Recipe(_all_tasks("slopes")),
