@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from taskgram_utils.bertscore import METRIC
-from taskgram_utils.controls import point_controls, without_most_frequent
+from taskgram_utils.controls import incremental_r2, point_controls, without_most_frequent
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.api import ApiCounter
 from taskgram_utils.counting.base import count_table
@@ -44,7 +44,8 @@ from taskgram_utils.run.models import (
 )
 from taskgram_utils.run.prompts import make_prompt_accuracy, make_prompt_scores, make_prompts
 from taskgram_utils.run.store import Input, Recipe, Run, open_run_file
-from taskgram_utils.tables import read_table
+from taskgram_utils.run.variants import variants
+from taskgram_utils.tables import KEYS, read_table
 from taskgram_utils.tasks.base import task
 
 __all__ = ["at_last_step", "check_models", "corpus", "family", "load_model", "loss_curves",
@@ -550,6 +551,47 @@ def make_slopes(run: Run, name: str) -> pd.DataFrame:
     return _stacked(parts)
 
 
+def make_variants(run: Run, n: str) -> pd.DataFrame:
+    """Mem of the largest model at its last step, at one n, by other choices than the run's."""
+    makers = {"gammas": make_gammas, "taskgrams": make_taskgrams, "counts": make_counts,
+              "infinigram_lm": make_infinigram_lm}
+    return variants(run, int(n), makers)
+
+
+def make_increments(run: Run) -> pd.DataFrame:
+    """R² (eq-increment) of the ranks of the largest model's log P at its last step, on the ranks of
+    log (1 + C(s^y)), then also of log P under the ∞-gram and under the task-gram LM."""
+    name, grams = main_model(run), run.table("taskgrams")
+    model = run.table("scores")
+    model = at_last_step(model[(model["model"] == name) & model["n"].notna()])
+    table = point_controls(grams, run.table("counts")).rename(columns={"log_count_sy": "unigram"})
+    for lm in ("infinigram", "taskgram"):
+        logp = run.table(f"{lm}_lm").rename(columns={"logp": lm})
+        table = table.merge(logp[["task", *KEYS, lm]], on=["task", *KEYS])
+    return incremental_r2(model, table, ["unigram", "infinigram", "taskgram"], ranks=True)
+
+
+def make_choices(run: Run) -> pd.DataFrame:
+    """Mem of multiple choice at the last step, of the largest model, on the same points: ``right``,
+    with log P of the right option, and ``right - wrong``, with it less the mean log P of the wrong
+    ones, under the task-gram LM and under the model alike (column ``of``)."""
+    model, lms = run.table("scores"), [run.table("taskgram_lm"), run.table("distractor_lm")]
+    model = at_last_step(model[model["model"] == main_model(run)])
+    gold = model["example_id"].map(whole_test(run).set_index("example_id")["gold"])
+    asked, wrong = model["option"].notna(), model["option"] != gold
+    less = model[asked & wrong].groupby("example_id")["logp"].mean()
+    right = model[asked & ~wrong].set_index("example_id")["logp"]
+    points = lms[0].merge(lms[1][[*KEYS, "logp"]], on=KEYS, suffixes=("", "_wrong"))
+    parts = []
+    for of, share in (("right", 0), ("right - wrong", 1)):
+        mine = model[model["n"].notna() & model["example_id"].isin(less.index)]
+        logp = mine["example_id"].map(right) - share * mine["example_id"].map(less)
+        reference = points.assign(logp=points["logp"] - share * points["logp_wrong"])
+        if len(reference):
+            parts.append(mem(reference, mine.assign(logp=logp)).assign(of=of))
+    return pd.concat(parts) if parts else pd.DataFrame(columns=[*COLUMNS, "of"])
+
+
 def _all_tasks(name: str):
     def make(run: Run) -> pd.DataFrame:
         return _stacked(run.table(f"{name}/{t}") for t in tasks_of(run))
@@ -602,6 +644,9 @@ RECIPES: dict[str, Recipe | Input] = {
     "without_most_frequent/*": Recipe(make_without_most_frequent),
     "placebo": Recipe(_all_tasks("placebo")),
     "placebo/*": Recipe(make_placebo),
+    "choices": Recipe(make_choices),
+    "increments": Recipe(make_increments),
+    "variants/*": Recipe(make_variants),
     "difference_to_infinigram": Recipe(_all_tasks("difference_to_infinigram")),
     "difference_to_infinigram/*": Recipe(make_difference_to_infinigram),
     "slopes": Recipe(_all_tasks("slopes")),

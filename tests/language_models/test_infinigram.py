@@ -72,8 +72,11 @@ def test_backoff_and_floor(index, examples):
 
 def by_hand(context, word):
     """P of a word by the longest suffix that any text has, and by backing off from it."""
-    follows = lambda gram: sum(f" {gram} " in f" {' '.join(t.split()[k:])} "[: len(gram) + 2]
-                               for t in TEXTS for k in range(len(t.split())))  # fmt: skip
+
+    def follows(gram):
+        starts = [(text.split(), k) for text in TEXTS for k in range(len(text.split()))]
+        return sum(text[k : k + len(gram.split())] == gram.split() for text, k in starts)
+
     suffixes = [" ".join(context.split()[k:]) for k in range(len(context.split()))]
     suffixes = [s for s in suffixes if follows(s)]
     ratios = [follows(f"{s} {word}") / follows(s) for s in suffixes] + [follows(word) / N]
