@@ -73,19 +73,21 @@ def placebo_outputs(
     placebo = np.full(len(pairs), None, object)
     for _, rows in pairs.groupby(_GROUP, dropna=False, sort=False):
         outputs = rows["sy"].unique().astype(object)
+        hashes = pd.util.hash_array(outputs)
         # Within one frequency the neighbours are random, not alphabetical.
-        outputs = outputs[np.lexsort((pd.util.hash_array(outputs), level[outputs]))]
-        levels, partners = level[outputs].to_numpy(), {}
+        order = np.lexsort((hashes, level[outputs]))
+        outputs, hashes, levels = outputs[order], hashes[order], level[outputs].to_numpy()[order]
+        partners, taken = {}, {}
         for i, sy in enumerate(outputs):
-            near = np.delete(outputs[max(0, i - nearest) : i + nearest + 1], min(i, nearest))
-            away = np.abs(level[near].to_numpy() - levels[i])
-            ties = pd.util.hash_array(np.array([f"{sy}\n{other}" for other in near], object))
-            partners[sy] = near[np.lexsort((ties, away))]
-        for _, own in rows.groupby("example_id", sort=False):
-            taken = {*own["sx"], *own["sy"]}
-            free = {sy: next((p for p in partners[sy] if p not in taken), None)
-                    for sy in own["sy"].unique()}
-            placebo[own.index] = [free[sy] for sy in own["sy"]]
+            near = np.arange(max(0, i - nearest), min(len(outputs), i + nearest + 1))
+            near = near[near != i]
+            near = near[np.lexsort((hashes[near] ^ hashes[i], np.abs(levels[near] - levels[i])))]
+            partners[sy] = outputs[near]
+        for example, sx, sy in rows[["example_id", "sx", "sy"]].itertuples(index=False):
+            taken.setdefault(example, set()).update((sx, sy))
+        placebo[rows.index] = [
+            next((other for other in partners[sy] if other not in taken[example]), None)
+            for example, sy in zip(rows["example_id"], rows["sy"], strict=True)]
     pairs["placebo"] = pd.array(placebo, dtype="str")
     pairs["log_ratio"] = pairs["placebo"].map(level) - pairs["sy"].map(level)
     if "sy_text" in pairs:

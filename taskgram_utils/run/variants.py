@@ -30,11 +30,13 @@ Tables = dict[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]]
 
 
 class Changed:
-    """A run with some other parameters. It makes the tables of ``makers`` for itself, once, and
-    keeps none; ``given`` are some that are there. Everything else is the run's own."""
+    """A run with some other parameters. Each table is made by one of ``makers``, or is the run's
+    own; it is made or read once and not kept on disk. ``given`` are some that are there."""
 
-    def __init__(self, run: Run, makers: Makers, given: dict[str, pd.DataFrame], **changes: Any):
-        self._run, self._makers, self._made, self._changes = run, makers, given, changes
+    def __init__(self, run: "Run | Changed", makers: Makers,
+                 given: Mapping[str, pd.DataFrame] | None = None, **changes: Any):
+        self._run, self._makers, self._changes = run, makers, changes
+        self._tables = dict(given or {})
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._run, name)
@@ -43,9 +45,10 @@ class Changed:
         return self._changes[parameter] if parameter in self._changes else self._run[parameter]
 
     def table(self, name: str) -> pd.DataFrame:
-        if name not in self._made and name in self._makers:
-            self._made[name] = self._makers[name](self)
-        return self._made[name] if name in self._made else self._run.table(name)
+        if name not in self._tables:
+            make = self._makers.get(name)
+            self._tables[name] = make(self) if make else self._run.table(name)
+        return self._tables[name]
 
 
 def variants(run: Run, n: int, makers: Makers) -> pd.DataFrame:
@@ -59,6 +62,7 @@ def variants(run: Run, n: int, makers: Makers) -> pd.DataFrame:
     is absent: the web service counts nothing more and has no ∞-gram, an index has its documents and
     its text, and stop words are removed from a text only where no s^y has one.
     """
+    run = Changed(run, {})  # which reads each table once
     grams, counts = run.table("taskgrams"), run.table("counts")
     own = grams[grams["n"] == n], counts[counts["half"].isna()]
     tables = _mined(run, n, makers) if run["backend"] != "api" else {}
@@ -67,23 +71,23 @@ def variants(run: Run, n: int, makers: Makers) -> pd.DataFrame:
     models = {key: taskgram_logp(*pair, **options) for key, pair in tables.items()}
     kept = options["zero_handling"] == "keep"
     defaults = {
-        "threshold γ": _share(run["shuffled_share"]), "embedding": "the run's",
-        "stop words": run["stopwords"], "count of s^x": "documents", "a document": "the run's",
+        "γ": _share(run["shuffled_share"]), "embedding": "the run's",
+        "stop words": run["stopwords"], "s^x counted in": "documents", "document": "the run's",
         "smoothing": f"κ = {options['kappa']:g}" if kept else "zeros dropped",
-        "a point": options["form"].replace("_", " "),
+        "point": options["form"].replace("_", " "),
         "∞-gram, unseen": run["infinigram_zero_handling"],
     }
     others = [("smoothing", f"κ = {k:g}", {"kappa": k, "zero_handling": "keep"}) for k in KAPPAS]
     others += [("smoothing", "zeros dropped", {"zero_handling": "drop"})]
-    others += [("a point", form.replace("_", " "), {"form": form})
+    others += [("point", form.replace("_", " "), {"form": form})
                for form in ("per_output", "per_pair")]
     models |= {(choice, variant): taskgram_logp(*own, **options | change)
                for choice, variant, change in others if variant != defaults[choice]}
     models["", ""], models["", "∞-gram"] = (run.table(f"{lm}_lm") for lm in ("taskgram", "infinigram"))
     if len(models["", "∞-gram"]):
         for rule in {*ZERO_HANDLING} - {run["infinigram_zero_handling"]}:
-            other = Changed(run, makers, {}, infinigram_zero_handling=rule)
-            models["∞-gram, unseen", rule] = other.table("infinigram_lm")
+            other = Changed(run, {}, infinigram_zero_handling=rule)
+            models["∞-gram, unseen", rule] = makers["infinigram_lm"](other)
     scores = _scores(run, pd.concat([grams for grams, _ in tables.values()] or own[:1]))
     rows = {key: mem(lm[lm["n"] == n], scores).dropna(subset="model")
             for key, lm in models.items() if (lm["n"] == n).any()}
@@ -99,14 +103,14 @@ def variants(run: Run, n: int, makers: Makers) -> pd.DataFrame:
 
 
 def _share(share: float) -> str:
-    return f"{share:.0%} of shuffled pairs above"
+    return f"{share:.0%} of shuffled"
 
 
 def _mined(run: Run, n: int, makers: Makers) -> Tables:
     """Task-grams and their counts by other thresholds, stop words and another embedding."""
 
     def changed(**changes: Any) -> Changed:
-        return Changed(run, makers, {}, ngram_sizes=[n], **changes)
+        return Changed(run, makers, ngram_sizes=[n], **changes)
 
     shares = sorted(SHARES, reverse=True)  # those of the loosest threshold have all pairs
     swept = changed(gamma=CALIBRATE, shuffled_share=shares)
@@ -117,18 +121,22 @@ def _mined(run: Run, n: int, makers: Makers) -> Tables:
         calibrated = run["gamma"] in (None, CALIBRATE) and share == run["shuffled_share"]
         if not calibrated:  # which is the run's own
             named = loosest["cosine"].isna()
-            grams["threshold γ", _share(share)] = loosest[named | (loosest["cosine"] > gamma)]
+            grams["γ", _share(share)] = loosest[named | (loosest["cosine"] > gamma)]
     if run["backend"] == "scan":
         vectors = changed(embedding=str(run.path("own_embedding")))
         grams["embedding", "of the text itself"] = vectors.table("taskgrams")
     union = pd.concat(grams.values()).drop_duplicates(["sx", "sy"])
-    counts = makers["counts"](Changed(run, makers, {"taskgrams": union}))
+    counts = makers["counts"](Changed(run, {}, {"taskgrams": union}))
     tables = {key: (table, counts) for key, table in grams.items()}
+    # Without stop words both rules mine the same pairs, and count them in other texts.
+    mined = {"kept": "kept", "mined": "mined", "both": "mined"}
+    alike = {rule: changed(stopwords=rule) for rule in set(mined.values())}
     for rule in STOPWORDS:
         if rule != run["stopwords"] and (rule != "both" or run["backend"] == "scan"):
-            other = changed(stopwords=rule)
+            table = alike[mined[rule]].table("taskgrams")
             try:
-                tables["stop words", rule] = other.table("taskgrams"), other.table("counts")
+                other = makers["counts"](Changed(run, {}, {"taskgrams": table}, stopwords=rule))
+                tables["stop words", rule] = table, other
             except InputError:  # a full answer has one: no text without them has the answer
                 continue
     return {key: (grams, counts[counts["half"].isna()]) for key, (grams, counts) in tables.items()}
@@ -141,9 +149,9 @@ def _counted(run: Run, own: pd.DataFrame, counts: pd.DataFrame, makers: Makers) 
     # Documents divided by occurrences, as in the paper: the units differ, so none is named.
     mixed = pd.concat([counts[counts["sy"].notna()], occurrences]).drop(columns=["unit", "source"])
     document = run["alternative_document"] or WINDOW
-    cut = makers["counts"](Changed(run, makers, {"taskgrams": own}, document=document))
-    return {("count of s^x", "occurrences"): (own, mixed),
-            ("a document", document): (own, cut[cut["half"].isna()])}
+    cut = makers["counts"](Changed(run, {}, {"taskgrams": own}, document=document))
+    return {("s^x counted in", "occurrences"): (own, mixed),
+            ("document", document): (own, cut[cut["half"].isna()])}
 
 
 def _scores(run: Run, grams: pd.DataFrame) -> pd.DataFrame:
