@@ -1,6 +1,8 @@
 """Mem of a run by other choices: another threshold, embedding, unit of counting, smoothing."""
 
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import Any
 
 import pandas as pd
@@ -170,6 +172,7 @@ def _scores(run: Run, grams: pd.DataFrame) -> pd.DataFrame:
     step = known["step"].iloc[0]
     model = load_at(run, model_of(run, name).key, step_part(None if pd.isna(step) else step))
     examples = examples[examples["example_id"].isin(new["example_id"])]
-    more = of_run(run, score(examples, model, new, long=run["long"]))
+    with redirect_stderr(StringIO()):  # what cannot be scored was named when the run was scored
+        more = of_run(run, score(examples, model, new, long=run["long"]))
     free_model()
     return pd.concat([known, more[more["n"].notna()]], ignore_index=True)
