@@ -191,7 +191,7 @@ def intervals(
             ax.set_xlim(*xlim)
     first = fig.axes[0]
     first.set_yticks(range(len(names)), [_spaced(value) for value in names])
-    first.invert_yaxis()
+    first.set_ylim(len(names) - 0.5, -0.5)
     _finish(fig, xlabel or label(estimate), "", hue if len(hues) > 1 else None)
     return fig
 
