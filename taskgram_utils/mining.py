@@ -113,9 +113,9 @@ def named_pairs(examples: pd.DataFrame, n: int) -> pd.DataFrame:
 
 def calibrate(
     examples: pd.DataFrame, n: int, embedding: Embedding, share: float | Sequence[float] = 0.05,
-    draws: int = 100_000, seed: int = 0, stopwords: str = "mined", full_answer: bool | Collection[str] = False,
-    stopwords_x: StopWords = ENGLISH_STOPWORDS, stopwords_y: StopWords = ENGLISH_STOPWORDS,
-    within_group: bool = True, empty: bool = False,
+    draws: int = 100_000, seed: int = 0, stopwords: str = "mined",
+    full_answer: bool | Collection[str] = False, stopwords_x: StopWords = ENGLISH_STOPWORDS,
+    stopwords_y: StopWords = ENGLISH_STOPWORDS, within_group: bool = True, empty: bool = False,
 ) -> pd.DataFrame:
     """Per task the smallest γ (three decimals) that at most ``share`` of shuffled pairs exceed; of
     several shares a row for each, in their order.

@@ -106,7 +106,8 @@ def distractor_outputs(taskgrams: pd.DataFrame, examples: pd.DataFrame) -> pd.Da
     """
     require_columns(examples, ["example_id", "options", "gold"], "examples")
     asked = examples.loc[examples["gold"].notna(), ["example_id", "options", "gold"]]
-    rows = [(str(key), normalize(text), text) for key, options, gold in asked.itertuples(index=False)
+    rows = [(str(key), normalize(text), text)
+            for key, options, gold in asked.itertuples(index=False)
             for number, text in enumerate(options) if number != int(gold)]
     wrong = pd.DataFrame(rows, columns=["example_id", "placebo", "placebo_text"], dtype="str")
     pairs = _distinct(taskgrams).merge(wrong, on="example_id")

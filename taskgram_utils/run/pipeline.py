@@ -24,8 +24,8 @@ from taskgram_utils.language_models.taskgram import (
     distractor_outputs, placebo_outputs, placebo_reference, taskgram_halves, taskgram_logp,
 )
 from taskgram_utils.memorization import (
-    COLUMNS, Estimates, at_one_step, contrasts, estimates, mem, on_shared_points, read_estimates, slopes,
-    write_estimates,
+    COLUMNS, Estimates, at_one_step, contrasts, estimates, mem, on_shared_points, read_estimates,
+    slopes, write_estimates,
 )
 from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
 from taskgram_utils.mining import STOPWORDS_UP_TO, calibrate, language_stopwords, mine, named_pairs

@@ -73,8 +73,9 @@ def variants(run: Run, n: int, makers: Makers) -> pd.DataFrame:
     models = {key: taskgram_logp(*pair, **options) for key, pair in tables.items()}
     kept = options["zero_handling"] == "keep"
     defaults = {
-        "γ": _share(run["shuffled_share"]), "embedding": "the run's",
-        "stop words": run["stopwords"], "s^x counted in": "documents", "document": "the run's",
+        "γ": _share(run["shuffled_share"]) if _calibrated(run) else "the run's",
+        "embedding": "the run's", "stop words": run["stopwords"], "s^x counted in": "documents",
+        "document": "the run's",
         "smoothing": f"κ = {options['kappa']:g}" if kept else "zeros dropped",
         "point": options["form"].replace("_", " "),
         "∞-gram, unseen": run["infinigram_zero_handling"],
@@ -85,7 +86,7 @@ def variants(run: Run, n: int, makers: Makers) -> pd.DataFrame:
                for form in ("per_output", "per_pair")]
     models |= {(choice, variant): taskgram_logp(*own, **options | change)
                for choice, variant, change in others if variant != defaults[choice]}
-    models["", ""], models["", "∞-gram"] = (run.table(f"{lm}_lm") for lm in ("taskgram", "infinigram"))
+    models["", ""], models["", "∞-gram"] = run.table("taskgram_lm"), run.table("infinigram_lm")
     if len(models["", "∞-gram"]):
         for rule in {*ZERO_HANDLING} - {run["infinigram_zero_handling"]}:
             other = Changed(run, {}, infinigram_zero_handling=rule)
@@ -108,6 +109,10 @@ def _share(share: float) -> str:
     return f"{share:.0%} of shuffled"
 
 
+def _calibrated(run: Run) -> bool:
+    return run["gamma"] in (None, CALIBRATE)
+
+
 def _mined(run: Run, n: int, makers: Makers) -> Tables:
     """Task-grams and their counts by other thresholds, stop words and another embedding."""
 
@@ -120,8 +125,7 @@ def _mined(run: Run, n: int, makers: Makers) -> Tables:
     grams = {}
     for i, share in enumerate(shares):
         gamma = loosest["task"].map(gammas.nth(i).set_index("task")["gamma"])
-        calibrated = run["gamma"] in (None, CALIBRATE) and share == run["shuffled_share"]
-        if not calibrated:  # which is the run's own
+        if not _calibrated(run) or share != run["shuffled_share"]:  # which is the run's own
             named = loosest["cosine"].isna()
             grams["γ", _share(share)] = loosest[named | (loosest["cosine"] > gamma)]
     if run["backend"] == "scan":
@@ -141,7 +145,10 @@ def _mined(run: Run, n: int, makers: Makers) -> Tables:
                 tables["stop words", rule] = table, other
             except InputError:  # a full answer has one: no text without them has the answer
                 continue
-    return {key: (grams, counts[counts["half"].isna()]) for key, (grams, counts) in tables.items()}
+    # Pairs that are named and not mined are in the table of the first n alone.
+    named = n == run["ngram_sizes"][0]
+    return {key: (grams[grams["cosine"].notna() | named], counts[counts["half"].isna()])
+            for key, (grams, counts) in tables.items()}
 
 
 def _counted(run: Run, own: pd.DataFrame, counts: pd.DataFrame, makers: Makers) -> Tables:
