@@ -7,8 +7,8 @@ from taskgram_utils.errors import require, require_columns
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.tables import exactness
 
-_GROUP = ["task", "group", "n"]
-_POINT = ["task", "group", "example_id", "n", "sy", "start"]
+GROUP = ["task", "group", "n"]
+POINT = ["task", "group", "example_id", "n", "sy", "start"]
 _COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "model", "logp", "n_terms",
             "n_zero", "zero_handling", "exact"]
 
@@ -36,7 +36,7 @@ def taskgram_logp(
     Raises InputError where a count is missing, given twice with different values, larger for the
     pair than for its s^x (exact document counts), no number of documents, or of another source.
     """
-    return _logp(_counted(taskgrams, counts), form, zero_handling, kappa)
+    return logp_of_pairs(counted_pairs(taskgrams, counts), form, zero_handling, kappa)
 
 
 def taskgram_halves(
@@ -48,137 +48,51 @@ def taskgram_halves(
     ``counts`` needs rows with ``half`` 0 and 1 (``count_table(..., halves=True)``).
     """
     require_columns(counts, ["half"], "counts")
-    pairs = [_counted(taskgrams, counts, half) for half in (0, 1)]
-    return pd.concat([_logp(pairs[half], form, zero_handling, kappa).assign(half=half)
+    pairs = [counted_pairs(taskgrams, counts, half) for half in (0, 1)]
+    return pd.concat([logp_of_pairs(pairs[half], form, zero_handling, kappa).assign(half=half)
                       for half in (0, 1)], ignore_index=True)
 
 
-def placebo_outputs(
-    taskgrams: pd.DataFrame, counts: pd.DataFrame, nearest: int = 10
-) -> pd.DataFrame:
-    """Give each s^y another output s^y' of matched frequency (eq-placebo): the distinct pairs with
-    ``placebo``.
-
-    s^y' is the output of the same task, group and n whose log (1 + C(s^y')) is nearest to that of
-    s^y and which is no s^y or s^x of the point's own example, the same one for all its s^x. Among
-    equally near ones a hash of both decides, so that the partner is neither alphabetical nor drawn;
-    ``nearest`` outputs on either side are looked at, and where all are taken ``placebo`` is null.
-    ``log_ratio`` is log (1 + C(s^y')) - log (1 + C(s^y)), ``placebo_text`` how the table writes
-    s^y' (where it has ``sy_text``). The pairs (sx, placebo) must then be counted; ``counts`` needs
-    the single counts of all s^y.
-    """
-    pairs, (singles, _) = _distinct(taskgrams), _read(counts)
-    level = np.log1p(singles.set_index("sx")["count"].reindex(pairs["sy"].unique()).astype(float))
-    _require_counts(level.rename_axis("sy").reset_index(), "count", ["sy"])
-    placebo = np.full(len(pairs), None, object)
-    for _, rows in pairs.groupby(_GROUP, dropna=False, sort=False):
-        outputs = rows["sy"].unique().astype(object)
-        hashes = pd.util.hash_array(outputs)
-        # Within one frequency the neighbours are random, not alphabetical.
-        order = np.lexsort((hashes, level[outputs]))
-        outputs, hashes, levels = outputs[order], hashes[order], level[outputs].to_numpy()[order]
-        partners, taken = {}, {}
-        for i, sy in enumerate(outputs):
-            near = np.arange(max(0, i - nearest), min(len(outputs), i + nearest + 1))
-            near = near[near != i]
-            near = near[np.lexsort((hashes[near] ^ hashes[i], np.abs(levels[near] - levels[i])))]
-            partners[sy] = outputs[near]
-        for example, sx, sy in rows[["example_id", "sx", "sy"]].itertuples(index=False):
-            taken.setdefault(example, set()).update((sx, sy))
-        placebo[rows.index] = [
-            next((other for other in partners[sy] if other not in taken[example]), None)
-            for example, sy in zip(rows["example_id"], rows["sy"], strict=True)]
-    pairs["placebo"] = pd.array(placebo, dtype="str")
-    pairs["log_ratio"] = pairs["placebo"].map(level) - pairs["sy"].map(level)
-    if "sy_text" in pairs:
-        written = pairs.drop_duplicates("sy").set_index("sy")["sy_text"]
-        pairs["placebo_text"] = pairs["placebo"].map(written)
-    return pairs
-
-
-def distractor_outputs(taskgrams: pd.DataFrame, examples: pd.DataFrame) -> pd.DataFrame:
-    """Each pair of a multiple-choice example with every wrong option in ``placebo``, a row for
-    each.
-
-    ``examples`` has ``options`` (lists of texts) and ``gold`` (the number of the right one); an
-    example without is left out, and so is an option that is s^y, that is s^x or that has no word.
-    ``placebo_text`` is the option as written.
-    """
-    require_columns(examples, ["example_id", "options", "gold"], "examples")
-    asked = examples.loc[examples["gold"].notna(), ["example_id", "options", "gold"]]
-    rows = [(str(key), normalize(text), text)
-            for key, options, gold in asked.itertuples(index=False)
-            for number, text in enumerate(options) if number != int(gold)]
-    wrong = pd.DataFrame(rows, columns=["example_id", "placebo", "placebo_text"], dtype="str")
-    pairs = _distinct(taskgrams).merge(wrong, on="example_id")
-    other = ~pairs["placebo"].isin(["", None])
-    other &= (pairs["placebo"] != pairs["sy"]) & (pairs["placebo"] != pairs["sx"])
-    return pairs[other].reset_index(drop=True)
-
-
-def placebo_reference(
-    placebo: pd.DataFrame, counts: pd.DataFrame, placebo_counts: pd.DataFrame,
-    form: str = "per_output", zero_handling: str = "keep", kappa: float = 1.0,
-    model: str = "placebo",
-) -> pd.DataFrame:
-    """The placebo (eq-placebo): log P(s^y' | s^x) in nats, given to s^y itself.
-
-    ``placebo`` comes from :func:`placebo_outputs` or :func:`distractor_outputs` (then each point
-    has the mean over its wrong options), ``placebo_counts`` holds the pairs (sx, placebo). The
-    language model is the same one: p0 stays that of the task-gram table. ``model`` names it.
-    """
-    require_columns(placebo, ["placebo"], "placebo")
-    pairs = _counted(placebo, counts).drop(columns=["pair_count", "placebo"])
-    partners = placebo.loc[placebo["placebo"].notna(), [*_POINT, "sx", "placebo"]]
-    pairs = pairs.merge(partners.drop_duplicates(), on=[*_POINT, "sx"])
-    names = {"sy": "placebo", "count": "pair_count", "exact": "exact_placebo"}
-    exchanged = _read(placebo_counts)[1].rename(columns=names)
-    pairs = pairs.merge(exchanged, on=["sx", "placebo"], how="left")
-    pairs["exact"] &= pairs["exact_placebo"]
-    _require_counts(pairs, "pair_count", ["sx", "placebo"])
-    return _logp(pairs, form, zero_handling, kappa, model)
-
-
-def _distinct(taskgrams: pd.DataFrame) -> pd.DataFrame:
+def distinct_pairs(taskgrams: pd.DataFrame) -> pd.DataFrame:
     """One row per (task, group, example, n, sx, sy), with ``start`` the first place of s^y in y."""
     require_columns(taskgrams, ["example_id", "n", "sx", "sy", "start"], "taskgrams")
     require(len(taskgrams), "taskgrams: no row in it")
     pairs = taskgrams.assign(**{c: None for c in ("task", "group") if c not in taskgrams})
     pairs = pairs.astype(dict.fromkeys(["task", "group", "example_id", "sx", "sy"], "str"))
-    first = pairs.groupby(_POINT[:-1], dropna=False, sort=False)["start"].transform("min")
-    return pairs.assign(start=first).drop_duplicates([*_POINT, "sx"]).reset_index(drop=True)
+    first = pairs.groupby(POINT[:-1], dropna=False, sort=False)["start"].transform("min")
+    return pairs.assign(start=first).drop_duplicates([*POINT, "sx"]).reset_index(drop=True)
 
 
-def _counted(
+def counted_pairs(
     taskgrams: pd.DataFrame, counts: pd.DataFrame, half: int | None = None
 ) -> pd.DataFrame:
     """The distinct pairs with their joint count, the count of s^x, and p0 of their group."""
-    pairs = _distinct(taskgrams).drop(columns="exact", errors="ignore")
-    singles, joint = _read(counts, half)
+    pairs = distinct_pairs(taskgrams).drop(columns="exact", errors="ignore")
+    singles, joint = read_counts(counts, half)
     singles = singles.rename(columns={"count": "sx_count", "exact": "sx_exact"})
     pairs = pairs.merge(singles, on="sx", how="left")
     pairs = pairs.merge(joint.rename(columns={"count": "pair_count"}), on=["sx", "sy"], how="left")
-    _require_counts(pairs, "sx_count", ["sx"])
-    _require_counts(pairs, "pair_count", ["sx", "sy"])
+    require_counts(pairs, "sx_count", ["sx"])
+    require_counts(pairs, "pair_count", ["sx", "sy"])
     pairs["exact"] &= pairs["sx_exact"]
     # Counts by words are those of the words: Po and po are one n-gram, but two in pieces.
     forms = {s: normalize(s) or s for s in pd.unique(pairs[["sx", "sy"]].to_numpy().ravel())}
     pairs["_x"], pairs["_y"] = (pairs[side].map(forms) for side in ("sx", "sy"))
     numbers = ["pair_count", "sx_count"]
-    pairs = pairs.drop_duplicates([*_POINT, "_x", *numbers])
+    pairs = pairs.drop_duplicates([*POINT, "_x", *numbers])
     if "unit" in counts and counts["unit"].notna().any():
         wrong = pairs[pairs["exact"].fillna(True) & (pairs["pair_count"] > pairs["sx_count"])]
         for row in wrong.head(1).itertuples():
             require(False, f"counts: ({row.sx!r}, {row.sy!r}) is in {row.pair_count:g} documents, "
                            f"{row.sx!r} in {row.sx_count:g}: single counts and pair counts are not "
                            "of one corpus")
-    distinct = pairs.drop_duplicates([*_GROUP, "_x", "_y", *numbers])
-    sums = distinct.groupby(_GROUP, dropna=False, sort=False)[numbers].sum()
+    distinct = pairs.drop_duplicates([*GROUP, "_x", "_y", *numbers])
+    sums = distinct.groupby(GROUP, dropna=False, sort=False)[numbers].sum()
     p0 = (sums["pair_count"] / sums["sx_count"].where(sums["sx_count"] > 0)).rename("p0")
-    return pairs.merge(p0.reset_index(), on=_GROUP, how="left")
+    return pairs.merge(p0.reset_index(), on=GROUP, how="left")
 
 
-def _logp(
+def logp_of_pairs(
     pairs: pd.DataFrame, form: str, zero_handling: str, kappa: float, model: str = "taskgram"
 ) -> pd.DataFrame:
     require(form in ("per_output", "per_pair"), f"form {form}: not one of per_output, per_pair")
@@ -192,7 +106,7 @@ def _logp(
     pairs["logp"] = np.log(smoothed.where(smoothed > 0) / (pairs["sx_count"] + strength))
     pairs["n_zero"] = (pairs["pair_count"] == 0).astype("int64")
     if form == "per_output":
-        points = pairs.groupby(_POINT, dropna=False, sort=False)
+        points = pairs.groupby(POINT, dropna=False, sort=False)
         table = points.agg(logp=("logp", "mean"), n_terms=("n_zero", "size"),
                            n_zero=("n_zero", "sum"), exact=("exact", "min")).reset_index()
         # Sums in another order must not part points that are tied.
@@ -205,7 +119,7 @@ def _logp(
     return table.assign(model=model, zero_handling=rule)[_COLUMNS].reset_index(drop=True)
 
 
-def _read(counts: pd.DataFrame, half: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_counts(counts: pd.DataFrame, half: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Counts of single n-grams (sx, count, exact) and of pairs (with sy): of all, or of a half."""
     require_columns(counts, ["sx", "sy", "count"], "counts")
     number = pd.to_numeric(counts["count"], errors="coerce")
@@ -230,7 +144,7 @@ def _read(counts: pd.DataFrame, half: int | None = None) -> tuple[pd.DataFrame, 
     return table[single].drop(columns="sy"), table[~single]
 
 
-def _require_counts(table: pd.DataFrame, column: str, keys: list[str]) -> None:
+def require_counts(table: pd.DataFrame, column: str, keys: list[str]) -> None:
     missing = table[keys][table[column].isna()].drop_duplicates()
     many, example = len(missing), missing.head(1).to_numpy().ravel().tolist()
     name, advice = "counts", "count the pairs of this very table"

@@ -7,10 +7,8 @@ import pandas as pd
 import pytest
 
 from taskgram_utils.errors import InputError
+from taskgram_utils.language_models.exchanged import distractor_outputs, placebo_outputs, placebo_reference
 from taskgram_utils.language_models.taskgram import (
-    distractor_outputs,
-    placebo_outputs,
-    placebo_reference,
     taskgram_halves,
     taskgram_logp,
 )
