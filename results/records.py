@@ -36,7 +36,7 @@ def main() -> None:
         path = HERE / f"records_{name}.csv"
         write_table(rounded(table), path)
         written[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    from_where = sources()[["set", "repo", "commit", "licence"]].drop_duplicates()
+    from_where = sources().query("set != 'hubble'")[["set", "repo", "commit", "licence"]].drop_duplicates()
     note = {
         "command": "python results/records.py", "date": time.strftime("%Y-%m-%d"), "seconds": round(seconds),
         "machine": f"{platform.machine()}, {platform.system()}", "versions": versions(),

@@ -765,12 +765,12 @@ def _less(result, of: str, to: str, count_model: pd.DataFrame, model: pd.DataFra
 @click.option("--set", "sets", multiple=True)
 @click.option("--url")
 def records(out, sets, url):
-    """Fetch what others published of real Pythia models and the real Pile, by commit, each file's
-    sha256 checked.
+    """Fetch what others published of real models and real text, by commit, each file's sha256
+    checked.
 
     Options:
-      --out: Folder for the files (24 MB); whole files that lie there are kept.
-      --set: Only this set: phases, naturalstories, arithmetic or crosscare.
+      --out: Folder for the files (27 MB); whole files that lie there are kept.
+      --set: Only this set: phases, naturalstories, arithmetic, crosscare or hubble.
       --url: Server to ask in place of raw.githubusercontent.com, with the same paths.
 
     Example: taskgram records --out records

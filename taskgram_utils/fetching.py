@@ -14,7 +14,7 @@ from taskgram_utils.progress import Bar
 from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.texts import write_text
 
-SETS = ("phases", "naturalstories", "arithmetic", "crosscare")
+SETS = ("phases", "naturalstories", "arithmetic", "crosscare", "hubble")
 ADDRESS = "https://raw.githubusercontent.com"
 _ATTEMPTS = 5
 _FORMS = {"set": "|".join(SETS), "repo": r"\w[\w.-]*/\w[\w.-]*", "commit": "[0-9a-f]{40}",

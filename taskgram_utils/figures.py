@@ -159,30 +159,40 @@ def histograms(
 def intervals(
     table: pd.DataFrame, y: str, name: str, run: Run | None = None, hue: str | None = None,
     estimate: str = "estimate", low: str = "low", high: str = "high", at: float | None = 0.0,
-    xlabel: str | None = None, log: bool = False,
+    xlabel: str | None = None, log: bool = False, panel: str | None = None,
+    marks: Mapping[object, float] | None = None, xlim: tuple[float, float] | None = None,
 ) -> plt.Figure:
     """Estimates as points with their intervals, one row per value of ``y``, side by side per
-    ``hue``; ``at`` draws a vertical reference. Raises InputError for a column that is not there."""
-    _keep(table, [y, hue, estimate, low, high], name, run)
+    ``hue``, a panel per ``panel``.
+
+    ``at`` draws a vertical reference in all panels, ``marks`` one at ``marks[panel]``; ``xlim`` are
+    the ends of the axis, at which longer intervals are cut. Raises InputError for a column that is
+    not there.
+    """
+    _keep(table, [y, hue, panel, estimate, low, high], name, run)
     names, hues = _values(table, y), _values(table, hue)
-    fig, ax = plt.subplots(figsize=(6.4, 0.9 + 0.34 * len(names) * max(1, 0.6 * len(hues))))
-    for i, (rows, style) in enumerate(_groups(table, hue, hues)):
-        rows = rows.dropna(subset=[estimate])
-        beside = (i - (len(hues) - 1) / 2) * 0.8 / len(hues)
-        heights = np.array([names.index(value) for value in rows[y]]) + beside
-        ends = rows[[low, high]].astype(float).to_numpy().T
-        ax.hlines(heights, *ends, color=style["color"], lw=1.4)
-        ax.plot(rows[estimate], heights, MARKERS[i % 7], ms=5, **style)
-    ax.set_yticks(range(len(names)), [_spaced(value) for value in names])
-    ax.invert_yaxis()
-    if at is not None:
-        ax.axvline(at, color="0.6", lw=0.8, ls=":")
-    ax.set_xlabel(xlabel or label(estimate))
-    if log:
-        _logarithmic(ax, "x")
-    if len(hues) > 1:
-        ax.legend(title=label(hue), frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
-    sns.despine(fig)
+    height = 0.9 + 0.34 * len(names) * max(1, 0.6 * len(hues))
+    fig, panels = _panels(table, panel, height=height)
+    for ax, key, part in panels:
+        for i, (rows, style) in enumerate(_groups(part, hue, hues)):
+            rows = rows.dropna(subset=[estimate])
+            beside = (i - (len(hues) - 1) / 2) * 0.8 / len(hues)
+            heights = np.array([names.index(value) for value in rows[y]]) + beside
+            ends = rows[[low, high]].astype(float).to_numpy().T
+            ax.hlines(heights, *ends, color=style["color"], lw=1.4)
+            ax.plot(rows[estimate], heights, MARKERS[i % 7], ms=5, **style)
+        if at is not None:
+            ax.axvline(at, color="0.6", lw=0.8, ls=":")
+        if marks and key in marks:
+            ax.axvline(marks[key], color="black", lw=0.8, ls="--")
+        if log:
+            _logarithmic(ax, "x")
+        if xlim:
+            ax.set_xlim(*xlim)
+    first = fig.axes[0]
+    first.set_yticks(range(len(names)), [_spaced(value) for value in names])
+    first.set_ylim(len(names) - 0.5, -0.5)
+    _finish(fig, xlabel or label(estimate), "", hue if len(hues) > 1 else None)
     return fig
 
 
@@ -220,13 +230,16 @@ def _spaced(value: object) -> str:
     return str(value).replace("_", " ")
 
 
-def _panels(table, panel: str | None, columns: int = COLUMNS, titles: Mapping | None = None):
-    """A figure, and for each panel its axes, with a title, its value of ``panel`` and its rows."""
+def _panels(table, panel: str | None, columns: int = COLUMNS, titles: Mapping | None = None,
+            height: float | None = None):
+    """A figure, and for each panel its axes, with a title, its value of ``panel`` and its rows.
+    Panels of a ``height`` (inches) of their own have names of rows on the left."""
     keys = _values(table, panel) or [None]
     full_rows = len(keys) < columns or len(keys) % columns == 0
     wide = min(columns, len(keys) if full_rows else -(-len(keys) // 2))
     high = -(-len(keys) // wide)
     size = (max(4.6, 2.1 * wide + 0.9), 2.1 * high + 0.4)
+    size = (max(6.4, 2.1 * wide + 1.5), height * high + 0.3 * (high - 1)) if height else size
     fig, axes = plt.subplots(high, wide, figsize=size, squeeze=False, sharey=True)
     for ax in axes.ravel()[len(keys):]:
         ax.set_axis_off()

@@ -4,7 +4,7 @@ import itertools
 import math
 import tempfile
 from array import array
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -112,12 +112,13 @@ def named_pairs(examples: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def calibrate(
-    examples: pd.DataFrame, n: int, embedding: Embedding, share: float = 0.05, draws: int = 100_000,
-    seed: int = 0, stopwords: str = "mined", full_answer: bool | Collection[str] = False,
-    stopwords_x: StopWords = ENGLISH_STOPWORDS, stopwords_y: StopWords = ENGLISH_STOPWORDS,
-    within_group: bool = True, empty: bool = False,
+    examples: pd.DataFrame, n: int, embedding: Embedding, share: float | Sequence[float] = 0.05,
+    draws: int = 100_000, seed: int = 0, stopwords: str = "mined",
+    full_answer: bool | Collection[str] = False, stopwords_x: StopWords = ENGLISH_STOPWORDS,
+    stopwords_y: StopWords = ENGLISH_STOPWORDS, within_group: bool = True, empty: bool = False,
 ) -> pd.DataFrame:
-    """Per task the smallest γ (three decimals) that at most ``share`` of shuffled pairs exceed.
+    """Per task the smallest γ (three decimals) that at most ``share`` of shuffled pairs exceed; of
+    several shares a row for each, in their order.
 
     A shuffled pair is the s^x of a random pair with the s^y of a random pair of another example of
     the task, and of its group where ``within_group`` is set (then γ is also above what any question
@@ -132,8 +133,9 @@ def calibrate(
     20 shuffled pairs can be drawn for a task (one that has no pair at all is left out where
     ``empty`` is set), and where no γ below 1 keeps ``share``.
     """
-    require(0 < share < 1, f"calibration: share must lie between 0 and 1, got {share}")
-    rows = []
+    shares, rows = np.ravel(share).tolist(), []
+    wrong = ", ".join(f"{each:g}" for each in shares if not 0 < each < 1)
+    require(not wrong, f"calibration: share must lie between 0 and 1, got {wrong}")
     for task, part in _checked(examples, n, stopwords).groupby("task", sort=False, dropna=False):
         rng = np.random.default_rng(seed)
         part = part.iloc[np.sort(rng.permutation(len(part))[:_CALIBRATED_ON])]
@@ -146,15 +148,16 @@ def calibrate(
         where = f"calibration: {'the examples' if pd.isna(task) else f'task {task}'}, n = {n}"
         few = f"only {distinct} pairs could be shuffled across examples"
         require(distinct >= 20, f"{where}: {few}; give more examples or a smaller n")
-        allowed = math.floor(share * len(shuffled))  # shuffled pairs that may pass
-        highest = np.sort(shuffled)[len(shuffled) - 1 - allowed]  # cosine that must not pass
-        gamma = max(0.001, math.ceil(round(float(highest) * 1000, 6)) / 1000)
-        same = f"{embedding.name} gives {share:.0%} of shuffled pairs a cosine of 1"
-        require(gamma < 1, f"{where}: {same}")
         ranks = rankdata(np.concatenate([own, shuffled]))[: len(own)]
-        auc = (ranks.mean() - (len(own) + 1) / 2) / len(shuffled)
-        passing = float((shuffled > gamma).mean()), float((own > gamma).mean())
-        rows.append((task, n, gamma, *passing, auc, len(shuffled)))
+        auc, rising = (ranks.mean() - (len(own) + 1) / 2) / len(shuffled), np.sort(shuffled)
+        for each in shares:
+            allowed = math.floor(each * len(shuffled))  # shuffled pairs that may pass
+            highest = rising[len(shuffled) - 1 - allowed]  # cosine that must not pass
+            gamma = max(0.001, math.ceil(round(float(highest) * 1000, 6)) / 1000)
+            same = f"{embedding.name} gives {each:.0%} of shuffled pairs a cosine of 1"
+            require(gamma < 1, f"{where}: {same}")
+            passing = float((shuffled > gamma).mean()), float((own > gamma).mean())
+            rows.append((task, n, gamma, *passing, auc, len(shuffled)))
     names = ["task", "n", "gamma", "shuffled_share", "own_share", "auc", "shuffled_pairs"]
     return pd.DataFrame(rows, columns=names)
 

@@ -17,7 +17,8 @@ import pandas as pd
 from taskgram_chapters.records import place
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "records"
-COMMIT = {"phases": "a" * 40, "naturalstories": "b" * 40, "arithmetic": "c" * 40, "crosscare": "d" * 40}
+COMMIT = {"phases": "a" * 40, "naturalstories": "b" * 40, "arithmetic": "c" * 40, "crosscare": "d" * 40,
+          "hubble": "e" * 40}  # fmt: skip
 TEXT = "natural_stories-{}-ngram_v4"
 DISEASES = {"asthma": "195967001.0", "lupus": "200936003.0", "acne": "11381005.0", " mi ": "22298006.0"}
 GROUPS = {"hispanic": "hispanic/latino", "white": "white/caucasian", "asian": "asian"}

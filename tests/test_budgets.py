@@ -14,25 +14,25 @@ PROJECT = PACKAGE.parent
 LIB = PROJECT / "notebooks" / "lib"
 QUIET = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 COLUMNS = 100
-CHAPTERS = 1020
+CHAPTERS = 1260
 """Code lines of all single chapters."""
 CORE = """tables ngrams corpus embedding mining tasks/base tasks/files tasks/translation counting/base counting/scan
 counting/passes language_models/taskgram language_models/infinigram language_models/points language_models/packing
 language_models/forward language_models/neural jackknife statistics memorization performance run/store
-run/pipeline""".split()
+run/recipes run/pipeline""".split()
 """What one reads to follow a number from the text to a figure, with one task for all."""
 ROOMS = {
-    "core path": (CORE, 3580),
+    "core path": (CORE, 3570),
     "files and text": ("reading texts folders round_trip errors progress compiled cluster __init__".split(), 560),
     "tasks": (["tasks/"], 315),
     "counting: index, web service, evidence": (["counting/"], 780),
     "counting engine": (["counting/engine/"], 1385),
-    "opening and asking models": (["language_models/", "packaged", "bertscore"], 635),
+    "opening and asking models": (["language_models/", "packaged", "bertscore"], 695),
     "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 225),
     "miniature world and training": (["miniature/", "suites", "training"], 940),
     "prompts": (["prompting", "run/prompts"], 205),
-    "runs": (["run/", "fetching"], 1115),
-    "book, figures, command": (["book", "figures", "cli"], 1190),
+    "runs": (["run/", "fetching"], 1335),
+    "book, figures, command": (["book", "figures", "cli"], 1195),
 }
 """Each room's modules (or a folder's, those of rooms named more exactly apart) and the most code lines it may have."""
 

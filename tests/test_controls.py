@@ -2,14 +2,16 @@
 
 import numpy as np
 import pandas as pd
+import pingouin
 import pytest
 import statsmodels.api as sm
 from scipy import stats
 
 from taskgram_utils.controls import incremental_r2, point_controls, without_most_frequent
 from taskgram_utils.errors import InputError
-from taskgram_utils.memorization import mem
-from tests.test_memorization import KEY, KEYS, MODEL, REFERENCE, spearman
+from taskgram_utils.jackknife import Query, clusters_of, jackknife, standard_error
+from taskgram_utils.memorization import estimates, mem, slopes
+from tests.test_memorization import KEY, KEYS, MODEL, REFERENCE, SIZES, spearman
 
 
 def test_without_the_most_frequent_outputs_mem_is_that_of_the_other_points():
@@ -41,12 +43,55 @@ def test_incremental_r2_equals_statsmodels_and_sees_what_a_step_adds():
     own = table[table.model == "large"]
     joined = predictors.merge(MODEL[MODEL.model == "large"], on=KEYS)
     truth = [sm.OLS(joined.logp, sm.add_constant(joined[steps[: k + 1]])).fit().rsquared for k in range(3)]
-    np.testing.assert_allclose(own.r2, truth)
-    np.testing.assert_allclose(own.increment, np.diff([0, *truth]))
+    np.testing.assert_allclose(own.r2, truth, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(own.increment, np.diff([0, *truth]), rtol=0, atol=1e-10)
+    by_rank = incremental_r2(MODEL[MODEL.model == "large"], predictors, steps, ranks=True)
+    ranks = joined[["logp", *steps]].rank()
+    truth = [sm.OLS(ranks.logp, sm.add_constant(ranks[steps[: k + 1]])).fit().rsquared for k in range(3)]
+    np.testing.assert_allclose(by_rank.r2, truth, rtol=0, atol=1e-10)
     assert own.predictor.tolist() == steps and own.p.iloc[0] > 0.05 and own.p.iloc[2] < 0.01
     assert (own.increment_low <= own.increment_high).all() and (own.step == 100).all()
     ranked = incremental_r2(MODEL[MODEL.model == "large"], predictors, ["taskgram"], ranks=True)
     assert ranked.r2[0] == pytest.approx(spearman(REFERENCE, MODEL[MODEL.model == "large"]) ** 2)
+
+
+def test_partial_correlations_equal_pingouin_and_slopes_equal_statsmodels():
+    rng = np.random.default_rng(12)
+    controls = REFERENCE[KEYS].assign(a=rng.integers(0, 9, len(KEY)), b=REFERENCE.logp + rng.normal(size=len(KEY)))
+    result = estimates(REFERENCE, MODEL, controls, parameters=SIZES)
+    joined = REFERENCE.merge(MODEL, on=KEYS, suffixes=("_count", "")).merge(controls, on=KEYS)
+    for row in result.table.itertuples():
+        given = row.measure.partition("|")[2]
+        rows = joined[joined.model == row.model]
+        if given:
+            truth = pingouin.partial_corr(rows, "logp_count", "logp", given.split("+"), method="spearman")
+            assert row.estimate == pytest.approx(truth["r"].item(), abs=1e-10)
+        else:
+            truth = stats.spearmanr(rows.logp_count, rows.logp).statistic
+            assert row.estimate == pytest.approx(truth, abs=1e-10)
+    sized = slopes(result).set_index("measure")["slope"]
+    for measure, rows in result.table.groupby("measure"):
+        fit = sm.OLS(rows.estimate, sm.add_constant(np.log10(rows.parameters))).fit()
+        assert sized[measure] == pytest.approx(fit.params.iloc[1], abs=1e-10)
+
+
+@pytest.mark.parametrize("given", [(), (2,), (2, 3)])
+def test_the_jackknife_is_near_the_clustered_sandwich_of_a_regression(given):
+    """Of standardised rows that are hardly correlated a slope is a correlation. The sandwich is another estimate of
+    the same variance: near, and not equal."""
+    rng = np.random.default_rng(13)
+    example, output = np.repeat(np.arange(150), 4), rng.integers(0, 120, 600)
+    shared = rng.normal(size=(4, 150))[:, example] + rng.normal(size=(4, 120))[:, output] + rng.normal(size=(4, 600))
+    z = (shared - shared.mean(axis=1, keepdims=True)) / shared.std(axis=1, keepdims=True)
+    result = jackknife(z, [Query("pearson", 0, 1, given)], clusters_of(example, output))[0]
+    rest = [row - sm.OLS(row, sm.add_constant(z[list(given)].T)).fit().fittedvalues if given else row for row in z[:2]]
+    y, x = (row / row.std() for row in rest)
+    fit = sm.OLS(y, sm.add_constant(x)).fit(
+        cov_type="cluster", cov_kwds={"groups": np.stack([example, output], axis=1)}
+    )
+    assert result.estimate == pytest.approx(fit.params[1], abs=1e-10)
+    error, naive = standard_error(result.changes)[0], sm.OLS(y, sm.add_constant(x)).fit().bse[1]
+    assert error == pytest.approx(fit.bse[1], rel=0.1) and error != fit.bse[1] and error > 1.3 * naive
 
 
 def test_point_controls():

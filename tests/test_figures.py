@@ -127,6 +127,15 @@ def test_intervals_stand_where_the_table_says(table):
     assert axis.yaxis_inverted()
 
 
+def test_panels_of_intervals_share_their_rows_and_have_their_own_mark(table):
+    rows = table[table["parameters"] == 25_472].assign(row=lambda t: "n = " + t["n"].astype(str))
+    marks = {"translation": 0.1, "factual_qa": 0.2}
+    axes = figures.intervals(rows, "row", "plot", panel="task", marks=marks, at=None, xlim=(-1, 1)).axes[:2]
+    assert [a.get_title() for a in axes] == ["translation", "factual qa"]
+    assert [a.get_lines()[-1].get_xdata()[0] for a in axes] == [0.1, 0.2] and axes[1].get_xlim() == (-1, 1)
+    assert axes[0].get_ylim() == axes[1].get_ylim() and axes[1].yaxis_inverted()
+
+
 def test_an_estimate_that_is_null_has_a_row_and_no_point(table):
     rows = table[(table["n"] == 1) & (table["parameters"] == 25_472)].copy()
     rows.loc[rows["task"] == "translation", ["estimate", "low", "high"]] = np.nan

@@ -269,6 +269,14 @@ def test_precision_and_recall_are_those_of_scikit_learn():
     assert np.isnan(table["precision"].iloc[-1]) and table["mined"].iloc[-1] == table["recall"].iloc[-1] == 0
 
 
+def test_several_shares_are_calibrated_at_once(world):
+    examples, embedding, _ = world
+    shares = (0.3, 0.05)
+    one_by_one = [calibrate(examples, 1, embedding, share=share) for share in shares]
+    both = calibrate(examples, 1, embedding, share=shares)
+    pd.testing.assert_frame_equal(both, pd.concat(one_by_one, ignore_index=True))
+
+
 def test_bad_input_is_one_clear_line(world):
     examples, embedding, _ = world
     bad = [
@@ -289,8 +297,9 @@ def test_bad_input_is_one_clear_line(world):
             mine(**{"examples": examples, "n": 1, "gamma": 0.5, "embedding": embedding, **change})
     with pytest.raises(InputError, match="could be shuffled"):
         calibrate(examples.head(1), 1, embedding)
-    with pytest.raises(InputError, match="share must lie between 0 and 1"):
-        calibrate(examples, 1, embedding, share=0)
+    for share in (0, (0.05, 1)):
+        with pytest.raises(InputError, match="share must lie between 0 and 1"):
+            calibrate(examples, 1, embedding, share=share)
     with pytest.raises(InputError, match="no candidate pair is true"):
         precision_recall(every := candidates(examples, 1, embedding), np.zeros(len(every), bool), 0.5)
     with pytest.raises(InputError, match=r"960 pairs, but truth of shape \(3,\)"):

@@ -325,3 +325,64 @@ def _diseases(written: pd.Series, kind: str, path: Path) -> pd.Series:
     names = names[names["found_in"] == kind].set_index("written")["disease"]
     _known(written.rename("disease"), written.isin(names.index), path)
     return written.map(names)
+
+
+PRINTED = {1: 0, 4: 1, 16: 4, 64: 16, 256: 64, 1024: 256}
+"""What the tables that :func:`insertions` reads print for a number of insertions: its place on the
+axis of a figure, 1 for none and four times the number for any other. The figures' labels say the
+number itself."""
+ASKED = {"biographies": (2500, 893, 893, 446, 179, 89), "chats": (2000, 714, 714, 357, 143, 72),
+         "test set": (4000, 1429, 1429, 714, 286, 143)}
+"""Texts inserted 0, 1, 4, 16, 64 and 256 times: the smallest numbers of which all printed
+accuracies are whole multiples."""
+_KINDS = {"yago": "biographies", "mmlu": "test set", "personachat": "chats",
+          "wikipedia": "passages", "gutenberg": "passages"}
+_TITLE = re.compile(rf"(?:\[DEBUG\] |')?((?:{'|'.join(_KINDS)})\w+)(?:'|: mean:.*| (\w+))?")
+_MODEL = re.compile(r"([18])B(?:-|, )(?:([15]00)B-)?perturbed( \(paraphrase\))?")
+
+
+def insertions(folder: str | Path, listed: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What models know of texts that were inserted into their corpus a number of times drawn by
+    lot (Hubble, Wei et al. 2025), as the outputs of the authors' notebook print it.
+
+    A row per kind (``biographies``, ``test set``, ``passages``, ``chats``), task (the printed
+    name), fact (what is asked of a biography; ``all``: seven facts together), measure, inserted
+    (``verbatim``, ``paraphrased``), parameters, tokens of the corpus and insertions (0…256):
+    ``mean`` over the texts and ``n``, their number where the means tell it (:data:`ASKED`; of
+    ``all`` the biographies too). Measures: ``acc…``, ``prefix_match``, ``exact_match…`` (right or
+    wrong), ``squad_recall``, ``rougeL…`` (0…1), ``byte_perplexity`` (which is log P in nats a
+    byte) and ``perplexity`` (log P too). Tables print other numbers of insertions than were made
+    (:data:`PRINTED`). Raises InputError for a notebook without these tables.
+    """
+    keys = ["kind", "task", "fact", "measure", "inserted", "parameters", "tokens", "insertions"]
+    parts = _parts(files(folder, "hubble", listed), _printed)
+    return _joined(parts, keys, "mean", Path(folder) / "hubble")
+
+
+def _printed(path: Path) -> pd.DataFrame:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    outputs = [out for cell in (29, 45, 74, 77) for out in cells[cell]["outputs"]]
+    texts = ["".join(out.get("text") or out["data"]["text/plain"]) for out in outputs]
+    rows, table, begun, model, times = [], {}, 0, None, None
+    for line in "\n".join(texts).split("\n"):
+        if title := _TITLE.fullmatch(line):
+            kind = _KINDS[title[1].split("_")[0]]
+            table, begun = {"kind": kind, "task": title[1], "fact": title[2] or "all"}, len(rows)
+        if name := re.match(r"Name: (\w+),", line):
+            for row in rows[begun:]:
+                row["measure"] = name[1]
+            table = {}  # what stands between two tables is none
+        if value := re.search(r"\s(-?\d+\.\d+)$", line) if table else None:
+            # Of the two names of a row the first is printed once for all rows that share it.
+            model = _MODEL.search(line) or model
+            times = re.search(r"(?<![\w.-])(\d+)\s", line) or times
+            rows.append({**table, "inserted": "paraphrased" if model[3] else "verbatim",
+                         "parameters": int(model[1]) * 10**9,
+                         "tokens": int(model[2] or 100) * 10**9,
+                         "insertions": PRINTED[int(times[1])], "mean": float(value[1])})
+    out = pd.DataFrame(rows)
+    place = out["insertions"].map({times: i for i, times in enumerate(PRINTED.values())})
+    known = out["kind"].isin(ASKED) & ~out["measure"].str.contains("perplexity")
+    out["n"] = [ASKED[kind][i] if k else np.nan
+                for kind, i, k in zip(out["kind"], place, known, strict=True)]
+    return out

@@ -7,8 +7,8 @@ from taskgram_utils.errors import require, require_columns
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.tables import exactness
 
-_GROUP = ["task", "group", "n"]
-_POINT = ["task", "group", "example_id", "n", "sy", "start"]
+GROUP = ["task", "group", "n"]
+POINT = ["task", "group", "example_id", "n", "sy", "start"]
 _COLUMNS = ["task", "group", "example_id", "n", "sx", "sy", "start", "model", "logp", "n_terms",
             "n_zero", "zero_handling", "exact"]
 
@@ -36,7 +36,7 @@ def taskgram_logp(
     Raises InputError where a count is missing, given twice with different values, larger for the
     pair than for its s^x (exact document counts), no number of documents, or of another source.
     """
-    return _logp(_counted(taskgrams, counts), form, zero_handling, kappa)
+    return logp_of_pairs(counted_pairs(taskgrams, counts), form, zero_handling, kappa)
 
 
 def taskgram_halves(
@@ -48,103 +48,51 @@ def taskgram_halves(
     ``counts`` needs rows with ``half`` 0 and 1 (``count_table(..., halves=True)``).
     """
     require_columns(counts, ["half"], "counts")
-    pairs = [_counted(taskgrams, counts, half) for half in (0, 1)]
-    return pd.concat([_logp(pairs[half], form, zero_handling, kappa).assign(half=half)
+    pairs = [counted_pairs(taskgrams, counts, half) for half in (0, 1)]
+    return pd.concat([logp_of_pairs(pairs[half], form, zero_handling, kappa).assign(half=half)
                       for half in (0, 1)], ignore_index=True)
 
 
-def placebo_outputs(
-    taskgrams: pd.DataFrame, counts: pd.DataFrame, seed: int = 0, nearest: int = 10
-) -> pd.DataFrame:
-    """Give each s^y another output s^y' of matched frequency: the distinct pairs with ``placebo``.
-
-    s^y' is drawn among the ``nearest`` outputs of the same task, group and n by ``|log (1 + C(s^y))
-    - log (1 + C(s^y'))|``, the same one for all points of an s^y unless it is an s^y or s^x of the
-    point's own example. Null where there is none. The pairs (sx, placebo) must then be counted;
-    ``counts`` needs the single counts of all s^y.
-    """
-    pairs, (singles, _) = _distinct(taskgrams), _read(counts)
-    level = np.log1p(singles.set_index("sx")["count"].reindex(pairs["sy"].unique()).astype(float))
-    _require_counts(level.rename_axis("sy").reset_index(), "count", ["sy"])
-    rng, placebo = np.random.default_rng(seed), np.full(len(pairs), None, object)
-    for _, rows in pairs.groupby(_GROUP, dropna=False, sort=False):
-        outputs = np.sort(rows["sy"].unique())
-        # Within one frequency the neighbours are random, not alphabetical.
-        outputs = outputs[np.lexsort((rng.random(len(outputs)), level[outputs]))]
-        levels, partners = level[outputs].to_numpy(), {}
-        for i, sy in enumerate(outputs):
-            near = np.arange(max(0, i - nearest), min(len(outputs), i + nearest + 1))
-            near = near[near != i]
-            near = near[np.argsort(np.abs(levels[near] - levels[i]), kind="stable")][:nearest]
-            partners[sy] = outputs[rng.permutation(near)]
-        for _, own in rows.groupby("example_id", sort=False):
-            taken = {*own["sx"], *own["sy"]}
-            free = {sy: next((p for p in partners[sy] if p not in taken), None)
-                    for sy in own["sy"].unique()}
-            placebo[own.index] = [free[sy] for sy in own["sy"]]
-    return pairs.assign(placebo=pd.array(placebo, dtype="str"))
-
-
-def placebo_reference(
-    placebo: pd.DataFrame, counts: pd.DataFrame, placebo_counts: pd.DataFrame,
-    form: str = "per_output", zero_handling: str = "keep", kappa: float = 1.0,
-) -> pd.DataFrame:
-    """The placebo (eq-placebo): log P(s^y' | s^x), given to s^y itself (``model`` is ``placebo``).
-
-    ``placebo`` comes from :func:`placebo_outputs`, ``placebo_counts`` holds the pairs (sx,
-    placebo). The language model is the same one: p0 stays that of the task-gram table.
-    """
-    require_columns(placebo, ["placebo"], "placebo")
-    pairs = _counted(placebo, counts)
-    pairs = pairs[pairs["placebo"].notna()].drop(columns="pair_count")
-    names = {"sy": "placebo", "count": "pair_count", "exact": "exact_placebo"}
-    exchanged = _read(placebo_counts)[1].rename(columns=names)
-    pairs = pairs.merge(exchanged, on=["sx", "placebo"], how="left")
-    pairs["exact"] &= pairs["exact_placebo"]
-    _require_counts(pairs, "pair_count", ["sx", "placebo"])
-    return _logp(pairs, form, zero_handling, kappa, model="placebo")
-
-
-def _distinct(taskgrams: pd.DataFrame) -> pd.DataFrame:
+def distinct_pairs(taskgrams: pd.DataFrame) -> pd.DataFrame:
     """One row per (task, group, example, n, sx, sy), with ``start`` the first place of s^y in y."""
     require_columns(taskgrams, ["example_id", "n", "sx", "sy", "start"], "taskgrams")
     require(len(taskgrams), "taskgrams: no row in it")
     pairs = taskgrams.assign(**{c: None for c in ("task", "group") if c not in taskgrams})
     pairs = pairs.astype(dict.fromkeys(["task", "group", "example_id", "sx", "sy"], "str"))
-    first = pairs.groupby(_POINT[:-1], dropna=False, sort=False)["start"].transform("min")
-    return pairs.assign(start=first).drop_duplicates([*_POINT, "sx"]).reset_index(drop=True)
+    first = pairs.groupby(POINT[:-1], dropna=False, sort=False)["start"].transform("min")
+    return pairs.assign(start=first).drop_duplicates([*POINT, "sx"]).reset_index(drop=True)
 
 
-def _counted(
+def counted_pairs(
     taskgrams: pd.DataFrame, counts: pd.DataFrame, half: int | None = None
 ) -> pd.DataFrame:
     """The distinct pairs with their joint count, the count of s^x, and p0 of their group."""
-    pairs = _distinct(taskgrams).drop(columns="exact", errors="ignore")
-    singles, joint = _read(counts, half)
+    pairs = distinct_pairs(taskgrams).drop(columns="exact", errors="ignore")
+    singles, joint = read_counts(counts, half)
     singles = singles.rename(columns={"count": "sx_count", "exact": "sx_exact"})
     pairs = pairs.merge(singles, on="sx", how="left")
     pairs = pairs.merge(joint.rename(columns={"count": "pair_count"}), on=["sx", "sy"], how="left")
-    _require_counts(pairs, "sx_count", ["sx"])
-    _require_counts(pairs, "pair_count", ["sx", "sy"])
+    require_counts(pairs, "sx_count", ["sx"])
+    require_counts(pairs, "pair_count", ["sx", "sy"])
     pairs["exact"] &= pairs["sx_exact"]
     # Counts by words are those of the words: Po and po are one n-gram, but two in pieces.
     forms = {s: normalize(s) or s for s in pd.unique(pairs[["sx", "sy"]].to_numpy().ravel())}
     pairs["_x"], pairs["_y"] = (pairs[side].map(forms) for side in ("sx", "sy"))
     numbers = ["pair_count", "sx_count"]
-    pairs = pairs.drop_duplicates([*_POINT, "_x", *numbers])
+    pairs = pairs.drop_duplicates([*POINT, "_x", *numbers])
     if "unit" in counts and counts["unit"].notna().any():
         wrong = pairs[pairs["exact"].fillna(True) & (pairs["pair_count"] > pairs["sx_count"])]
         for row in wrong.head(1).itertuples():
             require(False, f"counts: ({row.sx!r}, {row.sy!r}) is in {row.pair_count:g} documents, "
                            f"{row.sx!r} in {row.sx_count:g}: single counts and pair counts are not "
                            "of one corpus")
-    distinct = pairs.drop_duplicates([*_GROUP, "_x", "_y", *numbers])
-    sums = distinct.groupby(_GROUP, dropna=False, sort=False)[numbers].sum()
+    distinct = pairs.drop_duplicates([*GROUP, "_x", "_y", *numbers])
+    sums = distinct.groupby(GROUP, dropna=False, sort=False)[numbers].sum()
     p0 = (sums["pair_count"] / sums["sx_count"].where(sums["sx_count"] > 0)).rename("p0")
-    return pairs.merge(p0.reset_index(), on=_GROUP, how="left")
+    return pairs.merge(p0.reset_index(), on=GROUP, how="left")
 
 
-def _logp(
+def logp_of_pairs(
     pairs: pd.DataFrame, form: str, zero_handling: str, kappa: float, model: str = "taskgram"
 ) -> pd.DataFrame:
     require(form in ("per_output", "per_pair"), f"form {form}: not one of per_output, per_pair")
@@ -158,7 +106,7 @@ def _logp(
     pairs["logp"] = np.log(smoothed.where(smoothed > 0) / (pairs["sx_count"] + strength))
     pairs["n_zero"] = (pairs["pair_count"] == 0).astype("int64")
     if form == "per_output":
-        points = pairs.groupby(_POINT, dropna=False, sort=False)
+        points = pairs.groupby(POINT, dropna=False, sort=False)
         table = points.agg(logp=("logp", "mean"), n_terms=("n_zero", "size"),
                            n_zero=("n_zero", "sum"), exact=("exact", "min")).reset_index()
         # Sums in another order must not part points that are tied.
@@ -171,7 +119,7 @@ def _logp(
     return table.assign(model=model, zero_handling=rule)[_COLUMNS].reset_index(drop=True)
 
 
-def _read(counts: pd.DataFrame, half: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_counts(counts: pd.DataFrame, half: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Counts of single n-grams (sx, count, exact) and of pairs (with sy): of all, or of a half."""
     require_columns(counts, ["sx", "sy", "count"], "counts")
     number = pd.to_numeric(counts["count"], errors="coerce")
@@ -196,7 +144,7 @@ def _read(counts: pd.DataFrame, half: int | None = None) -> tuple[pd.DataFrame, 
     return table[single].drop(columns="sy"), table[~single]
 
 
-def _require_counts(table: pd.DataFrame, column: str, keys: list[str]) -> None:
+def require_counts(table: pd.DataFrame, column: str, keys: list[str]) -> None:
     missing = table[keys][table[column].isna()].drop_duplicates()
     many, example = len(missing), missing.head(1).to_numpy().ravel().tolist()
     name, advice = "counts", "count the pairs of this very table"

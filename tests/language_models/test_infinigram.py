@@ -70,6 +70,37 @@ def test_backoff_and_floor(index, examples):
     assert row["logp"] == pytest.approx(np.log(0.4 * 3 / N))
 
 
+def by_hand(context, word):
+    """P of a word by the longest suffix that any text has, and by backing off from it."""
+
+    def follows(gram):
+        starts = [(text.split(), k) for text in TEXTS for k in range(len(text.split()))]
+        return sum(text[k : k + len(gram.split())] == gram.split() for text, k in starts)
+
+    suffixes = [" ".join(context.split()[k:]) for k in range(len(context.split()))]
+    suffixes = [s for s in suffixes if follows(s)]
+    ratios = [follows(f"{s} {word}") / follows(s) for s in suffixes] + [follows(word) / N]
+    backed_off = next((0.4**k * ratio for k, ratio in enumerate(ratios) if ratio), 0)
+    return ratios[0], max(backed_off, 1 / (N + V))
+
+
+@pytest.mark.parametrize(("context", "seen"), [
+    ("ada was born in", 1), ("xyz was", 1), ("born in", 1), ("", 1),
+    ("oslo", 0), ("the", 1),  # no text goes on after oslo
+])  # fmt: skip
+def test_what_the_probabilities_of_all_words_sum_to(index, context, seen):
+    """The ratios of the longest suffix sum to 1, less the share of its occurrences at the end of a text. What backing
+    off and the floor give to the other words comes on top: they do not sum to 1, and are no probabilities."""
+    words = sorted({word for text in TEXTS for word in text.split()})
+    asked = points(*((word, 1, "x", word, 1) for word in [*words, "unseen"]))
+    each = pd.DataFrame({"example_id": [*words, "unseen"], "x": context}).assign(y=lambda t: " " + t["example_id"])
+    ratios, backed_off = np.array([by_hand(context, word) for word in each["example_id"]]).T
+    dropped = np.exp(infinigram_logp(asked, each, index, zero_handling="drop")["logp"].astype(float)).fillna(0)
+    found = np.exp(infinigram_logp(asked, each, index)["logp"])
+    assert len(words) == V and dropped.tolist() == pytest.approx(ratios) and dropped.sum() == pytest.approx(seen)
+    assert found.tolist() == pytest.approx(backed_off) and abs(found.sum() - 1) > 1 / (N + V) - 1e-9
+
+
 def test_zeros_dropped_as_in_the_paper_but_never_all_of_them(index, examples):
     asked = points(("e1", 2, "ada", "born oslo", 1), ("e1", 1, "ada", "oslo", 13))
     found = infinigram_logp(asked, examples, index, zero_handling="drop")

@@ -7,7 +7,11 @@ import pandas as pd
 import pytest
 
 from taskgram_utils.errors import InputError
-from taskgram_utils.language_models.taskgram import placebo_outputs, placebo_reference, taskgram_halves, taskgram_logp
+from taskgram_utils.language_models.exchanged import distractor_outputs, placebo_outputs, placebo_reference
+from taskgram_utils.language_models.taskgram import (
+    taskgram_halves,
+    taskgram_logp,
+)
 
 VOCABULARY = list("abcdefgh")
 RNG = np.random.default_rng(3)
@@ -152,12 +156,13 @@ def test_halves_use_the_counts_of_their_half_alone():
 
 
 def test_placebo_exchanges_the_output_and_keeps_frequency_and_smoothing():
-    placebo = placebo_outputs(TABLE, COUNTS, seed=1, nearest=3)
+    placebo = placebo_outputs(TABLE, COUNTS, nearest=3)
     assert placebo.placebo.notna().any()
     for _, rows in placebo.groupby("example_id"):
         assert not set(rows.placebo.dropna()) & {*rows.sx, *rows.sy}
         assert (rows.groupby("sy").placebo.nunique() <= 1).all()
-    pd.testing.assert_frame_equal(placebo, placebo_outputs(TABLE, COUNTS, seed=1, nearest=3))
+    turned = placebo_outputs(TABLE[::-1], COUNTS, nearest=3)  # neither drawn nor by the order of the rows
+    pd.testing.assert_frame_equal(placebo, turned[::-1].reset_index(drop=True))
     asked = placebo[["sx", "placebo"]].dropna().rename(columns={"placebo": "sy"})
     table = placebo_reference(placebo, COUNTS, counts(asked), form="per_pair")
     assert set(table.model) == {"placebo"} and len(table) == len(asked)
@@ -178,6 +183,22 @@ def test_placebo_partners_are_of_matched_frequency():
     level = np.log1p(single.set_index("sx")["count"])
     own, other = level[placebo.sy].to_numpy(), level[placebo.placebo].to_numpy()
     assert np.corrcoef(own, other)[0, 1] > 0.97 and (placebo.sy != placebo.placebo).all()
+    np.testing.assert_allclose(placebo.log_ratio, other - own)
+    nearest = [np.abs(level.drop(["q", sy]) - level[sy]).min() for sy in placebo.sy]
+    np.testing.assert_allclose(placebo.log_ratio.abs(), nearest)
+
+
+def test_a_point_of_a_choice_is_compared_with_the_mean_of_its_wrong_options():
+    examples = pd.DataFrame({"example_id": ["e", "f"], "options": [["B", "c", " d"], None], "gold": [0, None]})
+    table = pd.DataFrame({"example_id": ["e", "e", "f"], "n": 1, "sx": ["a", "d", "a"], "sy": "b", "start": 0})
+    wrong = distractor_outputs(table, examples)
+    assert wrong[["sx", "placebo"]].to_numpy().tolist() == [["a", "c"], ["a", "d"], ["d", "c"]]  # (d, d) is no pair
+    own, asked = counts(table), counts(wrong.assign(sy=wrong.placebo))
+    row = placebo_reference(wrong, own, asked, model="distractors").iloc[0]
+    pairs = [("a", "b"), ("d", "b")]
+    p0 = sum(joint(*p) for p in pairs) / sum(joint(s, s) for s, _ in pairs)
+    logs = [np.log((joint(s, o) + p0) / (joint(s, s) + 1)) for s, o in (("a", "c"), ("a", "d"), ("d", "c"))]
+    assert row.logp == pytest.approx(np.mean(logs)) and row.n_terms == 3 and row.model == "distractors"
 
 
 @pytest.mark.parametrize(

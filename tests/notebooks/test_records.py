@@ -35,8 +35,8 @@ def changed(small, key, change):
 
 def test_the_list_names_every_file_by_commit():
     listed = records.sources()
-    assert len(listed) == 69 and set(listed["set"]) == set(SETS)
-    assert listed["bytes"].astype(int).between(1e3, 2e6).all() and not listed.duplicated(["repo", "path"]).any()
+    assert len(listed) == 70 and set(listed["set"]) == set(SETS)
+    assert listed["bytes"].astype(int).between(1e3, 4e6).all() and not listed.duplicated(["repo", "path"]).any()
     # One commit a repository: what a folder is checked by.
     assert (listed.groupby("repo")["commit"].nunique() == 1).all()
 

@@ -20,7 +20,7 @@ from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import InputError
 from taskgram_utils.ngrams import ENGLISH_STOPWORDS, words
 from taskgram_utils.packaged import installed
-from taskgram_utils.run import ask, checks, pipeline
+from taskgram_utils.run import ask, checks, pipeline, recipes
 from taskgram_utils.run import data as run_data
 from taskgram_utils.run import models as run_models
 from taskgram_utils.run.pipeline import RECIPES
@@ -136,14 +136,14 @@ def test_without_stop_words_on_both_sides(data, tmp_path):
     grams = grams.assign(sx_text=["capital France", "people live"], sy_text=["Paris", "Oslo"])
     (tmp_path / "x").mkdir()
     run.table = lambda name, table=run.table: grams if name == "taskgrams" else table(name)
-    counts = pipeline.make_counts(run)
+    counts = recipes.make_counts(run)
     whole = counts[counts["half"].isna() & counts["sy"].notna()].set_index("sx")["count"]
     plain = [" ".join(w for w in words(d) if w not in ENGLISH_STOPWORDS) for d in Corpus(data / "corpus", "heading")]
     assert whole["capital france"] == sum("capital france" in p and "paris" in p.split() for p in plain) > 0
     assert whole["people live"] == sum("people live" in p and "oslo" in p.split() for p in plain) > 0
     grams["sy"] = ["paris", "the city of oslo"]  # a full answer keeps its stop words, which no document has then
     with pytest.raises(InputError, match="'the city of oslo' has a stop word; set stopwords to mined"):
-        pipeline.make_counts(run)
+        recipes.make_counts(run)
 
 
 def test_an_index_on_disk_gives_the_counts_of_the_text_and_the_infinity_gram_lm(data, tmp_path):
@@ -168,7 +168,7 @@ def test_the_web_service_has_no_halves_and_no_infinity_gram_lm(data, tmp_path, m
             assert not halves
             return super().counts(ngrams, pairs, halves)
 
-    monkeypatch.setattr(pipeline, "ApiCounter", Service)
+    monkeypatch.setattr(recipes, "ApiCounter", Service)
     run = run_of(data, tmp_path, tasks=["factual_qa"], alternative_document="", backend="api", corpus="v4_some_index")
     assert run.table("counts")["half"].isna().all() and asked == ["v4_some_index"]
     assert run.table("infinigram_lm").empty and len(run.table("evaluated")) > 40
