@@ -8,7 +8,7 @@ from typing import Any
 from taskgram_utils.errors import InputWarning, require
 from taskgram_utils.run import control_tables, recipes
 from taskgram_utils.run.checks import renamed, require_values
-from taskgram_utils.run.data import corpus, open_world, tasks_of, truth_known
+from taskgram_utils.run.data import corpus, embedding, open_world, tasks_of, truth_known
 from taskgram_utils.run.models import (
     at_last_step, check_models, family, load_model, loss_curves, main_model, models, own_sizes,
     sizes_in_parameters, steps,
@@ -18,8 +18,8 @@ from taskgram_utils.run.recipes import (
 )
 from taskgram_utils.run.store import Run, open_run_file
 
-__all__ = ["at_last_step", "check_models", "corpus", "counter", "estimates_of", "family",
-           "load_model", "loss_curves", "main_model", "memorization_inputs", "mined_examples",
+__all__ = ["at_last_step", "check_models", "corpus", "counter", "embedding", "estimates_of",
+           "family", "load_model", "loss_curves", "main_model", "memorization_inputs", "mined_examples",
            "mining_options", "models", "open_world", "own_sizes", "sizes_in_parameters", "steps",
            "tasks_of", "truth_known"]  # for notebooks
 
