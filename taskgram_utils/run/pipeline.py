@@ -19,9 +19,9 @@ from taskgram_utils.run.recipes import (
 from taskgram_utils.run.store import Run, open_run_file
 
 __all__ = ["at_last_step", "check_models", "corpus", "counter", "embedding", "estimates_of",
-           "family", "load_model", "loss_curves", "main_model", "memorization_inputs", "mined_examples",
-           "mining_options", "models", "open_world", "own_sizes", "sizes_in_parameters", "steps",
-           "tasks_of", "truth_known"]  # for notebooks
+           "family", "load_model", "loss_curves", "main_model", "memorization_inputs",
+           "mined_examples", "mining_options", "models", "open_world", "own_sizes",
+           "sizes_in_parameters", "steps", "tasks_of", "truth_known"]  # for notebooks
 
 RECIPES = recipes.RECIPES | control_tables.RECIPES
 
