@@ -138,6 +138,9 @@ def evidence(
     in the table has that of Mem.
     """
     sizes = np.log10(tables["partial"].groupby("model")["parameters"].first().dropna())
+    if "placebo" in tables:
+        less = rows_of(tables["placebo"], {"count_model": "taskgram - placebo"})
+        tables = {**tables, "placebo": less}
     labels = {"placebo": {"measure": "less its placebo", "count_model": "taskgram"},
               "without_most_frequent": {"measure": "without"}, "slopes": {"question": SLOPE}}
     table = pd.concat([part.assign(**{"question": AT} | labels.get(name, {})) for name, part in
