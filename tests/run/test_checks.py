@@ -148,7 +148,7 @@ def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path, monkeypatch):
                "fwe", "3", "-k", kernel, "--cwd", PACKAGE.parent]  # fmt: skip
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    said = "InputError: parameter fwe: this notebook has none of that name; it has run, n, widest, widest_slope, few, "
+    said = "InputError: parameter fwe: this notebook has none of that name; it has run, n, few, "
     assert done.stderr.rstrip().splitlines()[-1].startswith(said)
     cells = [c for c in nbformat.read(tmp_path / "o.ipynb", as_version=4).cells if c.cell_type == "code"]
     assert [c.execution_count for c in cells if c.execution_count] == [1, 2, 3]  # nothing after the check

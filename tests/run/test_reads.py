@@ -90,7 +90,7 @@ def test_the_tables_of_the_package_reach_what_they_call():
     from taskgram_utils.run import pipeline
 
     def reached(name: str) -> set[str]:
-        parts = reads._reached("taskgram_utils.run.pipeline", name)
+        parts = reads._reached("taskgram_utils.run.recipes", name)
         return {part.removeprefix("taskgram_utils.") for part in parts}
 
     counts = reached("make_counts")
