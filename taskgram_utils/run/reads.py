@@ -29,8 +29,8 @@ LARGE = 1 << 32
 KINDS = ("parameters", "inputs", "files", "tables")
 # Modules that hold how tables are made. Only the functions that a table's recipe reaches count for
 # that table; every other module counts as a whole.
-BY_FUNCTION = (f"{CHAPTERS}.real_text", *(
-    f"{PACKAGE.name}.run.{name}" for name in ("pipeline", "prompts", "data", "models")))
+BY_FUNCTION = (f"{CHAPTERS}.real_text", *(f"{PACKAGE.name}.run.{name}" for name in (
+    "pipeline", "recipes", "control_tables", "prompts", "data", "models")))
 # Modules that decide where and when something is made, not what.
 WITHOUT = [f"{PACKAGE.name}.{name}" for name in (
     "run.store", "run.reads", "errors", "progress", "cluster", "folders")]
