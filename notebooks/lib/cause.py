@@ -1,0 +1,333 @@
+"""The effect of counts: the same facts in worlds that state them more or less often."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from taskgram_utils.corpus import Corpus
+from taskgram_utils.counting.base import count_table
+from taskgram_utils.counting.scan import ScanCounter
+from taskgram_utils.errors import require, require_columns
+from taskgram_utils.jackknife import (
+    Changes, Clusters, Query, Result, clusters_of, interval, jackknife,
+)
+from taskgram_utils.miniature.words import QUESTIONS
+from taskgram_utils.miniature.world import World, prompt
+from taskgram_utils.ngrams import normalize
+from taskgram_utils.run.store import project_root
+
+MAIN, TWINS, RESEEDS = "main", ("twin1", "twin2"), ("reseed3", "reseed4", "reseed5")
+POPULATIONS = ("all", "undisputed", "disputed")
+CHANNELS = ("share", "statements", "subject", "value")
+"""What the count of a pair rests on, and what stands beside it (eq-channels)."""
+BINS = 8
+_KEYS = ["model", "world", "population", "channel"]
+
+
+def preregistered() -> dict:
+    """``book/cause_expectations.yaml``: what was expected before any twin was scored."""
+    path = project_root() / "book" / "cause_expectations.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+# --- cells and their counts ----------------------------------------------------------------------
+
+
+def cells(worlds: Sequence[World]) -> pd.DataFrame:
+    """Every (fact, value) that at least one of the worlds states, of facts that no document asks:
+    example_id, fact, person, value, disputed, and the question (instruction, x, y)."""
+    facts = pd.concat([world.facts() for world in worlds]).query("not asked")
+    table = facts.drop_duplicates(["fact", "value"]).sort_values(["fact", "role"])
+    questions = [QUESTIONS[relation][0].replace("{p}", person)
+                 for relation, person in zip(table["relation"], table["person"], strict=True)]
+    return pd.DataFrame({
+        "example_id": table["fact"].astype(str) + " " + table["value"], "fact": table["fact"],
+        "person": table["person"], "value": table["value"], "disputed": table["disputed"],
+        "instruction": prompt("factual_qa", 0), "x": questions, "y": " " + table["value"],
+    }).reset_index(drop=True)
+
+
+def counted(table: pd.DataFrame, corpus: Path) -> pd.DataFrame:
+    """Documents of a corpus with the person and the value (``pair``), with the person
+    (``subject``) and with the value (``value``), for each of :func:`cells`."""
+    sides = [table[side].map(normalize) for side in ("person", "value")]
+    pairs = list(zip(*sides, strict=True))
+    counts = count_table(ScanCounter(Corpus(corpus)), pairs=pairs, singles=True)
+    joint = counts.dropna(subset="sy").set_index(["sx", "sy"])["count"]
+    single = counts[counts["sy"].isna()].set_index("sx")["count"]
+    return pd.DataFrame({"pair": joint.loc[pairs].to_numpy(), "subject": sides[0].map(single),
+                         "value": sides[1].map(single)})
+
+
+def channels(table: pd.DataFrame, world: str) -> pd.DataFrame:
+    """The logarithms of a world's counts, a half added to each (eq-channels): ``pair``, and its
+    parts ``share`` and ``statements``; ``subject`` and ``value`` are documents with the one side
+    that state another fact. ``table`` has pair_WORLD, subject_WORLD, value_WORLD."""
+    pair, subject, value = (table[f"{side}_{world}"] for side in ("pair", "subject", "value"))
+    stated = pair.groupby(table["fact"]).transform("sum")
+    logs = {"pair": pair, "statements": stated, "subject": subject - stated, "value": value - pair}
+    out = pd.DataFrame(logs).add(0.5).transform(np.log)
+    return out.assign(share=out["pair"] - out["statements"])
+
+
+# --- regressions ---------------------------------------------------------------------------------
+
+
+def of_sums(moments: np.ndarray, statistic: Callable, clusters: Clusters) -> list[Result]:
+    """The K statistics that ``statistic`` [..., M] -> [..., K] makes of the sums of ``moments``
+    [N, M] over all points, and how they change when a cluster is left out."""
+    total, changes = moments.sum(axis=0), []
+    whole = statistic(total)
+    for labels in clusters[:3]:
+        keys, codes = np.unique(labels, return_inverse=True)
+        parts = np.zeros((len(keys), moments.shape[1]))
+        np.add.at(parts, codes, moments)
+        changes.append((keys, (statistic(total - parts) - whole).T))
+    return [Result(float(value), Changes(*((keys, change[k]) for keys, change in changes),
+                                         clusters.two_way), None)
+            for k, value in enumerate(whole)]
+
+
+def least_squares(
+    y: np.ndarray, x: np.ndarray, clusters: Clusters, groups: np.ndarray | None = None
+) -> list[Result]:
+    """Coefficients of y [N] on the columns of x [N, K], with an intercept for each of ``groups``
+    [N], and R², the share of the variance within groups that x takes up: K + 1 results.
+
+    Raises InputError for a column that does not vary within any group.
+    """
+    groups = np.zeros(len(y), int) if groups is None else pd.factorize(groups)[0]
+    within = pd.DataFrame(np.column_stack([x, y])).groupby(groups).transform(lambda c: c - c.mean())
+    require((within.std() > 1e-12).all(), "least_squares: a column does not vary within its group")
+    # Sums of 1, of each column and of each product, for each group: all that least squares needs.
+    columns = within.to_numpy()
+    size, k = columns.shape[1], x.shape[1]
+    products = (columns[:, :, None] * columns[:, None, :]).reshape(len(y), -1)
+    moments = np.column_stack([np.ones(len(y)), columns, products])
+    places = np.eye(groups.max() + 1)[groups]
+    moments = (places[:, :, None] * moments[:, None, :]).reshape(len(y), -1)
+
+    def solve(sums: np.ndarray) -> np.ndarray:
+        by_group = sums.reshape(*sums.shape[:-1], places.shape[1], -1)
+        many, first = by_group[..., :1], by_group[..., 1 : 1 + size]
+        second = by_group[..., 1 + size :].reshape(*by_group.shape[:-1], size, size)
+        outer = first[..., :, None] * first[..., None, :] / np.maximum(many, 1)[..., None]
+        matrix = (second - outer).sum(axis=-3)
+        slope = np.linalg.solve(matrix[..., :k, :k], matrix[..., :k, k:])
+        taken = (matrix[..., k:, :k] @ slope)[..., 0, 0] / matrix[..., k, k]
+        return np.concatenate([slope[..., 0], taken[..., None]], axis=-1)
+
+    return of_sums(moments, solve, clusters)
+
+
+def changes(table: pd.DataFrame, model: str, world: str) -> pd.DataFrame:
+    """First differences of every cell: ``logp`` of a model of another training less that of the
+    main one (nats), the change of each of :func:`channels`, and ``pairing``, what was compared.
+
+    ``world``: ``twins``, each with its own counts; or ``reseed``, where each reseed, which has read
+    the main world, stands in the place of either twin.
+    """
+    main, parts = channels(table, MAIN), []
+    for twin, other in pairings(table, model, world):
+        logp = table[f"logp_{model}_{other}"] - table[f"logp_{model}_{MAIN}"]
+        change = channels(table, twin) - main
+        parts.append(change.assign(logp=logp, pairing=f"{twin} {other}", fact=table["fact"],
+                                   value_name=table["value"], disputed=table["disputed"]))
+    require(parts, f"cause: no {world} of {model} was scored")
+    return pd.concat(parts, ignore_index=True)
+
+
+def pairings(table: pd.DataFrame, model: str, world: str) -> list[tuple[str, str]]:
+    """Whose counts, and whose log P, are compared with the main model's."""
+    others = TWINS if world == "twins" else RESEEDS
+    there = [other for other in others if f"logp_{model}_{other}" in table]
+    return [(t, o) for t in TWINS for o in there if world == "reseed" or t == o]
+
+
+def of_population(table: pd.DataFrame, population: str) -> pd.DataFrame:
+    """The rows of ``all``, ``undisputed`` or ``disputed`` facts."""
+    every = population == "all"
+    return table if every else table[table["disputed"] == (population == "disputed")]
+
+
+def effects(table: pd.DataFrame) -> pd.DataFrame:
+    """The regression of eq-cause for every model, world (``twins``, ``reseed``), population and
+    channel: estimate in nats per nat with 95% interval, p and the number n of differences.
+
+    ``pair`` is alone in its regression, with ``r2`` beside it; the other channels are together in
+    another. A channel that does not vary (the share of undisputed facts) has no estimate.
+    """
+    rows = []
+    for model in models_of(table):
+        for world in ("twins", "reseed"):
+            difference = changes(table, model, world)
+            for population in POPULATIONS:
+                part = of_population(difference, population)
+                clusters = clusters_of(part["fact"], part["value_name"])
+                for names in (("pair",), CHANNELS):
+                    able = [name for name in names if part[name].std() > 1e-12]
+                    results = least_squares(part["logp"].to_numpy(), part[able].to_numpy(),
+                                            clusters, part["pairing"])
+                    found = dict(zip(able, results, strict=False))
+                    for name in names:
+                        row = dict(zip(_KEYS, (model, world, population, name), strict=True))
+                        row |= estimated(found.get(name)) | {"n": len(part)}
+                        rows.append(row | {"r2": results[-1].estimate})
+    return pd.DataFrame(rows)
+
+
+def models_of(table: pd.DataFrame) -> list[str]:
+    """The models whose log P a table has, in its order."""
+    names = [c.split("_")[1] for c in table if c.startswith("logp_") and c.endswith(f"_{MAIN}")]
+    require(names, f"cause: no column logp_MODEL_{MAIN}")
+    return names
+
+
+def estimated(result: Result | None, correlation: bool = False) -> dict[str, float]:
+    """Estimate, interval and p of a result."""
+    if result is None:
+        return dict.fromkeys(("estimate", "low", "high", "p"), np.nan)
+    bounds = interval(result.estimate, result.changes, correlation)
+    return dict(zip(("estimate", "low", "high", "p"), (result.estimate, *bounds), strict=True))
+
+
+# --- what stands beside them ---------------------------------------------------------------------
+
+
+def matrix(table: pd.DataFrame) -> pd.DataFrame:
+    """log P of each model on the log counts of all worlds at once, within undisputed and within
+    disputed facts: what a model follows of counts that it has not read (eq-matrix)."""
+    logs = {world: channels(table, world)["pair"] for world in (MAIN, *TWINS)}
+    counts, rows = pd.DataFrame(logs), []
+    for model in models_of(table):
+        for read in (MAIN, *TWINS, *RESEEDS):
+            if f"logp_{model}_{read}" not in table:
+                continue
+            for population in POPULATIONS[1:]:
+                part = of_population(table, population)
+                clusters = clusters_of(part["fact"], part["value"])
+                logp = part[f"logp_{model}_{read}"].to_numpy()
+                results = least_squares(logp, counts.loc[part.index].to_numpy(), clusters)
+                for world, result in zip(counts, results, strict=False):
+                    rows.append({"model": model, "read": read, "population": population,
+                                 "counts": world, **estimated(result), "n": len(part)})
+    return pd.DataFrame(rows)
+
+
+def beside(table: pd.DataFrame) -> pd.DataFrame:
+    """What a correlation says of the same cells, for each model and population.
+
+    ``across``: slope of the main model's log P on log counts over facts (nats per nat);
+    ``within``: the slope of :func:`effects`; ``mem``: Spearman of the main model's log P and
+    log (C(pair) / C(subject)), and ``mem of changes`` of their changes between worlds; ``r2``: the
+    share of the variance of changes that the change of C(pair) takes up, and ``explainable``: 1 -
+    variance of the change by reseeding / by the twins.
+    """
+    rows, main = [], channels(table, MAIN)
+    ratio = main["pair"] - np.log(table[f"subject_{MAIN}"] + 0.5)
+    for model, population in _each(table):
+        part = of_population(table, population)
+        own, logp = main.loc[part.index], part[f"logp_{model}_{MAIN}"].to_numpy()
+        single = clusters_of(part["fact"], part["value"])
+        twins = of_population(changes(table, model, "twins"), population)
+        both = clusters_of(twins["fact"], twins["value_name"])
+        change = [twins["logp"].to_numpy(), (twins["pair"] - _subject(table, twins)).to_numpy()]
+        slope = least_squares(twins["logp"].to_numpy(), twins[["pair"]].to_numpy(), both,
+                              twins["pairing"])
+        level = np.stack([logp, ratio.loc[part.index].to_numpy()])
+        rank = [Query("spearman", 0, 1)]
+        found = {
+            "across": (least_squares(logp, own[["pair"]].to_numpy(), single)[0], False, len(part)),
+            "within": (slope[0], False, len(twins)),
+            "mem": (jackknife(level, rank, single)[0], True, len(part)),
+            "mem of changes": (jackknife(np.stack(change), rank, both)[0], True, len(twins)),
+            "r2": (slope[1], False, len(twins)),
+        }
+        if pairings(table, model, "reseed"):
+            found["explainable"] = (explainable(part, model), False, len(part))
+        rows += [{"model": model, "population": population, "measure": name, "n": n,
+                  **estimated(result, correlation)}
+                 for name, (result, correlation, n) in found.items()]
+    return pd.DataFrame(rows)
+
+
+def _each(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    return ((model, population) for model in models_of(table) for population in POPULATIONS)
+
+
+def _subject(table: pd.DataFrame, twins: pd.DataFrame) -> np.ndarray:
+    """The change of log C(subject) in the rows of :func:`changes`."""
+    logs = {w: np.log(table[f"subject_{w}"] + 0.5) for w in (MAIN, *TWINS)}
+    by_fact = {w: dict(zip(table["fact"], column, strict=True)) for w, column in logs.items()}
+    places = zip(twins["fact"], twins["pairing"].str.split().str[0], strict=True)
+    return np.array([by_fact[world][fact] - by_fact[MAIN][fact] for fact, world in places])
+
+
+def explainable(part: pd.DataFrame, model: str, keys: Sequence[str] = ("fact", "value")) -> Result:
+    """1 - variance of the change of log P by reseeding / variance of that by the twins: the share
+    of the twins' changes that another world can explain, since a reseed changes chance alone.
+    ``keys``: the columns with the example and, where outputs recur, the output."""
+    main = part[f"logp_{model}_{MAIN}"]
+    groups = [[part[f"logp_{model}_{other}"] - main for other in others
+               if f"logp_{model}_{other}" in part] for others in (TWINS, RESEEDS)]
+    require(all(groups), f"cause: {model} lacks a twin or a reseed")
+    ends = np.cumsum([0, *map(len, groups)])
+    every = np.stack([*groups[0], *groups[1]], axis=1)
+    moments = np.column_stack([np.ones(len(part)), every, every**2])
+    clusters = clusters_of(*(part[key] for key in keys))
+
+    def share(sums: np.ndarray) -> np.ndarray:
+        first, second = np.split(sums[..., 1:] / sums[..., :1], 2, axis=-1)
+        variance = second - first**2
+        twins, reseeds = (variance[..., a:b].mean(axis=-1)
+                          for a, b in zip(ends, ends[1:], strict=False))
+        return (1 - reseeds / twins)[..., None]
+
+    return of_sums(moments, share, clusters)[0]
+
+
+def doses(table: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
+    """Mean change of log P in ``bins`` of equal size by the change of log C(pair), for each model,
+    population and pairing, with 95% interval by fact and value. The intercept of each pairing, its
+    mean change, is taken out."""
+    rows = []
+    for model in models_of(table):
+        for world in ("twins", "reseed"):
+            difference = changes(table, model, world)
+            for population in POPULATIONS[1:]:
+                part = of_population(difference, population)
+                for pairing, own in part.groupby("pairing", sort=False):
+                    if world == "reseed" and not pairing.startswith(TWINS[0]):
+                        continue  # a reseed has one change of log P, whatever twin it stands for
+                    place = pd.qcut(own["pair"].rank(method="first"), bins, labels=False)
+                    centred = own["logp"] - own["logp"].mean()
+                    for k, group in own.assign(logp=centred).groupby(place.to_numpy()):
+                        clusters = clusters_of(group["fact"], group["value_name"])
+                        ones = np.column_stack([np.ones(len(group)), group["logp"]])
+                        mean = of_sums(ones, lambda s: s[..., 1:] / s[..., :1], clusters)[0]
+                        rows.append({"model": model, "population": population, "world": world,
+                                     "compared": pairing.split()[1], "bin": k,
+                                     "change of log C": group["pair"].mean(),
+                                     "change of log P": mean.estimate,
+                                     **{c: estimated(mean)[c] for c in ("low", "high")},
+                                     "n": len(group)})
+    return pd.DataFrame(rows)
+
+
+# --- verdicts ------------------------------------------------------------------------------------
+
+
+def compared(found: pd.DataFrame, expected: Mapping, answer: Callable) -> pd.DataFrame:
+    """Every preregistered effect beside the one found, model by model: ``answer(expected, low,
+    high, bound)`` says which of the four answers it is."""
+    bound, rows = expected["bounds"]["slope"], []
+    require_columns(found, [*_KEYS, "estimate", "low", "high", "n"], "effects")
+    for line in expected["effects"]:
+        wanted = (found[list(_KEYS[1:])] == pd.Series({k: line[k] for k in _KEYS[1:]})).all(axis=1)
+        for row in found[wanted].to_dict("records"):
+            rows.append(row | {"expected": line["expected"], "why": line["why"],
+                               "answer": answer(line["expected"], row["low"], row["high"], bound)})
+    return pd.DataFrame(rows)
