@@ -50,8 +50,9 @@ def main() -> None:
         for table in (cells, tests):
             found = score(table, model).set_index("example_id")["logp"]
             table[f"logp_{size}_{name}"] = table["example_id"].map(found)
-    tables = {"cells": cells.drop(columns=["instruction", "x", "y", "person"]), "": cause.effects(cells),
-              "matrix": cause.matrix(cells), "beside": cause.beside(cells), "doses": cause.doses(cells),
+    effects, beside = cause.effects(cells), ["p", "r2"]
+    tables = {"cells": cells.drop(columns=["instruction", "x", "y", "person"]), "": effects.drop(columns=beside),
+              "noise": cause.training_noise(cells), "matrix": cause.matrix(cells), "beside": cause.beside(cells), "doses": cause.doses(cells),
               "tasks": tasks(tests)}  # fmt: skip
     written = {}
     for name, table in tables.items():

@@ -196,6 +196,34 @@ def intervals(
     return fig
 
 
+def heatmap(
+    table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None,
+    panel: str | None = None, columns: int = COLUMNS,
+) -> plt.Figure:
+    """``estimate`` by colour, 0 white, and in figures with its interval, a cell for each ``x`` and
+    ``y``. Raises InputError for a column that is not there."""
+    bounds = ["estimate", "low", "high"]
+    _keep(table, [x, y, panel, *bounds], name, run)
+    across, down = _values(table, x), _values(table, y)
+    fig, panels = _panels(table, panel, columns)
+    width, height = fig.get_size_inches()
+    rows = fig.axes[0].get_subplotspec().get_gridspec().nrows
+    fig.set_size_inches(width, max(height, rows * (0.9 + 0.42 * len(down))))
+    most = table["estimate"].abs().max()
+    for ax, _, part in panels:
+        wide = part.set_index([y, x])[bounds].unstack()
+        values = wide["estimate"].reindex(index=down, columns=across).to_numpy(float)
+        ax.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
+        for row in part[[x, y, *bounds]].itertuples(index=False):
+            text = f"{row[2]:.2f}\n[{row[3]:.2f}, {row[4]:.2f}]"
+            ax.text(across.index(row[0]), down.index(row[1]), text, ha="center", va="center",
+                    fontsize=6.5, color="white" if abs(row[2]) > 0.6 * most else "black")
+        ax.set_xticks(range(len(across)), [_spaced(v) for v in across])
+        ax.set_yticks(range(len(down)), [_spaced(v) for v in down])
+    _finish(fig, label(x), label(y), None)
+    return fig
+
+
 # --- parts of figures ---------------------------------------------------------------------------
 
 

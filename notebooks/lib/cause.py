@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from taskgram_chapters.verdicts import answer, with_noise
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import count_table
 from taskgram_utils.counting.scan import ScanCounter
-from taskgram_utils.errors import require, require_columns
+from taskgram_utils.errors import require
 from taskgram_utils.jackknife import (
     Changes, Clusters, Query, Result, clusters_of, interval, jackknife,
 )
@@ -65,12 +66,13 @@ def counted(table: pd.DataFrame, corpus: Path) -> pd.DataFrame:
 def channels(table: pd.DataFrame, world: str) -> pd.DataFrame:
     """The logarithms of a world's counts, a half added to each (eq-channels): ``pair``, and its
     parts ``share`` and ``statements``; ``subject`` and ``value`` are documents with the one side
-    that state another fact. ``table`` has pair_WORLD, subject_WORLD, value_WORLD."""
+    that state another fact; ``ratio`` is log C(pair) / C(s^x), as in the task-gram LM. ``table`` has pair_WORLD, subject_WORLD, value_WORLD."""
     pair, subject, value = (table[f"{side}_{world}"] for side in ("pair", "subject", "value"))
     stated = pair.groupby(table["fact"]).transform("sum")
-    logs = {"pair": pair, "statements": stated, "subject": subject - stated, "value": value - pair}
+    logs = {"pair": pair, "statements": stated, "subject": subject - stated, "value": value - pair,
+            "whole": subject}
     out = pd.DataFrame(logs).add(0.5).transform(np.log)
-    return out.assign(share=out["pair"] - out["statements"])
+    return out.assign(share=out["pair"] - out["statements"], ratio=out["pair"] - out.pop("whole"))
 
 
 # --- regressions ---------------------------------------------------------------------------------
@@ -124,18 +126,21 @@ def least_squares(
 
 
 def changes(table: pd.DataFrame, model: str, world: str) -> pd.DataFrame:
-    """First differences of every cell: ``logp`` of a model of another training less that of the
-    main one (nats), the change of each of :func:`channels`, and ``pairing``, what was compared.
+    """First differences of every cell: ``logp`` (nats) and ``p`` of a model of another training
+    less those of the main one, the change of each of :func:`channels`, that of ``pair`` in
+    ``doublings`` too, and ``pairing``, what was compared.
 
     ``world``: ``twins``, each with its own counts; or ``reseed``, where each reseed, which has read
     the main world, stands in the place of either twin.
     """
     main, parts = channels(table, MAIN), []
     for twin, other in pairings(table, model, world):
-        logp = table[f"logp_{model}_{other}"] - table[f"logp_{model}_{MAIN}"]
+        after, before = (table[f"logp_{model}_{name}"] for name in (other, MAIN))
         change = channels(table, twin) - main
-        parts.append(change.assign(logp=logp, pairing=f"{twin} {other}", fact=table["fact"],
-                                   value_name=table["value"], disputed=table["disputed"]))
+        parts.append(change.assign(
+            logp=after - before, p=np.exp(after) - np.exp(before), pairing=f"{twin} {other}",
+            doublings=change["pair"] / np.log(2), fact=table["fact"], value_name=table["value"],
+            disputed=table["disputed"]))
     require(parts, f"cause: no {world} of {model} was scored")
     return pd.concat(parts, ignore_index=True)
 
@@ -160,22 +165,43 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
     ``pair`` is alone in its regression, with ``r2`` beside it; the other channels are together in
     another. A channel that does not vary (the share of undisputed facts) has no estimate.
     """
-    rows = []
+    parts = [_slopes(changes(table, model, world)).assign(model=model, world=world)
+             for model in models_of(table) for world in ("twins", "reseed")]
+    found = pd.concat(parts, ignore_index=True)
+    return found[[*_KEYS, *(c for c in found if c not in _KEYS)]]
+
+
+def training_noise(table: pd.DataFrame) -> pd.DataFrame:
+    """The noise of training in the slopes of :func:`effects` (eq-noise), nats per nat, for each
+    population and channel: the root mean square, over sizes and reseeds, of the slope of a reseed's
+    changes, whose true value is 0; ``trainings``: how many reseeds it is from."""
+    slopes = []
     for model in models_of(table):
-        for world in ("twins", "reseed"):
-            difference = changes(table, model, world)
-            for population in POPULATIONS:
-                part = of_population(difference, population)
-                clusters = clusters_of(part["fact"], part["value_name"])
-                for names in (("pair",), CHANNELS):
-                    able = [name for name in names if part[name].std() > 1e-12]
-                    results = least_squares(part["logp"].to_numpy(), part[able].to_numpy(),
-                                            clusters, part["pairing"])
-                    found = dict(zip(able, results, strict=False))
-                    for name in names:
-                        row = dict(zip(_KEYS, (model, world, population, name), strict=True))
-                        row |= estimated(found.get(name)) | {"n": len(part)}
-                        rows.append(row | {"r2": results[-1].estimate})
+        for twin, reseed in pairings(table, model, "reseed"):
+            rest = [c for c in table if c.startswith(f"logp_{model}_") and
+                    c not in (f"logp_{model}_{MAIN}", f"logp_{model}_{reseed}")]
+            alone = changes(table.drop(columns=rest), model, "reseed")
+            alone = alone[alone["pairing"] == f"{twin} {reseed}"]
+            slopes.append(_slopes(alone).assign(training=f"{model} {reseed}"))
+    every = pd.concat(slopes).dropna(subset="estimate")
+    kinds = every.assign(square=every["estimate"] ** 2).groupby(_KEYS[2:], sort=False)
+    found = kinds.agg(noise=("square", "mean"), trainings=("training", "nunique"))
+    return found.assign(noise=np.sqrt(found["noise"])).reset_index()
+
+
+def _slopes(difference: pd.DataFrame) -> pd.DataFrame:
+    """The two regressions of :func:`effects`, within each population."""
+    rows = []
+    for population in POPULATIONS:
+        part = of_population(difference, population)
+        clusters = clusters_of(part["fact"], part["value_name"])
+        for names in (("pair",), CHANNELS):
+            able = [name for name in names if part[name].std() > 1e-12]
+            results = least_squares(part["logp"].to_numpy(), part[able].to_numpy(), clusters,
+                                    part["pairing"])
+            found = dict(zip(able, results, strict=False))
+            rows += [{"population": population, "channel": name, **estimated(found.get(name)),
+                      "n": len(part), "r2": results[-1].estimate} for name in names]
     return pd.DataFrame(rows)
 
 
@@ -224,27 +250,29 @@ def beside(table: pd.DataFrame) -> pd.DataFrame:
     ``within``: the slope of :func:`effects`; ``mem``: Spearman of the main model's log P and
     log (C(pair) / C(subject)), and ``mem of changes`` of their changes between worlds; ``r2``: the
     share of the variance of changes that the change of C(pair) takes up, and ``explainable``: 1 -
-    variance of the change by reseeding / by the twins.
+    variance of the change by reseeding / by the twins; ``doubling``: the change of the probability
+    of the value, in percentage points, for a doubling of C(pair).
     """
     rows, main = [], channels(table, MAIN)
-    ratio = main["pair"] - np.log(table[f"subject_{MAIN}"] + 0.5)
     for model, population in _each(table):
         part = of_population(table, population)
         own, logp = main.loc[part.index], part[f"logp_{model}_{MAIN}"].to_numpy()
         single = clusters_of(part["fact"], part["value"])
         twins = of_population(changes(table, model, "twins"), population)
         both = clusters_of(twins["fact"], twins["value_name"])
-        change = [twins["logp"].to_numpy(), (twins["pair"] - _subject(table, twins)).to_numpy()]
+        change = twins[["logp", "ratio"]].to_numpy().T
         slope = least_squares(twins["logp"].to_numpy(), twins[["pair"]].to_numpy(), both,
                               twins["pairing"])
-        level = np.stack([logp, ratio.loc[part.index].to_numpy()])
+        level = np.stack([logp, own["ratio"].to_numpy()])
         rank = [Query("spearman", 0, 1)]
         found = {
             "across": (least_squares(logp, own[["pair"]].to_numpy(), single)[0], False, len(part)),
             "within": (slope[0], False, len(twins)),
             "mem": (jackknife(level, rank, single)[0], True, len(part)),
-            "mem of changes": (jackknife(np.stack(change), rank, both)[0], True, len(twins)),
+            "mem of changes": (jackknife(change, rank, both)[0], True, len(twins)),
             "r2": (slope[1], False, len(twins)),
+            "doubling": (least_squares(100 * twins["p"].to_numpy(), twins[["doublings"]].to_numpy(),
+                                       both, twins["pairing"])[0], False, len(twins)),
         }
         if pairings(table, model, "reseed"):
             found["explainable"] = (explainable(part, model), False, len(part))
@@ -256,14 +284,6 @@ def beside(table: pd.DataFrame) -> pd.DataFrame:
 
 def _each(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
     return ((model, population) for model in models_of(table) for population in POPULATIONS)
-
-
-def _subject(table: pd.DataFrame, twins: pd.DataFrame) -> np.ndarray:
-    """The change of log C(subject) in the rows of :func:`changes`."""
-    logs = {w: np.log(table[f"subject_{w}"] + 0.5) for w in (MAIN, *TWINS)}
-    by_fact = {w: dict(zip(table["fact"], column, strict=True)) for w, column in logs.items()}
-    places = zip(twins["fact"], twins["pairing"].str.split().str[0], strict=True)
-    return np.array([by_fact[world][fact] - by_fact[MAIN][fact] for fact, world in places])
 
 
 def explainable(part: pd.DataFrame, model: str, keys: Sequence[str] = ("fact", "value")) -> Result:
@@ -317,17 +337,13 @@ def doses(table: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-# --- verdicts ------------------------------------------------------------------------------------
-
-
-def compared(found: pd.DataFrame, expected: Mapping, answer: Callable) -> pd.DataFrame:
-    """Every preregistered effect beside the one found, model by model: ``answer(expected, low,
-    high, bound)`` says which of the four answers it is."""
-    bound, rows = expected["bounds"]["slope"], []
-    require_columns(found, [*_KEYS, "estimate", "low", "high", "n"], "effects")
-    for line in expected["effects"]:
-        wanted = (found[list(_KEYS[1:])] == pd.Series({k: line[k] for k in _KEYS[1:]})).all(axis=1)
-        for row in found[wanted].to_dict("records"):
-            rows.append(row | {"expected": line["expected"], "why": line["why"],
-                               "answer": answer(line["expected"], row["low"], row["high"], bound)})
-    return pd.DataFrame(rows)
+def compared(found: pd.DataFrame, noise: pd.DataFrame, expected: Mapping) -> pd.DataFrame:
+    """Every preregistered effect beside the one found, model by model, with the ends of its
+    interval with training noise (``low_with_noise``, ``high_with_noise``) and the answer
+    (:func:`taskgram_chapters.verdicts.answer`)."""
+    lines = pd.DataFrame(expected["effects"])
+    table = found.merge(lines, on=_KEYS[1:]).merge(noise, on=_KEYS[2:])
+    ends = with_noise(table["estimate"], table["low"], table["high"], np.inf, table["noise"], False)
+    table = table.assign(low_with_noise=ends[0], high_with_noise=ends[1])
+    bounds = table[["expected", "low_with_noise", "high_with_noise"]].to_numpy()
+    return table.assign(answer=[answer(*row, expected["bounds"]["slope"]) for row in bounds])

@@ -1,0 +1,106 @@
+"""Models whose knowledge is known, scored as Mem scores a network: what the measure says of them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from taskgram_utils.controls import point_controls
+from taskgram_utils.jackknife import Query, clusters_of, interval, jackknife
+from taskgram_utils.language_models.taskgram import taskgram_logp
+from taskgram_utils.memorization import mem
+
+WEIGHTS = tuple(k / 10 for k in range(11))
+SLIP = 0.02
+"""Nats that a token costs a model that follows the rule, on average."""
+MEMORIZER, FREQUENCY, RULES, ORACLE = (
+    "memorizer of another draw", "answer frequency", "rules", "oracle")
+_POINT = ["task", "group", "example_id", "n", "sy", "start"]
+EVERY = "spearman|log_count_sy+log_count_sx+tokens+logp_prior"
+
+
+def another_draw(counts: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """The counts that other documents of the same kind would give: C(s^x) and C(s^y) Poisson with
+    the mean observed, C(s^x, s^y) binomial of the new C(s^x) at the rate observed."""
+    counts = counts[counts["half"].isna()].copy()
+    rng, single = np.random.default_rng(seed), counts["sy"].isna()
+    drawn = dict(zip(counts.loc[single, "sx"], rng.poisson(counts.loc[single, "count"]),
+                     strict=True))
+    before = counts[single].set_index("sx")["count"]
+    rate = (counts["count"] / counts["sx"].map(before).clip(lower=1)).clip(upper=1)
+    new = counts["sx"].map(drawn)
+    joint = rng.binomial(new, rate.where(~single, 0))
+    return counts.assign(count=np.where(single, new, joint))
+
+
+def known_models(
+    taskgrams: pd.DataFrame, counts: pd.DataFrame, scores: pd.DataFrame,
+    shares: Mapping[str, float], seed: int = 0, options: Sequence = ("per_output", "keep", 1.0),
+) -> pd.DataFrame:
+    """log P (nats) of the points of ``scores`` (a ``logp`` table of one network, for its tokens)
+    under models that know one thing each, as a ``logp`` table.
+
+    ``memorizer of another draw``: the task-gram LM of :func:`another_draw`. ``answer frequency``:
+    log (C(s^y) + 1) less that of all outputs. ``rules``: every token of a right output is certain
+    but for a slip of :data:`SLIP` nats on average, exponential. ``oracle``: the share of the
+    documents that state the fact of an example with its answer, by example_id in ``shares``; no row
+    for the others. ``mixture W``: W parts memorizer and 1 - W answer frequency, of probabilities.
+    """
+    rng = np.random.default_rng(seed)
+    points = scores[[*_POINT, "tokens"]].drop_duplicates(_POINT)
+    memory = taskgram_logp(taskgrams, another_draw(counts, seed), *options)
+    points = points.merge(memory[[*_POINT, "logp"]], on=_POINT)
+    whole = counts[counts["half"].isna() & counts["sy"].isna()].set_index("sx")["count"]
+    count = points["sy"].map(whole) + 1
+    frequency = np.log(count / points["task"].map(count.groupby(points["task"]).sum()))
+    slips = rng.gamma(points["tokens"].astype(float), SLIP)
+    memory, known = points["logp"].to_numpy(), points["example_id"].map(shares)
+    logp = {MEMORIZER: memory, FREQUENCY: frequency, RULES: -slips, ORACLE: np.log(known)}
+    with np.errstate(divide="ignore"):
+        logp |= {f"mixture {w:.1f}": np.logaddexp(np.log(w) + memory, np.log1p(-w) + frequency)
+                 for w in WEIGHTS}
+    parts = [points.assign(model=name, logp=values, run=None, seed=None, step=None)
+             for name, values in logp.items()]
+    return pd.concat(parts, ignore_index=True).dropna(subset=["logp"])
+
+
+def mem_of_known(
+    known: pd.DataFrame, count_model: pd.DataFrame, halves: pd.DataFrame, taskgrams: pd.DataFrame,
+    counts: pd.DataFrame,
+) -> pd.DataFrame:
+    """Mem of :func:`known_models`, raw and given all four controls, with the ceiling that the
+    reliability of the counts sets. A model's log P without input is that of answer frequency."""
+    prior = known.drop(columns="logp").merge(
+        known.loc[known["model"] == FREQUENCY, [*_POINT, "logp"]], on=_POINT)
+    controls = point_controls(taskgrams, counts, known, prior)
+    table = mem(count_model, known, controls, count_model_halves=halves)
+    table = table[table["measure"].isin(["spearman", EVERY])]
+    return table.assign(ceiling=np.sqrt(table["reliability"].clip(lower=0)))
+
+
+def needed(
+    points: pd.DataFrame, sizes: Sequence[int], effects: Sequence[float] = (0.1, 0.2, 0.3),
+    power: float = 0.8, draws: int = 20, seed: int = 0,
+) -> pd.DataFrame:
+    """How many examples show a Mem: for each size, the standard error of Fisher's z, median over
+    random samples of so many examples of ``points`` (example_id, sy, start, logp_count_model,
+    logp_model), their outputs and points as they are; and for each of ``effects`` the chance that
+    the 95% interval excludes 0. Sizes of more examples than there are have no row."""
+    from scipy import stats
+
+    rng, examples, rows = np.random.default_rng(seed), points["example_id"].unique(), []
+    for size in (s for s in sizes if s <= len(examples)):
+        errors = []
+        for _ in range(draws if size < len(examples) else 1):
+            part = points[points["example_id"].isin(rng.choice(examples, size, replace=False))]
+            clusters = clusters_of(part["example_id"], part["sy"], part["start"])
+            values = part[["logp_count_model", "logp_model"]].to_numpy(float).T
+            result = jackknife(values, [Query("spearman", 0, 1)], clusters)[0]
+            low, high, _ = interval(result.estimate, result.changes)
+            errors.append((np.arctanh(high) - np.arctanh(low)) / 2)  # half the width of 95%
+        half = float(np.nanmedian(errors))
+        error = half / stats.norm.ppf(0.975)
+        rows += [{"examples": size, "mem": effect, "half_width": half,
+                  "power": float(stats.norm.sf((half - np.arctanh(effect)) / error))}
+                 for effect in effects]
+    return pd.DataFrame(rows)
