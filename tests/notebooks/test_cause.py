@@ -29,7 +29,7 @@ def cells(tmp_path_factory):
 def with_models(cells, effect=0.7, noise=0.3, reseeds=2):
     """log P that follows the counts which each model has read, by ``effect`` nats per nat."""
     rng, out = np.random.default_rng(0), cells.copy()
-    base = rng.normal(size=len(cells))
+    base = rng.normal(0, 0.3, size=len(cells))
     read = {**{name: name for name in WORLDS}, **{f"reseed{k}": "main" for k in range(3, 3 + reseeds)}}
     for name, world in read.items():
         logp = base + effect * np.log(cells[f"pair_{world}"] + 0.5) + rng.normal(0, noise, len(cells))
@@ -111,7 +111,7 @@ def test_a_model_follows_only_the_counts_that_it_has_read(cells):
     own = [counts == ("main" if read.startswith("reseed") else read) for _, read, counts in matrix.index]
     truth = 0.7 * np.array(own)
     assert ((matrix["low"] < truth) & (truth < matrix["high"])).mean() > 0.85  # of 30 intervals
-    assert matrix["low"][own].min() > 0.3 and matrix["estimate"][~np.array(own)].abs().max() < 0.3
+    assert matrix["low"][own].min() > 0.2 and matrix["estimate"][~np.array(own)].abs().max() < 0.3
 
 
 def test_what_stands_beside_the_effect(cells):
