@@ -50,6 +50,11 @@ def main() -> None:
         for table in (cells, tests):
             found = score(table, model).set_index("example_id")["logp"]
             table[f"logp_{size}_{name}"] = table["example_id"].map(found)
+    write(cells, tests, sorted(given), time.monotonic() - began)
+
+
+def write(cells: pd.DataFrame, tests: pd.DataFrame, given: list[str], seconds: float = 0) -> None:
+    """All tables from the scored cells and tests, and the note."""
     effects, beside = cause.effects(cells), ["p", "r2"]
     tables = {"cells": cells.drop(columns=["instruction", "x", "y", "person"]), "": effects.drop(columns=beside),
               "noise": cause.training_noise(cells), "matrix": cause.matrix(cells), "beside": cause.beside(cells), "doses": cause.doses(cells),
@@ -61,8 +66,8 @@ def main() -> None:
         written[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     note = {
         "command": "python results/cause.py", "date": time.strftime("%Y-%m-%d"),
-        "seconds": round(time.monotonic() - began), "machine": f"{platform.machine()}, {platform.system()}",
-        "versions": versions(), "trained_before": sorted(given), "world": WORLD, "twins": TWINS, "seeds": SEEDS,
+        "seconds": round(seconds), "machine": f"{platform.machine()}, {platform.system()}",
+        "versions": versions(), "trained_before": given, "world": WORLD, "twins": TWINS, "seeds": SEEDS,
         "sha256": written,
     }  # fmt: skip
     write_text(HERE / "cause.json", json.dumps(note, indent=1) + "\n")

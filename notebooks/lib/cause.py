@@ -174,7 +174,8 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
 def training_noise(table: pd.DataFrame) -> pd.DataFrame:
     """The noise of training in the slopes of :func:`effects` (eq-noise), nats per nat, for each
     population and channel: the root mean square, over sizes and reseeds, of the slope of a reseed's
-    changes, whose true value is 0; ``trainings``: how many reseeds it is from."""
+    changes, whose true value is 0; ``trainings``: how many reseeds it is from. It is that of a
+    difference of two trainings."""
     slopes = []
     for model in models_of(table):
         for twin, reseed in pairings(table, model, "reseed"):
@@ -343,7 +344,10 @@ def compared(found: pd.DataFrame, noise: pd.DataFrame, expected: Mapping) -> pd.
     (:func:`taskgram_chapters.verdicts.answer`)."""
     lines = pd.DataFrame(expected["effects"])
     table = found.merge(lines, on=_KEYS[1:]).merge(noise, on=_KEYS[2:])
-    ends = with_noise(table["estimate"], table["low"], table["high"], np.inf, table["noise"], False)
+    several = table["world"].map({"twins": len(TWINS), "reseed": len(RESEEDS)})
+    shared = np.sqrt((1 + 1 / several) / 2)  # several trainings are compared with one
+    ends = with_noise(*(table[c] for c in ("estimate", "low", "high")), np.inf,
+                      table["noise"] * shared, False)
     table = table.assign(low_with_noise=ends[0], high_with_noise=ends[1])
     bounds = table[["expected", "low_with_noise", "high_with_noise"]].to_numpy()
     return table.assign(answer=[answer(*row, expected["bounds"]["slope"]) for row in bounds])

@@ -41,7 +41,8 @@ def known_models(
     under models that know one thing each, as a ``logp`` table.
 
     ``memorizer of another draw``: the task-gram LM of :func:`another_draw`. ``answer frequency``:
-    log (C(s^y) + 1) less that of all outputs. ``rules``: every token of a right output is certain
+    log (C(s^y) + 1) less that of all outputs, and a slip; without the slip it is the log P without
+    input (``logp_prior``) of all models. ``rules``: every token of a right output is certain
     but for a slip of :data:`SLIP` nats on average, exponential. ``oracle``: the share of the
     documents that state the fact of an example with its answer, by example_id in ``shares``; no row
     for the others. ``mixture W``: W parts memorizer and 1 - W answer frequency, of probabilities.
@@ -54,12 +55,14 @@ def known_models(
     count = points["sy"].map(whole) + 1
     frequency = np.log(count / points["task"].map(count.groupby(points["task"]).sum()))
     slips = rng.gamma(points["tokens"].astype(float), SLIP)
-    memory, known = points["logp"].to_numpy(), points["example_id"].map(shares)
-    logp = {MEMORIZER: memory, FREQUENCY: frequency, RULES: -slips, ORACLE: np.log(known)}
+    memory, guess = points["logp"].to_numpy(), frequency - slips
+    known = np.log(points["example_id"].map(shares))
+    logp = {MEMORIZER: memory, FREQUENCY: guess, RULES: -slips, ORACLE: known}
     with np.errstate(divide="ignore"):
-        logp |= {f"mixture {w:.1f}": np.logaddexp(np.log(w) + memory, np.log1p(-w) + frequency)
+        logp |= {f"mixture {w:.1f}": np.logaddexp(np.log(w) + memory, np.log1p(-w) + guess)
                  for w in WEIGHTS}
-    parts = [points.assign(model=name, logp=values, run=None, seed=None, step=None)
+    points = points.assign(logp_prior=frequency, run=None, seed=None, step=None)
+    parts = [points.assign(model=name, logp=values)
              for name, values in logp.items()]
     return pd.concat(parts, ignore_index=True).dropna(subset=["logp"])
 
@@ -69,9 +72,8 @@ def mem_of_known(
     counts: pd.DataFrame,
 ) -> pd.DataFrame:
     """Mem of :func:`known_models`, raw and given all four controls, with the ceiling that the
-    reliability of the counts sets. A model's log P without input is that of answer frequency."""
-    prior = known.drop(columns="logp").merge(
-        known.loc[known["model"] == FREQUENCY, [*_POINT, "logp"]], on=_POINT)
+    reliability of the counts sets."""
+    prior = known.drop(columns="logp").rename(columns={"logp_prior": "logp"})
     controls = point_controls(taskgrams, counts, known, prior)
     table = mem(count_model, known, controls, count_model_halves=halves)
     table = table[table["measure"].isin(["spearman", EVERY])]
