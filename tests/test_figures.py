@@ -39,6 +39,7 @@ DRAWN = {
     "clouds": lambda t, **k: figures.clouds(t, "low", "high", "plot", panel="task", diagonal=True, **k),
     "histograms": lambda t, **k: figures.histograms(t, "estimate", "plot", hue="n", panel="task", bins=5, **k),
     "intervals": lambda t, **k: figures.intervals(t, "task", "plot", hue="n", **k),
+    "heatmap": lambda t, **k: figures.heatmap(t, "n", "parameters", "plot", panel="task", **k),
 }  # fmt: skip
 
 
@@ -51,6 +52,17 @@ def test_every_function_draws_and_keeps_its_table(draw, table, run, tmp_path):
     assert (pixels < 0.5).any(axis=-1).mean() > 0.002
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "figures" / "plot.csv"), table)
     pd.testing.assert_frame_equal(table, before)
+
+
+def test_a_heat_map_has_each_estimate_with_its_interval_in_its_own_cell(table):
+    figure = figures.heatmap(table, "n", "parameters", "plot", panel="task")
+    for axis, (_, part) in zip(figure.axes, table.groupby("task", sort=False), strict=True):
+        values = axis.get_images()[0].get_array()
+        texts = {text.get_position(): text.get_text() for text in axis.texts}
+        for row in part.itertuples():
+            x, y = row.n - 1, sorted(table["parameters"].unique()).index(row.parameters)
+            assert values[y, x] == pytest.approx(row.estimate)
+            assert texts[x, y] == f"{row.estimate:.2f}\n[{row.low:.2f}, {row.high:.2f}]"
 
 
 @pytest.mark.parametrize("draw", DRAWN)
