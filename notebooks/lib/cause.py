@@ -19,6 +19,7 @@ from taskgram_utils.miniature.words import QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.run.store import project_root
+from taskgram_utils.statistics import holm
 
 MAIN, TWINS, RESEEDS = "main", ("twin1", "twin2"), ("reseed3", "reseed4", "reseed5")
 POPULATIONS = ("all", "undisputed", "disputed")
@@ -340,14 +341,14 @@ def doses(table: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
 
 def compared(found: pd.DataFrame, noise: pd.DataFrame, expected: Mapping) -> pd.DataFrame:
     """Every preregistered effect beside the one found, model by model, with the ends of its
-    interval with training noise (``low_with_noise``, ``high_with_noise``) and the answer
-    (:func:`taskgram_chapters.verdicts.answer`)."""
+    interval with training noise (``low_with_noise``, ``high_with_noise``), Holm's p over all of
+    them (``p_holm``), and the answer (:func:`taskgram_chapters.verdicts.answer`)."""
     lines = pd.DataFrame(expected["effects"])
     table = found.merge(lines, on=_KEYS[1:]).merge(noise, on=_KEYS[2:])
     several = table["world"].map({"twins": len(TWINS), "reseed": len(RESEEDS)})
     shared = np.sqrt((1 + 1 / several) / 2)  # several trainings are compared with one
     ends = with_noise(*(table[c] for c in ("estimate", "low", "high")), np.inf,
                       table["noise"] * shared, False)
-    table = table.assign(low_with_noise=ends[0], high_with_noise=ends[1])
+    table = table.assign(low_with_noise=ends[0], high_with_noise=ends[1], p_holm=holm(ends[2]))
     bounds = table[["expected", "low_with_noise", "high_with_noise"]].to_numpy()
     return table.assign(answer=[answer(*row, expected["bounds"]["slope"]) for row in bounds])

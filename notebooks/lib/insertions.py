@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from taskgram_chapters import verdicts
 from taskgram_utils.errors import require
 from taskgram_utils.jackknife import LEVEL
 from taskgram_utils.statistics import holm
@@ -254,10 +255,7 @@ def answer(expected: str, low: float, high: float, bound: float) -> str | None:
     if np.isnan(low) and np.isnan(high):
         return None
     low, high = (-np.inf if np.isnan(low) else low), (np.inf if np.isnan(high) else high)
-    low, high = (low, high) if expected == "rises" else (-high, -low)
-    if low > 0 or high < 0:
-        return "found" if low > 0 else "opposite"
-    return "none" if -bound < low and high < bound else "not decided"
+    return verdicts.answer({"rises": "positive", "falls": "negative"}[expected], low, high, bound)
 
 
 def _once(cells: pd.DataFrame) -> pd.DataFrame:
