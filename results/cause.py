@@ -1,8 +1,8 @@
 """Twin worlds and reseeds, recorded: python results/cause.py [--weights NAME=DIR] ...
 
-The suites main, twin1, twin2 and reseed3 are shipped in the sizes 100k and 600k, main in 3m too. What book/
-cause_expectations.yaml names beside them (reseed4 and reseed5 in two sizes; twin1, twin2 and reseed3 in 3m) is trained
-here, some two hours of a core, or taken from DIR, which ``taskgram train`` made (``trained_before`` in the note). Every
+The suites main, twin1, twin2 and reseed3 to reseed5 are shipped in the sizes 100k and 600k, main in 3m too. What book/
+cause_expectations.yaml names beside them in 3m (twin2 and reseed3; twin1 has not been trained) is trained here, some
+hour of a core, or taken from DIR, which ``taskgram train`` made (``trained_before`` in the note). Every
 model is asked each fact that no document asks, and the tests of translation and maths. Writes cause_<table>.csv,
 cause.csv and cause.json beside this file.
 """
@@ -35,7 +35,7 @@ WORLD, TWINS = 1, {"main": 0, "twin1": 1, "twin2": 2}
 SEEDS = {"main": 1, "twin1": 1, "twin2": 1, "reseed3": 3, "reseed4": 4, "reseed5": 5}
 TASKS = {"translation": "unseen", "math_reasoning": "held_out"}
 MODELS = [(size, name) for size in ("100k", "600k") for name in SEEDS]
-MODELS += [("3m", name) for name in ("main", "twin1", "twin2", "reseed3")]
+MODELS += [("3m", name) for name in ("main", "twin2", "reseed3")]  # twin1 has not been trained in this size
 
 
 def main() -> None:

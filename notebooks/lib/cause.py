@@ -67,7 +67,8 @@ def counted(table: pd.DataFrame, corpus: Path) -> pd.DataFrame:
 def channels(table: pd.DataFrame, world: str) -> pd.DataFrame:
     """The logarithms of a world's counts, a half added to each (eq-channels): ``pair``, and its
     parts ``share`` and ``statements``; ``subject`` and ``value`` are documents with the one side
-    that state another fact; ``ratio`` is log C(pair) / C(s^x), as in the task-gram LM. ``table`` has pair_WORLD, subject_WORLD, value_WORLD."""
+    that state another fact; ``ratio`` is log C(pair) / C(s^x), as in the task-gram LM. ``table``
+    has pair_WORLD, subject_WORLD, value_WORLD."""
     pair, subject, value = (table[f"{side}_{world}"] for side in ("pair", "subject", "value"))
     stated = pair.groupby(table["fact"]).transform("sum")
     logs = {"pair": pair, "statements": stated, "subject": subject - stated, "value": value - pair,

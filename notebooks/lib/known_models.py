@@ -1,4 +1,4 @@
-"""Models whose knowledge is known, scored as Mem scores a network: what the measure says of them."""
+"""Models whose knowledge is known, scored as a network is: what Mem says of them."""
 
 from collections.abc import Mapping, Sequence
 
