@@ -12,12 +12,13 @@ from taskgram_utils.run.reads import PACKAGE
 from taskgram_utils.training import SIZES
 
 WEIGHTS = PACKAGE / "miniature" / "weights"
-SUITES = {"main": (1, 1, 0), "twin1": (1, 1, 1), "twin2": (1, 1, 2), "reseed": (1, 3, 0)}
+SUITES = {"main": (1, 1, 0), "twin1": (1, 1, 1), "twin2": (1, 1, 2), "reseed": (1, 3, 0),
+          "reseed4": (1, 4, 0), "reseed5": (1, 5, 0)}
 
 
 def test_the_suites_are_the_shipped_ones_and_small():
     assert {p.name for p in WEIGHTS.iterdir()} == set(SUITES)
-    assert sum(p.stat().st_size for p in WEIGHTS.rglob("*.safetensors")) <= 60e6
+    assert sum(p.stat().st_size for p in WEIGHTS.rglob("*.safetensors")) <= 66e6
 
 
 @pytest.mark.parametrize("name", SUITES)
