@@ -56,9 +56,11 @@ def main() -> None:
 def write(cells: pd.DataFrame, tests: pd.DataFrame, given: list[str], seconds: float = 0) -> None:
     """All tables from the scored cells and tests, and the note."""
     effects, beside = cause.effects(cells), ["p", "r2"]
-    tables = {"cells": cells.drop(columns=["instruction", "x", "y", "person"]), "": effects.drop(columns=beside),
-              "noise": cause.training_noise(cells), "matrix": cause.matrix(cells), "beside": cause.beside(cells), "doses": cause.doses(cells),
-              "tasks": tasks(tests)}  # fmt: skip
+    tables = {
+        "cells": cells.drop(columns=["instruction", "x", "y", "person"]), "": effects.drop(columns=beside),
+        "noise": cause.training_noise(cells), "matrix": cause.matrix(cells), "beside": cause.beside(cells),
+        "doses": cause.doses(cells), "tasks": tasks(tests),
+    }  # fmt: skip
     written = {}
     for name, table in tables.items():
         path = HERE / f"cause{'_' * bool(name)}{name}.csv"

@@ -1,6 +1,7 @@
 """The effect of counts: the same facts in worlds that state them more or less often."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -305,8 +306,7 @@ def explainable(part: pd.DataFrame, model: str, keys: Sequence[str] = ("fact", "
     def share(sums: np.ndarray) -> np.ndarray:
         first, second = np.split(sums[..., 1:] / sums[..., :1], 2, axis=-1)
         variance = second - first**2
-        twins, reseeds = (variance[..., a:b].mean(axis=-1)
-                          for a, b in zip(ends, ends[1:], strict=False))
+        twins, reseeds = (variance[..., a:b].mean(axis=-1) for a, b in pairwise(ends))
         return (1 - reseeds / twins)[..., None]
 
     return of_sums(moments, share, clusters)[0]

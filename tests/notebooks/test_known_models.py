@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from taskgram_chapters import known_models as km
 
+from taskgram_chapters import known_models as km
 from taskgram_utils.language_models.taskgram import taskgram_halves, taskgram_logp
 
 RNG = np.random.default_rng(3)
@@ -22,7 +22,8 @@ def counts():
     of_x = RNG.integers(20, 300, len(GRAMS))
     joint = RNG.binomial(of_x, RNG.uniform(0.05, 0.9, len(GRAMS)))
     many = pd.Series(joint, DRAWN).groupby(level=0).sum()
-    rows = [*zip(GRAMS["sx"], GRAMS["sy"], joint, strict=True), *((x, None, c) for x, c in zip(GRAMS["sx"], of_x)),
+    singles = zip(GRAMS["sx"], of_x, strict=True)
+    rows = [*zip(GRAMS["sx"], GRAMS["sy"], joint, strict=True), *((x, None, c) for x, c in singles),
             *((y, None, 3 * c) for y, c in many.items())]  # fmt: skip
     whole = pd.DataFrame(rows, columns=["sx", "sy", "count"]).assign(half=pd.NA)
     first = whole.assign(count=RNG.binomial(whole["count"], 0.5), half=0)
@@ -71,7 +72,8 @@ def test_mem_of_known_models():
     for model in (km.FREQUENCY, km.RULES):
         assert given.loc[model, "low"] < 0 < given.loc[model, "high"]
     assert given.loc[km.MEMORIZER, "low"] > 0.7
-    assert (given.loc[[f"mixture {k / 10:.1f}" for k in range(1, 11)], "estimate"] > given.loc["mixture 0.0", "estimate"]).all()
+    mixed = given.loc[[f"mixture {k / 10:.1f}" for k in range(1, 11)], "estimate"]
+    assert (mixed > given.loc["mixture 0.0", "estimate"]).all()
 
 
 def test_how_many_examples_are_needed():
