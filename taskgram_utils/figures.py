@@ -205,10 +205,7 @@ def heatmap(
     bounds = ["estimate", "low", "high"]
     _keep(table, [x, y, panel, *bounds], name, run)
     across, down = _values(table, x), _values(table, y)
-    fig, panels = _panels(table, panel, columns)
-    width, height = fig.get_size_inches()
-    rows = fig.axes[0].get_subplotspec().get_gridspec().nrows
-    fig.set_size_inches(width, max(height, rows * (0.9 + 0.42 * len(down))))
+    fig, panels = _panels(table, panel, columns, height=0.9 + 0.34 * len(down))
     most = table["estimate"].abs().max()
     for ax, _, part in panels:
         wide = part.set_index([y, x])[bounds].unstack()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from taskgram_chapters.verdicts import GIVEN
 from taskgram_utils.controls import point_controls
 from taskgram_utils.jackknife import Query, clusters_of, interval, jackknife
 from taskgram_utils.language_models.taskgram import taskgram_logp
@@ -16,7 +17,6 @@ SLIP = 0.02
 MEMORIZER, FREQUENCY, RULES, ORACLE = (
     "memorizer of another draw", "answer frequency", "rules", "oracle")
 _POINT = ["task", "group", "example_id", "n", "sy", "start"]
-EVERY = "spearman|log_count_sy+log_count_sx+tokens+logp_prior"
 
 
 def another_draw(counts: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def mem_of_known(
     prior = known.drop(columns="logp").rename(columns={"logp_prior": "logp"})
     controls = point_controls(taskgrams, counts, known, prior)
     table = mem(count_model, known, controls, count_model_halves=halves)
-    table = table[table["measure"].isin(["spearman", EVERY])]
+    table = table[table["measure"].isin(["spearman", GIVEN])]
     return table.assign(ceiling=np.sqrt(table["reliability"].clip(lower=0)))
 
 

@@ -67,7 +67,7 @@ def test_mem_of_known_models():
     halves = taskgram_halves(GRAMS, COUNTS)
     table = km.mem_of_known(known, taskgram_logp(GRAMS, COUNTS), halves, GRAMS, COUNTS)
     raw = table[table["measure"] == "spearman"].set_index("model")
-    given = table[table["measure"] == km.EVERY].set_index("model")
+    given = table[table["measure"] == km.GIVEN].set_index("model")
     assert raw.loc[km.MEMORIZER, "estimate"] == pytest.approx(raw.loc[km.MEMORIZER, "ceiling"], abs=0.05)
     for model in (km.FREQUENCY, km.RULES):
         assert given.loc[model, "low"] < 0 < given.loc[model, "high"]

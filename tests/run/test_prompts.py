@@ -1,39 +1,25 @@
 """The prompt tables of a run: a small world and an untrained model, prompts against counting by hand."""
 
-import json
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from taskgram_utils import suites, training
-from taskgram_utils.language_models.loading import non_embedding
 from taskgram_utils.miniature import clauses
 from taskgram_utils.miniature.words import INSTRUCTIONS
 from taskgram_utils.ngrams import ngrams, words
 from taskgram_utils.prompting import Fragments, gap
-from taskgram_utils.run.pipeline import RECIPES, corpus, open_world
+from taskgram_utils.run.pipeline import corpus
 from taskgram_utils.run.prompts import framed_prompts, prompt_examples
-from taskgram_utils.run.reads import PACKAGE
-from taskgram_utils.run.store import Run
+from tests.run.untrained import runs
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run over 2,000 documents whose one model has learnt nothing."""
-    folder = tmp_path_factory.mktemp("prompts")
-    parameters = yaml.safe_load((PACKAGE.parent / "notebooks/runs/tiny.yaml").read_text())
-    parameters |= {"documents": 2_000, "weights": str(folder / "weights"), "models": ["25k"], "ngram_sizes": [2],
-                   "tasks": ["factual_qa", "math_reasoning"], "prompt_rounds": 4, "prompt_examples": 12}  # fmt: skip
-    run = Run("prompts", parameters, folder / "run", RECIPES)
-    suites.train_tokenizer(open_world(run), folder / "tokenizer")
-    model = training.new_model("25k", 0)
-    training.save(model, folder / "tokenizer", folder / "weights/25k/step0")
-    said = {p: parameters[p] for p in ("documents", "world", "seed")}
-    (folder / "weights/card.json").write_text(json.dumps(said))
-    (folder / "weights/25k/training.json").write_text(json.dumps({"parameters": non_embedding(model)}))
-    return run
+    opened = runs(tmp_path_factory.mktemp("prompts"), tasks=["factual_qa", "math_reasoning"], prompt_rounds=4,
+                  prompt_examples=12)  # fmt: skip
+    return opened()
 
 
 @pytest.mark.parametrize("name", list(clauses.UNHEARD))

@@ -1,20 +1,15 @@
 """Controls of a run: a small world and an untrained model, against runs with other parameters and by hand."""
 
-import json
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from scipy import stats
 
-from taskgram_utils import suites, training
-from taskgram_utils.language_models.loading import non_embedding
 from taskgram_utils.ngrams import normalize
-from taskgram_utils.run.pipeline import RECIPES, corpus, open_world
-from taskgram_utils.run.reads import PACKAGE
-from taskgram_utils.run.store import Run
+from taskgram_utils.run.pipeline import RECIPES, corpus
 from taskgram_utils.run.variants import Changed
+from tests.run.untrained import runs
 
 KEYS = ["example_id", "n", "sy", "start"]
 
@@ -22,21 +17,7 @@ KEYS = ["example_id", "n", "sy", "start"]
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     """Opens a run over 2,000 documents whose one model has learnt nothing, with parameters replaced."""
-    folder = tmp_path_factory.mktemp("variants")
-    parameters = yaml.safe_load((PACKAGE.parent / "notebooks/runs/tiny.yaml").read_text())
-    parameters |= {"documents": 2_000, "weights": str(folder / "weights"), "models": ["25k"], "ngram_sizes": [2],
-                   "tasks": ["translation", "world_knowledge"]}  # fmt: skip
-
-    def opened(name="own", **changes) -> Run:
-        return Run(name, parameters | changes, folder / name, RECIPES)
-
-    suites.train_tokenizer(open_world(opened()), folder / "tokenizer")
-    model = training.new_model("25k", 0)
-    training.save(model, folder / "tokenizer", folder / "weights/25k/step0")
-    said = {p: parameters[p] for p in ("documents", "world", "seed")}
-    (folder / "weights/card.json").write_text(json.dumps(said))
-    (folder / "weights/25k/training.json").write_text(json.dumps({"parameters": non_embedding(model)}))
-    return opened
+    return runs(tmp_path_factory.mktemp("variants"), tasks=["translation", "world_knowledge"])
 
 
 @pytest.fixture(scope="module")
