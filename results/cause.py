@@ -1,10 +1,10 @@
 """Twin worlds and reseeds, recorded: python results/cause.py [--weights NAME=DIR] ...
 
 The suites main, twin1, twin2 and reseed3 to reseed5 are shipped in the sizes 100k and 600k, main in 3m too. What book/
-cause_expectations.yaml names beside them in 3m (twin2 and reseed3; twin1 has not been trained) is trained here, some
-hour of a core, or taken from DIR, which ``taskgram train`` made (``trained_before`` in the note). Every
-model is asked each fact that no document asks, and the tests of translation and maths. Writes cause_<table>.csv,
-cause.csv and cause.json beside this file.
+cause_expectations.yaml names beside them in 3m (twin1, twin2 and reseed3) is trained here, an hour of a core each, or
+taken from DIR, which ``taskgram train`` made (``trained_before`` in the note). Every model is asked each fact that no
+document asks, and the tests of translation and maths. Writes cause_<table>.csv, cause.csv, cause.json and the picture
+dose_response.png beside this file.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import pandas as pd
 
 from taskgram_chapters import cause
 from taskgram_chapters.findings import rounded
-from taskgram_utils.language_models.loading import load
+from taskgram_utils.language_models.loading import load, parameters
 from taskgram_utils.language_models.neural import score
 from taskgram_utils.miniature.suite import of_world
 from taskgram_utils.miniature.world import FULL, World
@@ -35,7 +35,7 @@ WORLD, TWINS = 1, {"main": 0, "twin1": 1, "twin2": 2}
 SEEDS = {"main": 1, "twin1": 1, "twin2": 1, "reseed3": 3, "reseed4": 4, "reseed5": 5}
 TASKS = {"translation": "unseen", "math_reasoning": "held_out"}
 MODELS = [(size, name) for size in ("100k", "600k") for name in SEEDS]
-MODELS += [("3m", name) for name in ("main", "twin2", "reseed3")]  # twin1 has not been trained in this size
+MODELS += [("3m", name) for name in ("main", "twin1", "twin2", "reseed3")]
 
 
 def main() -> None:
@@ -45,22 +45,26 @@ def main() -> None:
     began = time.monotonic()
     cells = counted_cells()
     tests = pd.concat([examples_of(name, group) for name, group in TASKS.items()], ignore_index=True)
+    sizes = {}
     for size, name in MODELS:
         model = load(folder_of(size, name, given), dtype="float32", device="cpu")
+        sizes[size] = parameters(model)
         for table in (cells, tests):
             found = score(table, model).set_index("example_id")["logp"]
             table[f"logp_{size}_{name}"] = table["example_id"].map(found)
-    write(cells, tests, sorted(given), time.monotonic() - began)
+    write(cells, tests, sizes, sorted(given), time.monotonic() - began)
 
 
-def write(cells: pd.DataFrame, tests: pd.DataFrame, given: list[str], seconds: float = 0) -> None:
+def write(cells: pd.DataFrame, tests: pd.DataFrame, sizes: dict[str, int], given: list[str], seconds: float) -> None:
     """All tables from the scored cells and tests, and the note."""
     effects, beside = cause.effects(cells), ["p", "r2"]
     tables = {
         "cells": cells.drop(columns=["instruction", "x", "y", "person"]), "": effects.drop(columns=beside),
-        "noise": cause.training_noise(cells), "matrix": cause.matrix(cells), "beside": cause.beside(cells),
+        "noise": cause.training_noise(cells), "sizes": cause.sizes(cells, sizes),
+        "matrix": cause.matrix(cells), "beside": cause.beside(cells),
         "doses": cause.doses(cells), "tasks": tasks(tests),
     }  # fmt: skip
+    cause.dose_figure(tables["doses"], "dose-response").savefig(HERE / "dose_response.png", facecolor="white")
     written = {}
     for name, table in tables.items():
         path = HERE / f"cause{'_' * bool(name)}{name}.csv"

@@ -1,10 +1,11 @@
-"""Every suite of Mini-Pythia, recorded: python results/seeds.py [--weights A=DIR] [--weights C=DIR]
+"""Every suite of Mini-Pythia, recorded: python results/seeds.py [--weights A=DIR] [--weights C=DIR] [--keep A]
 
 Seed A (world 0, seed 0) was tuned on, by accuracy and loss alone: its scores are recorded, no Mem. Seed B (world 1,
 seed 1) is the shipped suite, seed C (world 2, seed 2) its repetition on another draw; the expectations were committed,
 and world and recipe frozen, before any Mem of either was computed. The twins (world 1, seed 1, twin 1 and 2) and the
 reseed (world 1, seed 3), shipped in two sizes, are asked the questions of world 1. A and C are trained here, an hour of
-a core each, or taken from DIR, a folder that ``taskgram train`` made (``trained_before`` in the note). Writes
+a core each, or taken from DIR, a folder that ``taskgram train`` made (``trained_before`` in the note); the
+rows of a suite to ``keep`` stay as they were recorded (``kept``). Writes
 seeds_<table>.csv, seeds.json and the picture mem_by_size.png beside this file.
 """
 
@@ -22,7 +23,7 @@ from taskgram_utils import figures
 from taskgram_utils.performance import binned_performance, performance
 from taskgram_utils.run.pipeline import RECIPES, at_last_step, main_model, open_run, sizes_in_parameters
 from taskgram_utils.run.store import Run, versions
-from taskgram_utils.tables import write_table
+from taskgram_utils.tables import read_table, write_table
 from taskgram_utils.texts import write_text
 
 HERE = Path(__file__).resolve().parent
@@ -42,12 +43,17 @@ SHOWN = {"factual_qa": "facts", "world_knowledge": "knowledge", "translation": "
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", action="append", default=[], metavar="SUITE=DIR", help="a suite trained before")
-    given = dict(pair.split("=", 1) for pair in parser.parse_args().weights)
+    parser.add_argument("--keep", action="append", default=[], choices=sorted({*SUITES} - {*MEASURED}))
+    options = parser.parse_args()
+    given = dict(pair.split("=", 1) for pair in options.weights)
     runs, began = {"B": open_run("miniature")}, time.monotonic()
-    for name, changed in SUITES.items():
+    for name in (name for name in SUITES if name not in options.keep):
+        changed = SUITES[name]
         folder = {"weights": str(Path(given[name]).resolve())} if name in given else {}
         runs[name] = open_run("miniature", name=f"seeds-{name.replace(' ', '')}", **changed | folder)
-    tables = {"performance": _stacked({name: last_scores(run) for name, run in runs.items()})}
+    before = read_table(HERE / "seeds_performance.csv")
+    scores = {name: before[before["suite"] == name] for name in options.keep}
+    tables = {"performance": _stacked(scores | {name: last_scores(run) for name, run in runs.items()})}
     for table in (*TABLES, *({"placebo"} & set(RECIPES))):
         tables[table] = _stacked({name: runs[name].table(table) for name in MEASURED})
     for table, made in (("precision", true_shares), ("frequency", scores_with_frequency)):
@@ -62,7 +68,7 @@ def main() -> None:
         "command": "python results/seeds.py", "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.monotonic() - began), "machine": f"{platform.machine()}, {platform.system()}",
         "versions": versions(), "sha256": written,
-        "trained_before": sorted(given),
+        "trained_before": sorted(given), "kept": options.keep,
         "suites": {name: run.parameters | SUITES.get(name, {}) for name, run in runs.items()},
     }  # fmt: skip
     write_text(HERE / "seeds.json", json.dumps(note, indent=1) + "\n")

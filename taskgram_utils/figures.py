@@ -21,6 +21,9 @@ MARKERS = "osD^vPX"
 FEW_TO_MANY = colors.ListedColormap(sns.color_palette("Blues", 64)[12:])
 COLUMNS = 3
 """Panels side by side: more would have letters too small to read on a page."""
+GREY, LEAST_RELIABLE = "0.65", 0.5
+"""What is drawn in grey: a row whose ``reliability`` is below this, or whose column ``grey`` is
+true."""
 LABELS = {
     "parameters": "parameters without embeddings", "estimate": "Mem (Spearman ρ)",
     "step": "training step", "frequency": "example frequency (documents, summed)",
@@ -85,13 +88,16 @@ def lines(
             if rows.empty:
                 continue
             places = rows[x].to_numpy(float) * shift ** (i - (len(shown) - 1) / 2)
-            ax.plot(places, rows[y], marker=MARKERS[i % 7], ms=4, lw=1.4, clip_on=False, **style)
+            shades, (marker, colour) = _shades(rows, style), (MARKERS[i % 7], style["color"])
+            style |= {"color": GREY} if (shades != colour).all() else {}
+            ax.plot(places, rows[y], marker=marker, ms=4, lw=1.4, clip_on=False, **style)
+            ax.scatter(places, rows[y], c=shades, marker=marker, s=18, zorder=3, clip_on=False)
             if bars:
-                ends, colour = rows[[low, high]].astype(float).to_numpy().T, style["color"]
+                ends = rows[[low, high]].astype(float).to_numpy().T
                 if band:
-                    ax.fill_between(places, *ends, color=colour, alpha=0.25, lw=0)
+                    ax.fill_between(places, *ends, color=style["color"], alpha=0.25, lw=0)
                 else:
-                    ax.vlines(places, *ends, color=colour, lw=1, alpha=0.7)
+                    ax.vlines(places, *ends, color=shades, lw=1, alpha=0.7)
         if at is not None:
             ax.axhline(at, color="0.6", lw=0.8, ls=":")
         if marks and key in marks:
@@ -178,9 +184,10 @@ def intervals(
             rows = rows.dropna(subset=[estimate])
             beside = (i - (len(hues) - 1) / 2) * 0.8 / len(hues)
             heights = np.array([names.index(value) for value in rows[y]]) + beside
-            ends = rows[[low, high]].astype(float).to_numpy().T
-            ax.hlines(heights, *ends, color=style["color"], lw=1.4)
-            ax.plot(rows[estimate], heights, MARKERS[i % 7], ms=5, **style)
+            ends, shades = rows[[low, high]].astype(float).to_numpy().T, _shades(rows, style)
+            ax.hlines(heights, *ends, color=shades, lw=1.4)
+            ax.plot([], [], MARKERS[i % 7], ms=5, **style)
+            ax.scatter(rows[estimate], heights, c=shades, marker=MARKERS[i % 7], s=25, zorder=3)
         if at is not None:
             ax.axvline(at, color="0.6", lw=0.8, ls=":")
         if marks and key in marks:
@@ -248,7 +255,15 @@ def _groups(table: pd.DataFrame, hue: str | None, values: list) -> Iterator[tupl
     colours = sns.color_palette("viridis", len(values)) if ordered else PALETTE
     for i, value in enumerate(values):
         rows = table[table[hue] == value] if hue else table
-        yield rows, {"color": colours[i % len(colours)], "label": _spaced(value) if hue else None}
+        colour = colors.to_hex(colours[i % len(colours)])
+        yield rows, {"color": colour, "label": _spaced(value) if hue else None}
+
+
+def _shades(rows: pd.DataFrame, style: Mapping) -> np.ndarray:
+    """The colour of each row: its group's, or grey."""
+    weak = pd.to_numeric(rows.get("reliability", pd.Series(1.0, rows.index))) < LEAST_RELIABLE
+    grey = weak | rows.get("grey", pd.Series(False, rows.index)).astype(bool)
+    return np.where(grey, GREY, style["color"])
 
 
 def _spaced(value: object) -> str:

@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 
 from taskgram_utils import figures
 from taskgram_utils.errors import InputError
@@ -97,8 +98,8 @@ def test_lines_show_the_values(table):
 
 def test_lines_have_bars_where_the_table_has_bounds(table):
     def segments(found):
-        return [s for c in figures.lines(found, "parameters", "estimate", "plot", hue="n").axes[0].collections
-                for s in c.get_segments()]  # fmt: skip
+        drawn = figures.lines(found, "parameters", "estimate", "plot", hue="n").axes[0].collections
+        return [s for c in drawn if isinstance(c, LineCollection) for s in c.get_segments()]
 
     one = table[table["task"] == "translation"]
     np.testing.assert_allclose(sorted(s[0, 1] for s in segments(one)), sorted(one["low"]))
@@ -210,3 +211,16 @@ def test_a_band_is_a_shade_and_no_bars(table):
     # Without bars that hide each other, lines stand where their values are.
     drawn = {tuple(line.get_xdata()) for ax in figure.axes for line in ax.lines}
     assert drawn == {(25_472, 25_472, 100_096, 100_096, 601_728, 601_728)}
+
+
+@pytest.mark.parametrize("draw", ["lines", "intervals"])
+def test_what_is_not_reliable_is_grey(draw, table):
+    weak = table.assign(reliability=np.where(table["task"] == "translation", 0.4, 0.9))
+    weak["grey"] = weak["n"] == 3
+    figure = DRAWN[draw](weak)
+    points = [c for axis in figure.axes for c in axis.collections if len(c.get_offsets()) > 1]
+    shades = np.concatenate([np.repeat(c.get_facecolors()[:, :3], len(c.get_offsets()) // len(c.get_facecolors()), 0)
+                             for c in points])  # fmt: skip
+    grey = np.isclose(shades, matplotlib.colors.to_rgb(figures.GREY)).all(axis=1)
+    assert grey.sum() == 12 and len(grey) == 18
+    assert (figures.GREY in [line.get_color() for line in figure.axes[0].lines]) == (draw == "lines")

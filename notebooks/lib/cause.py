@@ -4,22 +4,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import yaml
 
-from taskgram_chapters.verdicts import answer, with_noise
+from taskgram_chapters.numbers import number, short
+from taskgram_chapters.verdicts import NAMES, answer, with_noise
+from taskgram_utils import figures
 from taskgram_utils.corpus import Corpus
 from taskgram_utils.counting.base import count_table
 from taskgram_utils.counting.scan import ScanCounter
 from taskgram_utils.errors import require
 from taskgram_utils.jackknife import (
-    Changes, Clusters, Query, Result, clusters_of, interval, jackknife,
+    Changes, Clusters, Query, Result, clusters_of, combined, interval, jackknife,
 )
 from taskgram_utils.miniature.words import QUESTIONS
 from taskgram_utils.miniature.world import World, prompt
 from taskgram_utils.ngrams import normalize
-from taskgram_utils.run.store import project_root
+from taskgram_utils.run.store import Run, project_root
 from taskgram_utils.statistics import holm
 
 MAIN, TWINS, RESEEDS = "main", ("twin1", "twin2"), ("reseed3", "reseed4", "reseed5")
@@ -338,6 +341,83 @@ def doses(table: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
                                      **{c: estimated(mean)[c] for c in ("low", "high")},
                                      "n": len(group)})
     return pd.DataFrame(rows)
+
+
+def dose_figure(table: pd.DataFrame, name: str, run: Run | None = None) -> plt.Figure:
+    """The dose–response of :func:`doses`: twins in colour, reseeds in grey."""
+    names = table["compared"].str.replace(r"(\d)", r" \1", regex=True)
+    table = table.assign(which=table["model"] + ", " + table["population"], compared=names,
+                         grey=table["world"] != "twins")
+    return figures.lines(table, "change of log C", "change of log P", name, run, hue="compared",
+                         panel="which", at=0, columns=2)
+
+
+def sizes(table: pd.DataFrame, parameters: Mapping[str, int]) -> pd.DataFrame:
+    """Least-squares slope of the effect of ``pair`` on log10 of the ``parameters`` of the models,
+    for each world and population: nats per nat per tenfold size, with 95% interval, p and the
+    number n of models."""
+    names, rows = models_of(table), []
+    log = np.log10([parameters[name] for name in names])
+    weights = (log - log.mean()) / ((log - log.mean()) ** 2).sum()
+    for world in ("twins", "reseed"):
+        of_models = [changes(table, name, world) for name in names]
+        for population in POPULATIONS:
+            parts = [of_population(part, population) for part in of_models]
+            found = [least_squares(part["logp"].to_numpy(), part[["pair"]].to_numpy(),
+                                   clusters_of(part["fact"], part["value_name"]),
+                                   part["pairing"])[0] for part in parts]
+            line = Result(float(weights @ [one.estimate for one in found]),
+                          combined([one.changes for one in found], weights), None)
+            rows.append({"world": world, "population": population, **estimated(line),
+                         "spread": 1 / np.sqrt((weights**2).sum()), "n": len(names)})
+    return pd.DataFrame(rows)
+
+
+def answers(tables: Mapping[str, pd.DataFrame], expected: Mapping) -> pd.DataFrame:
+    """What else was preregistered, line by line: what, expected, what was found in words, and the
+    answer, of several numbers one verdict (:func:`taskgram_chapters.verdicts.verdict`).
+
+    ``tables``: sizes, noise, matrix, beside and tasks, as recorded. The share of a task's changes
+    that a world explains is asked one way alone, since below zero it is no effect.
+    """
+    bounds, rows, noise = expected["bounds"], [], tables["noise"].set_index("channel").loc["pair"]
+    noise = noise.set_index("population")["noise"] * np.sqrt((1 + 1 / len(TWINS)) / 2)
+    by_size = tables["sizes"].query("world == 'twins'").set_index("population")
+    for line in expected["sizes"]:
+        row, way = by_size.loc[line["population"]], {"rises": "positive", "falls": "negative"}
+        ends = with_noise(*row[["estimate", "low", "high"]], np.inf,
+                          noise[line["population"]] / row["spread"], False)[:2]
+        text = f"{number(row['estimate'], *ends)} per tenfold size"
+        rows.append((f"slope, {line['population']}, with size", line["expected"], text,
+                     answer(way[line["expected"]], *ends, bounds["slope"])))
+    matrix, across = tables["matrix"], tables["beside"].query("population != 'all'")
+    read = matrix["read"].where(~matrix["read"].isin(RESEEDS), MAIN)
+    for line in expected["matrix"]:
+        part = matrix[(matrix["counts"] == read) == (line["of"] == "own world")]
+        rows.append((f"log P on the counts of {line['of']}", line["expected"],
+                     *_several(part, line["expected"], bounds["slope"])))
+    part = across.query("measure == 'across'")
+    within = across.query("measure == 'within'").set_index(["model", "population"])["estimate"]
+    signs = within.loc[list(zip(part["model"], part["population"], strict=True))]
+    ways = np.where(signs > 0, "positive", "negative")
+    expected_sign = expected["across"][0]["expected"]
+    rows.append(("slope across facts", expected_sign, *_several(part, ways, bounds["slope"])))
+    for line in expected["other_tasks"]:
+        part = tables["tasks"][tables["tasks"]["task"] == line["task"]]
+        part = part.assign(low=part["low"].clip(lower=-bounds["correlation"]))
+        rows.append((f"{NAMES[line['task']]}: share that the world explains", line["expected"],
+                     *_several(part, "none", bounds["correlation"])))
+    return pd.DataFrame(rows, columns=["what", "expected", "found", "answer"])
+
+
+def _several(part: pd.DataFrame, expected: str | np.ndarray, bound: float) -> tuple[str, str]:
+    """The range of estimates, and how many intervals give each answer, in words."""
+    ways = np.broadcast_to(expected, len(part))
+    given = [answer(str(way), *ends, bound) for way, ends in
+             zip(ways, part[["low", "high"]].to_numpy(), strict=True)]
+    kinds = ", ".join(f"{kind} in {k}" for kind, k in pd.Series(given).value_counts().items())
+    span = f"{short(part['estimate'].min())} to {short(part['estimate'].max())}"
+    return span, f"{kinds} of {len(part)}"
 
 
 def compared(found: pd.DataFrame, noise: pd.DataFrame, expected: Mapping) -> pd.DataFrame:

@@ -171,3 +171,31 @@ def test_the_recorded_effects_are_those_of_the_recorded_cells():
     assert len(joined) == len(both) == len(found)
     for column in ("estimate", "low", "high", "n"):
         np.testing.assert_allclose(joined[column], joined[f"{column}_again"], atol=2e-3)
+
+
+def test_size_and_the_rest_of_what_was_preregistered(cells):
+    """An effect that doubles from one size to one tenfold as large: its slope, and the answers that the rules give."""
+    small, large = with_models(cells, 0.5, 0.02), with_models(cells, 1.0, 0.02)
+    both = small.assign(**{c.replace("100k", "1m"): large[c] for c in large if c.startswith("logp_")})
+    found = cause.sizes(both, {"100k": 10**5, "1m": 10**6})
+    table = found.query("population == 'undisputed'").set_index("world")
+    effects = cause.effects(both).query("channel == 'pair' and population == 'undisputed'")
+    effects = effects.set_index(["model", "world"])
+    for world in ("twins", "reseed"):
+        expected = effects.loc[("1m", world), "estimate"] - effects.loc[("100k", world), "estimate"]
+        assert table.loc[world, "estimate"] == pytest.approx(expected)
+        assert table.loc[world, "low"] < expected < table.loc[world, "high"] and table.loc[world, "n"] == 2
+    assert table.loc["twins", "low"] > 0.3 and abs(table.loc["reseed", "estimate"]) < 0.1
+    tasks = pd.DataFrame({"task": ["translation", "math_reasoning"], "estimate": [-3.0, 0.5], "low": [-4.0, 0.4],
+                          "high": [0.1, 0.6]})  # fmt: skip
+    tables = {"sizes": found, "noise": cause.training_noise(both), "matrix": cause.matrix(both),
+              "beside": cause.beside(both), "tasks": tasks}  # fmt: skip
+    table = cause.answers(tables, cause.preregistered()).set_index("what")
+    assert table.loc["slope, undisputed, with size", "answer"] == "opposite"
+    assert table.loc["slope, disputed, with size", "answer"] == "found"
+    own, other = (table.loc[f"log P on the counts of {world}"] for world in ("own world", "another world"))
+    assert own["answer"] == "found in 20 of 20" and "opposite" not in other["answer"]
+    assert other["answer"].endswith("of 40")
+    assert table.loc["slope across facts", "answer"] == "found in 4 of 4"
+    assert table.loc["Translation: share that the world explains", "answer"] == "found in 1 of 1"
+    assert table.loc["Maths reasoning: share that the world explains", "answer"] == "opposite in 1 of 1"
