@@ -939,7 +939,7 @@ def book_command(run, parameters, strict):
     Options:
       --strict: Fail on any warning of the renderer.
 
-    Example: taskgram book miniature -p 05_across_tasks.n 1
+    Example: taskgram book miniature -p 11_across_tasks.n 1
     """
     from taskgram_utils import book
 

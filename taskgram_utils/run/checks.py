@@ -320,7 +320,7 @@ def _space(run: Run) -> float:
 
 # What a default book can do without: package, module, what it is for, how to get it.
 OPTIONAL = (
-    ("infini-gram", "infini_gram", "its own engine beside our counts, chapter 01",
+    ("infini-gram", "infini_gram", "its own engine beside our counts, chapter 03",
      "pip install infini-gram, on Linux"),
     ("sentence-transformers", "sentence_transformers", "taskgram mine with E5, LaBSE, MiniLM ...",
      GET_HUB),

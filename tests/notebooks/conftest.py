@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from taskgram_utils import book
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FULL = "04_memorization_analysis"
+FULL = "06_memorization_analysis"
 FIGURE = {
     "mystnb": {
         "figure": {"name": "fig-TASKKEY", "caption": "Log probability against log count, TASKNAME."},
@@ -31,7 +31,7 @@ TABLE = """````{table} A table that is wide enough to need scrolling on a phone
 :format: myst
 ```
 ````"""
-NUMBERED = "05_across_tasks"
+NUMBERED = "11_across_tasks"
 STUB_TABLE = "glue('tab-stub', Markdown('| a |\\n|---|\\n| 1 |'), display=False)"
 EXERCISE = """```{exercise} Count again
 :label: ex-TASKKEY
@@ -70,7 +70,7 @@ def lay_out(root: Path) -> None:
     numbered = [TABLE.replace("tab-TASKKEY", label).replace("table-TASKKEY", "tab-stub")
                 for label in dict.fromkeys(re.findall(r"{numref}`([\w-]+)`", prose))]  # fmt: skip
     for name in dict.fromkeys(re.findall(r"notebooks/(\w+)", (root / "_toc.yml").read_text())):
-        if name.startswith("04_"):
+        if name.startswith("06_"):
             continue
         glued = [f"glue({key!r}, 'filled', display=False)" for page, key in wanted if page == name]
         glued += [f"glue({key!r}, HTML('<p>filled</p>'), display=False)" for key, page in blocks if page == name]

@@ -11,7 +11,7 @@ from taskgram_utils import book
 from taskgram_utils.miniature.files import FACTS, TRUE_PAIRS, write_world
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CHAPTERS = ("02_taskgram_construction", "03_pythia_scoring", "04_factual_qa", "05_across_tasks", "08_controls")
+CHAPTERS = ("04_taskgram_construction", "05_pythia_scoring", "06_factual_qa", "11_across_tasks", "14_controls")
 
 
 @pytest.mark.slow

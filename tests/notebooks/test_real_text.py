@@ -54,7 +54,7 @@ def test_the_chapter_says_of_a_data_set_only_what_holds_for_any_run():
     """A page of another text must not say what is true of the recorded one alone: a sentence outside the tables that
     names a data set says that it is of the recorded run, or where the data set is used."""
     names = re.compile("PopQA|Wikidata|ParaRel|TriviaQA|MMLU|GSM8K|textbook|[Ff]actbook|OpenStax|million")
-    notebook = json.loads((project_root() / "notebooks" / "13_real_text.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((project_root() / "notebooks" / "12_real_text.ipynb").read_text(encoding="utf-8"))
     pages = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
     prose = [line for page in pages for line in page.splitlines()]
     sentences = [s for line in prose if "{table}" not in line for s in re.split(r"(?<=[.?!]) ", line)]

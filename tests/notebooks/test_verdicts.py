@@ -326,7 +326,7 @@ def test_a_file_of_claims_that_cannot_be(tmp_path, monkeypatch, change):
 def test_the_page_of_claims_holds_no_typed_result_and_every_block_is_glued():
     book = v.project_root()
     page = (book / "book" / "claims.md").read_text(encoding="utf-8")
-    chapter = (book / "notebooks" / "05_across_tasks.ipynb").read_text(encoding="utf-8")
-    blocks = set(re.findall(r"```\{glue\} ([\w-]+)\n:doc: \.\./notebooks/05_across_tasks\.ipynb\n", page))
+    chapter = (book / "notebooks" / "11_across_tasks.ipynb").read_text(encoding="utf-8")
+    blocks = set(re.findall(r"```\{glue\} ([\w-]+)\n:doc: \.\./notebooks/11_across_tasks\.ipynb\n", page))
     assert blocks == set(re.findall(r'block\(\\"([\w-]+)\\"', chapter)) and len(blocks) == 8
     assert page.count("{glue") == len(blocks) and not re.search(r"\.\d", page)

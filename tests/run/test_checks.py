@@ -143,7 +143,7 @@ def test_every_notebook_checks_what_it_declares_before_all_else(path):
 def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", "")  # so that what follows is undone
     kernel = book._write_kernel(tmp_path, {}, tmp_path / "noted.json")
-    notebook = PACKAGE.parent / "notebooks/05_across_tasks.ipynb"
+    notebook = PACKAGE.parent / "notebooks/11_across_tasks.ipynb"
     command = [sys.executable, "-m", "papermill", notebook, tmp_path / "o.ipynb", "-p", "run", "tiny", "-p",
                "fwe", "3", "-k", kernel, "--cwd", PACKAGE.parent]  # fmt: skip
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
