@@ -1,6 +1,7 @@
 """The book: its chapters, their parameters, running them, laying out the pages, rendering them."""
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -412,7 +413,7 @@ def stage(plan: Plan) -> Path:
         nbformat.write(notebook, target / f"{page.table}.ipynb")
     plan.run.manifest()
     (target / "run").mkdir()
-    for path in [plan.run.folder / "manifest.json", *plan.run.folder.glob("figures/*.csv")]:
+    for path in [plan.run.folder / "manifest.json", *plan.run.folder.glob("figures/*.*")]:
         shutil.copy(path, target / "run")
     return target
 
@@ -539,7 +540,7 @@ def render(strict: bool = False) -> Path:
         shown = "\n".join((warnings or lines[-3:])[:20])
         raise InputError(f"the book did not render ({len(warnings)} warnings; log: "
                          f"{work / 'render.log'}):\n{shown}")
-    _finish(made)
+    _finish(made, source / "run")
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
     os.replace(made, site / "html")
@@ -547,17 +548,51 @@ def render(strict: bool = False) -> Path:
     return index
 
 
-def _finish(site: Path) -> None:
+def _finish(site: Path, run: Path) -> None:
     """Launch buttons of a filled-in page open the committed notebook, which has another name; fonts
-    are not preloaded, which a page opened from disk may not do (icons are drawn by a script)."""
+    are not preloaded, which a page opened from disk may not do (icons are drawn by a script).
+    Figures become part of their page, with a link to their table in ``run``."""
     sources = {c.name: c.source.name for c in chapters() if c.task}
+    (site / "run").mkdir(exist_ok=True)
+    for path in run.glob("*.csv"):
+        shutil.copy(path, site / "run")
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", text)
         if path.stem in sources:
             link = rf'(href="https?://[^"]*notebooks/){re.escape(path.stem)}\.ipynb'
             text = re.sub(link, rf"\g<1>{sources[path.stem]}", text)
+        numbers = itertools.count(1)
+        text = re.sub(r'(?:<a class="[^"]*image-reference[^"]*"[^>]*>)?<img([^>]*) src="([^"]*_images/'
+                      r'[^"]+\.svg)"([^>]*)>(?:</a>)?',
+                      lambda match: _figure(match, path, run, next(numbers)), text)
         path.write_text(text, encoding="utf-8")
+
+
+def _figure(image: re.Match, page: Path, run: Path, number: int) -> str:
+    """The SVG of an image in place of the image: letters and axes have the page's own colour, a
+    narrow screen has the drawing for it, and a link leads to the table of the figure."""
+    alt = re.search(r'alt="([^"]*)"', image[1] + image[3])
+    drawing = (page.parent / image[2]).read_text(encoding="utf-8")
+    name = re.search(r'<g id="([\w-]+)">', drawing)[1]
+    drawings, narrow = {"both": drawing}, run / f"{name}.svg"
+    if narrow.exists():
+        drawings = {"wide": drawing, "narrow": narrow.read_text(encoding="utf-8")}
+    shown = "".join(_inline(text, kind, f"figure{number}-{kind}", alt[1] if alt else name)
+                    for kind, text in drawings.items())
+    linked = f'<a class="figure-data" href="../run/{name}.csv" download>CSV</a>'
+    return shown + (linked if (run / f"{name}.csv").exists() else "")
+
+
+def _inline(drawing: str, kind: str, prefix: str, words: str) -> str:
+    """An SVG as part of a page: its ids are its own there, its black is the page's."""
+    drawing = re.sub(r"(?s)^.*?(?=<svg )|<metadata>.*?</metadata>", "", drawing)
+    drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", drawing)
+    drawing = re.sub("#262626|#000000", "currentColor", drawing)
+    size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', drawing)
+    style = f'style="width: {float(size[1]) / 72:.2f}in"' if size else ""
+    drawing = drawing.replace(size[0], style, 1) if size else drawing
+    return drawing.replace("<svg ", f'<svg class="figure-{kind}" role="img" aria-label="{words}" ', 1)
 
 
 def build(plan: Plan, strict: bool = False, progress: bool | None = None) -> Path:

@@ -1,7 +1,9 @@
 """Every figure of the book: one style, safe for colour-blind eyes, its table in a CSV beside it."""
 
+import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +23,10 @@ MARKERS = "osD^vPX"
 FEW_TO_MANY = colors.ListedColormap(sns.color_palette("Blues", 64)[12:])
 COLUMNS = 3
 """Panels side by side: more would have letters too small to read on a page."""
+NARROW = 3.6
+"""Width of a figure on a telephone (inches): its panels are one below the other."""
+INK = "#111111"
+"""Dark whatever the page: letters on a colour."""
 GREY, LEAST_RELIABLE = "0.65", 0.5
 """What is drawn in grey: a row whose ``reliability`` is below this, or whose column ``grey`` is
 true."""
@@ -32,6 +38,7 @@ LABELS = {
     "predictor": "n-grams up to", "r2": "R²", "spearman": "Spearman ρ",
 }
 """How an axis or a legend names a column; any other column has its own name, with spaces."""
+_screen = {"narrow": False}
 
 
 def use_style() -> None:
@@ -40,10 +47,33 @@ def use_style() -> None:
     plt.rcParams.update({
         "figure.constrained_layout.use": True, "figure.dpi": 96, "savefig.dpi": 160,
         "axes.titlesize": "medium", "axes.spines.top": False, "axes.spines.right": False,
-        "legend.fontsize": "small", "svg.hashsalt": "taskgram",
+        "legend.fontsize": "small", "svg.hashsalt": "taskgram", "figure.facecolor": "none",
+        "axes.facecolor": "none", "savefig.facecolor": "white",
     })
     if get_ipython():
         set_matplotlib_formats("svg")
+
+
+def for_a_page(draw: Callable[..., plt.Figure]) -> Callable[..., plt.Figure]:
+    """Give the figure of a run its name, and draw it a second time for a narrow screen, as
+    ``figures/<name>.svg`` of the run."""
+
+    @wraps(draw)
+    def drawn(*args, **options) -> plt.Figure:
+        figure = draw(*args, **options)
+        given = inspect.signature(draw).bind(*args, **options).arguments
+        if (run := given.get("run")) is not None:
+            figure.set_gid(given["name"])
+            _screen["narrow"] = True
+            try:
+                small = draw(*args, **options)
+                small.savefig(run.folder / "figures" / f"{given['name']}.svg", facecolor="none")
+                plt.close(small)
+            finally:
+                _screen["narrow"] = False
+        return figure
+
+    return drawn
 
 
 def label(name: str) -> str:
@@ -51,6 +81,7 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
+@for_a_page
 def lines(
     table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None,
     hue: str | None = None, panel: str | None = None, low: str = "low", high: str = "high",
@@ -107,11 +138,12 @@ def lines(
         if ylim:
             ax.set_ylim(*ylim)
         if own_legends and len(shown) > 1:
-            ax.legend(frameon=False, fontsize="x-small")
+            ax.legend(frameon=False)
     _finish(fig, label(x), ylabel or label(y), hue if len(hues) > 1 and not own_legends else None)
     return fig
 
 
+@for_a_page
 def clouds(
     table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None,
     panel: str | None = None, log: str = "", diagonal: bool = False,
@@ -141,6 +173,7 @@ def clouds(
     return fig
 
 
+@for_a_page
 def histograms(
     table: pd.DataFrame, value: str, name: str, run: Run | None = None, hue: str | None = None,
     panel: str | None = None, marks: Mapping[object, float] | None = None, bins: int = 40,
@@ -162,6 +195,7 @@ def histograms(
     return fig
 
 
+@for_a_page
 def intervals(
     table: pd.DataFrame, y: str, name: str, run: Run | None = None, hue: str | None = None,
     estimate: str = "estimate", low: str = "low", high: str = "high", at: float | None = 0.0,
@@ -197,12 +231,15 @@ def intervals(
         if xlim:
             ax.set_xlim(*xlim)
     first = fig.axes[0]
-    first.set_yticks(range(len(names)), [_spaced(value) for value in names])
+    width = 16 if _screen["narrow"] else 60
+    shown = [textwrap.fill(_spaced(value), width) for value in names]
+    first.set_yticks(range(len(names)), shown)
     first.set_ylim(len(names) - 0.5, -0.5)
     _finish(fig, xlabel or label(estimate), "", hue if len(hues) > 1 else None)
     return fig
 
 
+@for_a_page
 def heatmap(
     table: pd.DataFrame, x: str, y: str, name: str, run: Run | None = None,
     panel: str | None = None, columns: int = COLUMNS,
@@ -212,7 +249,7 @@ def heatmap(
     bounds = ["estimate", "low", "high"]
     _keep(table, [x, y, panel, *bounds], name, run)
     across, down = _values(table, x), _values(table, y)
-    fig, panels = _panels(table, panel, columns, height=0.9 + 0.34 * len(down))
+    fig, panels = _panels(table, panel, columns, height=0.9 + 0.42 * len(down), width=3.1)
     most = table["estimate"].abs().max()
     for ax, _, part in panels:
         wide = part.set_index([y, x])[bounds].unstack()
@@ -221,7 +258,7 @@ def heatmap(
         for row in part[[x, y, *bounds]].itertuples(index=False):
             text = f"{row[2]:.2f}\n[{row[3]:.2f}, {row[4]:.2f}]"
             ax.text(across.index(row[0]), down.index(row[1]), text, ha="center", va="center",
-                    fontsize=6.5, color="white" if abs(row[2]) > 0.6 * most else "black")
+                    fontsize=8.3, color="white" if abs(row[2]) > 0.6 * most else INK)
         ax.set_xticks(range(len(across)), [_spaced(v) for v in across])
         ax.set_yticks(range(len(down)), [_spaced(v) for v in down])
     _finish(fig, label(x), label(y), None)
@@ -271,15 +308,17 @@ def _spaced(value: object) -> str:
 
 
 def _panels(table, panel: str | None, columns: int = COLUMNS, titles: Mapping | None = None,
-            height: float | None = None):
+            height: float | None = None, width: float = 2.1):
     """A figure, and for each panel its axes, with a title, its value of ``panel`` and its rows.
     Panels of a ``height`` (inches) of their own have names of rows on the left."""
     keys = _values(table, panel) or [None]
+    columns = 1 if _screen["narrow"] else columns
     full_rows = len(keys) < columns or len(keys) % columns == 0
     wide = min(columns, len(keys) if full_rows else -(-len(keys) // 2))
     high = -(-len(keys) // wide)
     size = (max(4.6, 2.1 * wide + 0.9), 2.1 * high + 0.4)
-    size = (max(6.4, 2.1 * wide + 1.5), height * high + 0.3 * (high - 1)) if height else size
+    size = (max(6.4, width * wide + 1.5), height * high + 0.3 * (high - 1)) if height else size
+    size = (NARROW, size[1]) if _screen["narrow"] else size
     fig, axes = plt.subplots(high, wide, figsize=size, squeeze=False, sharey=True)
     for ax in axes.ravel()[len(keys):]:
         ax.set_axis_off()
@@ -326,7 +365,9 @@ def _plain(value: float, _: int = 0) -> str:
 def _finish(fig: plt.Figure, xlabel: str, ylabel: str, legend: str | None) -> None:
     """Name the axes, and add one legend for all panels, titled by the column ``legend``."""
     first, *others = fig.axes
-    if others:
+    if others and _screen["narrow"]:
+        next(ax for ax in fig.axes[::-1] if ax.axison).set_xlabel(xlabel)
+    elif others:
         fig.supxlabel(xlabel, fontsize="medium")
     else:
         first.set_xlabel(xlabel)
@@ -336,8 +377,9 @@ def _finish(fig: plt.Figure, xlabel: str, ylabel: str, legend: str | None) -> No
         handles = {}
         for ax in fig.axes:
             handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        below = {"loc": "outside lower center", "ncols": 2}
         fig.legend(handles.values(), handles.keys(), title=label(legend), frameon=False,
-                   loc="outside right center")
+                   **(below if _screen["narrow"] else {"loc": "outside right center"}))
     sns.despine(fig)
 
 

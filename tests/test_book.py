@@ -319,8 +319,8 @@ def test_render_is_strict_keeps_the_last_good_site_and_is_not_repeated(project):
 def test_an_n_that_the_run_does_not_count_is_refused_before_the_work(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(InputError, match=r"n: 9 is none of the ngram_sizes of run tiny: \[1, 2\]"):
-        book.plan("tiny", (("05_across_tasks.n", 9),))
-    assert book.plan("tiny", (("n", 1),)).run.parameters["02_taskgram_construction.n"] == 1
+        book.plan("tiny", (("11_across_tasks.n", 9),))
+    assert book.plan("tiny", (("n", 1),)).run.parameters["04_taskgram_construction.n"] == 1
 
 
 def test_the_api_page_has_every_module(project):
@@ -369,3 +369,32 @@ def test_a_caption_holds_no_role():
     for path in (*(root / "notebooks").glob("*.ipynb"), *(root / "book").glob("*.md")):
         captions = re.findall(r"\{table\} ([^\n]*)", path.read_text(encoding="utf-8").replace("\\n", "\n"))
         assert [text for text in captions if re.search(r"\{[a-z:]+\}`", text)] == [], path.name
+
+
+DRAWING = """<?xml version="1.0"?>
+<!DOCTYPE svg>
+<svg xmlns:xlink="http://www.w3.org/1999/xlink" width="144pt" height="72pt" viewBox="0 0 144 72">
+ <metadata><rdf/></metadata><g id="NAME"><path id="m1" style="stroke: #262626; fill: #0072b2"/>
+ <use xlink:href="#m1" clip-path="url(#p1)"/></g></svg>"""
+
+
+def test_figures_are_part_of_their_page_in_its_colour_and_for_both_screens(tmp_path):
+    site, run = tmp_path / "site", tmp_path / "run"
+    (site / "_images").mkdir(parents=True)
+    (site / "notebooks").mkdir()
+    run.mkdir()
+    (site / "_images" / "a.svg").write_text(DRAWING.replace("NAME", "mem"))
+    (site / "_images" / "b.svg").write_text(DRAWING.replace("NAME", "figure_1"))
+    (run / "mem.svg").write_text(DRAWING.replace("NAME", "mem").replace("144pt", "72pt"))
+    (run / "mem.csv").write_text("a\n1\n")
+    image = '<img alt="A &lt;line&gt;" src="../_images/{}.svg" style="width: 80%;"/>'
+    (site / "notebooks" / "x.html").write_text(f"<figure>{image.format('a')}</figure>{image.format('b')}")
+    book._finish(site, run)
+    page = (site / "notebooks" / "x.html").read_text()
+    assert re.findall(r'svg class="figure-(\w+)" role="img" aria-label="A &lt;line&gt;"', page) == ["wide", "narrow", "both"]
+    assert re.findall(r'style="width: ([\d.]+)in"', page) == ["2.00", "1.00", "2.00"]
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) == 6
+    assert {*re.findall(r'href="#([^"]+)"', page)} <= {*ids} and "url(#figure1-wide-p1)" in page
+    assert "currentColor" in page and "#262626" not in page and "metadata" not in page and "<img" not in page
+    assert re.findall('href="../run/([^"]+)"', page) == ["mem.csv"] and (site / "run" / "mem.csv").exists()

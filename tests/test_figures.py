@@ -53,6 +53,9 @@ def test_every_function_draws_and_keeps_its_table(draw, table, run, tmp_path):
     assert (pixels < 0.5).any(axis=-1).mean() > 0.002
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "figures" / "plot.csv"), table)
     pd.testing.assert_frame_equal(table, before)
+    narrow = (tmp_path / "figures" / "plot.svg").read_text()
+    assert figure.get_gid() == "plot" and f'width="{72 * figures.NARROW:g}pt"' in narrow
+    assert len(plt.get_fignums()) == 1
 
 
 def test_a_heat_map_has_each_estimate_with_its_interval_in_its_own_cell(table):
