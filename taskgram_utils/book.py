@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import datetime
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,8 @@ AT_A_TIME = 2
 """Notebooks that run at the same time."""
 LEFT_OUT = ("*Left out: this part needs to know what is true of the text, and of this text that is "
             "not known.*")
+SVG = re.compile(r'(?:<a class="[^"]*image-reference[^"]*"[^>]*>)?<img([^>]*) '
+                 r'src="([^"]*_images/[^"]+\.svg)"([^>]*)>(?:</a>)?')
 
 
 class Chapter(NamedTuple):
@@ -562,17 +565,14 @@ def _finish(site: Path, run: Path) -> None:
         if path.stem in sources:
             link = rf'(href="https?://[^"]*notebooks/){re.escape(path.stem)}\.ipynb'
             text = re.sub(link, rf"\g<1>{sources[path.stem]}", text)
-        numbers = itertools.count(1)
-        text = re.sub(r'(?:<a class="[^"]*image-reference[^"]*"[^>]*>)?<img([^>]*) src="([^"]*_images/'
-                      r'[^"]+\.svg)"([^>]*)>(?:</a>)?',
-                      lambda match: _figure(match, path, run, next(numbers)), text)
+        text = SVG.sub(partial(_figure, path, run, itertools.count(1)), text)
         path.write_text(text, encoding="utf-8")
 
 
-def _figure(image: re.Match, page: Path, run: Path, number: int) -> str:
+def _figure(page: Path, run: Path, numbers: Iterator[int], image: re.Match) -> str:
     """The SVG of an image in place of the image: letters and axes have the page's own colour, a
     narrow screen has the drawing for it, and a link leads to the table of the figure."""
-    alt = re.search(r'alt="([^"]*)"', image[1] + image[3])
+    alt, number = re.search(r'alt="([^"]*)"', image[1] + image[3]), next(numbers)
     drawing = (page.parent / image[2]).read_text(encoding="utf-8")
     name = re.search(r'<g id="([\w-]+)">', drawing)[1]
     drawings, narrow = {"both": drawing}, run / f"{name}.svg"

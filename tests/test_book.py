@@ -391,7 +391,8 @@ def test_figures_are_part_of_their_page_in_its_colour_and_for_both_screens(tmp_p
     (site / "notebooks" / "x.html").write_text(f"<figure>{image.format('a')}</figure>{image.format('b')}")
     book._finish(site, run)
     page = (site / "notebooks" / "x.html").read_text()
-    assert re.findall(r'svg class="figure-(\w+)" role="img" aria-label="A &lt;line&gt;"', page) == ["wide", "narrow", "both"]
+    kinds = re.findall(r'svg class="figure-(\w+)" role="img" aria-label="A &lt;line&gt;"', page)
+    assert kinds == ["wide", "narrow", "both"]
     assert re.findall(r'style="width: ([\d.]+)in"', page) == ["2.00", "1.00", "2.00"]
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids)) == 6
