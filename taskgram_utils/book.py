@@ -592,7 +592,8 @@ def _inline(drawing: str, kind: str, prefix: str, words: str) -> str:
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', drawing)
     style = f'style="width: {float(size[1]) / 72:.2f}in"' if size else ""
     drawing = drawing.replace(size[0], style, 1) if size else drawing
-    return drawing.replace("<svg ", f'<svg class="figure-{kind}" role="img" aria-label="{words}" ', 1)
+    opening = f'<svg class="figure-{kind}" role="img" aria-label="{words}" '
+    return drawing.replace("<svg ", opening, 1)
 
 
 def build(plan: Plan, strict: bool = False, progress: bool | None = None) -> Path:
