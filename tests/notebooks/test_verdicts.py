@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from taskgram_chapters import across
 from taskgram_chapters import verdicts as v
 from taskgram_chapters.recorded import recorded
 from taskgram_utils.errors import InputError
@@ -326,7 +327,10 @@ def test_a_file_of_claims_that_cannot_be(tmp_path, monkeypatch, change):
 def test_the_page_of_claims_holds_no_typed_result_and_every_block_is_glued():
     book = v.project_root()
     page = (book / "book" / "claims.md").read_text(encoding="utf-8")
-    chapter = (book / "notebooks" / "11_across_tasks.ipynb").read_text(encoding="utf-8")
+    own = v.evidence(suite())
+    of_group = v.groups(own, own, 2)
+    judged = v.claims(EXPECTED, own, own, of_group)
+    keys = {*across.claims("", [], judged, of_group), *across.compared(own, own)}
     blocks = set(re.findall(r"```\{glue\} ([\w-]+)\n:doc: \.\./notebooks/11_across_tasks\.ipynb\n", page))
-    assert blocks == set(re.findall(r'block\(\\"([\w-]+)\\"', chapter)) and len(blocks) == 8
+    assert blocks == keys and len(blocks) == 8
     assert page.count("{glue") == len(blocks) and not re.search(r"\.\d", page)

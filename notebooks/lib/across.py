@@ -1,0 +1,384 @@
+"""The chapter across tasks: its answer, tables and sentences, and the blocks of the claims page."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from markdown_it import MarkdownIt
+from myst_nb import glue
+
+from taskgram_chapters import cause, verdicts
+from taskgram_chapters.numbers import number, numbers, short
+from taskgram_chapters.page import listed
+from taskgram_chapters.recorded import recorded
+from taskgram_chapters.verdicts import AT, GIVEN, SLOPE, WAYS, rows_of, where
+from taskgram_utils.ngrams import normalize
+from taskgram_utils.performance import binned_performance
+from taskgram_utils.run import pipeline
+from taskgram_utils.run.store import Run, project_root
+from taskgram_utils.tables import read_table
+
+GIVEN_OF = {"spearman": "nothing", "spearman|log_count_sy": "output frequency", GIVEN: "all four"}
+_LM = {"taskgram": "task-gram", "infinigram": "∞-gram"}
+_SCORES = ["exact_match", "accuracy"]
+_TABLES = ["partial", "difference_to_infinigram", "slopes", "without_most_frequent"]
+_ENDS = ("estimate", "low", "high", "points")
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def precision(run: Run, truth: bool) -> pd.DataFrame:
+    """The share of true pairs of a run's groups; ``truth``: whether its true pairs are known."""
+    pairs = run.table("true_pairs") if truth else None
+    return verdicts.precision(run.table("taskgrams"), run.table("gammas"), pairs)
+
+
+def estimates(run: Run, name: str, known: pd.DataFrame, **chosen) -> pd.DataFrame:
+    """The rows of a table of a run that have these values, each with its group in words
+    (``where``), what is held constant (``given``) and why it is ``barred``; ``known``: the shares
+    of true pairs."""
+    table = rows_of(run.table(name), chosen)
+    given = table.get("measure", pd.Series("spearman", table.index)).map(GIVEN_OF)
+    return table.assign(where=where, given=given, barred=verdicts.barred(table, known))
+
+
+def by_size(mem: pd.DataFrame, n: int, family: list[str]) -> pd.DataFrame:
+    """The rows of the figure of Mem by size: the task-gram LM at every n, the ∞-gram LM at one; a
+    barred group says so in its name, at that n alone."""
+    bars = rows_of(mem, {"n": n, "count_model": "taskgram"}).groupby("where")["barred"].first()
+    against = mem["count_model"].map(_LM) + ", n = " + mem["n"].astype(str)
+    shown = mem.assign(where=mem["where"] + ("\n" + mem["where"].map(bars)).fillna(""),
+                       against=against)
+    one = (shown["n"] == n) | (shown["barred"].isna() & (shown["count_model"] == "taskgram"))
+    return shown[one & shown["model"].isin(family)]
+
+
+def of_largest(run: Run, largest: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """A row for each group: the score of the largest model, the share of true pairs, Mem under both
+    count-based models, and the points of the first."""
+    keys = ["task", "group"]
+    scores = pipeline.at_last_step(rows_of(run.table("performance"), {
+        "metric": _SCORES, "model": list(largest["model"].unique())}))
+    table = largest.assign(value=numbers(largest), LM=largest["count_model"].map(_LM))
+    wide = table.pivot(index=[*keys, "n", "where"], columns="LM", values="value")
+    wide = wide.reindex(columns=list(_LM.values())).reset_index()
+    wide = wide.merge(scores[[*keys, "score"]], "left", keys).merge(known, "left", [*keys, "n"])
+    points = rows_of(largest, {"count_model": "taskgram"})[[*keys, "points"]]
+    wide = wide.merge(points, "left", keys)
+    shares = wide[["score", "precision"]].map(lambda v: None if pd.isna(v) else f"{v:.0%}")
+    return pd.DataFrame({
+        "group": wide["where"], "right answers": shares["score"],
+        "true pairs": shares["precision"], "Mem, task-gram LM": wide["task-gram"],
+        "Mem, ∞-gram LM": wide["∞-gram"], "N": wide["points"].map("{:,.0f}".format)})
+
+
+def scores_with_frequency(run: Run, n: int, few_changes: int) -> pd.DataFrame:
+    """Rank correlation of the largest model's score with the frequency of the example, a row for
+    each group with a task-gram; no interval with fewer than ``few_changes`` right, or wrong,
+    answers."""
+    main, keys = pipeline.main_model(run), ["task", "example_id"]
+    answers = rows_of(run.table("answers"), {"metric": _SCORES, "model": main})
+    answers = pipeline.at_last_step(answers)
+    frequency = rows_of(run.table("frequency"), {"n": n}).drop(columns="group")
+    for table in (run.table("examples")[[*keys, "y"]], frequency[keys]):
+        answers = answers.merge(table, on=keys)
+    right = answers.dropna(subset=["score"]).groupby(["task", "group"])["score"]
+    right = right.agg(["size", "sum"])
+    rarer = np.minimum(right["sum"], right["size"] - right["sum"]).rename("rarer").reset_index()
+    follows = binned_performance(answers, frequency, bins=4).drop(
+        columns=["score", "low", "high", "examples"])
+    follows = follows.groupby(["task", "group"], sort=False).first().reset_index().rename(columns={
+        "spearman": "estimate", "spearman_low": "low", "spearman_high": "high"})
+    follows = follows.merge(rarer, on=["task", "group"])
+    follows.loc[follows["rarer"] < few_changes, ["low", "high"]] = np.nan
+    return follows.assign(measure="score", count_model="frequency", where=where)
+
+
+def suites(
+    run: Run, known: pd.DataFrame, follows: pd.DataFrame, few_changes: int, truth: bool
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """The evidence of this run, that of the recorded suite C (none where the truth of the text is
+    not known, as the text is then another), and what both rest on in words."""
+    names = [*_TABLES, *({"placebo"} & set(run.recipes))]
+    here = {name: run.table(name) for name in names} | {"precision": known, "frequency": follows}
+    if not truth:
+        own = verdicts.evidence(here)
+        return own, own.iloc[:0], "Intervals are for other examples, not for another training."
+    noise = verdicts.training_noise(recorded("reseeds").tables["reseeds"])
+    there = {name: table[table["suite"] == "C"] for name, table in recorded("seeds").tables.items()
+             if name in here}
+    missing = [name for name in (*_TABLES, "placebo", "precision", "frequency")
+               if name not in there]
+    if "frequency" in there:
+        few = there["frequency"]["rarer"] < few_changes
+        ends = {end: there["frequency"][end].mask(few) for end in ("low", "high")}
+        there["frequency"] = there["frequency"].assign(**ends)
+    basis = ("Intervals include the noise of training, measured on reseeds of the included suite "
+             "(suite C: the same).")
+    basis += f" Not recorded of suite C: {', '.join(missing)}." if missing else ""
+    basis += (" Its shares of true pairs are taken to be those of this run."
+              if "precision" in missing else "")
+    there.setdefault("precision", known)
+    return verdicts.evidence(here, noise), verdicts.evidence(there, noise), basis
+
+
+def standing_table(own: pd.DataFrame, of_group: pd.DataFrame, n: int) -> pd.DataFrame:
+    """What each group's Mem is under every control, and what follows; no number where nothing is
+    said of a Mem."""
+    heads = {"spearman": "raw", GIVEN: "given all four", "less its placebo": "less placebo",
+             "without": "without two outputs"}
+    rows = rows_of(own, {"question": AT, "n": n, "count_model": "taskgram",
+                         "measure": list(WAYS.values())})
+    rows = rows.assign(value=numbers(rows))[rows["barred"].isna()]
+    wide = rows.pivot(index=["task", "group"], columns="measure", values="value")
+    wide = wide.reindex(columns=list(heads)).rename(columns=heads).reset_index()
+    table = of_group.assign(group_=where(of_group)).merge(wide, "left", ["task", "group"])
+    so = table["standing"].where(table["standing"] != "barred", table["reason"])
+    return table[["group_", *heads.values()]].rename(columns={"group_": "group"}).assign(Mem=so)
+
+
+def verdict_table(planned: pd.DataFrame) -> pd.DataFrame:
+    """Every preregistered row beside what two suites find."""
+    p = planned["p_holm"].map(lambda p: None if pd.isna(p) else
+                              "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0"))
+    return pd.DataFrame({
+        "quantity": _quantity(planned), "expected": planned["expected"], "this run": numbers(planned),
+        "suite C": numbers(planned, "estimate_c", "low_c", "high_c"), "p (Holm)": p,
+        "outcome": [_outcome(*row) for row in planned[["verdict", "status"]].to_numpy()]})
+
+
+def _quantity(planned: pd.DataFrame) -> pd.Series:
+    slope = planned["what"].str.replace(": Mem", ": slope of Mem")
+    return planned["what"].mask(planned["question"] == SLOPE, slope)
+
+
+def _outcome(verdict: str, status: str) -> str:
+    if "barred" in (verdict, status):
+        return "no Mem"
+    return "; ".join(dict.fromkeys([verdict, status.replace("made", "claim made")]))
+
+
+def interval_coverage(studies: pd.DataFrame | None = None) -> tuple[pd.DataFrame, str]:
+    """How often 95% intervals cover a known truth in simulated studies, by statistic, and the
+    lowest coverage in words."""
+    path = project_root() / "results" / "jackknife.csv"
+    studies = read_table(path) if studies is None else studies
+    cover = studies.groupby("statistic", sort=False)["covered"].agg(["size", "min", "median"])
+    cover["most"] = studies[studies["truth"] == 0].groupby("statistic")["rejected"].max()
+    worst = studies.loc[studies["covered"].idxmin()]
+    cover = cover.reset_index().set_axis(
+        ["statistic", "designs", "lowest coverage", "median coverage", "most false alarms"], axis=1)
+    shares = cover.columns[2:]
+    cover[shares] = cover[shares].map("{:.1%}".format)
+    return cover, (f"Each row has {studies['studies'].min():,} simulated studies of each design. "
+                   f"The lowest coverage, {worst['covered']:.1%}, is in the design "
+                   f"{worst['design'].replace('_', ' ')}.")
+
+
+# --- sentences ------------------------------------------------------------------------------------
+
+
+def words(name: str) -> str:
+    """A group in the middle of a sentence: factual QA (facts)."""
+    return f"{name[0].lower()}{name[1:].replace(', ', ' (', 1)})"
+
+
+def _with_numbers(table: pd.DataFrame, ends=("estimate", "low", "high")) -> str:
+    names = table["where"].map(words)
+    return "; ".join(f"{name} {text}" for name, text in
+                     zip(names, numbers(table, *ends), strict=True))
+
+
+def said(*parts: tuple[str, pd.DataFrame], ends: tuple[str, ...] | None = None) -> str:
+    """A sentence for each part whose table has rows: its words, then the groups, with the numbers
+    of the columns ``ends`` where these are named."""
+    return " ".join(
+        f"{text} {_with_numbers(table, ends) if ends else _groups(table)}."
+        for text, table in parts if len(table))
+
+
+def _groups(table: pd.DataFrame) -> str:
+    names = table["where"].drop_duplicates().str.split(", ", n=1, expand=True)
+    tasks = names.groupby(0, sort=False)[1].agg(", ".join) if len(names) else {}
+    return listed([words(f"{task}, {groups}") for task, groups in tasks.items()])
+
+
+def answer(own: pd.DataFrame, other: pd.DataFrame, of_group: pd.DataFrame, n: int) -> str:
+    """The answer of the chapter: which groups' Mem passes every control, and what size does to it.
+    ``own``, ``other``: the evidence of two suites (the other may be empty)."""
+    groups = of_group.assign(where=where)
+    about, fails, no = (groups[groups["standing"] == standing] for standing in
+                        ("about the pairs", "not about the pairs", "barred"))
+    found = _rows(own, about, AT, n)
+    text = (f"**Confidence follows the counts of the pairs, under every control, in "
+            f"{_with_numbers(found, _ENDS)}.** " if len(found) else
+            "**In no group does Mem pass every control.** ")
+    text += said(("Mem is not shown to be about the pairs in", fails),
+                 ("It cannot be read in", no))
+    return f"{text} {_of_size(_rows(own, about, SLOPE, n), other)}".strip()
+
+
+def passing(of_group: pd.DataFrame) -> str:
+    """The groups whose Mem passes every control, in words."""
+    about = of_group[of_group["standing"] == "about the pairs"]
+    return _groups(about.assign(where=where)) or "in none here"
+
+
+def _rows(own: pd.DataFrame, groups: pd.DataFrame, question: str, n: int) -> pd.DataFrame:
+    chosen = {"question": question, "n": n, "count_model": "taskgram", "measure": "spearman"}
+    return rows_of(own, chosen).merge(groups[["task", "group", "where"]], on=["task", "group"])
+
+
+def _of_size(slopes: pd.DataFrame, other: pd.DataFrame) -> str:
+    keys = ["question", "task", "group", "n", "count_model", "measure"]
+    both = slopes.merge(other, "left", keys, suffixes=("", "_c"))
+    texts = []
+    for row in both.to_dict("records"):
+        one, two = (number(*(row[c + end] for c in ("estimate", "low", "high")))
+                    for end in ("", "_c"))
+        so = {"positive": "rises", "negative": "falls", "none": "hardly changes"}.get(row["shows"])
+        again = "" if not isinstance(row["shows_c"], str) else (
+            f", in a second suite by {two}" if row["shows_c"] == row["shows"] else
+            f", which a second suite does not confirm, {two}")
+        name = words(row["where"])
+        texts.append(f"Mem {so} by {one} in {name}{again}" if so else
+                     f"its change is not decided in {name}, {one}")
+    return f"As size grows tenfold, {'; '.join(texts)}." if texts else ""
+
+
+def of_mem(largest: pd.DataFrame, few: int) -> str:
+    """What Mem of the largest model is under the task-gram LM, group by group."""
+    table = rows_of(largest, {"count_model": "taskgram"})
+    free = table[table["barred"].isna()]
+    return said(("No Mem is read in", table[table["barred"].notna()]),
+                ("Of the other groups, the interval lies above zero in", free[free["low"] > 0]),
+                ("It lies below zero in", free[free["high"] < 0]),
+                ("It includes zero in", free[(free["low"] <= 0) & (free["high"] >= 0)]),
+                ("There is no estimate in", free[free["low"].isna()]),
+                (f"Fewer than {few} distinct outputs, so that Mem is about these few, are in",
+                 free[free["outputs"] < few]))
+
+
+def of_partial(partial: pd.DataFrame) -> str:
+    """What is left of Mem with controls, and where output frequency held constant reverses it."""
+    all_four, frequency = (rows_of(partial, {"given": name}) for name in
+                           ("all four", "output frequency"))
+    return said(("With all four controls the interval lies above zero in",
+                 all_four[all_four["low"] > 0]),
+                ("It lies below zero in", all_four[all_four["high"] < 0]),
+                ("With output frequency alone held constant it lies below zero in",
+                 frequency[frequency["high"] < 0]))
+
+
+def of_slopes(slopes: pd.DataFrame) -> str:
+    """Where raw Mem changes with size, with its slopes."""
+    raw = rows_of(slopes, {"given": "nothing"})
+    ends = ("slope", "low", "high")
+    return said(("Raw Mem rises with size in", raw[raw["low"] > 0]),
+                ("It falls in", raw[raw["high"] < 0]), ends=ends) or (
+        "No interval of a raw slope excludes zero.")
+
+
+def of_difference(difference: pd.DataFrame) -> str:
+    """Where task-grams predict the ranking better or worse than plain continuation does."""
+    return said(("The largest model follows the task-grams more closely in",
+                 difference[difference["low"] > 0]),
+                ("It follows the ∞-gram LM more closely in", difference[difference["high"] < 0]),
+                ends=("estimate", "low", "high")) or "No interval excludes zero."
+
+
+def of_frequency(follows: pd.DataFrame, few_changes: int) -> str:
+    """Where right answers become more frequent with the frequency of the example."""
+    text = said(("Right answers rise with frequency in", follows[follows["low"] > 0]),
+                ("They fall in", follows[follows["high"] < 0]), ends=_ENDS)
+    return f"{text} " + said((
+        f"Nothing is claimed with fewer than {few_changes} right, or wrong, answers: in",
+        follows[follows["rarer"] < few_changes]))
+
+
+def of_paper(six: pd.DataFrame, bleu: pd.DataFrame) -> dict[str, str]:
+    """The paper's correlations of BLEU with counts over six languages, in words."""
+    by_model = six.set_index("model")
+    small, large = (by_model.loc[model, "spearman"] for model in ("70m", "12b"))
+    most, p = bleu.groupby("model")["BLEU"].max(), by_model.loc["12b", "p_exact"]
+    same = "the same" if np.isclose(small, large) else short(small)
+    return {"six-12b": f"{short(large)} (exact p = {short(p)})", "six-70m": same,
+            "six-410m": short(by_model.loc["410m", "spearman"]), "bleu-70m": f"{most['70m']:.1f}",
+            "bleu-12b": f"{most['12b']:.0f}"}
+
+
+def tally(planned: pd.DataFrame) -> str:
+    """How many preregistered rows agree, and which disagree."""
+    count = planned["verdict"].value_counts()
+    named = {"agrees": "as expected", "disagrees": "against expectation",
+             "not decided": "not decided", "barred": "in groups without a Mem"}
+    text = listed([f"{count[verdict]} {words}" for verdict, words in named.items()
+                   if verdict in count])
+    against = planned[planned["verdict"] == "disagrees"]
+    rows = zip(_quantity(against), against["expected"], numbers(against), strict=True)
+    lines = [f"- {what}: expected {expected}, found {found}" for what, expected, found in rows]
+    then = [" Against expectation:\n"] if lines else []
+    return f"Of {len(planned)} numbers: {text}." + "\n".join([*then, *lines])
+
+
+# --- the page of claims ---------------------------------------------------------------------------
+
+
+def blocks(by_key: Mapping[str, list[str]]) -> None:
+    """Keep lines of Markdown as HTML, which other pages can take; they cannot take Markdown."""
+    for key, lines in by_key.items():
+        html = MarkdownIt().enable("table").render("\n".join(lines) or "None.")
+        html = html.replace("<table>", '<div style="overflow-x: auto"><table class="table">')
+        glue(key, HTML(html.replace("</table>", "</table></div>")), display=False)
+
+
+def exact_counts(run: Run) -> list[str]:
+    """The claim that counts are exact, where the generator gives the same number for every pair."""
+    counts, truth = run.table("counts"), run.table("truth")
+    truth = truth.assign(sx=truth["person"].map(normalize), sy=truth["value"].map(normalize))
+    whole = counts[counts["half"].isna() & counts["sy"].notna()]
+    known = truth[["sx", "sy", "documents"]].drop_duplicates().merge(whole, on=["sx", "sy"])
+    equal = int((known["documents"] == known["count"]).sum())
+    return [f"- The counts are exact: {equal:,} of {len(known):,} mined pairs of a name and a value "
+            "have the number of documents that the generator gives. Would be refuted by one pair "
+            "with another number."] if equal == len(known) else []
+
+
+def claims(
+    basis: str, exact: list[str], judged: pd.DataFrame, of_group: pd.DataFrame
+) -> dict[str, list[str]]:
+    """The sentences of the page of claims by its keys."""
+    def sentences(*status: str) -> list[str]:
+        return [f"- {text}" for one in status
+                for text in judged.loc[judged["status"] == one, "sentence"]]
+
+    lines = "- " + where(of_group) + ": " + of_group["reason"] + "."
+    lines = lines.groupby(of_group["standing"]).agg(list)
+    return {"claims-basis": [basis], "claims-made": exact + sentences("made"),
+            "claims-not-replicated": sentences("not replicated"),
+            "claims-undecided": sentences("not decided", "not recorded"),
+            "claims-not-pairs": lines.get("not about the pairs", []),
+            "claims-no-mem": lines.get("barred", [])}
+
+
+def compared(own: pd.DataFrame, other: pd.DataFrame) -> dict[str, list[str]]:
+    """Every claim beside all that bears on it, and the lines of real text, by the page's keys."""
+    tables = {name: recorded(name).tables for name in
+              ("openbook", "records", "cause", "insertions")}
+    real, of_cause = tables["openbook"], tables["cause"]
+    known = verdicts.precision(real["coverage"].dropna(subset=["n"]), real["gammas"])
+    for name in ("memorization", "difference_to_infinigram", "slopes"):
+        real[name] = real[name].assign(barred=verdicts.barred(real[name], known))
+    effects = cause.compared(of_cause["cause"], of_cause["noise"], cause.preregistered())
+    ends = {"low_with_noise": "low", "high_with_noise": "high", "n": "points"}
+    of_cause["cause"] = effects.drop(columns=["low", "high"]).rename(columns=ends)
+    table = verdicts.claims_table(verdicts.read_claims(), {
+        "miniature, this run": ("miniature", {"evidence": own}),
+        "miniature C": ("miniature", {"evidence": other}), "twins": ("twins", of_cause),
+        "real text": ("real_text", real), "Pythia records": ("records", tables["records"]),
+        "insertions": ("insertions", tables["insertions"])})
+    real = table[table["real text"] != "not measured"]
+    return {"claims-table": [table.to_markdown(index=False, disable_numparse=True)],
+            "claims-real": list("- " + real["claim"] + ": " + real["real text"] + ".")}
