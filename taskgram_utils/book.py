@@ -578,13 +578,13 @@ def _figure(page: Path, run: Path, numbers: Iterator[int], image: re.Match) -> s
     drawings, narrow = {"both": drawing}, run / f"{name}.svg"
     if narrow.exists():
         drawings = {"wide": drawing, "narrow": narrow.read_text(encoding="utf-8")}
-    shown = "".join(_inline(text, kind, f"figure{number}-{kind}", alt[1] if alt else name)
+    shown = "".join(inline(text, kind, f"figure{number}-{kind}", alt[1] if alt else name)
                     for kind, text in drawings.items())
     linked = f'<a class="figure-data" href="../run/{name}.csv" download>CSV</a>'
     return shown + (linked if (run / f"{name}.csv").exists() else "")
 
 
-def _inline(drawing: str, kind: str, prefix: str, words: str) -> str:
+def inline(drawing: str, kind: str, prefix: str, words: str) -> str:
     """An SVG as part of a page: its ids are its own there, its black is the page's."""
     drawing = re.sub(r"(?s)^.*?(?=<svg )|<metadata>.*?</metadata>", "", drawing)
     drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", drawing)

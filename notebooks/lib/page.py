@@ -3,8 +3,19 @@
 from collections.abc import Mapping
 
 import pandas as pd
-from IPython.display import Markdown
+from markdown_it import MarkdownIt
 from myst_nb import glue
+
+
+class Words:
+    """Markdown for its own page, and the same as HTML for other pages, which take nothing else."""
+
+    def __init__(self, markdown: str, html: str | None = None):
+        self.data = markdown
+        self.html = html or MarkdownIt().enable("table").render(markdown)
+
+    def _repr_mimebundle_(self, **_) -> dict[str, str]:
+        return {"text/markdown": self.data, "text/html": self.html}
 
 
 def table(key: str, frame: pd.DataFrame, missing: str = "–") -> None:
@@ -16,7 +27,7 @@ def table(key: str, frame: pd.DataFrame, missing: str = "–") -> None:
 
 def text(key: str, markdown: str) -> None:
     """Keep a paragraph, or a list, of Markdown under ``key``."""
-    glue(key, Markdown(markdown), display=False)
+    glue(key, Words(markdown), display=False)
 
 
 def texts(by_key: Mapping[str, str]) -> None:
