@@ -36,6 +36,7 @@ AT_A_TIME = 2
 """Notebooks that run at the same time."""
 LEFT_OUT = ("*Left out: this part needs to know what is true of the text, and of this text that is "
             "not known.*")
+TABLE = '<div class="pst-scrollable-table-container">'
 SVG = re.compile(r'(?:<a class="[^"]*image-reference[^"]*"[^>]*>)?<img([^>]*) '
                  r'src="([^"]*_images/[^"]+\.svg)"([^>]*)>(?:</a>)?')
 
@@ -554,7 +555,8 @@ def render(strict: bool = False) -> Path:
 def _finish(site: Path, run: Path) -> None:
     """Launch buttons of a filled-in page open the committed notebook, which has another name; fonts
     are not preloaded, which a page opened from disk may not do (icons are drawn by a script).
-    Figures become part of their page, with a link to their table in ``run``."""
+    The keyboard reaches tables that scroll. Figures become part of their page, with a link to their
+    table in ``run``."""
     sources = {c.name: c.source.name for c in chapters() if c.task}
     (site / "run").mkdir(exist_ok=True)
     for path in run.glob("*.csv"):
@@ -565,6 +567,7 @@ def _finish(site: Path, run: Path) -> None:
         if path.stem in sources:
             link = rf'(href="https?://[^"]*notebooks/){re.escape(path.stem)}\.ipynb'
             text = re.sub(link, rf"\g<1>{sources[path.stem]}", text)
+        text = text.replace(TABLE, f'{TABLE[:-1]} tabindex="0" role="region" aria-label="Table">')
         text = SVG.sub(partial(_figure, path, run, itertools.count(1)), text)
         path.write_text(text, encoding="utf-8")
 

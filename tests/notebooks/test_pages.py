@@ -10,7 +10,7 @@ import pytest
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
-WIDTHS = (1280, 390)
+WIDTHS, EVERY_WIDTH = (1280, 390), (1280, 768, 390, 360)
 
 pytestmark = [
     pytest.mark.pages,
@@ -59,6 +59,7 @@ def names(site: Path) -> list[str]:
     return sorted(str(p.relative_to(site)) for folder in ("book", "notebooks") for p in (site / folder).glob("*.html"))
 
 
+@pytest.mark.parametrize("width", EVERY_WIDTH, indirect=True)
 def test_every_page_fits_its_width_and_its_figures_are_shown_and_described(visit, site, width):
     assert len(names(site)) > 10
     seen = 0
@@ -76,6 +77,19 @@ def test_every_page_fits_its_width_and_its_figures_are_shown_and_described(visit
             assert len(words) > 15, f"{name}: a figure without words"
             seen += 1
     assert seen >= 4
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS[:1], indirect=True)
+def test_no_page_has_a_serious_barrier(visit, site, mode):
+    """axe-core's rules, contrast among them, on all but the letters inside figures and formulas."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for name in names(site):
+        page = visit(name)
+        page.evaluate("mode => Object.assign(document.documentElement.dataset, {mode, theme: mode})", mode)
+        found = axe.run(page, {"exclude": [["article svg"]]}).response["violations"]
+        serious = [(f["id"], f["nodes"][0]["html"][:200]) for f in found if f["impact"] in ("serious", "critical")]
+        assert not serious, f"{name}, {mode}: {serious}"
 
 
 def test_no_page_shows_markup(site):
