@@ -27,7 +27,7 @@ def test_each_part_has_one_group_a_task_at_the_last_step(run):
     for part in ("raw", "controlled"):
         assert len(parts[part]) == 4 * 4 and parts[part]["step"].eq(9).all() and parts[part]["estimate"].max() < 1
     effect = parts["effect"]
-    assert set(effect["what"]) == {"undisputed", "disputed", "undisputed (no change)", "disputed (no change)"}
+    assert set(effect["facts"]) == {"undisputed", "disputed", "undisputed (no change)", "disputed (no change)"}
     assert effect["grey"].sum() == len(effect) / 2 and effect["parameters"].notna().all()
 
 
