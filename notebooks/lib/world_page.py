@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from taskgram_chapters.numbers import number, numbers
+from taskgram_chapters.numbers import number
 from taskgram_chapters.page import listed
 from taskgram_chapters.verdicts import NAMES
 
@@ -29,18 +29,6 @@ def facts_in_words(facts: pd.DataFrame) -> dict[str, str]:
             "stated": f"{few:,} to {many:,}", "disputed": f"{facts['disputed'].mean():.0%}"}
 
 
-def scores(final: pd.DataFrame) -> pd.DataFrame:
-    """Each group's score, with interval, of the smallest and of the largest model."""
-    ends = {"smallest model": final["parameters"].min(), "largest model": final["parameters"].max()}
-    columns = {name: final[final["parameters"] == end].set_index(["task", "group", "examples"])
-               for name, end in ends.items()}
-    shown = pd.DataFrame({name: pd.Series(numbers(rows, "score", "low", "high"), rows.index)
-                          for name, rows in columns.items()})
-    shown = shown.reset_index().rename(columns={"examples": "N"})
-    return shown.assign(task=shown["task"].replace(NAMES),
-                        group=shown["group"].str.replace("_", " "))
-
-
 def learnt(final: pd.DataFrame) -> str:
     """The smallest and the largest model's scores in the group with the most examples."""
     most = final.loc[final["examples"].idxmax()]
@@ -55,13 +43,6 @@ def learnt(final: pd.DataFrame) -> str:
         says += (f", the smallest ({size(small['parameters'])}) "
                  f"{number(*small[['score', 'low', 'high']])}")
     return says + "."
-
-
-def correlations(by_frequency: pd.DataFrame) -> pd.DataFrame:
-    """The rank correlation of being right and the statements of a fact, a row for each model."""
-    once = by_frequency.drop_duplicates("model")
-    rho = numbers(once, "spearman", "spearman_low", "spearman_high")
-    return pd.DataFrame({"model": once["model"], "Spearman ρ": rho, "N": once["points"]})
 
 
 def trend(by_frequency: pd.DataFrame | None) -> str:

@@ -53,13 +53,6 @@ def test_the_answer_with_and_without_a_known_truth():
     assert w.answer(None, FINAL) == w.learnt(FINAL)
 
 
-def test_tables_of_a_chapter():
-    shown = w.scores(FINAL)
-    assert list(shown) == ["task", "group", "N", "smallest model", "largest model"]
-    assert shown["group"].tolist() == ["facts", "held out"] and pd.isna(shown["smallest model"].iloc[1])
-    assert w.correlations(bins((0.1, 0.3), (0.2, 0.4)))["N"].tolist() == [900, 900]
-
-
 def test_the_difference_by_chance_needs_a_second_training():
     suites = pd.DataFrame({"suite": ["B", "reseed", "A"], "part": "QA\nfacts", "model": "25k", "score": [0.5, 0.3, 0]})
     assert "up to 0.20 (QA, facts, 25k)" in w.by_chance(suites)
