@@ -10,6 +10,7 @@ from myst_nb import glue
 
 from taskgram_chapters import cause, verdicts
 from taskgram_chapters.numbers import number, numbers, short
+from taskgram_chapters.numbers import said as sentences
 from taskgram_chapters.page import listed
 from taskgram_chapters.recorded import recorded
 from taskgram_chapters.verdicts import AT, GIVEN, SLOPE, WAYS, rows_of, where
@@ -185,23 +186,14 @@ def words(name: str) -> str:
     return f"{name[0].lower()}{name[1:].replace(', ', ' (', 1)})"
 
 
-def _with_numbers(table: pd.DataFrame, ends=("estimate", "low", "high")) -> str:
-    names = table["where"].map(words)
-    return "; ".join(f"{name} {text}" for name, text in
-                     zip(names, numbers(table, *ends), strict=True))
-
-
 def said(*parts: tuple[str, pd.DataFrame], ends: tuple[str, ...] | None = None) -> str:
-    """A sentence for each part whose table has rows: its words, then the groups, with the numbers
-    of the columns ``ends`` where these are named."""
-    return " ".join(
-        f"{text} {_with_numbers(table, ends) if ends else _groups(table)}."
-        for text, table in parts if len(table))
+    """:func:`taskgram_chapters.numbers.said` of groups, those of one task together."""
+    return sentences(*parts, ends=ends, name=words, listing=_tasks)
 
 
-def _groups(table: pd.DataFrame) -> str:
-    names = table["where"].drop_duplicates().str.split(", ", n=1, expand=True)
-    tasks = names.groupby(0, sort=False)[1].agg(", ".join) if len(names) else {}
+def _tasks(where: pd.Series) -> str:
+    names = where.str.split(", ", n=1, expand=True)
+    tasks = names.groupby(0, sort=False)[1].agg(", ".join)
     return listed([words(f"{task}, {groups}") for task, groups in tasks.items()])
 
 
@@ -212,18 +204,17 @@ def answer(own: pd.DataFrame, other: pd.DataFrame, of_group: pd.DataFrame, n: in
     about, fails, no = (groups[groups["standing"] == standing] for standing in
                         ("about the pairs", "not about the pairs", "barred"))
     found = _rows(own, about, AT, n)
-    text = (f"**Confidence follows the counts of the pairs, under every control, in "
-            f"{_with_numbers(found, _ENDS)}.** " if len(found) else
-            "**In no group does Mem pass every control.** ")
-    text += said(("Mem is not shown to be about the pairs in", fails),
-                 ("It cannot be read in", no))
+    text = said(("Confidence follows the counts of the pairs, under every control, in", found),
+                ends=_ENDS) or "In no group does Mem pass every control."
+    text = f"**{text}** " + said(("Mem is not shown to be about the pairs in", fails),
+                              ("It cannot be read in", no))
     return f"{text} {_of_size(_rows(own, about, SLOPE, n), other)}".strip()
 
 
 def passing(of_group: pd.DataFrame) -> str:
     """The groups whose Mem passes every control, in words."""
     about = of_group[of_group["standing"] == "about the pairs"]
-    return _groups(about.assign(where=where)) or "in none here"
+    return _tasks(where(about)) if len(about) else "in none here"
 
 
 def _rows(own: pd.DataFrame, groups: pd.DataFrame, question: str, n: int) -> pd.DataFrame:
@@ -350,15 +341,15 @@ def claims(
     basis: str, exact: list[str], judged: pd.DataFrame, of_group: pd.DataFrame
 ) -> dict[str, list[str]]:
     """The sentences of the page of claims by its keys."""
-    def sentences(*status: str) -> list[str]:
+    def with_status(*status: str) -> list[str]:
         return [f"- {text}" for one in status
                 for text in judged.loc[judged["status"] == one, "sentence"]]
 
     lines = "- " + where(of_group) + ": " + of_group["reason"] + "."
     lines = lines.groupby(of_group["standing"]).agg(list)
-    return {"claims-basis": [basis], "claims-made": exact + sentences("made"),
-            "claims-not-replicated": sentences("not replicated"),
-            "claims-undecided": sentences("not decided", "not recorded"),
+    return {"claims-basis": [basis], "claims-made": exact + with_status("made"),
+            "claims-not-replicated": with_status("not replicated"),
+            "claims-undecided": with_status("not decided", "not recorded"),
             "claims-not-pairs": lines.get("not about the pairs", []),
             "claims-no-mem": lines.get("barred", [])}
 

@@ -1,6 +1,10 @@
 """Numbers as a page shows them."""
 
+from collections.abc import Callable
+
 import pandas as pd
+
+from taskgram_chapters.page import listed
 
 
 def short(value: float) -> str:
@@ -25,3 +29,18 @@ def numbers(table: pd.DataFrame, *columns: str) -> list[str]:
     points)."""
     columns = columns or ("estimate", "low", "high")
     return [number(*row) for row in table[list(columns)].to_numpy(float)]
+
+
+def said(
+    *parts: tuple[str, pd.DataFrame], ends: tuple[str, ...] | None = None,
+    name: Callable[[str], str] = str, listing: Callable[[pd.Series], str] = listed,
+) -> str:
+    """A sentence for each part whose table has rows: its words, then the names in ``where``
+    (``listing`` of them), or each ``name`` with the numbers of the columns ``ends``."""
+    def of(table: pd.DataFrame) -> str:
+        if not ends:
+            return listing(table["where"].drop_duplicates())
+        pairs = zip(table["where"].map(name), numbers(table, *ends), strict=True)
+        return "; ".join(f"{one} {text}" for one, text in pairs)
+
+    return " ".join(f"{text} {of(table)}." for text, table in parts if len(table))

@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 from scipy import stats
 
-from taskgram_chapters.numbers import number, short
+from taskgram_chapters.numbers import number, said, short
 from taskgram_utils.errors import require, require_columns
 from taskgram_utils.mining_checks import holds_truth
 from taskgram_utils.run.store import project_root
@@ -56,6 +56,16 @@ def direction(low: float, high: float, bound: float) -> str:
     """``positive``, ``negative``, ``none`` or ``not decided``: what an interval shows."""
     found = answer("positive", low, high, bound)
     return {"found": "positive", "opposite": "negative"}.get(found, found)
+
+
+def told(
+    table: pd.DataFrame, phrases: Mapping[str, str], bound: float,
+    ends: tuple[str, ...] | None = None,
+) -> str:
+    """A sentence for each :func:`direction` that has a phrase and rows, with the names in
+    ``where`` and, of the columns ``ends``, their numbers."""
+    ways = np.array([direction(*row, bound) for row in table[["low", "high"]].to_numpy(float)])
+    return said(*((text, table[ways == way]) for way, text in phrases.items()), ends=ends)
 
 
 def with_noise(estimate, low, high, freedom, s, correlation=True) -> tuple:

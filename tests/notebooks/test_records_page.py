@@ -1,0 +1,52 @@
+"""The chapter on published records: its sentences on tables that go either way, its tables on the recorded ones."""
+
+import pandas as pd
+import pytest
+
+from taskgram_chapters import records_page as p
+
+FOUND, _ = p.source("")
+
+
+def plain(text):
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.mark.parametrize("ends, starts", [
+    ((0.02, 0.2), "It rises with size for 2-grams .05 [.02, .20]."), ((-0.2, -0.1), "It falls with size for 2-grams "),
+    ((-0.05, 0.05), "It changes by less than .1 per tenfold size for 2-grams "), ((-0.2, 0.4), "Not decided for "),
+])  # fmt: skip
+def test_a_slope_is_said_by_its_interval(ends, starts):
+    slopes = pd.DataFrame({"count_model": ["2-gram"], "slope": 0.05, "low": ends[0], "high": ends[1]})
+    assert plain(p.of_slopes(slopes, "count_model")).startswith(starts)
+
+
+def test_the_answer_counts_what_the_records_show_and_would_say_the_opposite():
+    said = p.parts(FOUND, "10")
+    assert "follow 5 of 5 n-gram orders of the Pile less closely" in said["departs"]
+    assert "follow 4 of 4 orders more closely" in said["keeps"] and "4 of 7 sizes (gender)" in said["pairs"]
+    ends = ["slope", "low", "high", "low_sizes", "high_sizes"]
+    turned = dict(FOUND)
+    turned["slopes"] = FOUND["slopes"].assign(**{a: -FOUND["slopes"][b] for a, b in zip(
+        ends, ["slope", "high", "low", "high_sizes", "low_sizes"], strict=True)})  # fmt: skip
+    for name in ("arithmetic", "pairs"):
+        turned[name] = FOUND[name].assign(low=-FOUND[name]["high"], high=-FOUND[name]["low"])
+    other = p.parts(turned, "10")
+    assert "follow 0 of 5" in other["departs"] and "follow 0 of 4" in other["keeps"]
+    assert "0 of 12 settings of products" in other["sums"] and "0 of 7 sizes (gender)" in other["pairs"]
+    assert "It rises with size for 1-grams" in p.of_phases(turned)["phase-later"]
+
+
+def test_sentences_and_tables_of_the_recorded_estimates():
+    assert "4-grams" in p.of_text(FOUND)["text-partial"] and p.of_text(FOUND)["backed-off-5"] == "54%"
+    sums = p.of_sums(FOUND)
+    assert (sums["multiplication"], sums["addition"], sums["sums-raw"]) == ("6 of 12", "2 of 12", "23 of 24")
+    for window in ("10", "document"):
+        texts = p.of_pairs(FOUND, window)
+        assert texts["pairs-left"].startswith("- *gender*: ") and texts["trap-logs"].count("of 11 models") == 2
+        tables = [p.pair_table(FOUND, window), p.removed_table(FOUND, window)]
+        assert [len(table) for table in tables] == [11, 5]
+    shown = [*tables, p.text_table(FOUND), p.sums_table(FOUND), p.source_table()]
+    assert all(len(table.columns) <= 6 and table.notna().all(axis=None) for table in shown)
+    assert set(p.sums(FOUND, release="v1.1")["shots"]) == {0, 4, 16} and len(p.by_window(FOUND)) == 16
+    assert set(p.limited(FOUND)["words before"]) == {"1", "2", "4", "all"} and len(p.by_count(FOUND)) > 100
