@@ -125,7 +125,7 @@ def test_search_finds(visit):
 
 
 def test_a_chapter_ends_with_its_run(visit):
-    page = visit("notebooks/06_factual_qa.html")
+    page = visit("notebooks/06_memorization_analysis.html")
     box = page.locator(".this-run")
     assert box.count() == 1
     assert "factual_qa" in box.inner_text() and "06_memorization_analysis.ipynb" in box.inner_text()
@@ -134,7 +134,7 @@ def test_a_chapter_ends_with_its_run(visit):
 
 
 def test_a_solution_is_hidden_until_asked_for(visit):
-    page = visit("notebooks/06_factual_qa.html")
+    page = visit("notebooks/06_memorization_analysis.html")
     solution = page.locator(".solution.dropdown").first
     inside = solution.locator("p:not(.admonition-title), .cell, ul").first
     assert not inside.is_visible()
