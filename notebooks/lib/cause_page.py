@@ -77,10 +77,10 @@ def inserted(records: str, expected: Mapping) -> tuple[dict[str, pd.DataFrame], 
 
 
 def cells_in_words(cells: pd.DataFrame) -> dict[str, str]:
-    """How many cells there are of facts of each kind, and the median documents of one."""
-    return {f"cells-{'differ' if kind else 'agree'}": f"{len(part):,} cells of "
-            f"{part['fact'].nunique():,} facts, each in {part['pair_main'].median():g} documents "
-            "at the median" for kind, part in cells.groupby("disputed")}
+    """How many facts there are of each kind, and how many values those have that conflict."""
+    facts, many = cells.groupby("disputed")["fact"].nunique(), cells["disputed"].sum()
+    return {"cells-agree": f"{facts[False]:,}", "cells-differ": f"{facts[True]:,}",
+            "cells-values": f"{many:,}"}
 
 
 def slopes(judged: pd.DataFrame) -> pd.DataFrame:
@@ -138,6 +138,13 @@ def of_channels(rows: pd.DataFrame) -> dict[str, str]:
             + (f" Otherwise than expected: {cases}." if cases else "")}
 
 
+def of_mechanisms(rows: pd.DataFrame) -> dict[str, str]:
+    """In how many cases the share, and the statements of the fact, have a positive slope."""
+    parts = {key: rows[rows["channel"] == key] for key in ("share", "statements")}
+    return {f"mechanism-{key}": f"{(part['low_with_noise'] > 0).sum()} of {len(part)}"
+            for key, part in parts.items()}
+
+
 def explained(beside: pd.DataFrame) -> str:
     """The variance of the changes that counts explain, and that which is explainable, by size."""
     r2, able = (_by_size(beside.query("population == 'all' and measure == @measure"), PLAIN)
@@ -152,24 +159,30 @@ def correlations(beside: pd.DataFrame) -> pd.DataFrame:
     return _wide(rows, ["size", "facts"], "measure")
 
 
-def of_correlations(beside: pd.DataFrame) -> dict[str, str]:
-    """Sentences: how far across and within differ, and how slope and Mem change with size."""
-    part, sentences = beside[beside["population"] != "all"], []
+def across(beside: pd.DataFrame) -> dict[str, str]:
+    """How far the slopes across and within facts differ."""
+    part = beside[beside["population"] != "all"]
     wide = part.pivot(index=["model", "population"], columns="measure", values="estimate")
     same = (np.sign(wide["across"]) == np.sign(wide["within"])).sum()
-    for kind, rows in part.groupby("population", sort=False):
+    return {"across-apart": short((wide["across"] - wide["within"]).abs().max()),
+            "across-same": f"{same} of {len(wide)}"}
+
+
+def mem_and_slope(beside: pd.DataFrame) -> str:
+    """How the slope and Mem change from the smallest to the largest model: a change is one where
+    the intervals lie apart."""
+    sentences = []
+    for kind in cause.POPULATIONS[1:]:
         moves, way = [], 1
         for measure in ("within", "mem"):
-            ends = rows.loc[rows["measure"] == measure, PLAIN].to_numpy()[[0, -1]]
-            moves.append(f"from {number(*ends[0])} to {number(*ends[1])}")
-            way *= int(ends[1, 1] > ends[0, 2]) - int(ends[1, 2] < ends[0, 1])
-        together = {1: "the same way", -1: "in opposite directions"}.get(way)
-        together = f"they move {together}" if together else "whether together is not decided"
-        sentences.append(f"where {cause.KINDS[kind]}, the slope within facts moves {moves[0]} and "
-                         f"Mem {moves[1]}: {together}")
-    return {"across-apart": short((wide["across"] - wide["within"]).abs().max()),
-            "across-same": f"{same} of {len(wide)}",
-            "mem-and-slope": f"From the smallest to the largest model, {'; '.join(sentences)}."}
+            rows = beside[(beside["population"] == kind) & (beside["measure"] == measure)]
+            first, last = rows[PLAIN].to_numpy()[[0, -1]]
+            moves.append(f"from {number(*first)} to {number(*last)}")
+            way *= int(last[1] > first[2]) - int(last[2] < first[1])
+        together = {1: "They move the same way", -1: "They move in opposite directions"}.get(way)
+        sentences.append(f"Where {cause.KINDS[kind]}, the slope within facts moves {moves[0]} and "
+                         f"Mem {moves[1]}. {together or 'Whether together is not decided'}.")
+    return f"From the smallest to the largest model: {' '.join(sentences)}"
 
 
 # --- insertions ----------------------------------------------------------------------------------

@@ -56,14 +56,14 @@ def test_counts_that_were_not_read_are_told_from_those_that_were():
 
 
 @pytest.mark.parametrize(("mem", "says"), [(0.9, "the same way"), (0.1, "in opposite directions"),
-                                           (0.5, "whether together is not decided")])  # fmt: skip
+                                           (0.5, "Whether together is not decided")])  # fmt: skip
 def test_slope_and_mem_may_part(mem, says):
     values = {"within": (0.4, 0.8), "across": (0.5, -0.6), "mem": (0.5, mem)}
     table = pd.DataFrame([{"model": m, "population": p, "measure": k, "estimate": v[i], "low": v[i] - 0.1,
                            "high": v[i] + 0.1} for p in ("undisputed", "disputed") for i, m in enumerate(("100k", "3m"))
                           for k, v in values.items()])  # fmt: skip
-    words = cause_page.of_correlations(table)
-    assert words["mem-and-slope"].count(says) == 2
+    assert cause_page.mem_and_slope(table).count(says) == 2
+    words = cause_page.across(table)
     assert words["across-same"] == "2 of 4" and words["across-apart"] == "1.40"
 
 
@@ -76,6 +76,7 @@ def test_channels_that_went_otherwise_are_named_and_none_where_none_did():
     assert words["share-by-size"].endswith("1 of 1 intervals lie above 1")
     rows[1]["answer"] = "found"
     words = cause_page.of_channels(cause_page.channels(pd.DataFrame(rows)))
+    assert cause_page.of_mechanisms(pd.DataFrame(rows))["mechanism-share"] == "1 of 1"
     assert words["channels-answers"] == "Of the 2 preregistered slopes the answer is found in 2."
 
 
