@@ -27,6 +27,8 @@ from taskgram_utils.statistics import holm
 
 MAIN, TWINS, RESEEDS = "main", ("twin1", "twin2"), ("reseed3", "reseed4", "reseed5")
 POPULATIONS = ("all", "undisputed", "disputed")
+KINDS = {"all": "all facts", "undisputed": "documents agree", "disputed": "documents disagree"}
+"""Populations of facts in words."""
 CHANNELS = ("share", "statements", "subject", "value")
 """What the count of a pair rests on, and what stands beside it (eq-channels)."""
 BINS = 8
@@ -346,8 +348,8 @@ def doses(table: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
 def dose_figure(table: pd.DataFrame, name: str, run: Run | None = None) -> plt.Figure:
     """The dose–response of :func:`doses`: twins in colour, reseeds in grey."""
     names = table["compared"].str.replace(r"(\d)", r" \1", regex=True)
-    table = table.assign(which=table["model"] + ", " + table["population"], compared=names,
-                         grey=table["world"] != "twins")
+    kinds = table["model"].str.upper() + ", " + table["population"].map(KINDS)
+    table = table.assign(which=kinds, compared=names, grey=table["world"] != "twins")
     return figures.lines(table, "change of log C", "change of log P", name, run, hue="compared",
                          panel="which", at=0, columns=2)
 
@@ -388,7 +390,7 @@ def answers(tables: Mapping[str, pd.DataFrame], expected: Mapping) -> pd.DataFra
         ends = with_noise(*row[["estimate", "low", "high"]], np.inf,
                           noise[line["population"]] / row["spread"], False)[:2]
         text = f"{number(row['estimate'], *ends)} per tenfold size"
-        rows.append((f"slope, {line['population']}, with size", line["expected"], text,
+        rows.append((f"slope where {KINDS[line['population']]}, with size", line["expected"], text,
                      answer(way[line["expected"]], *ends, bounds["slope"])))
     matrix, across = tables["matrix"], tables["beside"].query("population != 'all'")
     read = matrix["read"].where(~matrix["read"].isin(RESEEDS), MAIN)

@@ -5,17 +5,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from taskgram_chapters.numbers import number
 from taskgram_chapters.verdicts import GIVEN
 from taskgram_utils.controls import point_controls
 from taskgram_utils.jackknife import Query, clusters_of, interval, jackknife
 from taskgram_utils.language_models.taskgram import taskgram_logp
-from taskgram_utils.memorization import mem
+from taskgram_utils.memorization import mem, points
+from taskgram_utils.run import pipeline
+from taskgram_utils.run.store import Run
 
 WEIGHTS = tuple(k / 10 for k in range(11))
 SLIP = 0.02
 """Nats that a token costs a model that follows the rule, on average."""
 MEMORIZER, FREQUENCY, RULES, ORACLE = (
     "memorizer of another draw", "answer frequency", "rules", "oracle")
+GROUPS = {"facts": "factual QA", "knowledge": "world knowledge", "unseen": "translation",
+          "held_out": "maths"}
 _POINT = ["task", "group", "example_id", "n", "sy", "start"]
 
 
@@ -106,3 +111,67 @@ def needed(
                   "power": float(stats.norm.sf((half - np.arctanh(effect)) / error))}
                  for effect in effects]
     return pd.DataFrame(rows)
+
+
+# --- what a page says ----------------------------------------------------------------------------
+
+
+def of_run(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """:func:`mem_of_known` of a run's groups (``where``, and ``given``: raw or given all four), and
+    the joined points of its largest model, for :func:`examples_needed`."""
+    truth = run.table("truth").query("role == 0").drop_duplicates("fact")
+    part = dict(zip(truth["fact"], truth["documents"] / truth["statements"], strict=True))
+    shares = {f"{p}{fact}": v for p in ("qa-", "wk-knowledge-") for fact, v in part.items()}
+    names = ("taskgrams", "taskgram_halves", "taskgram_lm", "scores")
+    grams, halves, reference, scores = (
+        table[table["n"] == max(run["ngram_sizes"])] for table in map(run.table, names))
+    scores = pipeline.at_last_step(scores[scores["model"] == pipeline.main_model(run)])
+    known = known_models(grams, counts := run.table("counts"), scores, shares)
+    table = mem_of_known(known, reference, halves, grams, counts)
+    table = table[table["group"].isin(GROUPS)].assign(
+        where=lambda t: t["group"].map(GROUPS),
+        given=lambda t: np.where(t["measure"] == "spearman", "raw", "given all four"))
+    joined = points(reference, scores)
+    return table, joined[joined["group"].isin(GROUPS)]
+
+
+def mixtures(table: pd.DataFrame) -> pd.DataFrame:
+    """The mixtures of :func:`of_run`, with the memorizer's ``weight``."""
+    rows = table[table["model"].str.startswith("mixture")]
+    return rows.assign(weight=rows["model"].str.removeprefix("mixture ").astype(float))
+
+
+def in_words(table: pd.DataFrame) -> dict[str, str]:
+    """What Mem says of the known models of :func:`of_run`."""
+    raw, given = (table[table["given"] == name] for name in ("raw", "given all four"))
+    top, words = raw[raw["model"] == MEMORIZER], {}
+    at = (top["low"] <= top["ceiling"]) & (top["ceiling"] <= top["high"])
+    words["ceiling"] = f"{at.sum()} of {len(top)}"
+    for name, key in ((FREQUENCY, "frequency"), (RULES, "rules")):
+        rest = given[given["model"] == name].dropna(subset="low")
+        words[key] = f"{((rest['low'] <= 0) & (rest['high'] >= 0)).sum()} of {len(rest)}"
+    high = raw[(raw["model"] == FREQUENCY) & (raw["low"] > 0)]
+    words["frequency-raw"] = f"{len(high)} of {raw['where'].nunique()}"
+    words["oracle"] = "; ".join(f"{number(r.estimate, r.low, r.high)} in {r.where}"
+                                for r in raw[raw["model"] == ORACLE].itertuples())
+    by_weight = mixtures(table).pivot_table(index=["where", "given"], columns="weight",
+                                            values="estimate")
+    words["tenth"] = f"{(by_weight[0.1] / by_weight[1.0]).min():.0%}"
+    above = (by_weight.loc[:, 0.1:].min(axis=1) > by_weight[0.0]).sum()
+    words["above"] = f"{above} of {len(by_weight)}"
+    return {f"known-{key}": text for key, text in words.items()}
+
+
+def examples_needed(joined: pd.DataFrame, least: float) -> pd.DataFrame:
+    """The fewest examples of 50, 100, 200, … at which a Mem of .1, .2 or .3 is found with a chance
+    of ``least``, by task, and the largest sample tried."""
+    sizes = [50 * 2**k for k in range(7)]
+    parts = [needed(own, sizes).assign(task=GROUPS[group])
+             for group, own in joined.groupby("group", sort=False)]
+    power = pd.concat(parts, ignore_index=True)
+    enough = power[power["power"] >= least].groupby(["task", "mem"])["examples"].min().unstack()
+    enough = enough.reindex(columns=[0.1, 0.2, 0.3], index=power["task"].unique())
+    shown = enough.map(lambda v: "more" if pd.isna(v) else f"{v:.0f}")
+    shown.columns = [f"Mem = {value:.1f}".replace("0.", ".") for value in enough.columns]
+    most = power.groupby("task")["examples"].max()
+    return shown.assign(**{"largest sample tried": most}).reset_index()

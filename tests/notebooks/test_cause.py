@@ -191,8 +191,8 @@ def test_size_and_the_rest_of_what_was_preregistered(cells):
     tables = {"sizes": found, "noise": cause.training_noise(both), "matrix": cause.matrix(both),
               "beside": cause.beside(both), "tasks": tasks}  # fmt: skip
     table = cause.answers(tables, cause.preregistered()).set_index("what")
-    assert table.loc["slope, undisputed, with size", "answer"] == "opposite"
-    assert table.loc["slope, disputed, with size", "answer"] == "found"
+    assert table.loc["slope where documents agree, with size", "answer"] == "opposite"
+    assert table.loc["slope where documents disagree, with size", "answer"] == "found"
     own, other = (table.loc[f"log P on the counts of {world}"] for world in ("own world", "another world"))
     assert own["answer"] == "found in 20 of 20" and "opposite" not in other["answer"]
     assert other["answer"].endswith("of 40")

@@ -1,0 +1,259 @@
+"""What the chapter on cause says of its tables: the answer, sentences and small tables."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from taskgram_chapters import cause, insertions
+from taskgram_chapters.numbers import number, numbers, short
+from taskgram_chapters.page import listed
+from taskgram_chapters.recorded import recorded
+from taskgram_chapters.records import insertions as read_insertions
+
+PLAIN, NOISY = (["estimate", "low", "high"], ["estimate", "low_with_noise", "high_with_noise"])
+CHANNELS = {"share": "share of the value", "statements": "statements of the fact",
+            "subject": "other facts of the person", "value": "the value elsewhere"}
+BESIDE = {"across": "slope across facts", "within": "slope within facts", "mem": "Mem",
+          "mem of changes": "Mem of the changes"}
+UNITS = {"gain_odds": "nats of log-odds", "gain": "share right", "half": "doublings"}
+SIZES = {(p, t): f"{p // 10**9}B, {t // 10**9}B tokens"
+         for p in (10**9, 8 * 10**9) for t in (10**11, 5 * 10**11)}
+"""The models of the insertions, by parameters and tokens of the corpus."""
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """With ``size`` and ``facts`` (their kind) in words."""
+    return table.assign(size=table["model"].str.upper(),
+                        facts=table["population"].map(cause.KINDS))
+
+
+def _wide(table: pd.DataFrame, index: Sequence[str], columns: str) -> pd.DataFrame:
+    """``shown`` by rows and columns, each in the order in which it appears."""
+    rows = table.drop_duplicates(index).set_index(index).index
+    wide = table.pivot(index=index, columns=columns, values="shown")
+    return wide.loc[rows, table[columns].drop_duplicates()].reset_index()
+
+
+def _by_size(rows: pd.DataFrame, ends: Sequence[str]) -> str:
+    """``1.13 [1.02, 1.24] at 100K parameters and .84 [.73, .94] at 600K``."""
+    first, *rest = [f"{number(*row[ends])} at {row['model'].upper()}" for _, row in rows.iterrows()]
+    return listed([f"{first} parameters", *rest])
+
+
+# --- twin worlds ---------------------------------------------------------------------------------
+
+
+def answered(judged: pd.DataFrame, answers: pd.DataFrame) -> str:
+    """The chapter's answer: the twins' slopes by size (of :func:`cause.compared`), and what lots
+    drawn for texts did to real models (``answers`` of :mod:`insertions`)."""
+    twins = judged.query("world == 'twins' and channel == 'pair'")
+    found, given = (twins["answer"] == "found").sum(), set(twins["answer"])
+    verdict = f"In {found} of {len(twins)} comparisons of size and kind of fact" if found else ""
+    often = "a fact that the text states more often becomes"
+    says = {"found": f"Yes: {often} more probable", "opposite": f"No: {often} less probable",
+            "none": "No: the probability of a fact does not follow how often the text states it"}
+    verdict = (says.get(*given) if len(given) == 1 else found and f"{verdict}, {often} more "
+               "probable") or "Not decided"
+    parts = [f"{_by_size(part, NOISY)} where {cause.KINDS[kind]} (N = {part['n'].max():,})"
+             for kind in cause.POPULATIONS[1:] if len(part := twins[twins["population"] == kind])]
+    row = answers.query("kind == 'biographies' and what.str.startswith('accuracy')").iloc[0]
+    falls = f" and falls in {row['opposite']:.0f}" if row["opposite"] else ""
+    return (f"**{verdict}.** One nat more of log count, with nothing else changed, changes log P "
+            f"by {'; by '.join(parts)}. In real models of 1 and 8 billion parameters, where lots "
+            f"decided how often a text was inserted, accuracy rises with the number of insertions "
+            f"in {row['found']:.0f} of {row['cells']:.0f} series of questions on biographies"
+            f"{falls}.")
+
+
+def inserted(records: str, expected: Mapping) -> tuple[dict[str, pd.DataFrame], str]:
+    """The tables of insertions, from the original ``records`` or else as recorded, and how they
+    were made."""
+    if records:
+        made = insertions.tables(read_insertions(records), expected["insertions"])
+        return made, f"computed for this page from {records}"
+    found = recorded("insertions")
+    return found.tables, found.made
+
+
+def cells_in_words(cells: pd.DataFrame) -> dict[str, str]:
+    """How many facts there are of each kind, and how many values those have that conflict."""
+    facts, many = cells.groupby("disputed")["fact"].nunique(), cells["disputed"].sum()
+    return {"cells-agree": f"{facts[False]:,}", "cells-differ": f"{facts[True]:,}",
+            "cells-values": f"{many:,}"}
+
+
+def slopes(judged: pd.DataFrame) -> pd.DataFrame:
+    """Size and kind of fact against the slopes of twins and of reseeds, with training noise."""
+    rows = _named(judged[judged["channel"] == "pair"])
+    rows = rows.assign(shown=numbers(rows, *NOISY, "n"))
+    return _wide(rows, ["size", "facts"], "world").rename(columns={"reseed": "reseeds"})
+
+
+def placebo(judged: pd.DataFrame) -> dict[str, str]:
+    """What the twins show and what the reseeds, which have read none of the changes, show."""
+    twins, reseeds = (judged.query("channel == 'pair' and world == @world")
+                      for world in ("twins", "reseed"))
+    within, p = (reseeds["answer"] == "found").sum(), twins["p_holm"].max()
+    return {"found-twins": f"{(twins['answer'] == 'found').sum()} of {len(twins)}",
+            "found-reseeds": f"{within} of {len(reseeds)}",
+            "reseed-most": short(reseeds["estimate"].abs().max()),
+            "twins-p": "p < .001" if p < 0.001 else f"p ≤ {short(p)}"}
+
+
+def matrix(table: pd.DataFrame) -> pd.DataFrame:
+    """The matrix of counts with models, worlds and kinds of fact in words, for its figure."""
+    names = {"main": "world", "twin1": "twin 1", "twin2": "twin 2"}
+    table = _named(table.replace({"read": names, "counts": names}))
+    return table.assign(read=table["read"].str.replace("reseed", "reseed "),
+                        which=table["size"] + ", " + table["facts"])
+
+
+def of_matrix(table: pd.DataFrame) -> dict[str, str]:
+    """The least coefficient of counts that a model has read, the largest of counts that it has not,
+    and how many intervals of the latter include zero."""
+    own = table["counts"] == table["read"].where(~table["read"].isin(cause.RESEEDS), cause.MAIN)
+    least, other = table[own].sort_values("estimate").iloc[0], table[~own]
+    zero = (other["low"] <= 0) & (other["high"] >= 0)
+    return {"own-least": number(*least[PLAIN]), "other-most": short(other["estimate"].abs().max()),
+            "other-includes": f"{zero.sum()} of {len(other)}"}
+
+
+def channels(judged: pd.DataFrame) -> pd.DataFrame:
+    """The twins' rows of the four channels, each channel and kind of fact in words (``what``)."""
+    rows = judged[(judged["world"] == "twins") & judged["channel"].isin(CHANNELS)]
+    return _named(rows).assign(what=lambda t: t["channel"].map(CHANNELS) + ", " + t["facts"])
+
+
+def of_channels(rows: pd.DataFrame) -> dict[str, str]:
+    """The slopes of the share, and how the answers compare with what was preregistered."""
+    share, given = rows[rows["channel"] == "share"], rows["answer"].value_counts()
+    wrong = rows[rows["answer"].isin(["opposite", "none"])]
+    cases = "; ".join(f"{r['what']}, {number(*r[NOISY])} at {r['size']}"
+                      for _, r in wrong.iterrows())
+    kinds = listed([f"{answer} in {k}" for answer, k in given.items()])
+    return {"share-by-size": f"{_by_size(share, NOISY)} (N = {share['n'].max():,}); "
+            f"{(share['low_with_noise'] > 1).sum()} of {len(share)} intervals lie above 1",
+            "channels-answers": f"Of the {len(rows)} preregistered slopes the answer is {kinds}."
+            + (f" Otherwise than expected: {cases}." if cases else "")}
+
+
+def of_mechanisms(rows: pd.DataFrame) -> dict[str, str]:
+    """In how many cases the share, and the statements of the fact, have a positive slope."""
+    parts = {key: rows[rows["channel"] == key] for key in ("share", "statements")}
+    return {f"mechanism-{key}": f"{(part['low_with_noise'] > 0).sum()} of {len(part)}"
+            for key, part in parts.items()}
+
+
+def explained(beside: pd.DataFrame) -> str:
+    """The variance of the changes that counts explain, and that which is explainable, by size."""
+    r2, able = (_by_size(beside.query("population == 'all' and measure == @measure"), PLAIN)
+                for measure in ("r2", "explainable"))
+    return f"R² is {r2}; of this could be explained: {able}."
+
+
+def correlations(beside: pd.DataFrame) -> pd.DataFrame:
+    """Slopes across and within facts, Mem, and Mem of the changes, by size and kind of fact."""
+    rows = _named(beside[beside["measure"].isin(BESIDE)])
+    rows = rows.assign(shown=numbers(rows), measure=rows["measure"].map(BESIDE))
+    return _wide(rows, ["size", "facts"], "measure")
+
+
+def across(beside: pd.DataFrame) -> dict[str, str]:
+    """How far the slopes across and within facts differ."""
+    part = beside[beside["population"] != "all"]
+    wide = part.pivot(index=["model", "population"], columns="measure", values="estimate")
+    same = (np.sign(wide["across"]) == np.sign(wide["within"])).sum()
+    return {"across-apart": short((wide["across"] - wide["within"]).abs().max()),
+            "across-same": f"{same} of {len(wide)}"}
+
+
+def mem_and_slope(beside: pd.DataFrame) -> str:
+    """How the slope and Mem change from the smallest to the largest model: a change is one where
+    the intervals lie apart."""
+    sentences = []
+    for kind in cause.POPULATIONS[1:]:
+        moves, way = [], 1
+        for measure in ("within", "mem"):
+            rows = beside[(beside["population"] == kind) & (beside["measure"] == measure)]
+            first, last = rows[PLAIN].to_numpy()[[0, -1]]
+            moves.append(f"from {number(*first)} to {number(*last)}")
+            way *= int(last[1] > first[2]) - int(last[2] < first[1])
+        together = {1: "They move the same way", -1: "They move in opposite directions"}.get(way)
+        sentences.append(f"Where {cause.KINDS[kind]}, the slope within facts moves {moves[0]} and "
+                         f"Mem {moves[1]}. {together or 'Whether together is not decided'}.")
+    return f"From the smallest to the largest model: {' '.join(sentences)}"
+
+
+# --- insertions ----------------------------------------------------------------------------------
+
+
+def of_prompt(table: pd.DataFrame, prompt: str) -> pd.DataFrame:
+    """The rows of single facts, inserted word for word, that are asked by a prompt; ``model`` in
+    words."""
+    asked = (table["task"] == f"yago_hubble_{prompt}") & (table["fact"] != "all")
+    rows = table[asked & (table["inserted"] == "verbatim")]
+    keys = zip(rows["parameters"], rows["tokens"], strict=True)
+    return rows.assign(model=[SIZES[key] for key in keys])
+
+
+def halves(rows: pd.DataFrame) -> pd.DataFrame:
+    """The half of each fact's curve with its interval, a column per model."""
+    ends = rows[["half", "half_low", "half_high"]].map(lambda v: f"{v:.3g}" if v == v else "…")
+    shown = ends["half"] + " [" + ends["half_low"] + ", " + ends["half_high"] + "]"
+    rows = rows.assign(shown=shown.where(rows["half"].notna(), rows["reason"]))
+    return _wide(rows, ["fact"], "model")
+
+
+def of_curves(curves: pd.DataFrame) -> dict[str, str]:
+    """How many curves rise, fit, and rise after a paraphrase."""
+    fitted = curves[curves["p"].notna()]
+    flat, chats = fitted["reason"] == insertions.FLAT, fitted["kind"] == "chats"
+    later, of = ~flat[fitted["inserted"] == "paraphrased"], fitted["kind"]
+    words = {f"later-{key}": f"{later[of == kind].sum()} of {(of[later.index] == kind).sum()}"
+             for kind, key in (("biographies", "biography"), ("test set", "test"))}
+    words |= {"curves": len(fitted), "flat": flat.sum(), "flat-chats": (flat & chats).sum(),
+              "misfit": f"{(fitted['p_fit'] < 0.05).sum()} of {len(fitted)}"}
+    return {f"insertion-{key}": str(value) for key, value in words.items()}
+
+
+def lines(answers: pd.DataFrame) -> pd.DataFrame:
+    """What was preregistered of insertions: how many series of questions on biographies, and of all
+    texts, show it, how many the opposite, and the mean over biographies."""
+    count = answers[["found", "cells", "opposite"]].astype(int).astype(str)
+    rows = answers.assign(
+        mean=pd.Series(numbers(answers), answers.index) + " " + answers["of"].map(UNITS),
+        cells=count["found"] + " of " + count["cells"] + "; opposite " + count["opposite"])
+    own, every = (rows[rows["kind"] == kind] for kind in ("biographies", "all"))
+    both = own.merge(every[["what", "of", "cells"]], on=["what", "of"], suffixes=("", "_all"))
+    names = {"cells": "biographies", "cells_all": "all texts", "mean": "mean, biographies"}
+    return both[["what", "expected", *names]].rename(columns=names)
+
+
+def share_or_count(table: pd.DataFrame) -> str:
+    """Whether the count alone or its share of the corpus moves the half."""
+    row = table.set_index("parameters").loc["1B and 8B"]
+    at = {"0 (the count alone)": 0, f"{insertions.SHARE:.2f} (the share alone)": insertions.SHARE}
+    says = [f"{'includes' if row['low'] <= v <= row['high'] else 'excludes'} {name}"
+            for name, v in at.items()]
+    return (f"The half moves by {number(*row[PLAIN])} doublings on average (N = {row['cells']:.0f} "
+            f"pairs of curves); the interval {listed(says)}. Of single intervals "
+            f"{row['with_count']:.0f} include the first value, {row['with_share']:.0f} include the "
+            f"second and {row['above_share']:.0f} lie above it.")
+
+
+def doubling(beside: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+    """Percentage points that a doubling of the count adds: of facts on which documents agree, and
+    of the ``facts`` of biographies (the mean over kinds, Student's interval)."""
+    rows = _named(beside.query("measure == 'doubling' and population == 'undisputed'"))
+    means = [{"model": model, **insertions.mean_of(100 * part["gain"].to_numpy())}
+             for model, part in facts.groupby("model", sort=False)]
+    rows["model"] = rows["size"] + ", miniature world"
+    return pd.concat([rows, pd.DataFrame(means)])[["model", *PLAIN]]
+
+
+def of_doubling(both: pd.DataFrame) -> dict[str, str]:
+    """The least and the largest gain, and how many intervals are above zero."""
+    least, most = both["estimate"].min(), both["estimate"].max()
+    return {"gains": f"{least:.1f} to {most:.1f}",
+            "gains-above": f"{(both['low'] > 0).sum()} of {len(both)}"}

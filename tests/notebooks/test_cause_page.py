@@ -1,0 +1,114 @@
+"""What the chapter on cause says: tables that were fed both ways, and sentences read back."""
+
+import pandas as pd
+import pytest
+
+from taskgram_chapters import cause, cause_page, insertions
+from taskgram_chapters.recorded import recorded
+
+LOTS = pd.DataFrame([
+    {"what": f"accuracy, {kind}", "of": "gain_odds", "kind": kind, "expected": "rises", "cells": 10, "found": found,
+     "opposite": other, "estimate": mean, "low": mean - 0.1, "high": mean + 0.1}
+    for kind, found, other, mean in (("all", 6, 3, 0.5), ("biographies", 9, 1, 0.9))
+])  # fmt: skip
+LOTS["what"] = "accuracy with the number of insertions"
+PAIR = [(m, p) for m in ("100k", "3m") for p in ("undisputed", "disputed")]
+
+
+def judged(answers, estimate=0.5):
+    """Slopes of twins with the given answers, and reseeds that show none."""
+    rows = [{"model": m, "population": p, "world": w, "channel": "pair", "estimate": e, "low_with_noise": e - 0.1,
+             "high_with_noise": e + 0.1, "n": 2000, "p_holm": 0.01, "answer": a}
+            for w, given, e in (("twins", answers, estimate), ("reseed", ["found"] * 4, 0.02))
+            for (m, p), a in zip(PAIR, given, strict=True)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("answers", "begins"), [
+    (["found"] * 4, "**Yes: a fact that the text states more often becomes more probable.**"),
+    (["opposite"] * 4, "**No: a fact that the text states more often becomes less probable.**"),
+    (["none"] * 4, "**No: the probability of a fact does not follow"),
+    (["not decided"] * 4, "**Not decided.**"), (["none", "opposite", "none", "none"], "**Not decided.**"),
+    (["found", "none", "found", "not decided"], "**In 2 of 4 comparisons of size and kind of fact, a fact"),
+])  # fmt: skip
+def test_the_answer_follows_the_table(answers, begins):
+    says = cause_page.answered(judged(answers), LOTS).replace("\N{NO-BREAK SPACE}", " ")
+    assert says.startswith(begins)
+    assert ".50 [.40, .60] at 100K parameters and .50 [.40, .60] at 3M where documents disagree (N = 2,000)" in says
+    assert says.endswith("in 9 of 10 series of questions on biographies and falls in 1.")
+    assert cause_page.answered(judged(answers), LOTS.assign(opposite=0)).endswith("biographies.")
+
+
+def test_twins_and_reseeds_stand_side_by_side():
+    table = cause_page.slopes(judged(["found"] * 4, 0.7))
+    assert list(table.columns) == ["size", "facts", "twins", "reseeds"]
+    assert list(table["size"]) == ["100K", "100K", "3M", "3M"]
+    assert table["twins"].str.startswith(".70").all() and table["reseeds"].str.startswith(".02").all()
+    words = cause_page.placebo(judged(["found", "none", "found", "found"]))
+    assert words["found-twins"] == "3 of 4" and words["found-reseeds"] == "4 of 4" and words["twins-p"] == "p ≤ .01"
+
+
+def test_counts_that_were_not_read_are_told_from_those_that_were():
+    rows = [("reseed3", "main", 0.6, 0.5, 0.7), ("twin1", "twin1", 0.4, 0.3, 0.5), ("twin1", "main", -0.3, -0.4, -0.2),
+            ("main", "twin2", 0.01, -0.1, 0.1)]  # fmt: skip
+    words = cause_page.of_matrix(pd.DataFrame(rows, columns=["read", "counts", "estimate", "low", "high"]))
+    assert words["own-least"].startswith(".40") and words["other-most"] == ".30" and words["other-includes"] == "1 of 2"
+
+
+@pytest.mark.parametrize(("mem", "says"), [(0.9, "the same way"), (0.1, "in opposite directions"),
+                                           (0.5, "Whether together is not decided")])  # fmt: skip
+def test_slope_and_mem_may_part(mem, says):
+    values = {"within": (0.4, 0.8), "across": (0.5, -0.6), "mem": (0.5, mem)}
+    table = pd.DataFrame([{"model": m, "population": p, "measure": k, "estimate": v[i], "low": v[i] - 0.1,
+                           "high": v[i] + 0.1} for p in ("undisputed", "disputed") for i, m in enumerate(("100k", "3m"))
+                          for k, v in values.items()])  # fmt: skip
+    assert cause_page.mem_and_slope(table).count(says) == 2
+    words = cause_page.across(table)
+    assert words["across-same"] == "2 of 4" and words["across-apart"] == "1.40"
+
+
+def test_channels_that_went_otherwise_are_named_and_none_where_none_did():
+    base = {"model": "3m", "population": "disputed", "world": "twins", "low_with_noise": 1.1, "high_with_noise": 1.5,
+            "estimate": 1.3, "n": 5}  # fmt: skip
+    rows = [base | {"channel": "share", "answer": "found"}, base | {"channel": "subject", "answer": "opposite"}]
+    words = cause_page.of_channels(cause_page.channels(pd.DataFrame(rows)))
+    assert "other facts of the person, documents disagree, 1.30" in words["channels-answers"]
+    assert words["share-by-size"].endswith("1 of 1 intervals lie above 1")
+    rows[1]["answer"] = "found"
+    words = cause_page.of_channels(cause_page.channels(pd.DataFrame(rows)))
+    assert cause_page.of_mechanisms(pd.DataFrame(rows))["mechanism-share"] == "1 of 1"
+    assert words["channels-answers"] == "Of the 2 preregistered slopes the answer is found in 2."
+
+
+def test_lines_on_insertions_keep_their_order_and_their_numbers():
+    answers = recorded("insertions").tables["answers"]
+    table = cause_page.lines(answers)
+    assert list(table["what"].unique()) == list(insertions.LINES) and len(table) == len(answers) / 2
+    for (_, row), (_, own) in zip(table.iterrows(), answers[answers["kind"] == "biographies"].iterrows(), strict=True):
+        assert row["what"] == own["what"] and row["expected"] == own["expected"]
+        assert row["biographies"] == f"{own['found']} of {own['cells']}; opposite {own['opposite']}"
+        assert row["mean, biographies"].endswith(cause_page.UNITS[own["of"]])
+
+
+@pytest.mark.parametrize(("low", "high", "says"), [
+    (-1, 1, "includes 0 (the count alone) and excludes 2.32"), (2, 3, "excludes 0 (the count alone) and includes 2.32"),
+    (1, 2, "excludes 0 (the count alone) and excludes 2.32"), (-1, 3, "includes 0 (the count alone) and includes 2.32"),
+])  # fmt: skip
+def test_count_or_share(low, high, says):
+    row = {"parameters": "1B and 8B", "cells": 7, "with_count": 1, "with_share": 2, "above_share": 3,
+           "estimate": (low + high) / 2, "low": low, "high": high}  # fmt: skip
+    assert says in cause_page.share_or_count(pd.DataFrame([row]))
+
+
+def test_a_doubling_in_both_experiments():
+    tables, lots = recorded("cause").tables, recorded("insertions").tables
+    facts = cause_page.of_prompt(lots["curves"], "full_prefix_no_suffix")
+    both = cause_page.doubling(tables["beside"], facts)
+    sizes = tables["beside"]["model"].nunique()
+    assert list(both["model"][sizes:]) == list(cause_page.SIZES.values())
+    assert cause_page.of_doubling(both)["gains-above"].endswith(f"of {len(both)}")
+    wide = cause_page.halves(facts)
+    assert list(wide.columns) == ["fact", *cause_page.SIZES.values()] and len(wide) == facts["fact"].nunique()
+    fitted = lots["curves"]["p"].notna()
+    assert cause_page.of_curves(lots["curves"])["insertion-curves"] == str(fitted.sum())
+    assert cause.preregistered()["insertions"][0]["what"] in set(lots["answers"]["what"])
