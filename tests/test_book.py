@@ -249,7 +249,9 @@ def test_staging_appends_the_run_and_lists_what_can_be_set(project):
     assert json.loads((place / "run" / "manifest.json").read_text())["parameters"] == {"jobs": 20, "kappa": 1.0}
     assert (place / "run" / "rise.csv").exists()
     table = (place / "book" / "rerun.md").read_text()
-    assert "| `01_first` | `gamma` | `0.7` | threshold |" in table and table.count("04_memorization") == 3
+    first = "## 01_first\n\n| parameter | default | meaning |\n|---|---|---|\n| `run` | `'miniature'` | the run |\n"
+    assert first in table and "| `gamma` | `0.7` | threshold |\n\n## 04_memorization\n" in table
+    assert table.count("## ") == 2, "one table for the pages of one notebook"
     assert "launch_buttons" not in yaml.safe_load((place / "_config.yml").read_text())
 
 
