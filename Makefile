@@ -1,4 +1,5 @@
 # make book: everything a reader needs, from nothing. make test: what keeps it true; make test-all: the long tests, too.
+# make install: the package alone, in .venv
 #   make book RUN=tiny ARGS="-p kappa 2"
 #   make book RUN=openbook DATA=FOLDER   your own text and real tasks; the README says what FOLDER holds
 #   make book TORCH_INDEX=URL   installs PyTorch from that index first (its CPU build is much smaller)
@@ -13,11 +14,13 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_REAL := $(VENV)/.installed-real
 INSTALLED_TEST := $(VENV)/.installed-test
 
-.PHONY: book test test-all lint bench results clean
+.PHONY: install book test test-all lint bench results clean
 
 book: $(if $(DATA),$(INSTALLED_REAL),$(INSTALLED))
 	$(BIN)/taskgram book $(RUN) $(if $(DATA),-p data "$(DATA)") $(ARGS)
 	@echo "open build/book/html/index.html"
+
+install: $(INSTALLED)
 
 # a test process for each processor, at most four; ends with what was left out and why. ARGS="-n 0 -k word": one process
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal

@@ -34,6 +34,10 @@ from taskgram_utils.texts import read_yaml, write_text
 
 AT_A_TIME = 2
 """Notebooks that run at the same time."""
+INSTRUCTOR = "book/instructor"
+"""The page with model answers, which only teachers build."""
+WORDS_A_MINUTE, LINES_OF_A_FIGURE = 200, 4
+"""Reading: words of prose, and a minute for each code cell of at least so many lines."""
 LEFT_OUT = ("*Left out: this part needs to know what is true of the text, and of this text that is "
             "not known.*")
 TABLE = '<div class="pst-scrollable-table-container">'
@@ -376,9 +380,9 @@ def _end_kernels() -> None:
 # --- laying out ----------------------------------------------------------------------------------
 
 
-def stage(plan: Plan) -> Path:
+def stage(plan: Plan, instructor: bool = False) -> Path:
     """Lay out ``build/src``: configuration, prose and the executed notebooks, each with its "This
-    run" box.
+    run" box; with the page for teachers if ``instructor``.
 
     Raises InputError for a page that has not been run with these parameters.
     """
@@ -390,7 +394,7 @@ def stage(plan: Plan) -> Path:
     root = project_root()
     target = root / "build" / "src"
     shutil.rmtree(target, ignore_errors=True)
-    absent = _absent_pages(plan)
+    absent = _absent_pages(plan) | (set() if instructor else {INSTRUCTOR})
     left_out = shutil.ignore_patterns(*(f"{Path(name).name}.md" for name in absent))
     shutil.copytree(root / "book", target / "book", ignore=left_out)
     toc = yaml.safe_load(plan.toc.read_text(encoding="utf-8"))
@@ -400,6 +404,7 @@ def stage(plan: Plan) -> Path:
     config = _addressed(yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8")), root)
     write_text(target / "_config.yml", yaml.safe_dump(config, allow_unicode=True))
     made = {"<!-- API -->": api_page, "<!-- PARAMETERS -->": parameters_table,
+            "<!-- READING -->": reading_table,
             "<!-- SCALE -->": lambda: cost.page(root / "results")}
     for path in (target / "book").glob("*.md"):
         text = _unlinked(path.read_text(encoding="utf-8"), absent)
@@ -486,13 +491,39 @@ def _addressed(config: dict, root: Path) -> dict:
 
 
 def parameters_table() -> str:
-    """Markdown table of the parameters that the notebooks declare: notebook, name, default,
-    meaning."""
-    rows = ["| notebook | parameter | default | meaning |", "|---|---|---|---|"]
+    """Markdown: for each notebook a heading and a table of the parameters that it declares."""
+    parts = []
     for path, chapter in {c.source: c for c in chapters()}.items():
-        for name, (default, meaning) in declared(chapter).items():
-            rows.append(f"| `{path.stem}` | `{name}` | `{default!r}` | {meaning} |")
-    return "\n".join(rows)
+        rows = [f"| `{name}` | `{default!r}` | {meaning} |"
+                for name, (default, meaning) in declared(chapter).items()]
+        parts += [f"## {path.stem}\n", "| parameter | default | meaning |\n|---|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
+def reading_table() -> str:
+    """Markdown table of the minutes that it takes to read each part of the book that has notebooks,
+    each of its pages, and the whole; a page takes a multiple of five."""
+    root, sources = project_root(), {f"notebooks/{c.name}": c.source for c in chapters()}
+    rows, whole = [], 0
+    for part in yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]:
+        pages = [page["file"] for page in part["chapters"]]
+        if sources.keys() & set(pages):
+            minutes = {page: _minutes(sources.get(page, root / f"{page}.md")) for page in pages}
+            rows.append(f"| **{part['caption']}** | **{sum(minutes.values())}** |")
+            rows += [f"| {{doc}}`../{page}` | {m} |" for page, m in minutes.items()]
+            whole += sum(minutes.values())
+    return "\n".join(["| page | minutes |", "|---|---|", *rows, f"| **All** | **{whole}** |"])
+
+
+def _minutes(page: Path) -> int:
+    """How long it takes to read a page of prose or a notebook, by the rule of the constants."""
+    cells = [{"cell_type": "markdown", "source": page.read_text(encoding="utf-8")}]
+    if page.suffix == ".ipynb":
+        cells = json.loads(cells[0]["source"])["cells"]
+    texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
+    words = sum(len(text.split()) for text, kind in texts if kind == "markdown")
+    figures = sum(text.count("\n") + 1 >= LINES_OF_A_FIGURE for text, kind in texts if kind == "code")
+    return max(5, 5 * round((words / WORDS_A_MINUTE + figures) / 5))
 
 
 def api_page() -> str:
@@ -599,8 +630,10 @@ def inline(drawing: str, kind: str, prefix: str, words: str) -> str:
     return drawing.replace("<svg ", opening, 1)
 
 
-def build(plan: Plan, strict: bool = False, progress: bool | None = None) -> Path:
+def build(
+    plan: Plan, strict: bool = False, progress: bool | None = None, instructor: bool = False
+) -> Path:
     """Run what changed, lay it out, render it; return the path of the index page."""
     execute(plan, progress)
-    stage(plan)
+    stage(plan, instructor)
     return render(strict)

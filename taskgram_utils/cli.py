@@ -933,17 +933,19 @@ def run_command(run, parameters):
 @click.argument("run", default="miniature")
 @parameter_option
 @click.option("--strict", is_flag=True)
-def book_command(run, parameters, strict):
+@click.option("--instructor", is_flag=True)
+def book_command(run, parameters, strict, instructor):
     """Execute every notebook of RUN and render the book to build/book/html/index.html.
 
     Options:
       --strict: Fail on any warning of the renderer.
+      --instructor: Add the page of model answers for teachers.
 
     Example: taskgram book miniature -p 11_across_tasks.n 1
     """
     from taskgram_utils import book
 
-    click.echo(book.build(_ready_plan(run, parameters), strict))
+    click.echo(book.build(_ready_plan(run, parameters), strict, instructor=instructor))
 
 
 if __name__ == "__main__":

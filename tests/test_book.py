@@ -249,7 +249,9 @@ def test_staging_appends_the_run_and_lists_what_can_be_set(project):
     assert json.loads((place / "run" / "manifest.json").read_text())["parameters"] == {"jobs": 20, "kappa": 1.0}
     assert (place / "run" / "rise.csv").exists()
     table = (place / "book" / "rerun.md").read_text()
-    assert "| `01_first` | `gamma` | `0.7` | threshold |" in table and table.count("04_memorization") == 3
+    first = "## 01_first\n\n| parameter | default | meaning |\n|---|---|---|\n| `run` | `'miniature'` | the run |\n"
+    assert first in table and "| `gamma` | `0.7` | threshold |\n\n## 04_memorization\n" in table
+    assert table.count("## ") == 2, "one table for the pages of one notebook"
     assert "launch_buttons" not in yaml.safe_load((place / "_config.yml").read_text())
 
 
@@ -287,6 +289,33 @@ def test_a_run_of_real_text_has_a_table_of_contents_of_its_own(of_text):
     assert any(c.source == "As *04 translation* (of the whole book) and {doc}`../book/rerun` say." for c in cells)
     index = book.render(strict=True)
     assert "Mine" in index.read_text() or (index.parent / "book" / "mine.html").exists()
+
+
+def test_the_page_for_teachers_is_there_only_if_asked_for(project):
+    contents(project, "notebooks/01_first", "book/instructor")
+    (project / "book" / "instructor.md").write_text("# Model answers\n\nOne.\n")
+    (project / "book" / "intro.md").write_text("# The start\n\nSee {doc}`the answers <instructor>`.\n")
+    plan = book.plan("tiny")
+    index = book.build(plan, strict=True, progress=False)
+    listed = yaml.safe_load((project / "build" / "src" / "_toc.yml").read_text())["parts"][0]["chapters"]
+    assert [page["file"] for page in listed] == ["notebooks/01_first"]
+    assert not (index.parent / "book" / "instructor.html").exists()
+    assert "See the answers." in (project / "build" / "src" / "book" / "intro.md").read_text()
+    book.build(plan, strict=True, progress=False, instructor=True)
+    assert "Model answers" in (index.parent / "book" / "instructor.html").read_text(encoding="utf-8")
+
+
+def test_reading_times_are_counted_from_the_sources(project):
+    (project / "book" / "long.md").write_text("word " * 2_000)
+    cells = ["a\nb\nc\nd", "a\nb\nc\nd\ne", "a\nb\nc"]
+    write(project, "01_first", FIRST, *(cells * 4), title="word " * 396)  # two minutes and eight long cells
+    contents(project, "notebooks/01_first", "notebooks/04_factual_qa", "book/long")
+    toc = yaml.safe_load((project / "_toc.yml").read_text())
+    toc["parts"].append({"caption": "To look up", "chapters": [{"file": "book/intro"}]})
+    (project / "_toc.yml").write_text(yaml.safe_dump(toc))
+    assert book.reading_table().splitlines()[2:] == [
+        "| **All** | **25** |", "| {doc}`../notebooks/01_first` | 10 |", "| {doc}`../notebooks/04_factual_qa` | 5 |",
+        "| {doc}`../book/long` | 10 |", "| **All** | **25** |"]  # fmt: skip
 
 
 def test_launch_buttons_follow_the_clones_origin(project):
@@ -340,7 +369,7 @@ def test_the_commands_in_the_prose_exist():
 
     seen = 0
     for page in [REPOSITORY / "README.md", *(REPOSITORY / "book").glob("*.md")]:
-        for line in re.findall(r"^taskgram (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        for line in re.findall(r"(?m)^taskgram (.+)$", page.read_text(encoding="utf-8").replace("\\\n", " ")):
             name, *words = shlex.split(line, comments=True)
             if name == "--help":
                 continue

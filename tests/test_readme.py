@@ -20,12 +20,13 @@ from taskgram_utils.training import SIZES
 ROOT = Path(__file__).resolve().parents[1]
 FACTBOOK = ROOT / "../shared/data/corpus/factbook/factbook_json.tar.xz"
 BOOK = ROOT / "../shared/data/corpus/openstax/astronomy.txt.xz"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, PAGE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "book/your_model.md"))
+CHAIN = ("files", "vectors", "pairs", "counts", "scores", "mem", "read")
 
 
 def block(name: str) -> str:
-    found = re.search(rf"<!-- {name} -->\n *```bash\n(.*?)```", README, re.S)
-    return re.sub(r"(?m)^ {2}(?=python)", "", found[1])
+    """The commands under a mark of the README, or of the page to which it sends for one's own model."""
+    return re.search(rf"<!-- {name} -->\n```bash\n(.*?)```", README + PAGE, re.S)[1]
 
 
 def run(script: str, at: Path) -> subprocess.CompletedProcess:
@@ -56,20 +57,19 @@ def strangers_files(tmp_path_factory):
 @pytest.mark.slow
 def test_the_chain_works_on_a_strangers_files(strangers_files):
     at = strangers_files
-    run(block("vectors"), at)
-    chain = block("chain").replace("-k 3", "-k 1")
-    own = {"OUT": "out", "CORPUS": "mine", "EXAMPLES": "questions.jsonl", "EMBEDDING": "vectors",
+    chain = "\n".join(map(block, CHAIN))
+    own = {"OUT": "out", "CORPUS": "mine", "EXAMPLES": "questions.jsonl", "OTHER": "other.txt",
            "MODEL": ROOT / "taskgram_utils/miniature/weights/main" / next(iter(SIZES))}  # fmt: skip
     for name, value in own.items():
         chain, changed = re.subn(rf"(?m)^{name}=\S+", f"{name}={value}", chain)
         assert changed == 1
     first = read_table(at / "questions.jsonl").iloc[0]
-    chain = chain.replace("cabbage stew", f'{first["x"].split()[-1]} "{first["y"]}"')
+    chain = chain.replace('"felix gagim" judados', f'{first["x"].split()[-1]} "{first["y"]}"')
     shown = run(chain, at).stdout
     assert first["y"].strip().lower() in shown.lower()
     mem = read_table(at / "out/memorization.csv")
     assert (mem["points"] >= 3).all() and mem["estimate"].between(-1, 1).all()
-    counted = read_table(at / "out/counts.parquet")
+    counted = read_table(at / "out/counts.csv")
     assert set(counted["unit"]) == {"documents"} and "document=" in counted["source"].iloc[0]
     texts = [f" {normalize(text)} " for text in World(1_000).texts()]
     for row in counted[counted["sy"].notna()].to_dict("records"):
@@ -81,13 +81,13 @@ def test_the_chain_works_on_a_strangers_files(strangers_files):
 def test_the_vectors_that_it_makes_of_a_real_text_find_pairs_of_real_questions(tmp_path):
     text = lzma.decompress(BOOK.read_bytes()).decode()
     (tmp_path / "other.txt").write_text(text.replace("\n", "\n\n"), encoding="utf-8")
-    run(block("vectors"), tmp_path)
+    run(f"OTHER=other.txt OUT=.; {block('vectors')}", tmp_path)
     run(f"taskgram examples world_knowledge --source {BOOK.parents[2] / 'mmlu'} --subject astronomy --split test "
         "--out questions.parquet", tmp_path)  # fmt: skip
-    mine = next(line for line in block("chain").splitlines() if line.startswith("taskgram mine"))
-    said = run(f"EXAMPLES=questions.parquet EMBEDDING=vectors OUT=.; {mine}", tmp_path).stderr
+    mine = block("pairs").replace("--full-answer", "--stopwords kept")
+    said = run(f"EXAMPLES=questions.parquet OUT=.; {mine}", tmp_path).stderr
     gamma, shuffled = re.search(r"gamma ([\d.]+); ([\d.]+)% of shuffled", said).groups()
-    pairs = read_table(tmp_path / "taskgrams.parquet")
+    pairs = read_table(tmp_path / "taskgrams.csv")
     assert float(shuffled) <= 5 and (pairs["cosine"] > float(gamma)).all()
     assert pairs["example_id"].nunique() > 0.3 * len(read_table(tmp_path / "questions.parquet"))
 
