@@ -533,7 +533,7 @@ def api_page() -> str:
     for path in sorted(PACKAGE.rglob("[!_.]*.py")):
         module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         if ".engine." not in module and not module.endswith(".cli"):
-            directive = f".. automodule:: {module}\n   :members:\n   :no-index:"
+            directive = f".. automodule:: {module}\n   :members:"
             parts.append(f"::::{{dropdown}} {module}\n```{{eval-rst}}\n{directive}\n```\n::::\n")
     return "\n".join(parts)
 

@@ -75,7 +75,7 @@ def without_most_frequent(
 def incremental_r2(
     model: pd.DataFrame, predictors: pd.DataFrame, steps: Sequence[str], ranks: bool = False
 ) -> pd.DataFrame:
-    """R² of the model's log P on the first, the first two, ... of ``steps`` (eq-increment).
+    """R² of the model's log P on the first, the first two, ... of ``steps`` (:eq:`eq-increment`).
 
     ``steps`` names columns of ``predictors`` (keys as a ``controls`` table), for example unigram,
     n-gram, ∞-gram and task-gram log P. One row per task, group, n, model and step, whose name is in

@@ -31,7 +31,7 @@ def without_means(
     values: np.ndarray, factors: Sequence[np.ndarray], weights: np.ndarray | None = None
 ) -> np.ndarray:
     """What the least-squares fit of a mean for each level of one or two ``factors`` leaves of
-    ``values`` [V, N] (eq-centring).
+    ``values`` [V, N] (:eq:`eq-centring`).
 
     A factor is a label or code [N] for each point. With two, of a table that has every level of one
     with every level of the other, that is double centring; of log counts, then, pointwise mutual

@@ -152,7 +152,7 @@ def combined(parts: Sequence[Changes], weights: Sequence[float]) -> Changes:
 
 
 def standard_error(changes: Changes) -> tuple[float, float]:
-    """Standard error of a statistic and degrees of freedom of its t (eq-jackknife): V =
+    """Standard error of a statistic and degrees of freedom of its t (:eq:`eq-jackknife`): V =
     max(V_example + V_output - V_point, V_example, V_output), each (G - 1) / G times the sum over
     its G clusters of the squared change when one is left out; V_example alone where no output is
     shared. Cameron, Gelbach & Miller (2011); MacKinnon, Nielsen & Webb (2024). Degrees of freedom:

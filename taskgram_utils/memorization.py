@@ -62,7 +62,7 @@ def estimates(
 ) -> Estimates:
     """Mem: Spearman's rho, over all points, of log P(s^y) under a count-based and a language model.
 
-    Equations eq-mem, eq-kendall and, with ``controls``, eq-partial. ``count_model`` and ``model``
+    Equations :eq:`eq-mem`, :eq:`eq-kendall` and, with ``controls``, :eq:`eq-partial`. ``count_model`` and ``model``
     are ``logp`` tables (nats). The result has one row per task, group, n, count_model, form, zero
     handling, model, run, seed, step and measure. ``measures`` are among ``spearman``, ``pearson``
     and ``kendall_distance`` = (1 - tau_b) / 2. With ``controls``, it also has the partial Spearman

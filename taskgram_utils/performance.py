@@ -74,7 +74,7 @@ def endings(table: pd.DataFrame) -> str:
 
 
 def example_frequency(taskgrams: pd.DataFrame, counts: pd.DataFrame) -> pd.DataFrame:
-    """How often the corpus holds what an example asks (eq-frequency): ``frequency`` = sum of
+    """How often the corpus holds what an example asks (:eq:`eq-frequency`): ``frequency`` = sum of
     C((s^x, s^y)) over its distinct pairs.
 
     One row per task, group, example_id and n, with ``pairs``; ``exact`` is false where one of the

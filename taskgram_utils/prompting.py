@@ -19,7 +19,7 @@ _PARENTS = 4  # a proposal rewrites one of so many best prompts
 
 
 class PromptScore:
-    r"""Mean number of documents that hold a prompt's distinct n-grams (eq-prompt).
+    r"""Mean number of documents that hold a prompt's distinct n-grams (:eq:`eq-prompt`).
 
     :math:`|G_n(u)|^{-1}\sum_{s\in G_n(u)} C(s)`. Every n-gram is counted once, in batches, however
     many prompts hold it. An instruction that holds ``{x}`` is scored on the text before and after

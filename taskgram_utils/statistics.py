@@ -9,7 +9,7 @@ from taskgram_utils.jackknife import LEAST
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's (1979) step-down adjustment (eq-holm) over the p's that are not null."""
+    """Holm's (1979) step-down adjustment (:eq:`eq-holm`) over the p's that are not null."""
     out = np.array(p, float)
     known = ~np.isnan(out)
     order = np.flatnonzero(known)[np.argsort(out[known])]
@@ -19,7 +19,7 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def split_half_reliability(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman–Brown reliability 2r / (1 + r) (eq-reliability), r the Spearman of two halves.
+    """Spearman–Brown reliability 2r / (1 + r) (:eq:`eq-reliability`), r the Spearman of two halves.
 
     r itself where it is not positive (the formula has no meaning there), null below 3 points or
     where one is constant.

@@ -13,7 +13,7 @@ from taskgram_utils.ngrams import normalize
 def placebo_outputs(
     taskgrams: pd.DataFrame, counts: pd.DataFrame, nearest: int = 10
 ) -> pd.DataFrame:
-    """Give each s^y another output s^y' of matched frequency (eq-placebo): the distinct pairs with
+    """Give each s^y another output s^y' of matched frequency (:eq:`eq-placebo`): the distinct pairs with
     ``placebo``.
 
     s^y' is the output of the same task, group and n whose log (1 + C(s^y')) is nearest to that of
@@ -78,7 +78,7 @@ def placebo_reference(
     form: str = "per_output", zero_handling: str = "keep", kappa: float = 1.0,
     model: str = "placebo",
 ) -> pd.DataFrame:
-    """The placebo (eq-placebo): log P(s^y' | s^x) in nats, given to s^y itself.
+    """The placebo (:eq:`eq-placebo`): log P(s^y' | s^x) in nats, given to s^y itself.
 
     ``placebo`` comes from :func:`placebo_outputs` or :func:`distractor_outputs` (then each point
     has the mean over its wrong options), ``placebo_counts`` holds the pairs (sx, placebo). The

@@ -18,7 +18,7 @@ def infinigram_logp(
 ) -> pd.DataFrame:
     """The table ``logp`` of the ∞-gram model: one row per distinct (example_id, n, sy, start).
 
-    Equation eq-infinigram: log P_∞(s^y) = sum over the words t of s^y of log C(c' t) / C(c'), with
+    Equation :eq:`eq-infinigram`: log P_∞(s^y) = sum over the words t of s^y of log C(c' t) / C(c'), with
     c' the longest suffix of the context that the corpus holds (Liu et al. 2024): the words of x,
     then the words of y before t. Words that mining removed from inside s^y are context and not
     target.

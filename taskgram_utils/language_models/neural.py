@@ -42,7 +42,7 @@ def score(
     examples: pd.DataFrame, model: LanguageModel, taskgrams: pd.DataFrame | None = None,
     options: bool = False, prior: bool = False, budget: int | None = None, long: str = "refuse",
 ) -> pd.DataFrame:
-    """Log-probabilities (nats) under ``model`` by teacher forcing (eq-plm).
+    """Log-probabilities (nats) under ``model`` by teacher forcing (:eq:`eq-plm`).
 
     One forward pass an example, whatever its number of n-grams and options; a beginning that many
     examples share is read once. Returns the ``logp`` table: for each example a row of its whole y

@@ -19,7 +19,7 @@ def taskgram_logp(
 ) -> pd.DataFrame:
     """log P of every mined output under the task-gram LM (Wang et al. 2025, eq. 1): ``logp``, nats.
 
-    Equations eq-taskgram-lm, eq-smoothed and eq-per-output. ``zero_handling="keep"``: log (C(s^x,
+    Equations :eq:`eq-taskgram-lm`, :eq:`eq-smoothed` and :eq:`eq-per-output`. ``zero_handling="keep"``: log (C(s^x,
     s^y) + kappa p0) / (C(s^x) + kappa) with p0 = sum C(s^x, s^y) / sum C(s^x) over the distinct
     pairs of the table, per task, group and n. ``zero_handling="drop"`` (the paper): log C(s^x, s^y)
     / C(s^x), without pairs that never occur. ``form="per_output"``: one row per (example, s^y), the

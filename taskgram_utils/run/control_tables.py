@@ -53,7 +53,7 @@ def _exchanged(run: Run, table: str, model: str) -> pd.DataFrame:
 
 
 def make_placebo(run: Run, name: str) -> pd.DataFrame:
-    """Mem of one task less its placebo (eq-placebo), at the last step: by task, group, n and model
+    """Mem of one task less its placebo (:eq:`eq-placebo`), at the last step: by task, group, n and model
     three rows, in the columns of :func:`taskgram_utils.memorization.estimates`, whose
     ``count_model`` is ``taskgram`` (Mem), ``placebo`` (its placebo Mem) and ``taskgram - placebo``
     (their difference), all on the points that have both and by the same jackknife. ``log_ratio``:
@@ -78,7 +78,7 @@ def make_variants(run: Run, n: str) -> pd.DataFrame:
 
 
 def make_increments(run: Run) -> pd.DataFrame:
-    """R² (eq-increment) of the ranks of the largest model's log P at its last step, on the ranks of
+    """R² (:eq:`eq-increment`) of the ranks of the largest model's log P at its last step, on the ranks of
     log (1 + C(s^y)), then also of log P under the ∞-gram and under the task-gram LM."""
     name, grams = main_model(run), run.table("taskgrams")
     model = run.table("scores")
