@@ -100,7 +100,9 @@ def answer(checks: pd.DataFrame, wrong: pd.DataFrame) -> str:
     if bad.empty:
         return f"{says} No shortcut gives a wrong number here."
     off = (bad["too_high"] + bad["too_low"]).map("{:.0%}".format)
-    parts = [f"{share} of {pairs:,} pairs with *{name}*"
+    known = {"smaller single": "the smaller single count", "windows": "windows"}
+    parts = [f"{share} of {pairs:,} pairs with "
+             f"{known.get(name, f'the pair count of infini-gram ({name})')}"
              for name, share, pairs in zip(bad["count"], off, bad["pairs"], strict=True)]
     return f"{says} Shortcuts give another number, for {listed(parts)}."
 

@@ -23,7 +23,7 @@ def test_the_answer_counts_what_agrees_and_what_does_not():
     assert right[["N", "equal"]].to_numpy().tolist() == [[2, 2], [1, 1]]
     says = c.answer(right, WRONG)
     assert "2 comparisons, with up to 2 queries each, all give the same counts." in says
-    assert says.endswith("for 70% of 2,000 pairs with *smaller single* and 60% of 2,000 pairs with *windows*.")
+    assert says.endswith("for 70% of 2,000 pairs with the smaller single count and 60% of 2,000 pairs with windows.")
     assert "agree in 1." in c.answer(right.assign(equal=[2, 0]), WRONG)
     assert c.answer(right, WRONG.assign(too_high=0, too_low=0)).endswith("No shortcut gives a wrong number here.")
 
