@@ -11,6 +11,7 @@ from taskgram_chapters.numbers import number
 from taskgram_chapters.page import listed
 from taskgram_chapters.recorded import recorded
 from taskgram_chapters.verdicts import AT, GIVEN, SLOPE, rows_of
+from taskgram_utils import memorization
 from taskgram_utils.mining_checks import holds_truth
 from taskgram_utils.run import pipeline
 from taskgram_utils.run.store import Run
@@ -77,9 +78,10 @@ _MEANS = {
 
 
 class Result(NamedTuple):
-    """What is known of a task at one n: :func:`~taskgram_chapters.verdicts.evidence` of this run
-    and of suite C, the standing of each group, the preregistered claims, Mem by size, the shares of
-    true pairs, and scores."""
+    """What is known of a task at one n (of a group without that n: at its largest):
+    :func:`~taskgram_chapters.verdicts.evidence` of this run and of suite C, the standing of each
+    group, the preregistered claims, Mem by size, the shares of true pairs, scores, and whether the
+    truth is known."""
 
     task: str
     n: int
@@ -90,6 +92,7 @@ class Result(NamedTuple):
     mem: pd.DataFrame
     precision: pd.DataFrame
     scores: pd.DataFrame
+    known: bool = True
 
     @property
     def main(self) -> str | None:
@@ -97,7 +100,7 @@ class Result(NamedTuple):
         if MAIN.get(self.task) in set(self.groups["group"]):
             return MAIN[self.task]
         raw = rows_of(self.own, {"measure": "spearman", "count_model": "taskgram", "n": self.n})
-        return None if raw.empty else raw.loc[raw["points"].astype(float).idxmax(), "group"]
+        return None if raw.empty else raw.loc[raw["points"].fillna(0).astype(float).idxmax(), "group"]
 
     def standing(self, group: str | None) -> pd.Series:
         """Its row of the standings; barred where there is none."""
@@ -122,21 +125,36 @@ def result(run: Run, task: str, n: int) -> Result:
     names = ("partial", "difference_to_infinigram", "slopes", "without_most_frequent", "placebo")
     here = {name: run.table(f"{name}/{task}") for name in names} | {"precision": precision}
     noise = verdicts.training_noise(recorded("reseeds").tables["reseeds"]) if known else None
-    own = verdicts.evidence(here, noise)
+    own = _at(verdicts.evidence(here, noise), n)
     other = own.iloc[:0]
     if known:
         tables = {name: rows_of(table, {"suite": "C", "task": task}) for name, table in
                   recorded("seeds").tables.items() if name in here}
-        other = verdicts.evidence({"precision": precision} | tables, noise)
+        other = _at(verdicts.evidence({"precision": precision} | tables, noise), n)
     groups = verdicts.groups(own, other, n)
     expected = rows_of(verdicts.read_expectations(), {"task": task, "n": n})
     claims = verdicts.claims(expected, own, other, groups) if len(expected) else expected
-    mem = pipeline.at_last_step(rows_of(mem, {"measure": "spearman", "n": n}))
+    mem = _at(pipeline.at_last_step(rows_of(mem, {"measure": "spearman"})), n)
     mem = mem[mem["model"].isin(pipeline.family(run))]
     scores = pipeline.at_last_step(run.table("performance"))
     scores = rows_of(scores, {"task": task, "metric": ["exact_match", "accuracy"],
                               "model": pipeline.main_model(run)})
-    return Result(task, n, own, other, groups, claims, mem, precision, scores)
+    return Result(task, n, own, other, groups, claims, mem, _at(precision, n), scores, known)
+
+
+def _at(table: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Of each group the rows of n or, where it has none, of its largest n, as rows of n."""
+    largest = table["n"].where(table["n"] != n, np.inf).groupby(table["group"]).transform("max")
+    return table[(table["n"] == n) | (table["n"] == largest)].assign(n=n)
+
+
+def points(run: Run, found: Result) -> pd.DataFrame:
+    """The points of the main group under the task-gram LM, with log P of every model at its last
+    step (:func:`taskgram_utils.memorization.points`)."""
+    inputs = pipeline.memorization_inputs(run, found.task, last=True)
+    table = memorization.points(rows_of(inputs["count_model"], {"model": "taskgram"}),
+                                inputs["model"])
+    return _at(rows_of(table, {"group": found.main}), found.n)
 
 
 # --- tables and figures ---------------------------------------------------------------------------
@@ -199,7 +217,8 @@ def _panelled(found: Result, table: pd.DataFrame) -> pd.DataFrame:
 
 def answer(found: Result) -> str:
     """The page's answer: the verdict on the main group, and its numbers."""
-    return f"{_ANSWERS[found.standing(found.main)['standing']]} {of_group(found, found.main)}"
+    text = f"{_ANSWERS[found.standing(found.main)['standing']]} {of_group(found, found.main)}"
+    return text if found.known else f"{text} One suite of models says so; nothing is replicated."
 
 
 def of_group(found: Result, group: str | None) -> str:
@@ -277,10 +296,11 @@ def _claimed(found: Result, question: str, count_model: str) -> str:
 
 def shares(found: Result) -> str:
     """The share of true pairs among those mined, by group."""
-    at_n = found.precision[found.precision["n"] == found.n].dropna(subset=["precision"])
+    at_n = found.precision.dropna(subset=["precision"])
     parts = [f"{true:.0%} in {_name(group)}" for group, true in
              at_n[["group", "precision"]].itertuples(index=False)]
-    return f"Of the mined pairs these shares are true ones: {listed(parts)}." if parts else ""
+    how = "" if found.known else ", by an estimate from shuffled pairs"
+    return f"Of the mined pairs these shares are true ones{how}: {listed(parts)}." if parts else ""
 
 
 def right(found: Result) -> str:
