@@ -136,8 +136,8 @@ def standing_table(own: pd.DataFrame, of_group: pd.DataFrame, n: int) -> pd.Data
     wide = rows.pivot(index=["task", "group"], columns="measure", values="value")
     wide = wide.reindex(columns=list(heads)).rename(columns=heads).reset_index()
     table = of_group.assign(group_=where(of_group)).merge(wide, "left", ["task", "group"])
-    so = table["standing"].where(table["standing"] != "barred", table["reason"])
-    return table[["group_", *heads.values()]].rename(columns={"group_": "group"}).assign(Mem=so)
+    return table[["group_", *heads.values()]].rename(columns={"group_": "group"}).assign(
+        Mem=table["standing"].replace("barred", "no Mem"))
 
 
 def verdict_table(planned: pd.DataFrame) -> pd.DataFrame:
@@ -151,8 +151,9 @@ def verdict_table(planned: pd.DataFrame) -> pd.DataFrame:
 
 
 def _quantity(planned: pd.DataFrame) -> pd.Series:
-    slope = planned["what"].str.replace(": Mem", ": slope of Mem")
-    return planned["what"].mask(planned["question"] == SLOPE, slope)
+    what = planned["what"].str.replace("that under the ∞-gram LM", "∞-gram Mem")
+    slope = what.str.replace(": Mem", ": slope of Mem")
+    return what.mask(planned["question"] == SLOPE, slope)
 
 
 def _outcome(verdict: str, status: str) -> str:
@@ -206,8 +207,8 @@ def answer(own: pd.DataFrame, other: pd.DataFrame, of_group: pd.DataFrame, n: in
     found = _rows(own, about, AT, n)
     text = said(("Confidence follows the counts of the pairs, under every control, in", found),
                 ends=_ENDS) or "In no group does Mem pass every control."
-    text = f"**{text}** " + said(("Mem is not shown to be about the pairs in", fails),
-                              ("It cannot be read in", no))
+    text += " " + said(("Mem is not shown to be about the pairs in", fails),
+                              ("It cannot be read, for want of true pairs or reliable counts, in", no))
     return f"{text} {_of_size(_rows(own, about, SLOPE, n), other)}".strip()
 
 

@@ -227,18 +227,6 @@ def pairs(found: Found, window: str, family: str | None = None) -> pd.DataFrame:
     return near.sort_values(["task", "what"], ascending=[True, False])
 
 
-def by_window(found: Found) -> pd.DataFrame:
-    """The same of the largest model, for every window of words."""
-    rows = rows_of(found["pairs"], {"measure": list(LEFT), "parameters": _most(found)})
-    rows = rows[rows["group"] != "document"]
-    rows = rows.assign(words=rows["group"].astype(int), what=rows["measure"].map(LEFT))
-    return rows.sort_values(["task", "what"], ascending=[True, False])
-
-
-def _most(found: Found) -> float:
-    return found["pairs"]["parameters"].max()
-
-
 def pair_table(found: Found, window: str) -> pd.DataFrame:
     """A row for each model: raw, and with the frequencies of both sides removed."""
     near = pairs(found, window).assign(value=numbers)
@@ -247,17 +235,6 @@ def pair_table(found: Found, window: str) -> pd.DataFrame:
     wide = near.pivot(index="model", columns=["task", "what"], values="value").loc[order]
     wide.columns = [f"{task}, {what}" for task, what in wide.columns]
     return wide.reset_index()
-
-
-def removed_table(found: Found, window: str) -> pd.DataFrame:
-    """The largest model: what is left when less is removed, or ranks in place of logs."""
-    names = {"spearman": "nothing", "spearman|disease": "the disease's mean",
-             "spearman|group": "the group's mean", "spearman|disease+group": "both, of logs",
-             "spearman|disease+group, of ranks": "both, of ranks"}
-    rows = rows_of(found["pairs"], {"group": window, "parameters": _most(found)})
-    rows = rows.assign(value=numbers(rows), removed=rows["measure"].map(names))
-    wide = rows.pivot(index="removed", columns="task", values="value")
-    return wide.loc[list(names.values())].reset_index()
 
 
 def of_pairs(found: Found, window: str) -> dict[str, str]:

@@ -8,8 +8,8 @@ from taskgram_chapters import across
 from taskgram_chapters import verdicts as v
 from tests.notebooks.test_verdicts import CONTROLS, DOWN, EXPECTED, SMALL, UP, WIDE, suite
 
-PASSES = "**Confidence follows the counts of the pairs, under every control, in factual QA (facts) .30 [.20, .40], N ="
-FAILS = "**In no group does Mem pass every control.** Mem is not shown to be about the pairs in factual QA (facts)."
+PASSES = "Confidence follows the counts of the pairs, under every control, in factual QA (facts) .30 [.20, .40], N ="
+FAILS = "In no group does Mem pass every control. Mem is not shown to be about the pairs in factual QA (facts)."
 
 
 def plain(text):
@@ -24,7 +24,7 @@ def plain(text):
     (suite(slope=WIDE), None, PASSES, "its change is not decided in factual QA (facts), .30 [−.10, .70]."),
     (suite({CONTROLS: SMALL}), suite(), FAILS, FAILS),
     (suite(), suite({CONTROLS: DOWN}), FAILS, FAILS),
-    (suite(reliability=0.4), None, "**In no group", "It cannot be read in factual QA (facts)."),
+    (suite(reliability=0.4), None, "In no group", "It cannot be read, for want of true pairs or reliable counts, in factual QA (facts)."),
 ])  # fmt: skip
 def test_the_answer_says_what_the_controls_and_the_second_suite_leave(here, there, starts, ends):
     own = v.evidence(here)

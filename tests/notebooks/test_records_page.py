@@ -44,9 +44,8 @@ def test_sentences_and_tables_of_the_recorded_estimates():
     for window in ("10", "document"):
         texts = p.of_pairs(FOUND, window)
         assert texts["pairs-left"].startswith("- *gender*: ") and texts["trap-logs"].count("of 11 models") == 2
-        tables = [p.pair_table(FOUND, window), p.removed_table(FOUND, window)]
-        assert [len(table) for table in tables] == [11, 5]
-    shown = [*tables, p.text_table(FOUND), p.sums_table(FOUND), p.source_table()]
+        assert len(p.pair_table(FOUND, window)) == 11
+    shown = [p.pair_table(FOUND, window), p.text_table(FOUND), p.sums_table(FOUND), p.source_table()]
     assert all(len(table.columns) <= 6 and table.notna().all(axis=None) for table in shown)
-    assert set(p.sums(FOUND, release="v1.1")["shots"]) == {0, 4, 16} and len(p.by_window(FOUND)) == 16
+    assert set(p.sums(FOUND, release="v1.1")["shots"]) == {0, 4, 16}
     assert set(p.limited(FOUND)["words before"]) == {"1", "2", "4", "all"} and len(p.by_count(FOUND)) > 100
