@@ -1,0 +1,164 @@
+"""What the chapter on controls says: what is left of Mem, and which choices change it."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from taskgram_chapters.numbers import number, numbers, short
+from taskgram_chapters.page import listed
+from taskgram_chapters.verdicts import GIVEN, NAMES
+from taskgram_utils.run import pipeline
+from taskgram_utils.run.store import Run
+from taskgram_utils.statistics import holm
+
+PLAIN = ["estimate", "low", "high"]
+PLACEBO = {"taskgram": "Mem", "placebo": "placebo Mem", "taskgram - placebo": "difference"}
+MEASURES = {"spearman": "raw", "spearman|log_count_sy": "given output frequency",
+            "spearman|log_count_sx": "given input frequency", "spearman|tokens": "given tokens",
+            "spearman|logp_prior": "given log P without input", GIVEN: "given all four"}
+STEPS = {"unigram": "output frequency", "infinigram": "+ ∞-gram", "taskgram": "+ task-gram"}
+MINED = ("γ", "embedding", "stop words", "s^x counted in", "document")
+"""Choices of what is mined and counted; the others are of how log P is made."""
+WORDS = {"s^x counted in": "unit of s^x", "∞-gram, unseen": "rule of the ∞-gram LM"}
+
+
+def named(table: pd.DataFrame) -> pd.DataFrame:
+    """With ``where``: a group's task and name."""
+    where = table["task"].map(NAMES) + ", " + table["group"].str.replace("_", " ")
+    return table.assign(where=where)
+
+
+def ours(run: Run, name: str, n: int) -> pd.DataFrame:
+    """A run's estimates of its largest model, for one n."""
+    table, main = run.table(name), pipeline.main_model(run)
+    mine = (table["n"] == n) & table["estimate"].notna()
+    return named(table[mine & (table["model"] == main if "model" in table else True)])
+
+
+def left(raw: pd.DataFrame, ways: Mapping[str, pd.DataFrame], added: pd.DataFrame) -> pd.DataFrame:
+    """A row per group: Mem, what is left of it in each of ``ways``, and the R² that the task-gram
+    LM adds."""
+    out = pd.DataFrame({"group": raw["where"], "Mem": numbers(raw, *PLAIN, "points")})
+    ends = ["increment", "increment_low", "increment_high"]
+    for name, rows, columns in (*((k, v, PLAIN) for k, v in ways.items()), ("R² added", added, ends)):
+        out[name] = numbers(rows.set_index("where").reindex(raw["where"]), *columns)
+    return out
+
+
+def kept(raw: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> pd.Series:
+    """For each group with a raw Mem above zero, in how many of ``ways`` it still is above zero."""
+    above = raw.loc[raw["low"] > 0, "where"]
+    still = [set(rows.loc[rows["low"] > 0, "where"]) for rows in ways.values()]
+    return pd.Series([sum(group in one for one in still) for group in above], above, dtype=int)
+
+
+def says(*parts: tuple[str, Sequence[str]]) -> str:
+    """Sentences that end with the names of groups; none for a list that is empty."""
+    return " ".join(f"{start} {'; '.join(names)}." for start, names in parts if len(names))
+
+
+def above(rows: pd.DataFrame, start: str, low: str = "low") -> str:
+    """Where an interval is above zero, and where not."""
+    found = rows[low] > 0
+    return says((f"{start} above zero in:", rows.loc[found, "where"]),
+                (f"{start} not above zero in:", rows.loc[~found, "where"]))
+
+
+def answered(
+    raw: pd.DataFrame, ways: Mapping[str, pd.DataFrame], most: pd.DataFrame, matters: float
+) -> str:
+    """The chapter's answer: what is left of raw Mem, and the choices that change it."""
+    many = kept(raw, ways)
+    every, some = many.index[many == len(ways)], len(many)
+    rest = f"{len(every)} {'keep' if len(every) != 1 else 'keeps'} it" if len(every) else "none keeps it"
+    start = (f"Of {some} groups of examples with a raw Mem above zero, {rest} under every control"
+             if some else "No group of examples has a raw Mem above zero")
+    given = next(iter(ways.values())).set_index("where")
+    cases = [f"{row['where']} ({number(*row[PLAIN], row['points'])}; given all four controls "
+             f"{number(*given.loc[row['where'], PLAIN])})"
+             for _, row in raw[raw["where"].isin(every)].iterrows()]
+    large, choices = most["change"].abs() > matters, most["choice"].replace(WORDS)
+    kinds = [f"{by} {short(matters)} {where} with another {listed(list(choices[rows]))}"
+             for rows, by, where in ((large, "by more than", "in some group"),
+                                     (~large, "by at most", "in all groups")) if rows.any()]
+    found = f" {'; '.join(cases)}." if cases else ""
+    return (f"**{start}{':' if cases else '.'}**{found}"
+            + (f" Mem changes {', and '.join(kinds)}." if kinds else ""))
+
+
+def of_left(raw: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> str:
+    """The groups by what is left of their Mem."""
+    many = kept(raw, ways)
+    return says(("Raw Mem has an interval above zero in:", many.index), *(
+        (f"It still has under {k or 'none'} of the {len(ways)} controls in:", many.index[many == k])
+        for k in range(len(ways), -1, -1)))
+
+
+def of_partial(table: pd.DataFrame) -> str:
+    """Where nothing, and where less than nothing, is left given all four controls."""
+    given, where = table[table["measure"] == GIVEN], "given all four controls, the interval"
+    zero = (given["low"] <= 0) & (given["high"] >= 0)
+    return says((f"{where.capitalize()} includes zero in:", given.loc[zero, "where"]),
+                ("It is below zero, so that the model ranks against the pairs once frequency is "
+                 "held constant, in:", given.loc[given["high"] < 0, "where"]))
+
+
+def of_placebo(less: pd.DataFrame) -> str:
+    """Where Mem exceeds that of its placebo, also by Holm's p, and how well the placebo matches."""
+    p = pd.Series(holm(less["p"]), less.index)
+    sure = less.loc[(less["low"] > 0) & (p < 0.05), "where"]
+    rest = says(("Also by Holm's p over all groups it is above zero in:", sure))
+    return (f"{above(less, 'The difference is')} {rest} The counts of an output and of its "
+            f"placebo differ by at most {short(less['log_ratio'].max())} log units at the median.")
+
+
+def changed(variants: pd.DataFrame) -> pd.DataFrame:
+    """The variants of each choice with the ``change`` of Mem from the run's own."""
+    keys = ["where", "choice"]
+    own = variants[variants["default"]].set_index(keys)["estimate"]
+    rows = variants[~variants["default"]]
+    rows = rows.assign(change=rows["estimate"] - rows.set_index(keys).index.map(own))
+    return rows.dropna(subset="change")
+
+
+def largest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of :func:`changed` the variant of each choice that changes Mem most in any group."""
+    size = rows["change"].abs()
+    return rows.loc[size.groupby(rows["choice"], sort=False).idxmax()]
+
+
+def matter(rows: pd.DataFrame, matters: float) -> pd.DataFrame:
+    """A row per choice: the largest change of Mem, the variant and group that have it, and in how
+    many groups some variant changes Mem by more than ``matters``."""
+    large = (rows["change"].abs() > matters).groupby([rows["choice"], rows["where"]]).any()
+    many, most = large.groupby(level=0).agg(["sum", "size"]).astype(str), largest(rows)
+    groups = many["sum"] + " of " + many["size"]
+    return pd.DataFrame({
+        "choice": most["choice"], "largest change": most["change"].map(short),
+        "with": most["variant"], "in": most["where"], "groups": most["choice"].map(groups),
+        "Mem then": numbers(most, *PLAIN, "points")})
+
+
+def crossing(rows: pd.DataFrame, raw: pd.DataFrame) -> str:
+    """How many variants leave no Mem above zero where the run's own is."""
+    own = rows["where"].isin(raw.loc[raw["low"] > 0, "where"]) & ~rows["choice"].str.startswith("∞")
+    lost = rows[own & (rows["low"] <= 0)]
+    of = f": of {listed(list(lost['choice'].drop_duplicates()))}" if len(lost) else ""
+    return f"Where the run's own Mem is above zero, {len(lost)} of {own.sum()} variants are not{of}."
+
+
+def real(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Recorded Mem of one model of real text, a row per group, n and document: raw, given all four
+    controls, and the lower ends of both."""
+    rows = named(table[(table["model"] == model) & (table["count_model"] == "taskgram")])
+    rows = rows[rows["estimate"].notna()].assign(given=lambda t: t["measure"].map(MEASURES))
+    rows["Mem"] = numbers(rows, *PLAIN, "points")
+    wide = rows.pivot(index=["where", "n", "documents"], columns="given", values=["Mem", "low"])
+    return wide.sort_index(axis=1, ascending=False)
+
+
+def of_real(wide: pd.DataFrame) -> str:
+    """How many raw values are above zero, and how many of these still are given all four."""
+    raw, both = wide["low"]["raw"] > 0, (wide["low"][["raw", "given all four"]] > 0).all(axis=1)
+    return (f"Raw Mem is above zero in {raw.sum()} of {len(wide)} rows. Given all four controls it "
+            f"still is in {both.sum()} of these.")

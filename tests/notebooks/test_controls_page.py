@@ -1,0 +1,82 @@
+"""What the chapter on controls says: sentences read back from tables that were fed both ways."""
+
+import pandas as pd
+import pytest
+
+from taskgram_chapters import controls_page as cp
+
+
+def rows(*lows, width=0.2, **columns):
+    """A row per group a, b, …, with the given lower ends."""
+    table = pd.DataFrame({"where": list("abcdef"[: len(lows)]), "low": lows, "points": 500})
+    return table.assign(estimate=table["low"] + width / 2, high=table["low"] + width, **columns)
+
+
+RAW = rows(0.1, 0.2, 0.3, -0.1)
+MOST = pd.DataFrame({"choice": ["γ", "s^x counted in"], "change": [-0.4, 0.01]})
+
+
+def ways(*lows):
+    return {"given all four": rows(*lows), "less its placebo": rows(0.1, -0.3, -0.1, 0.1)}
+
+
+def test_the_answer_names_what_is_left_and_which_choices_matter():
+    says = cp.answered(RAW, ways(0.1, 0.1, -0.1, 0.1), MOST, 0.1).replace("\N{NO-BREAK SPACE}", " ")
+    assert says.startswith("**Of 3 groups of examples with a raw Mem above zero, 1 keeps it under every control:** a (")
+    assert "a (.20 [.10, .30], N = 500; given all four controls .20 [.10, .30])" in says
+    assert says.endswith("Mem changes by more than .10 in some group with another γ, and by at most .10 in all groups "
+                         "with another unit of s^x.")  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "begins"), [
+    (RAW, "**Of 3 groups of examples with a raw Mem above zero, none keeps it under every control.** Mem changes"),
+    (rows(-0.1, -0.1, -0.1), "**No group of examples has a raw Mem above zero.** Mem changes"),
+])  # fmt: skip
+def test_the_answer_where_nothing_is_left(raw, begins):
+    assert cp.answered(raw, ways(-0.3, -0.3, -0.3, -0.3), MOST, 0.1).startswith(begins)
+
+
+def test_what_is_left_is_counted_by_group():
+    many = cp.kept(RAW, ways(0.1, 0.1, -0.1, 0.1))
+    assert many.to_dict() == {"a": 2, "b": 1, "c": 0}
+    says = cp.of_left(RAW, ways(0.1, 0.1, -0.1, 0.1))
+    still = "It still has under"
+    assert says == (f"Raw Mem has an interval above zero in: a; b; c. {still} 2 of the 2 controls in: a. "
+                    f"{still} 1 of the 2 controls in: b. {still} none of the 2 controls in: c.")  # fmt: skip
+    assert "none of" not in cp.of_left(RAW, ways(0.1, 0.1, 0.1, 0.1))
+    table = cp.left(RAW, ways(0.1, 0.1, 0.1, 0.1), RAW.rename(columns=lambda c: {"estimate": "increment", "low":
+                    "increment_low", "high": "increment_high"}.get(c, c)).drop(index=0))  # fmt: skip
+    assert table["R² added"].iloc[0] == "no estimate" and len(table.columns) == 5
+
+
+def test_where_an_interval_is_above_zero():
+    assert cp.above(rows(0.1, -0.1), "It is") == "It is above zero in: a. It is not above zero in: b."
+    assert cp.above(rows(0.1), "It is") == "It is above zero in: a." and cp.above(rows().iloc[:0], "It is") == ""
+    partial = rows(-0.1, -0.3, 0.1, measure=cp.GIVEN)
+    assert cp.of_partial(partial).endswith("constant, in: b.") and "includes zero in: a." in cp.of_partial(partial)
+    less = rows(0.1, 0.1, -0.1, p=[0.04, 0.001, 0.5], log_ratio=[0, 0.2, 0.1])
+    says = cp.of_placebo(less)
+    assert "over all groups it is above zero in: b." in says and ".20 log units" in says
+    assert "by Holm's" not in cp.of_placebo(less.assign(p=0.9))
+
+
+def test_the_largest_change_of_each_choice():
+    variants = rows(0.1, 0.3, task="t").merge(pd.DataFrame({"choice": ["γ", "point"]}), how="cross")
+    own = variants.assign(variant="own", default=True)
+    other = variants.assign(variant="new", default=False, estimate=[0.3, 0.19, 0.1, 0.4], low=[0.1, -0.1, -0.1, 0.3])
+    changed = cp.changed(pd.concat([own, other], ignore_index=True))
+    table = cp.matter(changed, 0.1).set_index("choice")
+    assert table.loc["γ", ["largest change", "in", "groups"]].to_list() == ["−.30", "b", "1 of 2"]
+    assert table.loc["point", ["largest change", "groups"]].to_list() == ["−.01", "0 of 2"]
+    assert cp.crossing(changed, rows(0.1, 0.3)).endswith("2 of 4 variants are not: of point and γ.")
+    assert cp.crossing(changed.assign(low=1), RAW).endswith("0 of 4 variants are not.")
+
+
+def test_real_text_is_raw_first_and_counted():
+    base = {"task": "factual_qa", "group": "x_y", "n": 1, "documents": "line", "model": "m", "count_model": "taskgram",
+            "points": 9, "high": 1.0}  # fmt: skip
+    table = pd.DataFrame([base | {"measure": "spearman", "estimate": 0.5, "low": 0.2},
+                          base | {"measure": cp.GIVEN, "estimate": 0.1, "low": -0.2}])  # fmt: skip
+    wide = cp.real(table, "m")
+    assert list(wide["Mem"].columns) == ["raw", "given all four"]
+    assert cp.of_real(wide).endswith("in 1 of 1 rows. Given all four controls it still is in 0 of these.")
