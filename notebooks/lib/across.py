@@ -117,7 +117,8 @@ def suites(
         ends = {end: there["frequency"][end].mask(few) for end in ("low", "high")}
         there["frequency"] = there["frequency"].assign(**ends)
     basis = ("Intervals include the noise of training, measured on reseeds of the included suite "
-             "(suite C: the same).")
+             "in two smaller sizes and taken to be the same in suite C and in the largest size; "
+             "that of the placebo and of Mem without two outputs is taken to be that of Mem.")
     basis += f" Not recorded of suite C: {', '.join(missing)}." if missing else ""
     basis += (" Its shares of true pairs are taken to be those of this run."
               if "precision" in missing else "")
@@ -355,15 +356,25 @@ def claims(
             "claims-no-mem": lines.get("barred", [])}
 
 
-def compared(own: pd.DataFrame, other: pd.DataFrame) -> dict[str, list[str]]:
-    """Every claim beside all that bears on it, and the lines of real text, by the page's keys."""
+def compared(
+    own: pd.DataFrame, other: pd.DataFrame, of_group: pd.DataFrame
+) -> dict[str, list[str]]:
+    """Every claim beside all that bears on it, and the lines of real text, by the page's keys. A
+    Mem that is not about the pairs says so."""
+    standing = of_group.set_index(["task", "group"])["standing"]
+    own, other = (table.assign(note=[
+        "not about the pairs" if measure in ("spearman", GIVEN) and
+        standing.get((task, group)) == "not about the pairs" else None
+        for task, group, measure in table[["task", "group", "measure"]].to_numpy()])
+        for table in (own, other))
     tables = {name: recorded(name).tables for name in
               ("openbook", "records", "cause", "insertions")}
     real, of_cause = tables["openbook"], tables["cause"]
     known = verdicts.precision(real["coverage"].dropna(subset=["n"]), real["gammas"])
     for name in ("memorization", "difference_to_infinigram", "slopes"):
         real[name] = real[name].assign(barred=verdicts.barred(real[name], known))
-    effects = cause.compared(of_cause["cause"], of_cause["noise"], cause.preregistered())
+    effects = cause.compared(of_cause["cause"], of_cause["noise"], cause.preregistered(),
+                             of_cause["cells"])
     ends = {"low_with_noise": "low", "high_with_noise": "high", "n": "points"}
     of_cause["cause"] = effects.drop(columns=["low", "high"]).rename(columns=ends)
     table = verdicts.claims_table(verdicts.read_claims(), {

@@ -422,13 +422,16 @@ def _several(part: pd.DataFrame, expected: str | np.ndarray, bound: float) -> tu
     return span, f"{kinds} of {len(part)}"
 
 
-def compared(found: pd.DataFrame, noise: pd.DataFrame, expected: Mapping) -> pd.DataFrame:
+def compared(
+    found: pd.DataFrame, noise: pd.DataFrame, expected: Mapping, cells: pd.DataFrame
+) -> pd.DataFrame:
     """Every preregistered effect beside the one found, model by model, with the ends of its
     interval with training noise (``low_with_noise``, ``high_with_noise``), Holm's p over all of
     them (``p_holm``), and the answer (:func:`taskgram_chapters.verdicts.answer`)."""
     lines = pd.DataFrame(expected["effects"])
     table = found.merge(lines, on=_KEYS[1:]).merge(noise, on=_KEYS[2:])
-    several = table["world"].map({"twins": len(TWINS), "reseed": len(RESEEDS)})
+    several = np.array([len({other for _, other in pairings(cells, model, world)})
+                        for model, world in zip(table["model"], table["world"], strict=True)])
     shared = np.sqrt((1 + 1 / several) / 2)  # several trainings are compared with one
     ends = with_noise(*(table[c] for c in ("estimate", "low", "high")), np.inf,
                       table["noise"] * shared, False)

@@ -32,9 +32,10 @@ _SAYS = {AT: ("is positive", "is negative", "is within ±.15"),
          SLOPE: ("rises with size", "falls with size", "changes by less than .1 per tenfold size")}
 _OF_PAPER = {"found": "agrees", "opposite": "disagrees", "none": "disagrees"}
 _OF_OTHERS = {"found": "the same direction", "opposite": "the opposite"}
+_SUMS = ["cells", "found", "opposite", "none", "not decided"]
 _GROUP = ["task", "group", "n"]
 _KEYS = [*_GROUP, "count_model", "measure"]
-_SHOWN = ["estimate", "low", "high", "points", "own_low", "own_high", "s", "barred"]
+_SHOWN = ["estimate", "low", "high", "points", "own_low", "own_high", "s", "barred", "note"]
 
 
 # --- one interval ---------------------------------------------------------------------------------
@@ -258,6 +259,7 @@ def claims(
     table["verdict"] = [bar if bar == "barred" else verdict([answer(*row)], True)
                         if isinstance(row[0], str) else "" for bar, *row in judged]
     table = table.fillna({"shows": "not measured", "shows_c": "not recorded"})
+    table["no_noise"] = table["s"].isna() & table["s"].notna().any()
     table["status"] = table.apply(_status, axis=1)
     return table.assign(sentence=table.apply(_sentence, axis=1))
 
@@ -275,12 +277,13 @@ def _status(row: pd.Series) -> str:
 
 def _sentence(row: pd.Series) -> str:
     other = value(row.filter(like="_c").rename(lambda name: name.removesuffix("_c")))
+    noise = " Training noise is not measured for it." if row["no_noise"] else ""
     if row["status"] != "made":
         return (f"{row['what']}, {row['question']}: {row['shows']}, {value(row)}; suite C: "
-                f"{row['shows_c']}, {other}.")
+                f"{row['shows_c']}, {other}.{noise}")
     met = f" Preregistered: {row['expected']} ({row['verdict']})." if row["verdict"] else ""
     so = _SAYS[row["question"]][EXPECTED.index(row["shows"])]
-    return (f"{row['what']} {so}: {value(row)}; suite C {other}.{met} Would be refuted by a suite "
+    return (f"{row['what']} {so}: {value(row)}; suite C {other}.{noise}{met} Would be refuted by a suite "
             "that shows the opposite or, for an effect, none.")
 
 
@@ -299,11 +302,13 @@ def read_claims() -> list[dict]:
 
 def verdict(answers: list[str], of_paper: bool) -> str:
     """One verdict on several answers: agrees, disagrees or not decided of the paper's object, else
-    the same direction, the opposite or no evidence; ``mixed, k of m`` unless all say the same."""
+    the same direction, the opposite or no evidence; unless all say the same ``mixed, k of m``, and
+    how many say the opposite."""
     words = {_OF_PAPER.get(a, "not decided") if of_paper else _OF_OTHERS.get(a, "no evidence")
              for a in answers}
     k, m = answers.count("found"), len(answers)
-    return words.pop() if len(words) == 1 else f"mixed, {k} of {m}"
+    against = f" ({answers.count('opposite')} the opposite)" if "opposite" in answers else ""
+    return words.pop() if len(words) == 1 else f"mixed, {k} of {m}{against}"
 
 
 def claims_table(listed: list[dict], sides: Mapping[str, tuple[str, Mapping]]) -> pd.DataFrame:
@@ -323,13 +328,19 @@ def cell(claim: Mapping, key: str, tables: Mapping[str, pd.DataFrame]) -> str:
         return wanted
     says = "positive" if claim["says"] == "nothing" else claim["says"]
     for one in wanted:
-        rows = selected(one, tables).reindex(columns=_SHOWN)
+        rows = selected(one, tables).reindex(columns=[*_SHOWN, *_SUMS])
         bars, rows = rows["barred"].dropna().unique(), rows[rows["barred"].isna()]
         bound = one.get("bound", BOUNDS[SLOPE if one.get("value") == "slope" else AT])
         found = [answer(says, *ends, bound) for ends in rows[["low", "high"]].to_numpy(float)]
         span = " to ".join(map(short, rows["estimate"].astype(float).agg(["min", "max"])))
+        if rows["cells"].notna().any():  # a row that sums up many
+            found = [kind for kind in ("found", "opposite", "none", "not decided")
+                     for _ in range(int(rows[kind].sum()))]
+            span = "; ".join("mean " + number(*ends) for ends in
+                             rows[["estimate", "low", "high"]].to_numpy(float))
         many = [f"found in {found.count('found')} of {len(found)}, {span}"]
-        texts = [*(many if len(found) > 1 else map(value, rows.to_dict("records"))), *bars]
+        texts = many if len(found) > 1 else list(map(value, rows.to_dict("records")))
+        texts = [*texts, *rows["note"].dropna().unique(), *bars]
         parts += [": ".join(filter(None, [one.get("name"), "; ".join(texts)]))] if texts else []
         answers, paper = answers + found, paper and not one.get("small")
     judged = f"{verdict(answers, paper)}: " if answers and claim["says"] != "nothing" else ""

@@ -257,7 +257,8 @@ def cell(says, models, key="records", **more):
     ("positive", "c", "disagrees", "the opposite"), ("positive", "d", "not decided", "no evidence"),
     ("none", "b", "agrees", "the same direction"), ("none", "c", "disagrees", "the opposite"),
     ("none", "d", "not decided", "no evidence"), ("negative", "c", "agrees", "the same direction"),
-    ("positive", "abd", "mixed, 1 of 3", "mixed, 1 of 3"), ("positive", "bc", "disagrees", "mixed, 0 of 2")])
+    ("positive", "abd", "mixed, 1 of 3", "mixed, 1 of 3"),
+    ("positive", "bc", "disagrees", "mixed, 0 of 2 (1 the opposite)")])
 def test_a_verdict_is_said_of_the_papers_object_alone(says, models, paper, others):
     assert cell(says, models).split(": ")[0] == paper
     assert cell(says, models, "real_text").split(": ")[0] == others
@@ -275,7 +276,7 @@ def test_several_rows_are_told_by_how_many_find_it():
     claim = {"claim": "c", "by": "b", "says": "positive", "records": [one], "twins": [one],
              "real_text": "nobody has it"}  # fmt: skip
     row = v.claims_table([claim], sides).iloc[0]
-    assert row["records"] == "mixed, 1 of 3: found in 1 of 3, −.30 to .50" and row["says"] == "positive (b)"
+    assert row["records"] == "mixed, 1 of 3 (1 the opposite): found in 1 of 3, −.30 to .50" and row["says"] == "positive (b)"
     assert (row["twins"], row["real"]) == ("not measured", "nobody has it")
     with pytest.raises(InputError, match="size"):
         v.claims_table([claim | {"records": [{"table": "pairs", "where": {"size": 1}}]}], sides)
@@ -330,7 +331,7 @@ def test_the_page_of_claims_holds_no_typed_result_and_every_block_is_glued():
     own = v.evidence(suite())
     of_group = v.groups(own, own, 2)
     judged = v.claims(EXPECTED, own, own, of_group)
-    keys = {*across.claims("", [], judged, of_group), *across.compared(own, own)}
+    keys = {*across.claims("", [], judged, of_group), *across.compared(own, own, of_group)}
     blocks = set(re.findall(r"```\{glue\} ([\w-]+)\n:doc: \.\./notebooks/11_across_tasks\.ipynb\n", page))
     assert blocks == keys and len(blocks) == 8
     assert page.count("{glue") == len(blocks) and not re.search(r"\.\d", page)
