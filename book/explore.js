@@ -4,8 +4,10 @@
 
   const SVG = "http://www.w3.org/2000/svg";
   const number = (value) => value.toLocaleString("en-US");
-  const signed = (value, digits = 2) => value.toFixed(digits).replace("-", "−");
-  const place = (perMille) => Math.min(100, Math.round(perMille / 10));
+  const signed = (value, digits) => value.toFixed(digits).replace("-", "−");
+  const nats = (value) => signed(value, Math.abs(value) < 0.1 ? 3 : 2);
+  // A position per mille as a percentage: whole, but for one decimal near either end.
+  const place = (at) => (at > 990 || at < 10 ? (Math.min(999, Math.max(1, at)) / 10).toFixed(1) : (at / 10).toFixed(0));
 
   // An element with attributes and children; a child that is text stays text, whatever it holds.
   function make(tag, attributes = {}, ...children) {
@@ -38,7 +40,8 @@
   };
   const probability = (logp) => {
     const percent = 100 * Math.exp(logp);
-    return percent < 0.1 ? "below 0.1%" : `${percent < 10 ? percent.toFixed(1) : percent.toFixed(0)}%`;
+    if (percent < 0.1 || percent > 99.9) return percent < 50 ? ["below ", "0.1%"] : ["above ", "99.9%"];
+    return ["of ", `${percent.toFixed(percent < 10 || percent > 99 ? 1 : 0)}%`];
   };
 
   // --- two plots -------------------------------------------------------------------------------
@@ -74,10 +77,10 @@
     const [least, most] = [Math.min(...values), Math.max(...values)];
     const room = (most - least || 1) * 0.15;
     const [first, last] = [Math.min(...sizes), Math.max(...sizes)];
-    const listed = data.models.map((m, i) => `${m.name} ${signed(values[i])}`).join(", ");
+    const listed = data.models.map((m, i) => `${m.name} ${nats(values[i])}`).join(", ");
     const { svg, x, y, box } = frame(
       `log P of the output by model, in nats: ${listed}`,
-      [first - 0.2, last + 0.2, "parameters"], [least - room, most + room, "log P (nats)"], 250);
+      [first - 0.2, last + 0.2, "parameters"], [least - room, most + room, "log P (nats)"], 300);
     for (const value of ticks(least - room, most + room)) {
       svg.append(make("line", { class: "grid", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }),
         label(signed(value, Number.isInteger(value) ? 0 : 1), box.left - 6, y(value) + 4, { "text-anchor": "end" }));
@@ -119,7 +122,7 @@
     return svg;
   }
 
-  // --- what is said of a pair ------------------------------------------------------------------
+  // --- a pair in words and bars ------------------------------------------------------------------
 
   function counts(pair) {
     const [both, x, y] = pair.counts, most = Math.max(1, both, x, y), about = pair.exact ? "" : "about ";
@@ -128,9 +131,10 @@
       [[ngram(pair.x, 1)], x, "x"], [[ngram(pair.y, 2)], y, "y"],
     ].map(([names, count, kind]) => make("li", {},
       make("span", { class: "what" }, ...names), make("span", { class: "count" }, about + number(count)),
-      make("span", { class: `bar ${kind}`, style: `--share: ${count / most}`, "aria-hidden": "true" })));
+      make("span", { class: `bar ${kind}`, style: `--share: ${count / most}; --least: ${count ? 2 : 0}px` })));
+    const percent = 100 * both / x;
     const ratio = x
-      ? [ngram(pair.y, 2), ` is in ${about}${(100 * both / x).toFixed(both && both / x < 0.1 ? 1 : 0)}% of the documents with `,
+      ? [ngram(pair.y, 2), ` is in ${about}${percent.toFixed(both && percent < 10 ? 1 : 0)}% of the documents with `,
         ngram(pair.x, 1), "."]
       : ["No document contains ", ngram(pair.x, 1), ": the pair gives no count-based log P."];
     return [make("ul", { class: "counts" }, ...rows), make("p", { class: "note" }, ...ratio)];
@@ -148,10 +152,11 @@
     const point = pair.point, cloud = data.clouds[point.cloud], name = data.models[chosen].name;
     const [a, b] = [point.at[0], point.at[1 + chosen]];
     const product = (a - 500) * (b - 500);
-    const adds = product > 0 ? `Both are in the ${a > 500 ? "upper" : "lower"} half: the point adds to Mem.`
-      : product < 0 ? "They are in opposite halves: the point takes from Mem."
-        : "One is in the middle: the point leaves Mem as it is.";
-    const mem = cloud.barred ? `This group has no Mem (${cloud.barred}).` : `Mem of ${name} in this group: ${cloud.mem[chosen]}.`;
+    const adds = product > 0 ? `Both are in the ${a > 500 ? "upper" : "lower"} half: the point counts towards a positive Mem.`
+      : product < 0 ? "They are in opposite halves: the point counts against a positive Mem."
+        : "One is in the middle: the point counts neither way.";
+    const mem = cloud.barred ? `This group has no Mem (${cloud.barred.replace("no Mem: ", "")}).`
+      : `Mem of ${name} in this group: ${cloud.mem[chosen]}.`;
     return `Of the ${number(cloud.points)} points (${cloud.group}, n = ${cloud.n}), counts rank this output above ` +
       `${place(a)}%, ${name} above ${place(b)}%. ${adds} ${mem}`;
   }
@@ -162,16 +167,18 @@
     const parts = [make("strong", {}, count), both > 1 ? " documents contain both " : " document contains both ",
       ngram(pair.x, 1), " and ", ngram(pair.y, 2), ". "];
     if (!pair.point) return [...parts, "The output is no point: no document contains its inputs, or a model lacks it."];
-    const logp = pair.point.logp[1 + chosen];
-    return [...parts, `${name} gives `, ngram(pair.y, 2), ` log P = ${signed(logp)} nats, a probability of `,
-      make("strong", {}, probability(logp)), "."];
+    const logp = pair.point.logp[1 + chosen], [word, percent] = probability(logp);
+    return [...parts, `${name} gives `, ngram(pair.y, 2), ` log P = ${nats(logp)} nats, a probability ${word}`,
+      make("strong", {}, percent), "."];
   }
 
   function basis(pair) {
     const { terms, zero, logp } = pair.point;
-    const mean = terms > 1 ? `, a mean over ${terms} input n-grams` : "";
-    const never = zero ? `; ${terms > 1 ? `${zero} of them never occur` : "it never occurs"} together with the output` : "";
-    return `By counts, log P of the output is ${signed(logp[0])}${mean}${never}.`;
+    const mean = terms > 1 ? `, a mean over ${terms} input n-grams` : ", from one input n-gram";
+    const which = terms === 1 ? "it never occurs" : zero === terms ? "none of them occurs"
+      : `${zero} of them never occur${zero === 1 ? "s" : ""}`;
+    const never = zero ? `; ${which} together with the output` : "";
+    return `By counts, log P of the output is ${nats(logp[0])}${mean}${never}.`;
   }
 
   // --- choices ---------------------------------------------------------------------------------
@@ -186,20 +193,25 @@
   }
 
   function start(root) {
+    const page = document.querySelectorAll(".explore[data-ready]").length;
     root.dataset.ready = "";
     const data = JSON.parse(root.querySelector("script").textContent);
     const select = {}, fields = ["Task", "Example", "Pair", "Model"].map((name) => {
-      select[name] = make("select");
-      return make("label", { class: `field ${name.toLowerCase()}` }, make("span", {}, name), select[name]);
+      const id = `explore-${page}-${name.toLowerCase()}`;
+      select[name] = make("select", { id });
+      return make("div", { class: `field ${name.toLowerCase()}` },
+        make("label", { class: "caption", for: id }, name), select[name]);
     });
-    const next = make("button", { type: "button" }, "Next example");
+    const next = make("button", { type: "button", "aria-label": "Next example" }, "Next");
+    fields.splice(2, 0, next);
     const live = make("p", { class: "result", role: "status", "aria-live": "polite" });
     const part = (title, kind) => {
       const body = make("div");
       return { body, node: make("section", { class: `part ${kind}` }, make("h3", {}, title), body) };
     };
     const parts = {
-      example: part("The example", "wide"), counts: part("Counts of documents", ""), documents: part("Documents with both", ""),
+      example: part("The example", "wide"),
+      counts: part("Counts of documents", ""), documents: part("First documents with both", ""),
       sizes: part("log P by model size", ""), cloud: part("Among all points of the group", ""),
     };
     const at = (name) => Number(select[name].value);
@@ -246,12 +258,15 @@
     });
     fill(select.Task, data.tasks.map((one) => [one.title, ""]));
     fill(select.Model, data.models.map((m) => [`${m.name} (${number(m.parameters)} parameters)`, ""]));
+    if (begin.length) {
+      root.append(make("div", { class: "starts", role: "group", "aria-label": "Pairs to begin with" },
+        make("span", { class: "caption" }, "Begin with"), ...begin));
+    }
     root.append(
-      make("div", { class: "starts", role: "group", "aria-label": "Three pairs to begin with" }, ...begin),
-      make("div", { class: "fields" }, ...fields, next), live,
+      make("div", { class: "fields" }, ...fields), live,
       make("div", { class: "parts" }, ...Object.values(parts).map((one) => one.node)));
     go(data.starts.length ? data.starts[0].place : [0, 0, 0]);
   }
 
-  document.querySelectorAll(".explore:not([data-ready])").forEach(start);
+  document.querySelectorAll(".explore:not([data-ready])").forEach((root) => start(root));
 })();

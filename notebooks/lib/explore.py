@@ -43,8 +43,7 @@ def of_run(run: Run, **options: int) -> dict[str, Any]:
     titles = {name: task(name).title for name in tasks_of(run)}
     source = Index(run.path("index")) if run["backend"] == "scan" else counter(run)
     main = models(run).index(main_model(run))
-    data = explore_data(tables, named, source.documents_with, titles, main, **options)
-    return data | {"run": run.name}
+    return explore_data(tables, named, source.documents_with, titles, main, **options)
 
 
 def explore_data(
@@ -67,14 +66,7 @@ def explore_data(
     """
     names, counts = [model["name"] for model in named], tables["counts"]
     known = positioned(points(tables["taskgram_lm"], tables["scores"]), names)
-    clouds, number_of = [], {}
-    for key, part in known.groupby(FAMILY, sort=False):
-        number_of[key] = len(clouds)
-        shown = part.sample(min(cloud, len(part)), random_state=seed)
-        mem = tables["mem"][(tables["mem"][FAMILY] == list(key)).all(axis=1)]
-        clouds.append({
-            "group": _spaced(key[1]), "n": int(key[2]), "points": len(part),
-            "at": np.array([*shown["at"]]).T.tolist(), **_mem(mem, names)})
+    clouds = _clouds(known, tables["mem"], names, cloud, seed)
     point_of = {(*key, sy, sx): point for *key, sy, sx, point in zip(
         known["task"], known["example_id"], known["n"], known["sy"], known["sx"],
         known.to_dict("records"), strict=True)}
@@ -94,7 +86,7 @@ def explore_data(
             "exact": all(bool(exact) for _, exact in counted),
             "documents": [[texts.setdefault(text, len(texts)), marks] for text, marks in parts],
             "point": point and {
-                "cloud": number_of[row.task, row.group, row.n], "logp": point["logp"],
+                "cloud": [*clouds].index((row.task, row.group, row.n)), "logp": point["logp"],
                 "at": point["at"], "terms": int(point["n_terms"]), "zero": int(point["n_zero"])}}
 
     tasks = []
@@ -103,21 +95,15 @@ def explore_data(
         drawn = _drawn(of_task, known[known["task"] == name], examples, seed)
         grams = tables["taskgrams"][tables["taskgrams"]["task"] == name]
         grams = grams[grams["example_id"].isin(drawn["example_id"])]
-        grams = grams.drop_duplicates(["example_id", "n", "sx", "sy"])
-        grams = grams.sort_values("cosine", ascending=False, kind="stable")
-        never = [count_of[key][0] == 0 for key in zip(grams["sx"], grams["sy"], strict=True)]
-        closest = [grams.groupby(["example_id", "n"]).head(pairs),
-                   grams[never].groupby("example_id").head(1)]
-        closest = pd.concat(closest).drop_duplicates(["example_id", "n", "sx", "sy"])
-        of_example = dict(iter(closest.sort_values("n", kind="stable").groupby("example_id")))
+        of_example = dict(iter(_closest(grams, count_of, pairs).groupby("example_id")))
         shown = [{"group": _spaced(row.group), "x": row.x, "y": row.y,
                   "pairs": [{**pair_of(pair), "marks": [_runs(_sides(row.x, pair.sx, "")),
                                                         _runs(_sides(row.y, "", pair.sy))]}
                             for pair in of_example[row.example_id].itertuples()]}
                  for row in drawn.itertuples()]
         tasks += [{"title": title, "examples": shown}] if shown else []
-    return {"models": named, "main": main, "tasks": tasks, "clouds": clouds,
-            "documents": list(texts), "starts": starts(tasks, clouds, main)}
+    return {"models": named, "main": main, "tasks": tasks, "clouds": list(clouds.values()),
+            "documents": list(texts), "starts": starts(tasks, list(clouds.values()), main)}
 
 
 def positioned(joined: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -171,7 +157,7 @@ def starts(tasks: list[dict], clouds: list[dict], main: int) -> list[dict]:
     scores = {"High by counts, high by the model": lambda a, b, p, never: min(a, b) - 500,
               "High by counts, low by the model":
                   lambda a, b, p, never: min(a - 500, 500 - b) * (p < 0.5),
-              "Never together, yet probable": lambda a, b, p, never: (p - 0.5) * never}
+              "Never together, yet probable": lambda a, b, p, never: b * never * (p > 0.5)}
     found = []
     for title, score in scores.items():
         most, *_, place = max(((score(*one[:-1]), one[-1]) for one in every),
@@ -201,21 +187,40 @@ def answer(data: Mapping[str, Any]) -> str:
     if not able:
         return f"{text}. No group of this run has a Mem."
     most = max(able, key=lambda one: one["points"])
-    return (f"{text}. In the group with most points (*{most['group']}*, n = {most['n']}) Mem of "
+    return (f"{text}. In the group with most points (*{most['group']}*, $n = {most['n']}$) Mem of "
             f"{data['models'][main]['name']} is {most['mem'][main]}.")
 
 
 # --- parts of the data ----------------------------------------------------------------------------
 
 
-def _mem(rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
-    """Mem of every model in words, whether it has an estimate, and why none counts, if so."""
-    by_model = rows.set_index("model").reindex(names)
-    estimates = by_model[["estimate", "low", "high", "points"]].astype(float)
-    reasons = by_model["barred"].dropna()
-    return {"mem": [number(*row) for row in estimates.to_numpy()],
-            "estimated": estimates["estimate"].notna().tolist(),
-            "barred": reasons.iloc[0] if len(reasons) else ""}
+def _clouds(
+    known: pd.DataFrame, mem: pd.DataFrame, names: list[str], most: int, seed: int
+) -> dict[tuple, dict[str, Any]]:
+    """By task, group and n: positions of ``most`` points (a list for the counts and each model),
+    the number of all, Mem of every model in words, whether it has one, and why none counts."""
+    clouds = {}
+    for key, part in known.groupby(FAMILY, sort=False):
+        shown = part.sample(min(most, len(part)), random_state=seed)
+        rows = mem[(mem[FAMILY] == list(key)).all(axis=1)].set_index("model").reindex(names)
+        estimates = rows[["estimate", "low", "high", "points"]].astype(float)
+        reasons = [*rows["barred"].dropna(), ""]
+        clouds[key] = {
+            "group": _spaced(key[1]), "n": int(key[2]), "points": len(part),
+            "at": np.array([*shown["at"]]).T.tolist(), "barred": reasons[0],
+            "mem": [number(*row) for row in estimates.to_numpy()],
+            "estimated": estimates["estimate"].notna().tolist()}
+    return clouds
+
+
+def _closest(grams: pd.DataFrame, count_of: Mapping[tuple, tuple], pairs: int) -> pd.DataFrame:
+    """Of each example the ``pairs`` of each n with the highest cosine, and the first of count 0."""
+    keys = ["example_id", "n", "sx", "sy"]
+    grams = grams.drop_duplicates(keys).sort_values("cosine", ascending=False, kind="stable")
+    counts = [count_of[key][0] for key in zip(grams["sx"], grams["sy"], strict=True)]
+    chosen = [grams.groupby(["example_id", "n"]).head(pairs),
+              grams[np.array(counts) == 0].groupby("example_id").head(1)]
+    return pd.concat(chosen).drop_duplicates(keys).sort_values("n", kind="stable")
 
 
 def _drawn(evaluated: pd.DataFrame, known: pd.DataFrame, examples: int, seed: int) -> pd.DataFrame:
