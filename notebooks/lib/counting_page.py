@@ -14,8 +14,10 @@ from taskgram_utils.counting.evidence import marked
 
 def agreement(counts: Mapping[str, tuple[Sequence, Sequence]]) -> pd.DataFrame:
     """Of two ways to count, by name, for how many of N queries they give the same number."""
-    return pd.DataFrame([{"two ways to count": name, "N": len(one), "equal": int(np.sum(
-        np.asarray(one) == np.asarray(other)))} for name, (one, other) in counts.items()])
+    return pd.DataFrame([
+        {"two ways to count": name, "N": len(one),
+         "equal": int(np.sum(np.asarray(one) == np.asarray(other)))}
+        for name, (one, other) in counts.items()])
 
 
 def of_infinigram(benchmark: pd.DataFrame) -> str:
