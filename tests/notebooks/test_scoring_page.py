@@ -39,7 +39,7 @@ def test_the_answer_counts_tasks_whose_intervals_lie_apart(large, tasks):
 
 def test_the_rarer_score_is_counted_also_where_scores_are_graded():
     binned = pd.DataFrame({"task": "translation", "group": "a", "n": 2, "model": "3m", "spearman": [0.1],
-                           "spearman_low": 0.0, "spearman_high": 0.2, "low": 0.5, "high": 0.6, "points": 4})  # fmt: skip
+                           "spearman_low": 0.0, "spearman_high": 0.2, "low": 0.5, "high": 0.6, "points": 4})
     answers = pd.DataFrame({"task": "translation", "group": "a", "model": "3m", "score": [100.0, 100.0, 40.0, 55.5]})
     row = s.by_frequency(binned, answers, 2, "3m").iloc[0]
     assert (row["rarer"], row["estimate"], row["low"]) == (2, 0.1, 0.0)
