@@ -209,7 +209,7 @@ def answer(own: pd.DataFrame, other: pd.DataFrame, of_group: pd.DataFrame, n: in
     text = said(("Confidence follows the counts of the pairs, under every control, in", found),
                 ends=_ENDS) or "In no group does Mem pass every control."
     text += " " + said(("Mem is not shown to be about the pairs in", fails),
-                              ("It cannot be read, for want of true pairs or reliable counts, in", no))
+                       ("It cannot be read, for want of true pairs or reliable counts, in", no))
     return f"{text} {_of_size(_rows(own, about, SLOPE, n), other)}".strip()
 
 
@@ -247,8 +247,8 @@ def of_mem(largest: pd.DataFrame, few: int) -> str:
     free = table[table["barred"].isna()]
     return said(("No Mem is read in", table[table["barred"].notna()]),
                 ("Of the other groups, the interval lies above zero in", free[free["low"] > 0]),
-                ("It lies below zero in", free[free["high"] < 0]),
-                ("It includes zero in", free[(free["low"] <= 0) & (free["high"] >= 0)]),
+                ("The interval lies below zero in", free[free["high"] < 0]),
+                ("The interval includes zero in", free[(free["low"] <= 0) & (free["high"] >= 0)]),
                 ("There is no estimate in", free[free["low"].isna()]),
                 (f"Fewer than {few} distinct outputs, so that Mem is about these few, are in",
                  free[free["outputs"] < few]))
@@ -260,7 +260,7 @@ def of_partial(partial: pd.DataFrame) -> str:
                            ("all four", "output frequency"))
     return said(("With all four controls the interval lies above zero in",
                  all_four[all_four["low"] > 0]),
-                ("It lies below zero in", all_four[all_four["high"] < 0]),
+                ("With all four it lies below zero in", all_four[all_four["high"] < 0]),
                 ("With output frequency alone held constant it lies below zero in",
                  frequency[frequency["high"] < 0]))
 
@@ -278,7 +278,7 @@ def of_difference(difference: pd.DataFrame) -> str:
     """Where task-grams predict the ranking better or worse than plain continuation does."""
     return said(("The largest model follows the task-grams more closely in",
                  difference[difference["low"] > 0]),
-                ("It follows the ∞-gram LM more closely in", difference[difference["high"] < 0]),
+                ("The largest model follows the ∞-gram LM more closely in", difference[difference["high"] < 0]),
                 ends=("estimate", "low", "high")) or "No interval excludes zero."
 
 
