@@ -24,7 +24,8 @@ def code(cells, *left_out):
 
 
 def test_the_answer_is_under_the_question(cells):
-    title, *rest = cells[0].source.split("\n")
+    lines = cells[0].source.split("\n")
+    title, *rest = lines[lines[0].startswith("(sec-") :]
     assert title.startswith("# ") and cells[0].cell_type == "markdown"
     places = [next(i for i, line in enumerate(rest) if start in line) for start in ("?**", "{admonition} Answer")]
     question, box = places
