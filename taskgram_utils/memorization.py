@@ -62,16 +62,16 @@ def estimates(
 ) -> Estimates:
     """Mem: Spearman's rho, over all points, of log P(s^y) under a count-based and a language model.
 
-    Equations :eq:`eq-mem`, :eq:`eq-kendall` and, with ``controls``, :eq:`eq-partial`. ``count_model`` and ``model``
-    are ``logp`` tables (nats). The result has one row per task, group, n, count_model, form, zero
-    handling, model, run, seed, step and measure. ``measures`` are among ``spearman``, ``pearson``
-    and ``kendall_distance`` = (1 - tau_b) / 2. With ``controls``, it also has the partial Spearman
-    given each numeric column (``spearman|a``) and given all (``spearman|a+b``), on the points that
-    have the control; its keys are example_id, n, sy, start, and those of task, sx, model, run, seed
-    and step that it has. ``low``, ``high`` (95%) and ``p`` come from the two-way cluster jackknife
-    (:func:`taskgram_utils.jackknife.interval`), ``p_holm`` is Holm's over the whole table.
-    ``parameters`` gives the sizes of the models by name. :func:`contrasts` and :func:`slopes` read
-    the replicates.
+    Equations :eq:`eq-mem`, :eq:`eq-kendall` and, with ``controls``, :eq:`eq-partial`.
+    ``count_model`` and ``model`` are ``logp`` tables (nats). The result has one row per task,
+    group, n, count_model, form, zero handling, model, run, seed, step and measure. ``measures`` are
+    among ``spearman``, ``pearson`` and ``kendall_distance`` = (1 - tau_b) / 2. With ``controls``,
+    it also has the partial Spearman given each numeric column (``spearman|a``) and given all
+    (``spearman|a+b``), on the points that have the control; its keys are example_id, n, sy, start,
+    and those of task, sx, model, run, seed and step that it has. ``low``, ``high`` (95%) and ``p``
+    come from the two-way cluster jackknife (:func:`taskgram_utils.jackknife.interval`), ``p_holm``
+    is Holm's over the whole table. ``parameters`` gives the sizes of the models by name.
+    :func:`contrasts` and :func:`slopes` read the replicates.
 
     Beside each estimate: ``points``, ``examples``, ``outputs`` (distinct s^y) and ``clusters``
     (what is left out in turn); ``zero_share``, the share of pairs with count 0; ``ties``, the share

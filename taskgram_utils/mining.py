@@ -61,7 +61,8 @@ def mine(
     stopwords_x: StopWords = ENGLISH_STOPWORDS, stopwords_y: StopWords = ENGLISH_STOPWORDS,
     empty: bool = False,
 ) -> pd.DataFrame:
-    r"""The task-gram table :math:`H_n(T)` (:eq:`eq-table`): candidates whose cosine is above ``gamma``.
+    r"""The task-gram table :math:`H_n(T)` (:eq:`eq-table`): candidates whose cosine is above
+    ``gamma``.
 
     ``gamma``: one threshold in (0, 1), one per task, or None for all pairs. Columns as in
     :func:`candidates`.

@@ -44,22 +44,18 @@ def test_the_examples_run_in_order(at):
         env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"},
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
-    assert documents_shown(found.stdout)
-
-
-def documents_shown(printed: str) -> bool:
-    return "Dan lives in Rome. Eva moved to Lima" in printed and "example_id" in printed
+    assert "Dan lives in Rome. Eva moved to Lima" in found.stdout and not found.stderr
 
 
 def test_each_function_has_its_signature_and_a_short_example():
     assert len(SIGNATURES) == 15 and len(EXAMPLES) == 16
     for (given, dotted), example in zip(SIGNATURES, EXAMPLES[1:], strict=True):
         assert dotted.rpartition(".")[2] in example
-        statements = ast.parse(example).body
-        assert 2 <= len(statements) <= 7 and all(len(line) <= 79 for line in example.splitlines()), dotted
+        lines = [line for line in example.splitlines() if line]
+        assert 2 <= len(lines) <= 5 and max(map(len, lines)) <= 79, dotted
         wanted = inspect.signature(named(dotted)).parameters
         stub = ast.parse(f"def f({given.replace(', …', '')}): pass").body[0].args
-        names = [a.arg for a in stub.args] + [f"**{stub.kwarg.arg}"] * (stub.kwarg is not None)
+        names = [a.arg for a in stub.args] + ([f"**{stub.kwarg.arg}"] if stub.kwarg else [])
         there = [f"**{p.name}" if p.kind is p.VAR_KEYWORD else p.name for p in wanted.values()]
         assert names == there[: len(names)] and ("…" in given) == (len(names) < len(there)), dotted
         defaults = dict(zip([a.arg for a in stub.args][::-1], map(ast.literal_eval, stub.defaults[::-1]), strict=False))

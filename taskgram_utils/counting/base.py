@@ -79,8 +79,8 @@ class Counter(ABC):
 
 def count_table(counter: Counter, pairs: Pairs = (), ngrams: Sequence[str] = (),
                 halves: bool = False, singles: bool = False) -> pd.DataFrame:
-    """The table ``counts`` (:eq:`eq-pair-count`): a row for each distinct pair, then each n-gram, in
-    order.
+    """The table ``counts`` (:eq:`eq-pair-count`): a row for each distinct pair, then each n-gram,
+    in order.
 
     ``pairs`` are tuples or a frame with the columns sx and sy and, where it has them, sx_text and
     sy_text: how the example writes the n-gram, which a counter of pieces has to know. ``singles``

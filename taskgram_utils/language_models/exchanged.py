@@ -13,8 +13,8 @@ from taskgram_utils.ngrams import normalize
 def placebo_outputs(
     taskgrams: pd.DataFrame, counts: pd.DataFrame, nearest: int = 10
 ) -> pd.DataFrame:
-    """Give each s^y another output s^y' of matched frequency (:eq:`eq-placebo`): the distinct pairs with
-    ``placebo``.
+    """Give each s^y another output s^y' of matched frequency (:eq:`eq-placebo`): the distinct pairs
+    with ``placebo``.
 
     s^y' is the output of the same task, group and n whose log (1 + C(s^y')) is nearest to that of
     s^y and which is no s^y or s^x of the point's own example, the same one for all its s^x. Among

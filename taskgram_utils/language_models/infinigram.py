@@ -18,9 +18,9 @@ def infinigram_logp(
 ) -> pd.DataFrame:
     """The table ``logp`` of the ∞-gram model: one row per distinct (example_id, n, sy, start).
 
-    Equation :eq:`eq-infinigram`: log P_∞(s^y) = sum over the words t of s^y of log C(c' t) / C(c'), with
-    c' the longest suffix of the context that the corpus holds (Liu et al. 2024): the words of x,
-    then the words of y before t. Words that mining removed from inside s^y are context and not
+    Equation :eq:`eq-infinigram`: log P_∞(s^y) = sum over the words t of s^y of log C(c' t) / C(c'),
+    with c' the longest suffix of the context that the corpus holds (Liu et al. 2024): the words of
+    x, then the words of y before t. Words that mining removed from inside s^y are context and not
     target.
 
     ``points`` is a task-gram table, or any frame with these four columns (None: no points).

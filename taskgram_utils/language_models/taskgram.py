@@ -19,12 +19,12 @@ def taskgram_logp(
 ) -> pd.DataFrame:
     """log P of every mined output under the task-gram LM (Wang et al. 2025, eq. 1): ``logp``, nats.
 
-    Equations :eq:`eq-taskgram-lm`, :eq:`eq-smoothed` and :eq:`eq-per-output`. ``zero_handling="keep"``: log (C(s^x,
-    s^y) + kappa p0) / (C(s^x) + kappa) with p0 = sum C(s^x, s^y) / sum C(s^x) over the distinct
-    pairs of the table, per task, group and n. ``zero_handling="drop"`` (the paper): log C(s^x, s^y)
-    / C(s^x), without pairs that never occur. ``form="per_output"``: one row per (example, s^y), the
-    mean over its s^x, ``sx`` null; ``"per_pair"``: one row per pair. An s^y that is twice in y is
-    one point, at its first place.
+    Equations :eq:`eq-taskgram-lm`, :eq:`eq-smoothed` and :eq:`eq-per-output`.
+    ``zero_handling="keep"``: log (C(s^x, s^y) + kappa p0) / (C(s^x) + kappa) with p0 = sum C(s^x,
+    s^y) / sum C(s^x) over the distinct pairs of the table, per task, group and n.
+    ``zero_handling="drop"`` (the paper): log C(s^x, s^y) / C(s^x), without pairs that never occur.
+    ``form="per_output"``: one row per (example, s^y), the mean over its s^x, ``sx`` null;
+    ``"per_pair"``: one row per pair. An s^y that is twice in y is one point, at its first place.
 
     An s^x that occurs nowhere is left out. ``n_terms`` counts a point's remaining s^x, ``n_zero``
     those whose joint count is 0 (also where these are dropped). Where a task, group and n has no

@@ -53,8 +53,8 @@ def _exchanged(run: Run, table: str, model: str) -> pd.DataFrame:
 
 
 def make_placebo(run: Run, name: str) -> pd.DataFrame:
-    """Mem of one task less its placebo (:eq:`eq-placebo`), at the last step: by task, group, n and model
-    three rows, in the columns of :func:`taskgram_utils.memorization.estimates`, whose
+    """Mem of one task less its placebo (:eq:`eq-placebo`), at the last step: by task, group, n and
+    model three rows, in the columns of :func:`taskgram_utils.memorization.estimates`, whose
     ``count_model`` is ``taskgram`` (Mem), ``placebo`` (its placebo Mem) and ``taskgram - placebo``
     (their difference), all on the points that have both and by the same jackknife. ``log_ratio``:
     the median of abs(log((1 + C(s^y')) / (1 + C(s^y)))) over the pairs, how far the frequencies are
@@ -78,8 +78,8 @@ def make_variants(run: Run, n: str) -> pd.DataFrame:
 
 
 def make_increments(run: Run) -> pd.DataFrame:
-    """R² (:eq:`eq-increment`) of the ranks of the largest model's log P at its last step, on the ranks of
-    log (1 + C(s^y)), then also of log P under the ∞-gram and under the task-gram LM."""
+    """R² (:eq:`eq-increment`) of the ranks of the largest model's log P at its last step, on the
+    ranks of log (1 + C(s^y)), then also of log P under the ∞-gram and under the task-gram LM."""
     name, grams = main_model(run), run.table("taskgrams")
     model = run.table("scores")
     model = at_last_step(model[(model["model"] == name) & model["n"].notna()])
