@@ -35,14 +35,11 @@ def ours(run: Run, name: str, n: int) -> pd.DataFrame:
     return named(table[mine & (table["model"] == main if "model" in table else True)])
 
 
-def left(raw: pd.DataFrame, ways: Mapping[str, pd.DataFrame], added: pd.DataFrame) -> pd.DataFrame:
-    """A row per group: Mem, what is left of it in each of ``ways``, and the R² that the task-gram
-    LM adds."""
-    out = pd.DataFrame({"group": raw["where"], "Mem": numbers(raw, *PLAIN, "points")})
-    ends = ["increment", "increment_low", "increment_high"]
-    for name, rows, columns in (*((k, v, PLAIN) for k, v in ways.items()), ("R² added", added, ends)):
-        out[name] = numbers(rows.set_index("where").reindex(raw["where"]), *columns)
-    return out
+def left(raw: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """A row per group: Mem, and what is left of it in each of ``ways``."""
+    cells = {name: numbers(rows.set_index("where").reindex(raw["where"]), *PLAIN)
+             for name, rows in ways.items()}
+    return pd.DataFrame({"group": raw["where"], "Mem": numbers(raw, *PLAIN, "points"), **cells})
 
 
 def kept(raw: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> pd.Series:
