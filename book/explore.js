@@ -46,13 +46,12 @@
 
   // --- two plots -------------------------------------------------------------------------------
 
+  // Round values from low to high, written with the decimals that tell them apart.
   function ticks(low, high) {
-    const rough = (high - low) / 4 || 1, power = 10 ** Math.floor(Math.log10(rough));
+    const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= rough);
-    const values = [];
-    for (let value = Math.ceil(low / step) * step; value <= high + step / 1e6; value += step) {
-      values.push(Number(value.toPrecision(6)));
-    }
+    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)), values = [];
+    for (let i = Math.ceil(low / step); i <= high / step; i += 1) values.push([i * step, signed(i * step, digits)]);
     return values;
   }
 
@@ -81,9 +80,9 @@
     const { svg, x, y, box } = frame(
       `log P of the output by model, in nats: ${listed}`,
       [first - 0.2, last + 0.2, "parameters"], [least - room, most + room, "log P (nats)"], 300);
-    for (const value of ticks(least - room, most + room)) {
+    for (const [value, written] of ticks(least - room, most + room)) {
       svg.append(make("line", { class: "grid", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }),
-        label(signed(value, Number.isInteger(value) ? 0 : 1), box.left - 6, y(value) + 4, { "text-anchor": "end" }));
+        label(written, box.left - 6, y(value) + 4, { "text-anchor": "end" }));
     }
     const order = sizes.map((_, i) => i).sort((a, b) => sizes[a] - sizes[b]);
     const line = order.filter((i) => data.models[i].by_size).map((i) => `${x(sizes[i])},${y(values[i])}`);
@@ -151,14 +150,13 @@
   function position(data, pair, chosen) {
     const point = pair.point, cloud = data.clouds[point.cloud], name = data.models[chosen].name;
     const [a, b] = [point.at[0], point.at[1 + chosen]];
-    const product = (a - 500) * (b - 500);
-    const adds = product > 0 ? `Both are in the ${a > 500 ? "upper" : "lower"} half: the point counts towards a positive Mem.`
-      : product < 0 ? "They are in opposite halves: the point counts against a positive Mem."
-        : "One is in the middle: the point counts neither way.";
-    const mem = cloud.barred ? `This group has no Mem (${cloud.barred.replace("no Mem: ", "")}).`
-      : `Mem of ${name} in this group: ${cloud.mem[chosen]}.`;
+    const sign = Math.sign((a - 500) * (b - 500)), half = a > 500 ? "upper" : "lower";
+    const where = ["They are in opposite halves", "One is in the middle", `Both are in the ${half} half`][1 + sign];
+    const counts = ["counts against a positive Mem", "counts neither way", "counts towards a positive Mem"][1 + sign];
+    const mem = cloud.barred ? `. This group has no Mem (${cloud.barred.replace("no Mem: ", "")}).`
+      : `: the point ${counts}. Mem of ${name} in this group: ${cloud.mem[chosen]}.`;
     return `Of the ${number(cloud.points)} points (${cloud.group}, n = ${cloud.n}), counts rank this output above ` +
-      `${place(a)}%, ${name} above ${place(b)}%. ${adds} ${mem}`;
+      `${place(a)}%, ${name} above ${place(b)}%. ${where}${mem}`;
   }
 
   function result(data, pair, chosen) {

@@ -254,6 +254,8 @@ def test_the_points_are_where_the_data_are(shown, hostile):
         assert np.isclose(up, 256 - 242 * point["at"][2] / 1000)
         of_models = [float(circle.get_attribute("cy")) for circle in sizes.locator("circle").all()]
         assert (np.diff(of_models) < 0).all() == (point["logp"][2] > point["logp"][1])
+        axis = [float(text.replace("−", "-")) for text in sizes.locator("text[text-anchor=end]").all_text_contents()]
+        assert len(axis) > 1 and len(set(np.diff(axis).round(9))) == 1
         assert "1k" in sizes.get_attribute("aria-label") and "of 100" in cloud.get_attribute("aria-label")
 
 
