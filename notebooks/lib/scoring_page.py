@@ -163,7 +163,8 @@ def read(answers: pd.DataFrame, test: pd.DataFrame, model: str, shown: int) -> p
     groups = chosen.sort_values("score", ascending=False).groupby(["task", "group"])
     chosen = pd.concat([groups.head(shown), groups.tail(shown)]).drop_duplicates("example_id")
     chosen = chosen.sort_values(["task", "group", "score"], ascending=[True, True, False])
-    names = {"group": "group", "x": "input", "y": "gold", "output": "answer", "score": "score"}
+    chosen = chosen.assign(where=where)
+    names = {"where": "group", "x": "input", "y": "gold", "output": "answer", "score": "score"}
     return chosen[[*names]].rename(columns=names).reset_index(drop=True)
 
 
