@@ -86,7 +86,9 @@ def by_frequency(binned: pd.DataFrame, answers: pd.DataFrame, n: int, model: str
 def answer(last: pd.DataFrame, follows: pd.DataFrame, sizes: Sequence[str]) -> str:
     """The chapter's answer: in how many tasks gold tokens are more probable to the largest size
     than to the smallest (their intervals lie apart), with the task of the largest change, and where
-    the score rises with frequency."""
+    the score rises with frequency (alone where there is one size)."""
+    if len(sizes) == 1:
+        return _rises(follows)[0]
     value = "log P per token (nats)"
     wide = last.pivot(index="task", columns="model", values=[value, "low", "high", "examples"])
     small, large = (wide.xs(size, axis=1, level="model") for size in (sizes[0], sizes[-1]))
@@ -163,7 +165,8 @@ def read(answers: pd.DataFrame, test: pd.DataFrame, model: str, shown: int) -> p
     groups = chosen.sort_values("score", ascending=False).groupby(["task", "group"])
     chosen = pd.concat([groups.head(shown), groups.tail(shown)]).drop_duplicates("example_id")
     chosen = chosen.sort_values(["task", "group", "score"], ascending=[True, True, False])
-    names = {"group": "group", "x": "input", "y": "gold", "output": "answer", "score": "score"}
+    chosen = chosen.assign(where=where)
+    names = {"where": "group", "x": "input", "y": "gold", "output": "answer", "score": "score"}
     return chosen[[*names]].rename(columns=names).reset_index(drop=True)
 
 

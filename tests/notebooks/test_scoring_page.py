@@ -35,6 +35,7 @@ def test_the_answer_counts_tasks_whose_intervals_lie_apart(large, tasks):
     text = s.answer(last.assign(task="factual_qa"), follows(("a", UP, 50)), ["25k", "3m"]).replace("\u00a0", " ")
     assert f"with 3M parameters than to the one with 25k parameters in {tasks} tasks" in text
     assert "Factual QA, from a mean log P of −2.00 [−2.10, −1.90] to −" in text and "N = 400. The largest" in text
+    assert s.answer(last, follows(("a", UP, 50)), ["3m"]).startswith("The largest model's score")
 
 
 def test_the_rarer_score_is_counted_also_where_scores_are_graded():

@@ -100,6 +100,13 @@ def suite(at=None, slope=UP, reliability=0.9, group="facts", points=300, **table
             "without_most_frequent": rows(["without"])} | tables  # fmt: skip
 
 
+def test_one_size_without_noise_has_evidence():
+    tables = suite()
+    tables["partial"] = tables["partial"][tables["partial"]["model"] == "3m"]
+    table = v.evidence(tables)
+    assert table["s"].isna().all() and (table["low"] == table["own_low"]).all()
+
+
 EXPECTED = pd.DataFrame([
     {"task": "factual_qa", "group": "facts", "n": 2, "count_model": lm, "measure": measure, "question": question,
      "expected": "positive", "paper": "", "why": ""} for question in (v.AT, v.SLOPE)
