@@ -167,7 +167,8 @@ def evidence(
     s, of_mem = (table.assign(**like)[_KEYS].merge(unknown if noise is None else noise, "left")["s"]
                  for like in ({}, {"measure": "spearman"}))
     spread = np.sqrt(((sizes - sizes.mean()) ** 2).sum())
-    table["s"] = s.astype(float).fillna(of_mem.astype(float)) / np.where(table["question"] == SLOPE, spread, 1)
+    s = s.astype(float).fillna(of_mem.astype(float))
+    table["s"] = s / np.where(table["question"] == SLOPE, spread, 1)
     differs = table["count_model"].str.contains(" - ") | table["measure"].eq("less its placebo")
     wide = with_noise(*table[["estimate", "low", "high", "freedom", "s"]].to_numpy(float).T,
                       (table["question"] == AT) & ~differs)
