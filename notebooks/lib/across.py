@@ -146,7 +146,8 @@ def verdict_table(planned: pd.DataFrame) -> pd.DataFrame:
     p = planned["p_holm"].map(lambda p: None if pd.isna(p) else
                               "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0"))
     return pd.DataFrame({
-        "quantity": _quantity(planned), "expected": planned["expected"], "this run": numbers(planned),
+        "quantity": _quantity(planned), "expected": planned["expected"],
+        "this run": numbers(planned),
         "suite C": numbers(planned, "estimate_c", "low_c", "high_c"), "p (Holm)": p,
         "outcome": [_outcome(*row) for row in planned[["verdict", "status"]].to_numpy()]})
 
@@ -278,7 +279,8 @@ def of_difference(difference: pd.DataFrame) -> str:
     """Where task-grams predict the ranking better or worse than plain continuation does."""
     return said(("The largest model follows the task-grams more closely in",
                  difference[difference["low"] > 0]),
-                ("The largest model follows the ∞-gram LM more closely in", difference[difference["high"] < 0]),
+                ("The largest model follows the ∞-gram LM more closely in",
+                 difference[difference["high"] < 0]),
                 ends=("estimate", "low", "high")) or "No interval excludes zero."
 
 
@@ -334,9 +336,9 @@ def exact_counts(run: Run) -> list[str]:
     whole = counts[counts["half"].isna() & counts["sy"].notna()]
     known = truth[["sx", "sy", "documents"]].drop_duplicates().merge(whole, on=["sx", "sy"])
     equal = int((known["documents"] == known["count"]).sum())
-    return [f"- The counts are exact: {equal:,} of {len(known):,} mined pairs of a name and a value "
-            "have the number of documents that the generator gives. Would be refuted by one pair "
-            "with another number."] if equal == len(known) else []
+    return [f"- The counts are exact: {equal:,} of {len(known):,} mined pairs of a name and a "
+            "value have the number of documents that the generator gives. Would be refuted by one "
+            "pair with another number."] if equal == len(known) else []
 
 
 def claims(

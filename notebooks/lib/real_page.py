@@ -162,8 +162,9 @@ def findings(real: pd.DataFrame, slopes: pd.DataFrame, difference: pd.DataFrame,
         left = said((" with four controls held constant:", given[given["low"] > 0]),
                     ends=ENDS) or " with four controls held constant."
         many = (given["low"] > 0).sum() or "none"
-        texts[whom] = (f"For {whose[whom]}, {text}, Mem lies above zero in {(raw['low'] > 0).sum()} "
-                       f"of {len(raw)} groups of questions, and in {many}{left}") * bool(len(rows))
+        texts[whom] = (f"For {whose[whom]}, {text}, Mem lies above zero in "
+                       f"{(raw['low'] > 0).sum()} of {len(raw)} groups of questions, "
+                       f"and in {many}{left}") * bool(len(rows))
     rows = slopes[slopes["Mem"] == "raw"]
     texts["size"] = (f"Raw Mem rises with size in {(rows['low'] > 0).sum()} of {len(rows)} groups."
                      ) * bool(len(rows))

@@ -293,5 +293,5 @@ def parts(found: Found, window: str) -> dict[str, str]:
                 f"count in {task['multiplication']} settings of products and {task['addition']} of "
                 "sums.",
         "pairs": f"Log P of sentences follows pair counts with ρ of {short(raw['estimate'].min())} "
-                 f"to {short(raw['estimate'].max())}; once the frequency of either side is removed, "
-                 f"the interval lies above zero in {kinds}."}
+                 f"to {short(raw['estimate'].max())}; once the frequency of either side is "
+                 f"removed, the interval lies above zero in {kinds}."}
