@@ -83,14 +83,6 @@ def answered(
             + (f" Mem changes {', and '.join(kinds)}." if kinds else ""))
 
 
-def of_left(raw: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> str:
-    """The groups by what is left of their Mem."""
-    many = kept(raw, ways)
-    return says(("Raw Mem has an interval above zero in:", many.index), *(
-        (f"It still has under {k or 'none'} of the {len(ways)} controls in:", many.index[many == k])
-        for k in range(len(ways), -1, -1)))
-
-
 def of_partial(table: pd.DataFrame) -> str:
     """Where nothing, and where less than nothing, is left given all four controls."""
     given, where = table[table["measure"] == GIVEN], "given all four controls, the interval"

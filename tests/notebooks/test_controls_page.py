@@ -39,11 +39,6 @@ def test_the_answer_where_nothing_is_left(raw, begins):
 def test_what_is_left_is_counted_by_group():
     many = cp.kept(RAW, ways(0.1, 0.1, -0.1, 0.1))
     assert many.to_dict() == {"a": 2, "b": 1, "c": 0}
-    says = cp.of_left(RAW, ways(0.1, 0.1, -0.1, 0.1))
-    still = "It still has under"
-    assert says == (f"Raw Mem has an interval above zero in: a; b; c. {still} 2 of the 2 controls in: a. "
-                    f"{still} 1 of the 2 controls in: b. {still} none of the 2 controls in: c.")  # fmt: skip
-    assert "none of" not in cp.of_left(RAW, ways(0.1, 0.1, 0.1, 0.1))
     table = cp.left(RAW, {"some": rows(0.1, 0.2)})
     assert table["some"].str.startswith("no").tolist() == [False, False, True, True] and len(table.columns) == 3
 
