@@ -33,7 +33,7 @@ test-all: $(INSTALLED_TEST)
 
 lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
-	$(BIN)/codespell --ignore-words-list tracin,ans,velti book notebooks README.md
+	$(BIN)/codespell --ignore-words-list tracin,ans,velti book notebooks README.md CONTRIBUTING.md
 	find notebooks -name '*.ipynb' -print0 | xargs -0 -r $(BIN)/nbstripout --verify --keep-id
 
 # counting, scoring and mining, beside what else one could use: about an hour; make bench ARGS="--quick --out build": two minutes

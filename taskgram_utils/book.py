@@ -496,7 +496,8 @@ def parameters_table() -> str:
     for path, chapter in {c.source: c for c in chapters()}.items():
         rows = [f"| `{name}` | `{default!r}` | {meaning} |"
                 for name, (default, meaning) in declared(chapter).items()]
-        parts += [f"## {path.stem}\n", "| parameter | default | meaning |\n|---|---|---|", *rows, ""]
+        head = "| parameter | default | meaning |\n|---|---|---|"
+        parts += [f"## {path.stem}\n", head, *rows, ""]
     return "\n".join(parts)
 
 
@@ -522,7 +523,8 @@ def _minutes(page: Path) -> int:
         cells = json.loads(cells[0]["source"])["cells"]
     texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
     words = sum(len(text.split()) for text, kind in texts if kind == "markdown")
-    figures = sum(text.count("\n") + 1 >= LINES_OF_A_FIGURE for text, kind in texts if kind == "code")
+    lines = [text.count("\n") + 1 for text, kind in texts if kind == "code"]
+    figures = sum(count >= LINES_OF_A_FIGURE for count in lines)
     return max(5, 5 * round((words / WORDS_A_MINUTE + figures) / 5))
 
 
