@@ -52,6 +52,7 @@ def main() -> None:
         folder = {"weights": str(Path(given[name]).resolve())} if name in given else {}
         runs[name] = open_run("miniature", name=f"seeds-{name.replace(' ', '')}", **changed | folder)
     before = read_table(HERE / "seeds_performance.csv")
+    noted = json.loads((HERE / "seeds.json").read_text(encoding="utf-8"))["suites"]
     scores = {name: before[before["suite"] == name] for name in options.keep}
     tables = {"performance": _stacked(scores | {name: last_scores(run) for name, run in runs.items()})}
     for table in (*TABLES, *({"placebo"} & set(RECIPES))):
@@ -69,7 +70,8 @@ def main() -> None:
         "seconds": round(time.monotonic() - began), "machine": f"{platform.machine()}, {platform.system()}",
         "versions": versions(), "sha256": written,
         "trained_before": sorted(given), "kept": options.keep,
-        "suites": {name: run.parameters | SUITES.get(name, {}) for name, run in runs.items()},
+        "suites": {name: run.parameters | SUITES.get(name, {}) for name, run in runs.items()}
+        | {name: noted[name] for name in options.keep},
     }  # fmt: skip
     write_text(HERE / "seeds.json", json.dumps(note, indent=1) + "\n")
 

@@ -114,7 +114,8 @@ def of_scoring(table: pd.DataFrame) -> dict[str, str]:
              "passes": beside["job"].str.contains("n-grams")}
     words = {key: ratio(beside[rows].nsmallest(1, "ratio").iloc[0]) for key, rows in kinds.items()}
     asked = table[table["way"].isin(OURS)].set_index("job")["amount"]
-    words |= {"requests": f"{asked['options']:,.0f}", "shot-requests": f"{asked['options, 5-shot']:,.0f}",
+    words |= {"requests": f"{asked['options']:,.0f}",
+              "shot-requests": f"{asked['options, 5-shot']:,.0f}",
               "agree": f"{beside['equal'].min():.0%}", "shape": last["shape"]}
     whole = last["weights_megabytes"] + last["batch_megabytes"]
     words |= {"memory": f"{last['peak_megabytes'] / whole:.2f}",
@@ -139,9 +140,9 @@ def of_chip(table: pd.DataFrame, note: dict[str, Any], steps: int) -> str:
     """Where the accelerator's record comes from, how near its largest model is to the peak, and
     what its steps are to fetch."""
     last = table.iloc[-1]
-    terabytes = last["weights_megabytes"] * steps / 1e6
+    terabytes, of_peak = last["weights_megabytes"] * steps / 1e6, last["share_of_peak"]
     return (f"Recorded on one {note['processor']} in bfloat16. A model of the shape of "
-            f"{last['shape']} reaches {last['share_of_peak']:.0%} of the chip's own matrix products "
+            f"{last['shape']} reaches {of_peak:.0%} of the chip's own matrix products "
             f"on {last['job']}, tokenizing included. Loading is not: all steps of "
             f"{last['shape']} are {terabytes:.1f} TB to fetch and to read.")
 

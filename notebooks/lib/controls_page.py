@@ -67,7 +67,8 @@ def answered(
     """The chapter's answer: what is left of raw Mem, and the choices that change it."""
     many = kept(raw, ways)
     every, some = many.index[many == len(ways)], len(many)
-    rest = f"{len(every)} {'keep' if len(every) != 1 else 'keeps'} it" if len(every) else "none keeps it"
+    keep = "keep" if len(every) != 1 else "keeps"
+    rest = f"{len(every)} {keep} it" if len(every) else "none keeps it"
     start = (f"Of {some} groups of examples with a raw Mem above zero, {rest} under every control"
              if some else "No group of examples has a raw Mem above zero")
     given = next(iter(ways.values())).set_index("where")
@@ -133,7 +134,8 @@ def crossing(rows: pd.DataFrame, raw: pd.DataFrame) -> str:
     own = rows["where"].isin(raw.loc[raw["low"] > 0, "where"]) & ~rows["choice"].str.startswith("∞")
     lost = rows[own & (rows["low"] <= 0)]
     of = f": of {listed(list(lost['choice'].drop_duplicates()))}" if len(lost) else ""
-    return f"Where the run's own Mem is above zero, {len(lost)} of {own.sum()} variants are not{of}."
+    variants = f"{len(lost)} of {own.sum()} variants are not{of}"
+    return f"Where the run's own Mem is above zero, {variants}."
 
 
 def real(table: pd.DataFrame, model: str) -> pd.DataFrame:

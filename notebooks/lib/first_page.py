@@ -13,10 +13,11 @@ from taskgram_utils.run.store import Run
 SHOWN = {"factual_qa": "facts", "world_knowledge": "knowledge", "translation": "unseen",
          "math_reasoning": "held_out"}
 """Of each task the group that is shown."""
-NOTE = ("By size of the model, with 95% intervals. Mem is of two-word task-grams, one group for each "
-        "task. <em>No change</em>: a model that has read the same text, trained again.")
+NOTE = ("By size of the model, with 95% intervals. Mem is of two-word task-grams, one group for "
+        "each task. <em>No change</em>: a model that has read the same text, trained again.")
 PARTS = {
-    "raw": ("task", "Mem", "What a correlation shows: rank correlation of log probability and counts"),
+    "raw": ("task", "Mem",
+            "What a correlation shows: rank correlation of log probability and counts"),
     "controlled": ("task", "Mem",
                    "What controls leave of it: frequency, length and prior held constant"),
     "effect": ("facts", "nats per nat of count",
@@ -26,8 +27,8 @@ PARTS = {
 
 def tables(run: Run, n: int) -> dict[str, pd.DataFrame]:
     """What the three parts of the figure show, each with model, parameters, its hue (task, facts),
-    estimate, low, high: Mem of one group a task at the last step, raw and given all four controls, and the
-    recorded effect of a count, by kind of fact."""
+    estimate, low, high: Mem of one group a task at the last step, raw and given all four
+    controls, and the recorded effect of a count, by kind of fact."""
     mem = {"raw": ("memorization", "spearman"), "controlled": ("partial", GIVEN)}
     parts = {}
     for part, (name, measure) in mem.items():

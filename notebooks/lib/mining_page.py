@@ -144,7 +144,8 @@ def leak_words(found: pd.DataFrame) -> str:
     """Where vectors of the corpus itself are tied to its counts more, or less, than the run's."""
     more = found[found["embedding"] == "difference"]
     sides: Mapping[str, pd.Series] = {"more": more["low"] > 0, "less": more["high"] < 0}
-    parts = [f"{side} in {'; '.join(_of(more[rows]))}" for side, rows in sides.items() if rows.any()]
+    parts = [f"{side} in {'; '.join(_of(more[rows]))}"
+             for side, rows in sides.items() if rows.any()]  # fmt: skip
     if not parts:
         return "No interval of the difference between the two embeddings excludes zero."
     return ("By the interval of the difference, vectors of the corpus itself leak "

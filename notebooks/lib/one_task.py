@@ -11,8 +11,8 @@ from taskgram_utils.run.store import Run
 
 _SLOPES = {"taskgram": "task-gram LM", "infinigram": "∞-gram LM",
            "taskgram - infinigram": "difference"}
-_NO_DASH = {"points": "{:,.0f}", "outputs": "{:,.0f}", "precision": "{:.0%}", "zero_share": "{:.0%}",
-            "reliability": "{:.2f}"}
+_NO_DASH = {"points": "{:,.0f}", "outputs": "{:,.0f}", "precision": "{:.0%}",
+            "zero_share": "{:.0%}", "reliability": "{:.2f}"}
 
 
 def _named(table: pd.DataFrame) -> pd.Series:

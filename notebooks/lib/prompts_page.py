@@ -98,8 +98,8 @@ def of_gaps(table: pd.DataFrame) -> dict[str, str]:
     words = {}
     for kind, part in table[table["second"] == "start"].groupby("first"):
         out = ((part["low"] > 0) | (part["high"] < 0)).sum()
-        words[f"far-{kind}"] = (f"{short(part['estimate'].min())} to {short(part['estimate'].max())} "
-                                f"({out} of {len(part)} intervals exclude zero)")
+        least, most = short(part["estimate"].min()), short(part["estimate"].max())
+        words[f"far-{kind}"] = (f"{least} to {most} ({out} of {len(part)} intervals exclude zero)")
     main = table[table["second"] == PAIR[1]]
     width, given = (main["high"] - main["low"]).max(), main.apply(finding, axis=1).value_counts()
     kinds = listed([f"{kind} in {k}" for kind, k in given.items()])

@@ -30,8 +30,8 @@ _BY_SIZE = {"positive": "rises", "negative": "falls", "none": "changes by less t
 _ABOUT, _NOT, _BARRED = "about the pairs", "not about the pairs", "barred"
 _ANSWERS = {
     _ABOUT: "**Yes.** The model's confidence follows the pairs, and no control takes this away.",
-    _NOT: "**Not shown.** Mem does not pass every control, so it may come from something other than "
-          "the pairs.",
+    _NOT: "**Not shown.** Mem does not pass every control, so it may come from something other "
+          "than the pairs.",
     _BARRED: "**This cannot be measured here.**"}
 _MEANS = {
     "translation": {
@@ -100,7 +100,8 @@ class Result(NamedTuple):
         if MAIN.get(self.task) in set(self.groups["group"]):
             return MAIN[self.task]
         raw = rows_of(self.own, {"measure": "spearman", "count_model": "taskgram", "n": self.n})
-        return None if raw.empty else raw.loc[raw["points"].fillna(0).astype(float).idxmax(), "group"]
+        most = raw["points"].fillna(0).astype(float)
+        return None if raw.empty else raw.loc[most.idxmax(), "group"]
 
     def standing(self, group: str | None) -> pd.Series:
         """Its row of the standings; barred where there is none."""

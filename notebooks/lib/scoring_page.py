@@ -105,8 +105,8 @@ def frequency(follows: pd.DataFrame) -> str:
     """Where the largest model's score rises or falls with the frequency of an example's pairs, and
     where too few scores differ to tell."""
     text, few = _rises(follows)
-    return text + (f" Nearly all examples have the same score in {'; '.join(few)}: there nothing is "
-                   "said." if few else "")
+    same = f" Nearly all examples have the same score in {'; '.join(few)}: there nothing is said."
+    return text + same * bool(few)
 
 
 def _rises(follows: pd.DataFrame) -> tuple[str, list[str]]:

@@ -284,8 +284,8 @@ def _sentence(row: pd.Series) -> str:
                 f"{row['shows_c']}, {other}.{noise}")
     met = f" Preregistered: {row['expected']} ({row['verdict']})." if row["verdict"] else ""
     so = _SAYS[row["question"]][EXPECTED.index(row["shows"])]
-    return (f"{row['what']} {so}: {value(row)}; suite C {other}.{noise}{met} Would be refuted by a suite "
-            "that shows the opposite or, for an effect, none.")
+    return (f"{row['what']} {so}: {value(row)}; suite C {other}.{noise}{met} Would be "
+            "refuted by a suite that shows the opposite or, for an effect, none.")
 
 
 # --- the one table of claims ----------------------------------------------------------------------
