@@ -36,7 +36,8 @@ def point_controls(
     missing = pairs[pairs[list(sides)].isna().any(axis=1)]
     where = first_row(missing, ["sx", "sy"])
     require(missing.empty, f"single counts: none for {where}; count with --singles")
-    table = pairs.groupby(keys, dropna=False, sort=False)[list(sides)].mean().reset_index()
+    kinds = {"log_count_sy": "first", "log_count_sx": "mean"}  # a mean of equals may break ties
+    table = pairs.groupby(keys, dropna=False, sort=False).agg(kinds).reset_index()
     if model is None:
         return table
     on = [*KEYS, "task", "model", "run", "seed", "step"]

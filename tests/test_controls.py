@@ -106,3 +106,12 @@ def test_point_controls():
     assert full.tokens.tolist() == [2, 5] and full.logp_prior.tolist() == [-8, -9] and full.model.tolist() == ["m", "m"]
     with pytest.raises(InputError, match="--singles"):
         point_controls(taskgrams, counts[counts.sx != "v"])
+
+
+def test_an_output_of_many_inputs_has_the_count_of_one_to_the_last_bit():
+    inputs, outputs = list("abcdefghij"), [f"u{i}" for i in range(60)]
+    many = pd.MultiIndex.from_product([outputs, inputs], names=["sy", "sx"]).to_frame(index=False)
+    taskgrams = many.assign(example_id="e", n=1, start=0)
+    counts = pd.DataFrame({"sx": [*inputs, *outputs], "sy": None, "count": [*[1] * 10, *range(60)]})
+    table = point_controls(taskgrams, counts).set_index("sy")["log_count_sy"]
+    assert (table[outputs] == np.log1p(range(60))).all()
