@@ -589,13 +589,15 @@ def _finish(site: Path, run: Path) -> None:
     """Launch buttons of a filled-in page open the committed notebook, which has another name; fonts
     are not preloaded, which a page opened from disk may not do (icons are drawn by a script).
     The keyboard reaches tables that scroll. Figures become part of their page, with a link to their
-    table in ``run``."""
+    table in ``run``. The texts of all pages lie in a script, for the context of search results."""
     sources = {c.name: c.source.name for c in chapters() if c.task}
     (site / "run").mkdir(exist_ok=True)
     for path in run.glob("*.csv"):
         shutil.copy(path, site / "run")
+    texts = {}
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
+        texts[path.relative_to(site).as_posix()] = _sections(text)
         text = re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", text)
         if path.stem in sources:
             link = rf'(href="https?://[^"]*notebooks/){re.escape(path.stem)}\.ipynb'
@@ -603,6 +605,18 @@ def _finish(site: Path, run: Path) -> None:
         text = text.replace(TABLE, f'{TABLE[:-1]} tabindex="0" role="region" aria-label="Table">')
         text = SVG.sub(partial(_figure, path, run, itertools.count(1)), text)
         path.write_text(text, encoding="utf-8")
+    write_text(site / "_static" / "texts.js", f"const TEXTS = {json.dumps(texts)};\n")
+    for path in site.glob("search.html"):
+        scripts = "".join(f'<script src="_static/{name}.js"></script>' for name in ("texts", "search"))
+        write_text(path, path.read_text(encoding="utf-8").replace("</head>", f"{scripts}</head>"))
+
+
+def _sections(page: str) -> str:
+    """The text of a page in its sections, without other elements: what search shows of it."""
+    article = re.search(r'(?s)<article class="bd-article".*?</article>', page)
+    words = re.sub(r'(?s)<(script|style|svg)\b.*?</\1>|<a class="headerlink".*?</a>', "",
+                   article[0] if article else "")
+    return re.sub(r"\s+", " ", re.sub(r"<(?!/?section\b)[^>]*>", " ", words))
 
 
 def _figure(page: Path, run: Path, numbers: Iterator[int], image: re.Match) -> str:

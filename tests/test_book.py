@@ -402,8 +402,8 @@ DRAWING = """<?xml version="1.0"?>
 
 def test_figures_are_part_of_their_page_in_its_colour_and_for_both_screens(tmp_path):
     site, run = tmp_path / "site", tmp_path / "run"
-    (site / "_images").mkdir(parents=True)
-    (site / "notebooks").mkdir()
+    for folder in ("_images", "_static", "notebooks"):
+        (site / folder).mkdir(parents=True)
     run.mkdir()
     (site / "_images" / "a.svg").write_text(DRAWING.replace("NAME", "mem"))
     (site / "_images" / "b.svg").write_text(DRAWING.replace("NAME", "figure_1"))
@@ -421,3 +421,17 @@ def test_figures_are_part_of_their_page_in_its_colour_and_for_both_screens(tmp_p
     assert {*re.findall(r'href="#([^"]+)"', page)} <= {*ids} and "url(#figure1-wide-p1)" in page
     assert "currentColor" in page and "#262626" not in page and "metadata" not in page and "<img" not in page
     assert re.findall('href="../run/([^"]+)"', page) == ["mem.csv"] and (site / "run" / "mem.csv").exists()
+
+
+def test_search_has_the_text_of_each_section_without_code_to_run(tmp_path):
+    for folder in ("_static", "book", "run"):
+        (tmp_path / folder).mkdir()
+    section = ('<section id="a"><h1>Mem<a class="headerlink" href="#a">#</a></h1><script>x()</script>'
+               "<p>of <b>two</b></p></section>")
+    page = f'<nav>menu</nav><article class="bd-article" role="main">{section}</article>'
+    (tmp_path / "book" / "x.html").write_text(page)
+    (tmp_path / "search.html").write_text("<html><head></head></html>")
+    book._finish(tmp_path, tmp_path / "run")
+    texts = json.loads((tmp_path / "_static" / "texts.js").read_text().removeprefix("const TEXTS = ").rstrip(";\n"))
+    assert texts == {"book/x.html": ' <section id="a"> Mem of two </section> ', "search.html": ""}
+    assert "_static/texts.js" in (tmp_path / "search.html").read_text()

@@ -120,6 +120,10 @@ def test_search_finds(visit):
     page.wait_for_selector("#search-results li a")
     found = page.locator("#search-results li a").all_inner_texts()
     assert "Method" in found and "Glossary" in found
+    page.wait_for_selector("#search-results p.context")
+    contexts = page.locator("#search-results p.context").all_inner_texts()
+    assert len(contexts) == page.locator("#search-results li a").count()
+    assert sum("placebo" in context.lower() for context in contexts) > len(contexts) / 2
     visit("search.html?q=zyzzyvas").wait_for_function("!document.querySelector('#search-progress, .dots')?.innerText")
     assert page.locator("#search-results li").count() == 0
 
