@@ -607,7 +607,8 @@ def _finish(site: Path, run: Path) -> None:
         path.write_text(text, encoding="utf-8")
     write_text(site / "_static" / "texts.js", f"const TEXTS = {json.dumps(texts)};\n")
     for path in site.glob("search.html"):
-        scripts = "".join(f'<script src="_static/{name}.js"></script>' for name in ("texts", "search"))
+        names = ("texts", "search")
+        scripts = "".join(f'<script src="_static/{name}.js"></script>' for name in names)
         write_text(path, path.read_text(encoding="utf-8").replace("</head>", f"{scripts}</head>"))
 
 
