@@ -40,6 +40,7 @@ WORDS_A_MINUTE, LINES_OF_A_FIGURE = 200, 4
 """Reading: words of prose, and a minute for each code cell of at least so many lines."""
 LEFT_OUT = ("*Left out: this part needs to know what is true of the text, and of this text that is "
             "not known.*")
+_THOUSANDTHS = re.compile(r"(\b\d*[1-9]\d*\.\d\d)\d+")
 TABLE = '<div class="pst-scrollable-table-container">'
 SVG = re.compile(r'(?:<a class="[^"]*image-reference[^"]*"[^>]*>)?<img([^>]*) '
                  r'src="([^"]*_images/[^"]+\.svg)"([^>]*)>(?:</a>)?')
@@ -629,22 +630,31 @@ def _figure(page: Path, run: Path, numbers: Iterator[int], image: re.Match) -> s
     drawings, narrow = {"both": drawing}, run / f"{name}.svg"
     if narrow.exists():
         drawings = {"wide": drawing, "narrow": narrow.read_text(encoding="utf-8")}
-    shown = "".join(inline(text, kind, f"figure{number}-{kind}", alt[1] if alt else name)
+    shown = "".join(inline(text, kind, f"f{number}{kind[0]}", alt[1] if alt else name)
                     for kind, text in drawings.items())
     linked = f'<a class="figure-data" href="../run/{name}.csv" download>CSV</a>'
     return shown + (linked if (run / f"{name}.csv").exists() else "")
 
 
 def inline(drawing: str, kind: str, prefix: str, words: str) -> str:
-    """An SVG as part of a page: its ids are its own there, its black is the page's."""
-    drawing = re.sub(r"(?s)^.*?(?=<svg )|<metadata>.*?</metadata>", "", drawing)
-    drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", drawing)
-    drawing = re.sub("#262626|#000000", "currentColor", drawing)
+    """An SVG as part of a page: its ids are its own there, its black is the page's, and it is made
+    small: equal styles are one class, and comments, unused ids, thousandths of a point go."""
+    drawing = re.sub(r"(?s)^.*?(?=<svg )|<metadata>.*?</metadata>|<!--.*?-->", "", drawing)
+    drawing = re.sub(r'"[^"]*"', lambda m: _THOUSANDTHS.sub(r"\1", m[0]), drawing)
+    drawing = re.sub(r"\s*\n\s*", "\n", re.sub("#262626|#000000", "currentColor", drawing))
+    used = sorted(set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing)))
+    ids = {name: f"{prefix}{number}" for number, name in enumerate(used)}
+    drawing = re.sub(r' id="([^"]*)"', lambda m: f' id="{ids[m[1]]}"' if m[1] in ids else "", drawing)
+    drawing = re.sub(r'(?:xlink:)?(href="#|url\(#)([^")]+)', lambda m: m[1] + ids[m[2]], drawing)
+    styles = {style: f"{prefix}s{number}"
+              for number, style in enumerate(dict.fromkeys(re.findall(r'style="([^"]*)"', drawing)))}
+    drawing = re.sub(r'style="([^"]*)"', lambda m: f'class="{styles[m[1]]}"', drawing)
+    rules = "\n".join(f".{name}{{{style}}}" for style, name in styles.items())
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', drawing)
     style = f'style="width: {float(size[1]) / 72:.2f}in"' if size else ""
     drawing = drawing.replace(size[0], style, 1) if size else drawing
     opening = f'<svg class="figure-{kind}" role="img" aria-label="{words}" '
-    return drawing.replace("<svg ", opening, 1)
+    return re.sub("<svg ([^>]*)>", rf"{opening}\1><style>{rules}</style>", drawing, count=1)
 
 
 def build(

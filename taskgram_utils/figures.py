@@ -47,8 +47,8 @@ def use_style() -> None:
     plt.rcParams.update({
         "figure.constrained_layout.use": True, "figure.dpi": 96, "savefig.dpi": 160,
         "axes.titlesize": "medium", "axes.spines.top": False, "axes.spines.right": False,
-        "legend.fontsize": "small", "svg.hashsalt": "taskgram", "figure.facecolor": "none",
-        "axes.facecolor": "none", "savefig.facecolor": "white",
+        "legend.fontsize": "small", "svg.hashsalt": "taskgram", "svg.fonttype": "none",
+        "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "white",
     })
     if get_ipython():
         set_matplotlib_formats("svg")
@@ -356,7 +356,7 @@ def _logarithmic(ax: plt.Axes, axis: str, values: pd.Series | None = None) -> No
 
 
 def _plain(value: float, _: int = 0) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{letter}"
     return f"{value:g}"
