@@ -36,11 +36,12 @@ lint: $(INSTALLED_TEST)
 	$(BIN)/codespell --ignore-words-list tracin,ans,velti book notebooks README.md CONTRIBUTING.md
 	find notebooks -name '*.ipynb' -print0 | xargs -0 -r $(BIN)/nbstripout --verify --keep-id
 
-# counting, scoring and mining, beside what else one could use: about an hour; make bench ARGS="--quick --out build": two minutes
+# counting, scoring and mining, beside what else one could use, and the pages as last built: about an hour; make bench ARGS="--quick --out build": two minutes
 bench: $(INSTALLED_TEST)
 	$(BIN)/python -m tests.benchmarks.counting $(ARGS)
 	$(BIN)/python -m tests.benchmarks.scoring $(ARGS)
 	$(BIN)/python -m tests.benchmarks.mining $(ARGS)
+	$(BIN)/python -m tests.benchmarks.pages $(ARGS)
 
 # each recorded table is made again by the script beside it
 results: $(INSTALLED)

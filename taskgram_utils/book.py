@@ -600,6 +600,7 @@ def _finish(site: Path, run: Path) -> None:
         text = path.read_text(encoding="utf-8")
         texts[path.relative_to(site).as_posix()] = _sections(text)
         text = re.sub(r'<link rel="preload" as="font"[^>]*>\n?', "", text)
+        text = re.sub(r'<span class="pre">([^<]*)</span>', r"\1", text)  # a fifth of the API
         if path.stem in sources:
             link = rf'(href="https?://[^"]*notebooks/){re.escape(path.stem)}\.ipynb'
             text = re.sub(link, rf"\g<1>{sources[path.stem]}", text)
@@ -644,10 +645,12 @@ def inline(drawing: str, kind: str, prefix: str, words: str) -> str:
     drawing = re.sub(r"\s*\n\s*", "\n", re.sub("#262626|#000000", "currentColor", drawing))
     used = sorted(set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing)))
     ids = {name: f"{prefix}{number}" for number, name in enumerate(used)}
-    drawing = re.sub(r' id="([^"]*)"', lambda m: f' id="{ids[m[1]]}"' if m[1] in ids else "", drawing)
-    drawing = re.sub(r'(?:xlink:)?(href="#|url\(#)([^")]+)', lambda m: m[1] + ids[m[2]], drawing)
-    styles = {style: f"{prefix}s{number}"
-              for number, style in enumerate(dict.fromkeys(re.findall(r'style="([^"]*)"', drawing)))}
+    drawing = re.sub(r' id="([^"]*)"',
+                     lambda m: f' id="{ids[m[1]]}"' if m[1] in ids else "", drawing)
+    drawing = re.sub(r'(?:xlink:)?(href="#|url\(#)([^")]+)',
+                     lambda m: m[1] + ids[m[2]], drawing)
+    found = dict.fromkeys(re.findall(r'style="([^"]*)"', drawing))
+    styles = {style: f"{prefix}s{number}" for number, style in enumerate(found)}
     drawing = re.sub(r'style="([^"]*)"', lambda m: f'class="{styles[m[1]]}"', drawing)
     rules = "\n".join(f".{name}{{{style}}}" for style, name in styles.items())
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', drawing)

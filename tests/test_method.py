@@ -1,4 +1,4 @@
-"""The method page and the code: every equation that is computed is named by a function that computes it."""
+"""The pages on method and doubt and the code: every equation that is computed is named by a function that computes it."""
 
 import re
 
@@ -7,8 +7,9 @@ from taskgram_utils.run.reads import PACKAGE
 LATER = {"eq-novelty", "eq-influence"}  # the page says that no chapter computes them yet
 
 
-def test_every_equation_of_the_method_page_is_named_in_a_docstring():
-    page = (PACKAGE.parent / "book" / "method.md").read_text(encoding="utf-8")
+def test_every_equation_of_the_pages_is_named_in_a_docstring():
+    pages = (PACKAGE.parent / "book" / f"{name}.md" for name in ("method", "doubt"))
+    page = "\n".join(path.read_text(encoding="utf-8") for path in pages)
     labels = set(re.findall(r"^ *:label: (eq-[\w-]+)$", page, re.M))
     chapters = PACKAGE.parent / "notebooks" / "lib"
     files = [*PACKAGE.rglob("*.py"), *chapters.rglob("*.py")]

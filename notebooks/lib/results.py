@@ -1,4 +1,4 @@
-"""Pages on one task: what its tables say of Mem by the rules of the method's page, in words."""
+"""Pages on one task: what its tables say of Mem by the rules of book/doubt.md, in words."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -111,7 +111,7 @@ class Result(NamedTuple):
 
 
 def result(run: Run, task: str, n: int) -> Result:
-    """Everything that the page of a task needs, by the rules of the method's page.
+    """Everything that the page of a task needs, by the rules of book/doubt.md.
 
     The noise of training and suite C are those recorded for the miniature world; where the truth of
     the text is not known, neither is used, and no claim is made. Raises InputError for a task or an

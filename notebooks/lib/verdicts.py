@@ -1,4 +1,4 @@
-"""What tables say of a claim, by the rules of the method's page: answers, verdicts, sentences."""
+"""What tables say of a claim, by the rules of book/doubt.md: answers, verdicts, sentences."""
 
 from collections.abc import Mapping
 

@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--site", type=Path, default=SITE)
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     parser.add_argument("--quick", action="store_true", help="one round, not five")
-    options = parser.parse_args()
+    options, _ = parser.parse_known_args()  # make bench gives its options to every benchmark
     pages = sorted(p for folder in ("book", "notebooks") for p in (options.site / folder).glob("*.html"))
     if not pages or not Path(BROWSER).exists():
         return print("pages are not measured: build the book first, and install chromium", file=sys.stderr)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.pages import weights
+
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
@@ -77,6 +79,12 @@ def test_every_page_fits_its_width_and_its_figures_are_shown_and_described(visit
             assert len(words) > 15, f"{name}: a figure without words"
             seen += 1
     assert seen >= 4
+
+
+def test_no_page_is_heavier_than_a_megabyte_no_figure_than_a_fifth_of_it(site):
+    for name in names(site):
+        weight = weights(site / name)
+        assert weight["own_bytes"] <= 1e6 and weight["largest_figure"] <= 2e5, (name, weight)
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
