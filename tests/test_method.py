@@ -1,4 +1,4 @@
-"""The pages on method and doubt and the code: every equation that is computed is named by a function that computes it."""
+"""The pages of equations and the code: each equation that is computed is named by a function that computes it."""
 
 import re
 

@@ -38,7 +38,8 @@ def weights(path: Path) -> dict[str, int]:
 
 
 def looked_at(context, path: Path, rounds: int) -> dict[str, float]:
-    """Words, heights of the screen, and milliseconds to the first paint: the median over ``rounds``."""
+    """Words (without formulas and what is folded away), heights of the screen, and milliseconds to the first paint, the
+    median over ``rounds``."""
     paints = []
     for _ in range(rounds):
         page = context.new_page()
@@ -46,8 +47,9 @@ def looked_at(context, path: Path, rounds: int) -> dict[str, float]:
         page.wait_for_load_state("load")
         page.wait_for_function(f"({PAINTED})().length")
         paints += page.evaluate(PAINTED)
-        words = len(page.locator("article").inner_text().split())
         height = page.evaluate("document.documentElement.scrollHeight")
+        page.evaluate("document.querySelectorAll('mjx-container, article svg').forEach(one => one.remove())")
+        words = len(page.locator("article").inner_text().split())
         page.close()
     return {"words": words, "screens": round(height / HEIGHT, 1), "first_paint": round(pd.Series(paints).median())}
 
