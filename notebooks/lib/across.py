@@ -14,6 +14,7 @@ from taskgram_chapters.numbers import said as sentences
 from taskgram_chapters.page import listed
 from taskgram_chapters.recorded import recorded
 from taskgram_chapters.verdicts import AT, GIVEN, SLOPE, WAYS, rows_of, where
+from taskgram_utils.book import TABLE
 from taskgram_utils.ngrams import normalize
 from taskgram_utils.performance import binned_performance
 from taskgram_utils.run import pipeline
@@ -325,7 +326,7 @@ def blocks(by_key: Mapping[str, list[str]]) -> None:
     """Keep lines of Markdown as HTML, which other pages can take; they cannot take Markdown."""
     for key, lines in by_key.items():
         html = MarkdownIt().enable("table").render("\n".join(lines) or "None.")
-        html = html.replace("<table>", '<div style="overflow-x: auto"><table class="table">')
+        html = html.replace("<table>", f'{TABLE}<table class="table">')
         glue(key, HTML(html.replace("</table>", "</table></div>")), display=False)
 
 
