@@ -604,6 +604,7 @@ def _finish(site: Path, run: Path) -> None:
         if path.stem in sources:
             link = rf'(href="https?://[^"]*notebooks/){re.escape(path.stem)}\.ipynb'
             text = re.sub(link, rf"\g<1>{sources[path.stem]}", text)
+        text = text.replace('role="doc-biblioentry"', 'role="listitem"')  # what a list may hold
         text = text.replace(TABLE, f'{TABLE[:-1]} tabindex="0" role="region" aria-label="Table">')
         text = SVG.sub(partial(_figure, path, run, itertools.count(1)), text)
         path.write_text(text, encoding="utf-8")

@@ -13,6 +13,9 @@ CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 WIDTHS, EVERY_WIDTH = (1280, 390), (1280, 768, 390, 360)
+FIGURES = """all => all.map(one => ({
+  shown: one.checkVisibility(), width: one.getBoundingClientRect().width, complete: one.complete !== false,
+  words: one.getAttribute("alt") || one.getAttribute("aria-label") || ""}))"""
 
 pytestmark = [
     pytest.mark.pages,
@@ -61,24 +64,23 @@ def names(site: Path) -> list[str]:
     return sorted(str(p.relative_to(site)) for folder in ("book", "notebooks") for p in (site / folder).glob("*.html"))
 
 
-@pytest.mark.parametrize("width", EVERY_WIDTH, indirect=True)
-def test_every_page_fits_its_width_and_its_figures_are_shown_and_described(visit, site, width):
+@pytest.mark.parametrize("width", WIDTHS[:1], indirect=True)
+def test_every_page_fits_its_width_and_its_figures_are_shown_and_described(visit, site):
     assert len(names(site)) > 10
-    seen = 0
+    seen = dict.fromkeys(EVERY_WIDTH, 0)
     for name in names(site):
         page = visit(name)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         assert page.locator("article h1").count() == 1, name
-        for image in page.locator("article img, article svg[class^=figure]").all():
-            if not image.is_visible():
-                continue
-            image.scroll_into_view_if_needed()
-            box = image.bounding_box()
-            assert box["width"] > 50 and image.evaluate("i => i.complete !== false"), name
-            words = image.get_attribute("alt") or image.get_attribute("aria-label") or ""
-            assert len(words) > 15, f"{name}: a figure without words"
-            seen += 1
-    assert seen >= 4
+        for width in EVERY_WIDTH:
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+            for found in page.locator("article img, article svg[class^=figure]").evaluate_all(FIGURES):
+                if not found["shown"]:
+                    continue
+                assert found["width"] > 50 and found["complete"], name
+                assert len(found["words"]) > 15, f"{name}: a figure without words"
+                seen[width] += 1
+    assert min(seen.values()) >= 4
 
 
 def test_no_page_is_heavier_than_a_megabyte_no_figure_than_a_fifth_of_it(site):
@@ -92,13 +94,17 @@ def test_no_page_is_heavier_than_a_megabyte_no_figure_than_a_fifth_of_it(site):
 def test_no_page_has_a_serious_barrier(visit, site, mode):
     """axe-core's rules, contrast among them, on all but the letters inside figures and formulas."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    options, serious = {"preload": False, "resultTypes": ["violations"]}, {}
+    if mode == "dark":  # the rest is as in light
+        options |= {"runOnly": ["color-contrast"]}
     for name in names(site):
         page = visit(name)
         page.add_style_tag(content="* { transition: none !important }")
         page.evaluate("mode => Object.assign(document.documentElement.dataset, {mode, theme: mode})", mode)
-        found = axe.run(page, {"exclude": [["article svg"]]}, {"preload": False, "resultTypes": ["violations"]}).response["violations"]
-        serious = [(f["id"], f["nodes"][0]["html"][:200]) for f in found if f["impact"] in ("serious", "critical")]
-        assert not serious, f"{name}, {mode}: {serious}"
+        run = axe.run(page, {"exclude": [["article svg"]]}, options)
+        found = [f for f in run.response["violations"] if f["impact"] in ("serious", "critical")]
+        serious |= {(name, f["id"]): f["nodes"][0]["html"][:200] for f in found}
+    assert not serious
 
 
 def test_no_page_shows_markup(site):
