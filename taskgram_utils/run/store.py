@@ -91,6 +91,8 @@ class Run:
 
     def table(self, name: str) -> pd.DataFrame:
         """The table of this name, made if it is missing or stale."""
+        require(isinstance(self._recipe(name)[0], Recipe), f"table {name}: is files that the run "
+                f"reads; run.files({name!r}) names them")
         return read_table(self.path(name))
 
     def path(self, name: str) -> Path:

@@ -108,6 +108,12 @@ def test_unknown_tables_are_named_with_those_there_are(tmp_path, name):
         opened(tmp_path).table(name)
 
 
+def test_files_that_a_run_reads_are_no_table(tmp_path):
+    run = opened(tmp_path, RECIPES | {"text": Input(lambda run: [])})
+    with pytest.raises(InputError, match=r"^table text: is files that the run reads; run\.files\('text'\)"):
+        run.table("text")
+
+
 def test_a_parameter_that_the_run_file_lacks_is_named(tmp_path):
     with pytest.raises(InputError, match="run test: its run file lacks colour"):
         opened(tmp_path)["colour"]
