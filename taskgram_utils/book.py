@@ -1,6 +1,7 @@
 """The book: its chapters, their parameters, running them, laying out the pages, rendering them."""
 
 import ast
+import base64
 import itertools
 import json
 import os
@@ -15,10 +16,12 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from PIL import Image
 
 from taskgram_utils.cluster import THREAD_VARIABLES, cores
 from taskgram_utils.errors import InputError, require
@@ -638,12 +641,20 @@ def _figure(page: Path, run: Path, numbers: Iterator[int], image: re.Match) -> s
     return shown + (linked if (run / f"{name}.csv").exists() else "")
 
 
+def _few_colours(image: re.Match) -> str:
+    out, raster = BytesIO(), Image.open(BytesIO(base64.b64decode(image[1])))
+    raster.quantize(64, method=Image.Quantize.FASTOCTREE).save(out, "png", optimize=True)
+    return f"base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
 def inline(drawing: str, kind: str, prefix: str, words: str) -> str:
     """An SVG as part of a page: its ids are its own there, its black is the page's, and it is made
-    small: equal styles are one class, and comments, unused ids, thousandths of a point go."""
+    small: equal styles are one class, clouds of points have few colours, and comments, unused ids,
+    thousandths of a point go."""
     drawing = re.sub(r"(?s)^.*?(?=<svg )|<metadata>.*?</metadata>|<!--.*?-->", "", drawing)
     drawing = re.sub(r'"[^"]*"', lambda m: _THOUSANDTHS.sub(r"\1", m[0]), drawing)
     drawing = re.sub(r"\s*\n\s*", "\n", re.sub("#262626|#000000", "currentColor", drawing))
+    drawing = re.sub(r"base64,\s*([\w+/=\s]+)", _few_colours, drawing)
     used = sorted(set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing)))
     ids = {name: f"{prefix}{number}" for number, name in enumerate(used)}
     drawing = re.sub(r' id="([^"]*)"',

@@ -157,6 +157,7 @@ def clouds(
     """
     _keep(table, [x, y, panel], name, run)
     fig, panels = _panels(table, panel)
+    fig.set_dpi(160)  # of what is drawn as an image
     for ax, key, part in panels:
         part = part.replace([np.inf, -np.inf], np.nan).dropna(subset=[x, y])
         scales = {f"{axis}scale": "log" for axis in log}

@@ -1,16 +1,19 @@
 """Planning, running, staging and rendering, with papermill and Jupyter Book themselves on books of a few pages."""
 
+import base64
 import json
 import os
 import re
 import shlex
 import subprocess
+from io import BytesIO
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 from taskgram_utils import book
 from taskgram_utils.errors import InputError
@@ -424,6 +427,15 @@ def test_figures_are_part_of_their_page_in_its_colour_and_for_both_screens(tmp_p
     assert {*re.findall('class="(f[^" ]+s0)"', page)} == {*rules}
     assert "currentColor" in page and "#262626" not in page and "metadata" not in page and "<img" not in page
     assert re.findall('href="../run/([^"]+)"', page) == ["mem.csv"] and (site / "run" / "mem.csv").exists()
+
+
+def test_a_cloud_of_points_inside_a_drawing_keeps_its_size_and_few_colours():
+    raw = BytesIO()
+    Image.effect_noise((40, 30), 90).convert("RGBA").save(raw, "png")
+    image = f'<image xlink:href="data:image/png;base64,\n{base64.b64encode(raw.getvalue()).decode()}"/>'
+    drawn = book.inline(f'<svg width="72pt" height="72pt">{image}</svg>', "both", "f1b", "Noise")
+    kept = Image.open(BytesIO(base64.b64decode(re.search('base64,([^"]+)"', drawn)[1])))
+    assert kept.size == (40, 30) and len(kept.getcolors()) <= 64
 
 
 def test_search_has_the_text_of_each_section_without_code_to_run(tmp_path):
