@@ -114,7 +114,7 @@ def chapters(toc: Path | None = None) -> list[Chapter]:
 
 
 def filled(chapter: Chapter, truth: bool = True):
-    """The notebook as run for this chapter: ``TASKKEY`` becomes the task (``factual_qa``),
+    """The notebook as run for this chapter: ``this_task`` becomes the task (``factual_qa``),
     ``TASKNAME`` its title within a sentence (``factual QA``), and the parameter ``task`` has it as
     its value. Without the ``truth``, a line replaces each part that is marked as needing it."""
     import nbformat
@@ -130,7 +130,7 @@ def filled(chapter: Chapter, truth: bool = True):
     if not chapter.task:
         return notebook
     title = tasks.task(chapter.task).title
-    text = nbformat.writes(notebook).replace("TASKKEY", chapter.task)
+    text = nbformat.writes(notebook).replace("this_task", chapter.task)
     text = text.replace("TASKNAME", title[0].lower() + title[1:])
     notebook = nbformat.reads(text, as_version=4)
     for cell in notebook.cells:

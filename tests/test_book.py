@@ -56,7 +56,7 @@ def project(tmp_path, monkeypatch) -> Path:
     (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
     write(tmp_path, "01_first", FIRST, "import os\nn, gamma, os.environ['OMP_NUM_THREADS'], os.environ['TQDM_DISABLE']",
           "os.environ['TASKGRAM_PARAMETERS']")  # fmt: skip
-    write(tmp_path, "04_memorization", TASK, "task, 'TASKKEY', 'TASKNAME', n", title="Page of TASKKEY")
+    write(tmp_path, "04_memorization", TASK, "task, 'this_task', 'TASKNAME', n", title="Page of this_task")
     contents(tmp_path, "notebooks/01_first", "notebooks/04_factual_qa", "notebooks/04_translation")
     monkeypatch.chdir(tmp_path)
     return tmp_path

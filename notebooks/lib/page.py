@@ -14,6 +14,9 @@ class Words:
         self.data = markdown
         self.html = html or MarkdownIt().enable("table").render(markdown)
 
+    def __repr__(self) -> str:  # what the middle of a sentence takes
+        return self.data
+
     def _repr_mimebundle_(self, **_) -> dict[str, str]:
         return {"text/markdown": self.data, "text/html": self.html}
 

@@ -16,30 +16,30 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FULL = "06_memorization_analysis"
 FIGURE = {
     "mystnb": {
-        "figure": {"name": "fig-TASKKEY", "caption": "Log probability against log count, TASKNAME."},
+        "figure": {"name": "fig-this_task", "caption": "Log probability against log count, TASKNAME."},
         "image": {"alt": "A rising line of four points", "width": "80%"},
     }
 }
-PROSE = """(sec-TASKKEY)=
+PROSE = """(sec-this_task)=
 # Stub: TASKNAME
-See {ref}`sec-method-mem`, {eq}`eq-mem`, {term}`document`, {cite:p}`wang2025generalization`, {numref}`fig-TASKKEY` and
-{numref}`tab-TASKKEY`. There are {glue:text}`points-TASKKEY` points."""
+See {ref}`sec-method-mem`, {eq}`eq-mem`, {term}`document`, {cite:p}`wang2025generalization`, {numref}`fig-this_task` and
+{numref}`tab-this_task`. There are {glue:text}`points-this_task` points."""
 TABLE = """````{table} A table that is wide enough to need scrolling on a phone
-:name: tab-TASKKEY
+:name: tab-this_task
 
-```{glue:md} table-TASKKEY
+```{glue:md} table-this_task
 :format: myst
 ```
 ````"""
 NUMBERED = "11_across_tasks"
 STUB_TABLE = "glue('tab-stub', Markdown('| a |\\n|---|\\n| 1 |'), display=False)"
 EXERCISE = """```{exercise} Count again
-:label: ex-TASKKEY
+:label: ex-this_task
 
 How many points lie above the line?
 ```
 
-````{solution} ex-TASKKEY
+````{solution} ex-this_task
 :class: dropdown
 
 None does.
@@ -67,7 +67,7 @@ def lay_out(root: Path) -> None:
     prose = "".join(p.read_text(encoding="utf-8") for p in (root / "book").glob("*.md"))
     wanted = set(re.findall(r"notebooks/(\w+)\.ipynb::([\w-]+)", prose))
     blocks = re.findall(r"```\{glue\} ([\w-]+)\n:doc: \.\./notebooks/(\w+)\.ipynb", prose)
-    numbered = [TABLE.replace("tab-TASKKEY", label).replace("table-TASKKEY", "tab-stub")
+    numbered = [TABLE.replace("tab-this_task", label).replace("table-this_task", "tab-stub")
                 for label in dict.fromkeys(re.findall(r"{numref}`([\w-]+)`", prose))]  # fmt: skip
     for name in dict.fromkeys(re.findall(r"notebooks/(\w+)", (root / "_toc.yml").read_text())):
         if name.startswith(FULL[:3]):  # the page itself, or one filled in for a task
@@ -92,11 +92,11 @@ def lay_out(root: Path) -> None:
             "import matplotlib.pyplot as plt\nimport pandas as pd\n"
             "from IPython.display import Markdown\nfrom myst_nb import glue"
         ),
-        new_code_cell("glue('points-TASKKEY', 4, display=False)"),
+        new_code_cell("glue('points-this_task', 4, display=False)"),
         new_code_cell("figure, axes = plt.subplots()\naxes.plot([1, 2, 3, 4]);", metadata=FIGURE),
         new_code_cell(
             "frame = pd.DataFrame({f'a_long_column_{i}': [1.5, 2.5] for i in range(12)})\n"
-            "glue('table-TASKKEY', Markdown(frame.to_markdown(index=False)), display=False)\nframe"
+            "glue('table-this_task', Markdown(frame.to_markdown(index=False)), display=False)\nframe"
         ),
         new_markdown_cell(TABLE),
         new_markdown_cell(EXERCISE),

@@ -32,3 +32,7 @@ def test_words_and_paragraphs(kept):
                                                  (["a", "b", "c"], "a, b and c")])  # fmt: skip
 def test_names_in_a_sentence(names, sentence):
     assert page.listed(names) == sentence
+
+
+def test_a_paragraph_can_stand_in_a_sentence():
+    assert repr(page.Words("3 of 4")) == "3 of 4"

@@ -83,6 +83,12 @@ def test_every_page_fits_its_width_and_its_figures_are_shown_and_described(visit
     assert min(seen.values()) >= 4
 
 
+def test_no_page_shows_an_object_or_an_open_block(site):
+    for name in names(site):
+        text = (site / name).read_text(encoding="utf-8")
+        assert not re.search(r"&lt;[\w.]+ (object )?at 0x|\{glue", text), name
+
+
 def test_no_page_is_heavier_than_a_megabyte_no_figure_than_a_fifth_of_it(site):
     for name in names(site):
         weight = weights(site / name)
