@@ -31,7 +31,7 @@ def block(name: str) -> str:
 
 def run(script: str, at: Path) -> subprocess.CompletedProcess:
     found = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=at, capture_output=True, text=True,
+        ["bash", "-eu", "-c", script], cwd=at, capture_output=True, text=True,
         env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
