@@ -35,8 +35,8 @@ SAME, LOWER, HIGHER = ("within ±.15", "not decided"), ("lower", "lower"), ("hig
 
 @pytest.mark.parametrize(("gain", "harm", "ways", "begins", "rest"), [
     (0.4, 0.0, (HIGHER, HIGHER, SAME), (
-        "memorization prompts raise Mem of factual QA at 2 of 2 sizes and lower it at 0; generalization prompts raise it "
-        "at 0 of 2 sizes and lower it at 0.** Under", "prompts at 2 of 2 sizes. Accuracy is higher in 4 of 4 cases."), ""),
+        "memorization prompts raise Mem of factual QA at 2 of 2 sizes and lower it at 0; generalization prompts raise "
+        "it at 0 of 2 sizes and lower it at 0.** Under", "at 2 of 2 sizes. Accuracy is higher in 4 of 4 cases."), ""),
     (0.0, 0.0, (HIGHER, SAME, LOWER), (
         "QA at 0 of 2 sizes and lower it at 0; generalization prompts raise it at 0 of 2 sizes and lower it at 2.**",
         "prompts at 2 of 2 sizes. Accuracy is higher in 0 of 4 cases "), "(no score changed in 4)"),
