@@ -42,6 +42,28 @@ def test_the_answer_either_way():
     assert "no pair at n = 3 passes" in m.answer(row(), 3, 0.05)
 
 
+class World:
+    """A run whose tables are these."""
+
+    def table(self, name):
+        return getattr(self, name)
+
+    taskgrams = pd.DataFrame({"task": "factual_qa", "n": 2, "sx": list("abcd"), "sy": "y", "cosine": 0.9})
+    gammas = pd.DataFrame({"task": ["factual_qa"], "n": 2, "own_share": 0.5, "shuffled_share": 0.05})
+    true_pairs = None
+
+
+def test_how_far_the_estimate_without_truth_is_off(monkeypatch):
+    monkeypatch.setattr(m.pipeline, "truth_known", lambda run: True)
+    monkeypatch.setattr(m.verdicts, "holds_truth", lambda pairs, _: pairs["sx"] == "a")
+    World.true_pairs = "any"
+    says = plain(m.overestimated(World()))
+    assert "too high in 1 of 1 tables" in says and "65 percentage points (Factual QA, n = 2: estimated 90%, t" in says
+    assert says.endswith("It lets 1 tables pass; fewer than half of the pairs are true in 1.")
+    monkeypatch.setattr(m.pipeline, "truth_known", lambda run: False)
+    assert m.overestimated(World()) == ""
+
+
 def test_one_sentence_a_task():
     says = m.sentences(row(), ["factual_qa", "translation"], 2)
     assert "90% [85, 95] are true, and 10% would pass by chance" in plain(says["kept-factual_qa"])
