@@ -100,7 +100,7 @@ def overestimated(run: Run) -> str:
 def answer(passed: pd.DataFrame, n: int, gamma_share: float) -> str:
     """The chapter's answer: which pairs are mined, and how many of them are the task's."""
     rows = passed[(passed["n"] == n) & passed["by_chance"].notna()]
-    says = (f"Those that lie closer together in an embedding than all but {gamma_share:.0%} of "
+    says = (f"Pairs that lie closer together in an embedding than all but {gamma_share:.0%} of "
             "shuffled pairs do")
     if rows.empty:
         return f"{says}; but no pair at n = {n} passes."
@@ -108,7 +108,7 @@ def answer(passed: pd.DataFrame, n: int, gamma_share: float) -> str:
     ends = rows[["true", "low", "high"] if known else ["by_chance"]].to_numpy(float)
     parts = [f"{percent(*row)} in {NAMES.get(task, task)}"
              for row, task in zip(ends, rows["task"], strict=True)]
-    what = "the task's own make up" if known else "those there by chance make up at most"
+    what = "true pairs make up" if known else "pairs there by chance make up at most"
     return (f"{says}. Of the pairs mined at n = {n}, {what} {listed(parts)}; "
             f"{trust(passed, n)}")
 

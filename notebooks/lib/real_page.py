@@ -163,7 +163,7 @@ def findings(
         raw, given = (rows[rows["Mem"] == kind] for kind in KINDS.values())
         left = given[given["low"] > 0]
         small = left["high"] <= BOUNDS[AT]
-        left = left.assign(where=left["where"].where(~small, left["where"] + " (below .15)"))
+        left = left.assign(where=left["where"].where(~small, left["where"] + " (below the bound .15)"))
         many = said((", with four controls held constant in:", left), ends=ENDS) or (
             ", with four controls held constant in none.")
         leads += [(len(left), len(given), f"for {name}, {text}")] * bool(len(rows))

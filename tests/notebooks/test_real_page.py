@@ -31,7 +31,7 @@ SCORES = pd.DataFrame({"model": "3m", "metric": "accuracy", "step": 1, "group": 
     (UP, "Yes", "with four controls held constant in: facts .30 [.20, .40], N = 300."),
     (SMALL, "No", "with four controls held constant in none."),
     (DOWN, "No", "with four controls held constant in none."),
-    ((0.04, 0.1), "Yes", "with four controls held constant in: facts (below .15) .07 [.04, .10], N = 300."),
+    ((0.04, 0.1), "Yes", "with four controls held constant in: facts (below the bound .15) .07 [.04, .10], N = 300."),
 ])  # fmt: skip
 def test_the_answer_says_what_controls_leave(given, word, left):
     table = rows("3m", UP, given)
