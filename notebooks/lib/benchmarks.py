@@ -4,6 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from taskgram_chapters.page import listed
+
 OURS = ("taskgram_utils", "ours")
 
 
@@ -64,8 +66,11 @@ def answered(counting: pd.DataFrame, scoring: pd.DataFrame) -> str:
         slower, open_ = (rows["high"] < 1).sum(), ((rows["low"] <= 1) & (rows["high"] >= 1)).sum()
         rest = [f"{k} {words}" for k, words in ((slower, "faster"), (open_, "not decided")) if k]
         more = f" ({', '.join(rest)})" if rest else ""
-        parts.append(f"{(rows['low'] > 1).sum()} of {len(rows)} other ways of {what} take "
-                     f"longer{more}")
+        names = rows["way"].str.split(" · ").str[-1].str.split(",").str[0]
+        of = "; ".join(f"{name}: {k}" for name, k in names.value_counts(sort=False).items())
+        settings = f" ({of})" if what == "scoring" else ""
+        parts.append(f"{(rows['low'] > 1).sum()} of {len(rows)} other ways of {what}{settings} "
+                     f"take longer{more}")
     verdict = f"**On the machine of this benchmark, {' and '.join(parts)}.**"
     harness = scoring[scoring["way"].str.contains("harness") & (scoring["job"] == "options")]
     for _, row in harness.nsmallest(1, "ratio").iterrows():
@@ -114,7 +119,8 @@ def of_scoring(table: pd.DataFrame) -> dict[str, str]:
              "passes": beside["job"].str.contains("n-grams")}
     words = {key: ratio(beside[rows].nsmallest(1, "ratio").iloc[0]) for key, rows in kinds.items()}
     asked = table[table["way"].isin(OURS)].set_index("job")["amount"]
-    words |= {"requests": f"{asked['options']:,.0f}",
+    tried = table["way"].str.extract(r"harness, batches of (\d+)")[0].dropna()
+    words |= {"batches": listed(list(tried.drop_duplicates())), "requests": f"{asked['options']:,.0f}",
               "shot-requests": f"{asked['options, 5-shot']:,.0f}",
               "agree": f"{beside['equal'].min():.0%}", "shape": last["shape"]}
     whole = last["weights_megabytes"] + last["batch_megabytes"]

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from taskgram_chapters import verdicts
 from taskgram_chapters.numbers import number, numbers, short
 from taskgram_chapters.page import listed
-from taskgram_chapters.verdicts import GIVEN, NAMES
+from taskgram_chapters.recorded import recorded
+from taskgram_chapters.verdicts import AT, GIVEN, rows_of
 from taskgram_utils.run import pipeline
 from taskgram_utils.run.store import Run
 from taskgram_utils.statistics import holm
@@ -17,22 +19,40 @@ MEASURES = {"spearman": "raw", "spearman|log_count_sy": "given output frequency"
             "spearman|log_count_sx": "given input frequency", "spearman|tokens": "given tokens",
             "spearman|logp_prior": "given log P without input", GIVEN: "given all four"}
 STEPS = {"unigram": "output frequency", "infinigram": "+ ∞-gram", "taskgram": "+ task-gram"}
-MINED = ("γ", "embedding", "stop words", "s^x counted in", "document")
-"""Choices of what is mined and counted; the others are of how log P is made."""
-WORDS = {"s^x counted in": "unit of s^x", "∞-gram, unseen": "rule of the ∞-gram LM"}
+WORDS = {"s^x counted in": "unit of an input's count",
+         "∞-gram, unseen": "rule of the ∞-gram LM"}
 
 
 def named(table: pd.DataFrame) -> pd.DataFrame:
     """With ``where``: a group's task and name."""
-    where = table["task"].map(NAMES) + ", " + table["group"].str.replace("_", " ")
-    return table.assign(where=where)
+    return table.assign(where=verdicts.where(table))
 
 
-def ours(run: Run, name: str, n: int) -> pd.DataFrame:
-    """A run's estimates of its largest model, for one n."""
+def evidence(run: Run, n: int) -> tuple[pd.DataFrame, str]:
+    """:func:`taskgram_chapters.verdicts.evidence` of the largest model's Mem at one n, where the
+    truth is known with the noise of training, without the groups that have no Mem; and which these
+    are, in words."""
+    known = pipeline.truth_known(run)
+    names = ("partial", "slopes", "without_most_frequent", "placebo")
+    tables = {name: run.table(name) for name in names}
+    tables["partial"] = rows_of(tables["partial"], {"model": pipeline.family(run)})
+    tables["precision"] = verdicts.precision(
+        run.table("taskgrams"), run.table("gammas"), run.table("true_pairs") if known else None)
+    noise = verdicts.training_noise(recorded("reseeds").tables["reseeds"]) if known else None
+    rows = rows_of(verdicts.evidence(tables, noise),
+                   {"question": AT, "n": n, "count_model": "taskgram"}).dropna(subset="estimate")
+    rows, bars = named(rows), rows["barred"].notna()
+    left_out = rows[bars].drop_duplicates("where")
+    why = left_out["where"] + " (" + left_out["barred"].str.removeprefix("no Mem: ") + ")"
+    return rows[~bars], says(("Left out, since they have no Mem:", why))
+
+
+def ours(run: Run, name: str, n: int, groups: Sequence[str]) -> pd.DataFrame:
+    """A run's estimates of its largest model, for one n and the groups with these names."""
     table, main = run.table(name), pipeline.main_model(run)
     mine = (table["n"] == n) & table["estimate"].notna()
-    return named(table[mine & (table["model"] == main if "model" in table else True)])
+    table = named(table[mine & (table["model"] == main if "model" in table else True)])
+    return table[table["where"].isin(groups)]
 
 
 def left(raw: pd.DataFrame, ways: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -93,13 +113,13 @@ def of_partial(table: pd.DataFrame) -> str:
                  "held constant, in:", given.loc[given["high"] < 0, "where"]))
 
 
-def of_placebo(less: pd.DataFrame) -> str:
+def of_placebo(less: pd.DataFrame, placebo: pd.DataFrame) -> str:
     """Where Mem exceeds that of its placebo, also by Holm's p, and how well the placebo matches."""
     p = pd.Series(holm(less["p"]), less.index)
     sure = less.loc[(less["low"] > 0) & (p < 0.05), "where"]
     rest = says(("Also by Holm's p over all groups it is above zero in:", sure))
     return (f"{above(less, 'The difference is')} {rest} The counts of an output and of its "
-            f"placebo differ by at most {short(less['log_ratio'].max())} log units at the median.")
+            f"placebo differ by at most {short(placebo['log_ratio'].max())} log units at the median.")
 
 
 def changed(variants: pd.DataFrame) -> pd.DataFrame:
@@ -109,6 +129,14 @@ def changed(variants: pd.DataFrame) -> pd.DataFrame:
     rows = variants[~variants["default"]]
     rows = rows.assign(change=rows["estimate"] - rows.set_index(keys).index.map(own))
     return rows.dropna(subset="change")
+
+
+def shown(variants: pd.DataFrame, raw: pd.DataFrame, matters: float) -> pd.DataFrame:
+    """The variants, with the run's own, of the choices that change Mem by more than ``matters`` in
+    a group with a raw Mem above zero; of these groups."""
+    rows = variants[variants["where"].isin(raw.loc[raw["low"] > 0, "where"])]
+    change = changed(rows)
+    return rows[rows["choice"].isin(change.loc[change["change"].abs() > matters, "choice"])]
 
 
 def largest(rows: pd.DataFrame) -> pd.DataFrame:
@@ -138,12 +166,13 @@ def crossing(rows: pd.DataFrame, raw: pd.DataFrame) -> str:
     return f"Where the run's own Mem is above zero, {variants}."
 
 
-def real(table: pd.DataFrame, model: str) -> pd.DataFrame:
+def real(tables: Mapping[str, pd.DataFrame], model: str) -> pd.DataFrame:
     """Recorded Mem of one model of real text, a row per group, n and document: raw, given all four
-    controls, and the lower ends of both."""
-    rows = named(table[(table["model"] == model) & (table["count_model"] == "taskgram")])
-    rows = rows[rows["estimate"].notna()].assign(given=lambda t: t["measure"].map(MEASURES))
-    rows["Mem"] = numbers(rows, *PLAIN, "points")
+    controls, and the lower ends of both. Without the groups that have no Mem."""
+    known = verdicts.precision(tables["coverage"].dropna(subset="n"), tables["gammas"])
+    rows = rows_of(tables["memorization"], {"model": model, "count_model": "taskgram"})
+    rows = named(rows[verdicts.barred(rows, known).isna() & rows["estimate"].notna()])
+    rows["given"], rows["Mem"] = rows["measure"].map(MEASURES), numbers(rows, *PLAIN, "points")
     wide = rows.pivot(index=["where", "n", "documents"], columns="given", values=["Mem", "low"])
     return wide.sort_index(axis=1, ascending=False)
 
@@ -151,5 +180,6 @@ def real(table: pd.DataFrame, model: str) -> pd.DataFrame:
 def of_real(wide: pd.DataFrame) -> str:
     """How many raw values are above zero, and how many of these still are given all four."""
     raw, both = wide["low"]["raw"] > 0, (wide["low"][["raw", "given all four"]] > 0).all(axis=1)
+    names = listed(wide.index[both].get_level_values("where").unique())
     return (f"Raw Mem is above zero in {raw.sum()} of {len(wide)} rows. Given all four controls it "
-            f"still is in {both.sum()} of these.")
+            f"still is in {both.sum()} of these{names and f', of {names}'}.")

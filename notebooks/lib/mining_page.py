@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from taskgram_chapters import verdicts
 from taskgram_chapters.numbers import numbers
 from taskgram_chapters.page import listed
 from taskgram_chapters.verdicts import LEAST, NAMES
 from taskgram_utils.jackknife import clusters_of, interval, mean
+from taskgram_utils.run import pipeline
+from taskgram_utils.run.store import Run
 
 SHARES = ["own", "shuffled", "by_chance", "true", "low", "high", "true_of_all"]
 
@@ -77,10 +80,27 @@ def trust(passed: pd.DataFrame, n: int) -> str:
         "by these measures, every table carries its task.")
 
 
+def overestimated(run: Run) -> str:
+    """How the estimate of mining precision without truth, as on real text, compares with the share
+    of true pairs where that is known, task by task and n by n; empty where it is not."""
+    if not pipeline.truth_known(run):
+        return ""
+    pairs, gammas = run.table("taskgrams").assign(group="all"), run.table("gammas")
+    guess, true = (verdicts.precision(pairs, gammas, truth).set_index(["task", "n"])["precision"]
+                   for truth in (None, run.table("true_pairs")))
+    gap, passes = guess - true, guess >= LEAST
+    task, n = most = gap.idxmax()
+    return (f"In the world of this run, where the truth is known, that estimate is too high in "
+            f"{(gap > 0).sum()} of {len(gap)} tables of a task and an n, by up to "
+            f"{100 * gap.max():.0f} percentage points ({NAMES[task]}, n = {n}: estimated "
+            f"{percent(guess[most])}, true {percent(true[most])}). It lets {passes.sum()} tables "
+            f"pass; fewer than half of the pairs are true in {(true[passes] < LEAST).sum()}.")
+
+
 def answer(passed: pd.DataFrame, n: int, gamma_share: float) -> str:
     """The chapter's answer: which pairs are mined, and how many of them are the task's."""
     rows = passed[(passed["n"] == n) & passed["by_chance"].notna()]
-    says = (f"Those that lie closer together in an embedding than all but {gamma_share:.0%} of "
+    says = (f"Pairs that lie closer together in an embedding than all but {gamma_share:.0%} of "
             "shuffled pairs do")
     if rows.empty:
         return f"{says}; but no pair at n = {n} passes."
@@ -88,7 +108,7 @@ def answer(passed: pd.DataFrame, n: int, gamma_share: float) -> str:
     ends = rows[["true", "low", "high"] if known else ["by_chance"]].to_numpy(float)
     parts = [f"{percent(*row)} in {NAMES.get(task, task)}"
              for row, task in zip(ends, rows["task"], strict=True)]
-    what = "the task's own make up" if known else "those there by chance make up at most"
+    what = "true pairs make up" if known else "pairs there by chance make up at most"
     return (f"{says}. Of the pairs mined at n = {n}, {what} {listed(parts)}; "
             f"{trust(passed, n)}")
 

@@ -18,6 +18,7 @@ from taskgram_utils.prompting import gap
 PLAIN, PART = ["estimate", "low", "high"], ["task", "parameters", "model"]
 KINDS = ("memorization", "generalization", "after", "none", "other task")
 PAIR = KINDS[:2]
+COMPARED = (PAIR, *((kind, "start") for kind in PAIR))
 FOUND = {"positive": "higher", "negative": "lower", "none": "within ±.15", "no": "not decided"}
 
 
@@ -69,7 +70,7 @@ def accuracies(table: pd.DataFrame) -> pd.DataFrame:
 def gaps(table: pd.DataFrame) -> pd.DataFrame:
     """Differences of accuracy on the same examples: memorization minus generalization prompts, and
     every kind of prompt (``first``) minus the start (``second``)."""
-    pairs = [PAIR, *((kind, "start") for kind in KINDS)]
+    pairs = [*COMPARED, *((kind, "start") for kind in KINDS[2:])]
     parts = [gap(part, between=pair).assign(**dict(zip(PART, key, strict=True)), first=pair[0],
                                             second=pair[1])
              for key, part in table.groupby(PART) for pair in pairs]
@@ -110,42 +111,55 @@ def of_gaps(table: pd.DataFrame) -> dict[str, str]:
 
 
 def mem(reference: pd.DataFrame, scores: pd.DataFrame, sizes: Mapping[str, float]):
-    """Mem under each prompt by size, and how it differs between memorization and generalization
-    prompts (``answer``)."""
-    parts, names = [], {"model": "size", "prompt": "model"}
+    """Mem under each prompt by size, and how it differs (``answer``) between the pairs of prompts
+    of :data:`COMPARED`."""
+    levels, change, names = [], [], {"model": "size", "prompt": "model"}
     for size, part in scores.groupby("model", sort=False):
         result = estimates(reference, part.rename(columns=names))
-        tables = (result.table, contrasts(result, "model", *PAIR).table)
-        parts.append([table.rename(columns={"model": "prompt"}).assign(
-            model=size, parameters=sizes[size]) for table in tables])
-    levels, change = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
+        levels.append(result.table.rename(columns={"model": "prompt"}).assign(
+            model=size, parameters=sizes[size]))
+        change += [contrasts(result, "model", *pair).table.assign(
+            model=size, difference=" minus ".join(pair)) for pair in COMPARED]
+    change = pd.concat(change, ignore_index=True)
     ways = [direction(*ends, BOUNDS[AT]) for ends in change[["low", "high"]].to_numpy(float)]
-    return levels, change.assign(answer=[FOUND.get(way, FOUND["no"]) for way in ways])
+    answers = [FOUND.get(way, FOUND["no"]) for way in ways]
+    return pd.concat(levels, ignore_index=True), change.assign(answer=answers)
 
 
 def together(change: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Of factual QA by size: how Mem and accuracy differ between the prompts, and the answers."""
-    rows = table[(table["task"] == "factual_qa") & (table["second"] == PAIR[1])]
-    rows = rows.set_index("model").loc[change["model"]]
+    """Of factual QA by size: how Mem and accuracy differ between two prompts, and the answers."""
+    keys = ["model", "difference"]
+    rows = table[table["task"] == "factual_qa"].set_index(keys).loc[list(
+        change[keys].itertuples(index=False, name=None))]
     return pd.DataFrame({
-        "model": change["model"], "difference of Mem": numbers(change, *PLAIN, "points"),
+        "model": change["model"], "prompts": change["difference"],
+        "difference of Mem": numbers(change, *PLAIN, "points"),
         "Mem is": change["answer"], "difference of accuracy": numbers(rows, *PLAIN, "examples"),
         "accuracy is": rows.apply(finding, axis=1).to_numpy()})
 
 
+def of_mem(both: pd.DataFrame) -> str:
+    """At how many sizes each kind of prompt has a higher, or lower, Mem than the start."""
+    parts = []
+    for kind, what in zip(PAIR, ("Mem of factual QA", "it"), strict=True):
+        ways = both.loc[both["prompts"] == f"{kind} minus start", "Mem is"]
+        parts.append(f"{kind} prompts raise {what} at {(ways == 'higher').sum()} of {len(ways)} "
+                     f"sizes and lower it at {(ways == 'lower').sum()}")
+    return f"Against the start, {'; '.join(parts)}."
+
+
 def answered(both: pd.DataFrame, table: pd.DataFrame) -> str:
-    """The chapter's answer: under memorization prompts, does Mem rise, and accuracy?"""
+    """The chapter's answer: what each kind of prompt does to Mem, and whether accuracy follows."""
     main = table[table["second"] == PAIR[1]]
     given = main.apply(finding, axis=1)
     rest = [f"{words} in {k}" for words in ("lower", "not decided", "no score changed")
             if (k := (given == words).sum())]
-    lower = (both["Mem is"] == "lower").sum()
-    less = f" and less closely at {lower}" if lower else ""
-    last = both.iloc[-1]
-    return (f"**Under memorization prompts the model follows the counts of factual QA more closely "
-            f"than under generalization prompts at {(both['Mem is'] == 'higher').sum()} of "
-            f"{len(both)} sizes{less}. Accuracy is higher in {(given == 'higher').sum()} of "
-            f"{len(main)} cases**" + (f" ({'; '.join(rest)})" if rest else "")
+    pair = both[both["prompts"] == " minus ".join(PAIR)]
+    higher, last = (pair["Mem is"] == "higher").sum(), pair.iloc[-1]
+    return (f"**{of_mem(both)}** Under memorization prompts it is higher than under generalization "
+            f"prompts at {higher} of {len(pair)} sizes. Accuracy is higher in "
+            f"{(given == 'higher').sum()} of {len(main)} cases"
+            + (f" ({'; '.join(rest)})" if rest else "")
             + f". In factual QA at {last['model'].upper()} parameters Mem differs by "
             f"{last['difference of Mem']}, and accuracy by {last['difference of accuracy']}.")
 

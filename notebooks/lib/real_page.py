@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from taskgram_chapters import verdicts
-from taskgram_chapters.numbers import numbers, said
+from taskgram_chapters.numbers import numbers, said, short
 from taskgram_chapters.real_text import MIN_EXAMPLES, enough, real_tables
 from taskgram_chapters.recorded import recorded
 from taskgram_chapters.verdicts import AT, BOUNDS, GIVEN, SLOPE, rows_of
@@ -64,7 +64,7 @@ def coverage_table(covered: pd.DataFrame, known: pd.DataFrame, min_examples: int
         "questions": table["examples"].map("{:,}".format),
         "with input in the text": inputs.map("{:,}".format),
         "of these with a pair": pairs.map(share, "ignore"),
-        "true pairs": true.map(share, "ignore"),
+        "mining precision (estimate, at most)": true.map(share, "ignore"),
         "Mem": why.mask((inputs < min_examples).astype(bool), "no: too few questions")})
 
 
@@ -83,9 +83,8 @@ def beside_the_miniature(real: pd.DataFrame, models: pd.DataFrame) -> pd.DataFra
     """Mem by size of the recorded miniature suite and of real text, as a figure takes it."""
     mini = rows_of(recorded("seeds").tables["partial"], {
         "suite": "B", "n": 2, "count_model": "taskgram", "measure": list(KINDS),
-        "group": ["facts", "knowledge", "held_out"]})
-    mini = mini.assign(Mem=mini["measure"].map(KINDS), set="miniature: " + mini["group"].replace(
-        {"held_out": "maths, held out"}))
+        "group": ["facts", "knowledge"]})
+    mini = mini.assign(Mem=mini["measure"].map(KINDS), set="miniature: " + mini["group"])
     other = real["model"].isin(models.loc[models["has_read"] != "this text", "model"])
     kinds = real["Mem"].mask(other, real["Mem"] + ", other text")
     both = pd.concat([mini, real.assign(Mem=kinds, set="real: " + real["group"])])
@@ -106,7 +105,7 @@ def mem_table(real: pd.DataFrame, whose: Mapping[str, str | None]) -> pd.DataFra
 
 def difference_table(difference: pd.DataFrame) -> pd.DataFrame:
     """Mem under the two count-based models and their difference."""
-    two = difference[["estimate_of", "estimate_to"]].astype(float).round(2)
+    two = difference[["estimate_of", "estimate_to"]].astype(float).map(short)
     return pd.DataFrame({
         "group": difference["group"], "model": difference["model"],
         "task-gram LM": two["estimate_of"], "∞-gram LM": two["estimate_to"],
@@ -151,33 +150,71 @@ def verdict_table(judged: pd.DataFrame) -> pd.DataFrame:
 # --- sentences ------------------------------------------------------------------------------------
 
 
-def findings(real: pd.DataFrame, slopes: pd.DataFrame, difference: pd.DataFrame,
-             whose: Mapping[str, str | None]) -> dict[str, str]:
-    """The answer of the chapter, a sentence for the largest model of this text (``suite``), that of
-    another (``proxy``), ``size`` and the ``infinigram`` LM; none for what is not there."""
-    texts = {}
+def findings(
+    real: pd.DataFrame, slopes: pd.DataFrame, difference: pd.DataFrame, facts: pd.DataFrame,
+    performance: pd.DataFrame, whose: Mapping[str, str | None],
+) -> dict[str, str]:
+    """The answer of the chapter, in sentences: the ``lead``, the largest model of this text
+    (``suite``), what it answers (``scores``) and gains, that of another (``proxy``), ``size`` and
+    the ``infinigram`` LM; none for what is not there."""
+    texts, leads = {"lead": ""}, []
     for whom, text in (("suite", "trained on this very text"), ("proxy", "trained on other text")):
-        rows = rows_of(real, {"model": whose[whom]})
+        rows, name = rows_of(real, {"model": whose[whom]}), spelt(whose[whom])
         raw, given = (rows[rows["Mem"] == kind] for kind in KINDS.values())
-        left = said((" with four controls held constant:", given[given["low"] > 0]),
-                    ends=ENDS) or " with four controls held constant."
-        many = (given["low"] > 0).sum() or "none"
-        texts[whom] = (f"For {whose[whom]}, {text}, Mem lies above zero in "
-                       f"{(raw['low'] > 0).sum()} of {len(raw)} groups of questions, "
-                       f"and in {many}{left}") * bool(len(rows))
+        left = given[given["low"] > 0]
+        small = left["high"] <= BOUNDS[AT]
+        left = left.assign(where=left["where"].where(~small, left["where"] + " (below the bound .15)"))
+        many = said((", with four controls held constant in:", left), ends=ENDS) or (
+            ", with four controls held constant in none.")
+        leads += [(len(left), len(given), f"for {name}, {text}")] * bool(len(rows))
+        texts[whom] = (f"Raw Mem of {name} lies above zero in {(raw['low'] > 0).sum()} of "
+                       f"{len(raw)} groups{many}") * bool(len(rows))
+        if whom == "suite":
+            texts["scores"] = of_scores(performance, whose[whom])
+            texts["gain"] = verdicts.told(rows_of(facts, {"model": whose[whom]}), {
+                "positive": "Its answers gain more where a document has the pair in",
+                "negative": "Its answers gain less, not more, where a document has the pair in"},
+                0, ("difference", "low", "high"))
+    if leads:
+        k, m, _ = leads[0]
+        word = {0: "No", m: "Yes"}.get(k, "Mostly not" if 2 * k <= m else "Mostly")
+        of = ", and ".join(f"in {k} of {m} groups {text}" for k, m, text in leads)
+        texts["lead"] = f"**{word}: with four controls held constant, Mem lies above zero {of}.**"
     rows = slopes[slopes["Mem"] == "raw"]
     texts["size"] = (f"Raw Mem rises with size in {(rows['low'] > 0).sum()} of {len(rows)} groups."
                      ) * bool(len(rows))
     lower = rows_of(difference, {"model": whose["suite"] or whose["proxy"]})
     texts["infinigram"] = (f"Plain continuation statistics predict the ranking of "
-                           f"{whose['suite'] or whose['proxy']} better than task-grams in "
+                           f"{spelt(whose['suite'] or whose['proxy'])} better than task-grams in "
                            f"{(lower['high'] < 0).sum()} of {len(lower)}.") * bool(len(lower))
     return texts
 
 
+def spelt(model: str | None) -> str:
+    """A model's name in prose: a size such as ``3m`` is 3M."""
+    return model.upper() if model and model[0].isdigit() else model or "no model here"
+
+
+def of_scores(performance: pd.DataFrame, model: str | None) -> str:
+    """How many answers of a model are right, of those that it writes and of those among options."""
+    rows = rows_of(pipeline.at_last_step(performance), {
+        "metric": ["exact_match", "accuracy"], "model": model})
+    written = rows.reindex(columns=["at_bound"])["at_bound"].notna()
+    kinds = {"the answers that it writes": rows[written],
+             "those that it chooses among options": rows[~written]}
+    best = {kind: part.loc[part["score"].idxmax()] for kind, part in kinds.items() if len(part)}
+    parts = [f"{round(one['score'] * one['examples'])} of {one['examples']} of {kind}"
+             for kind, one in best.items()]
+    return f"In a group it gets right at most {', and '.join(parts)}." * bool(parts)
+
+
 def answer(texts: Mapping[str, str]) -> str:
-    """The sentences of :func:`findings` as one."""
-    return " ".join(filter(None, texts.values())) or "No Mem could be measured here."
+    """The sentences of :func:`findings`: the lead, and a list of the rest."""
+    if not texts["lead"]:
+        return "No Mem could be measured here."
+    kinds = (("suite", "scores", "gain"), ("proxy",), ("size", "infinigram"))
+    rest = [" ".join(filter(None, map(texts.get, keys))) for keys in kinds]
+    return f"{texts['lead']}\n\n" + "\n".join(f"- {text}" for text in rest if text)
 
 
 def of_mem(real: pd.DataFrame, model: str | None) -> str:

@@ -17,7 +17,11 @@ KINDS = {"spearman": "raw", GIVEN: "given the operand"}
 DIGITS = "spearman|tens+units"
 ABLE = 1e9
 """Parameters from which models solve more than a few of the sums and products."""
+CLAIMED = 3e8
+"""And those of the cells on the page of claims, at 16 shots: 410m and more."""
 LEFT = {"spearman": "raw", "spearman|disease+group": "frequencies removed"}
+THREE = ("pythia-14m", "pythia-410m", "pythia-12b")
+"""The sizes that the figure of training steps has."""
 _ENDS = ("slope", "low", "high")
 _ORDERS = ("all", "70m on")
 Found = Mapping[str, pd.DataFrame]
@@ -47,13 +51,14 @@ def _wider(slopes: pd.DataFrame) -> pd.DataFrame:
                          high=slopes[["high", "high_sizes"]].max(axis=1))
 
 
-def of_slopes(slopes: pd.DataFrame, name: str) -> str:
-    """Where a correlation changes with size, with its slopes; ``name``: the column of names."""
+def of_slopes(slopes: pd.DataFrame, name: str, what: str = "The correlation") -> str:
+    """Where a correlation (``what``) changes with size, with its slopes; ``name``: the column of
+    names."""
     names = slopes[name].str.replace(r"gram$", "grams", regex=True)
     return told(slopes.assign(where=names), {
-        "positive": "It rises with size for", "negative": "It falls with size for",
-        "none": "It changes by less than .1 per tenfold size for",
-        "not decided": "Not decided for"}, BOUNDS[SLOPE], _ENDS)
+        "positive": f"{what} rises with size for", "negative": f"{what} falls with size for",
+        "none": f"{what} changes by less than .1 per tenfold size for",
+        "not decided": f"{what} is not decided for"}, BOUNDS[SLOPE], _ENDS)
 
 
 # --- n-grams by step and size ---------------------------------------------------------------------
@@ -139,9 +144,11 @@ def of_text(found: Found) -> dict[str, str]:
         for model in ("gpt2-small", "pythia-160m"))
     return {
         "text-points": f"{one['points']:,} words in {one['examples']} blocks",
-        "text-raw": of_slopes(slopes[full & raw], "count_model"),
-        "text-partial": of_slopes(slopes[full & ~raw], "count_model"),
-        "text-short": of_slopes(slopes[~full & raw & own], "count_model"),
+        "text-raw": of_slopes(slopes[full & raw], "count_model", "The raw correlation"),
+        "text-partial": of_slopes(slopes[full & ~raw], "count_model",
+                                  "The correlation given all shorter orders"),
+        "text-short": of_slopes(slopes[~full & raw & own], "count_model",
+                                "With exactly the words that the n-gram has, the correlation"),
         "backed-off-4": f"{back[4]:.0%}", "backed-off-5": f"{back[5]:.0%}",
         "unexplained-small": f"{1 - added.iloc[0]:.0%}",
         "unexplained-large": f"{1 - added.iloc[-1]:.0%}",
@@ -198,6 +205,9 @@ def of_sums(found: Found) -> dict[str, str]:
     for task, part in able.groupby("task"):
         texts |= {task: _above(rows_of(part, {"measure": GIVEN})),
                   f"{task}-digits": _above(rows_of(part, {"measure": DIGITS}))}
+    claimed = rows_of(rows, {"shots": 16, "measure": GIVEN})
+    claimed = claimed[claimed["parameters"] >= CLAIMED]
+    texts |= {f"claimed-{task}": _above(part) for task, part in claimed.groupby("task")}
     with_count = rows_of(found["operands"], {"count_model": TOKEN})
     texts |= {f"operand-{name}": text for name, text in
               zip(with_count["with"], numbers(with_count), strict=True)}
@@ -270,28 +280,39 @@ def of_pairs(found: Found, window: str) -> dict[str, str]:
 
 
 def parts(found: Found, window: str) -> dict[str, str]:
-    """The answer of the chapter, a sentence for each record."""
-    later = phase_slopes(found, _ORDERS[1])
-    falls = later[later["high"] < 0]
-    first = later.sort_values("count_model").iloc[0]
-    slopes = _text_slopes(found)
-    short_context = slopes[(slopes["measure"] == "spearman")
-                           & (slopes["count_model"] == _next_order(slopes["group"]))]
+    """The results of the chapter, in a sentence or two for each record."""
+    every, later = (phase_slopes(found, sizes) for sizes in _ORDERS)
+    slopes, first = _text_slopes(found), every.sort_values("count_model").iloc[0]
+    raw, full = slopes["measure"] == "spearman", slopes["group"] == "full"
+    short_context = slopes[raw & (slopes["count_model"] == _next_order(slopes["group"]))]
     rise = (short_context["low"] > 0).sum()
     task = of_sums(found)
     near = pairs(found, window, "pythia")
-    raw, left = (near[near["what"] == what] for what in LEFT.values())
+    of_raw, left = (near[near["what"] == what] for what in LEFT.values())
     kinds = " and ".join(f"{_above(part)} sizes ({kind})" for kind, part in left.groupby("task"))
     return {
-        "departs": f"From 70 million parameters on, larger Pythias follow {len(falls)} of "
-                   f"{len(later)} n-gram orders of the Pile less closely: the correlation with "
-                   f"{first['count_model']}s changes by "
-                   f"{number(first['slope'], first['low'], first['high'])} per tenfold size.",
-        "keeps": f"Given only as many words as the n-gram has, they follow {rise} of "
+        "departs": f"Over all sizes the correlation falls for {_below(every)} n-gram orders ("
+                   f"{first['count_model']}s: "
+                   f"{number(first['slope'], first['low'], first['high'])} per tenfold size), from "
+                   f"70 million parameters on for {_below(later)}. What an order adds to the "
+                   f"shorter ones rises for {_above(slopes[full & ~raw])}.",
+        "keeps": f"Given only as many words as the n-gram has, larger models follow {rise} of "
                  f"{len(short_context)} orders more closely.",
         "sums": "With the size and roundness of a number held constant, accuracy still follows its "
-                f"count in {task['multiplication']} settings of products and {task['addition']} of "
-                "sums.",
-        "pairs": f"Log P of sentences follows pair counts with ρ of {short(raw['estimate'].min())} "
-                 f"to {short(raw['estimate'].max())}; once the frequency of either side is "
-                 f"removed, the interval lies above zero in {kinds}."}
+                f"count in {task['multiplication']} cells of products and {task['addition']} of "
+                "sums (models of a billion parameters and more, each at 0, 4 and 16 shots).",
+        "pairs": f"Log P of sentences follows pair counts with ρ of "
+                 f"{short(of_raw['estimate'].min())} to {short(of_raw['estimate'].max())}; once "
+                 "the frequency of either side is removed, the interval lies above zero in "
+                 f"{kinds}."}
+
+
+def answer(found: Found, results: Mapping[str, str]) -> str:
+    """The answer of the chapter: what size does, and the list of :func:`parts`."""
+    listed = "\n".join(f"- {text}" for text in results.values())
+    return (f"**As Pythia grows, it follows {_below(phase_slopes(found, _ORDERS[0]))} n-gram orders "
+            f"of the Pile less closely.** Four records show more:\n\n{listed}")
+
+
+def _below(slopes: pd.DataFrame) -> str:
+    return f"{(slopes['high'] < 0).sum()} of {len(slopes)}"

@@ -20,7 +20,12 @@ LEAST_RARER = 20
 def size_name(model: str) -> str:
     """A size in words: ``3m`` is 3M parameters; another name is itself."""
     sized = model[:-1].replace(".", "").isdigit() and model[-1] in "kmg"
-    return f"{model.upper().replace('K', 'k')} parameters" if sized else model
+    return f"{model.upper()} parameters" if sized else model
+
+
+def panel(table: pd.DataFrame) -> pd.Series:
+    """Task and group of a row, in two lines."""
+    return table["task"].map(NAMES) + "\n" + table["group"].fillna("").str.replace("_", " ")
 
 
 def words_of(examples: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +110,8 @@ def frequency(follows: pd.DataFrame) -> str:
     """Where the largest model's score rises or falls with the frequency of an example's pairs, and
     where too few scores differ to tell."""
     text, few = _rises(follows)
-    same = f" Nearly all examples have the same score in {'; '.join(few)}: there nothing is said."
+    same = (f" Not reported, since fewer than {LEAST_RARER} examples have another score than most: "
+            f"{'; '.join(few)}.")
     return text + same * bool(few)
 
 
@@ -125,13 +131,14 @@ def _rises(follows: pd.DataFrame) -> tuple[str, list[str]]:
     return says, list(where(follows[few]))
 
 
-def falls(rho: pd.DataFrame) -> str:
-    """At which sizes and n a score falls with frequency; says so where none does."""
-    rows = rho[rho["spearman_high"] < 0]
+def falls(rho: pd.DataFrame, n: int, model: str) -> str:
+    """At which other sizes than that of ``model``, or other n, a score falls with frequency; says
+    so where none does."""
+    rows = rho[(rho["spearman_high"] < 0) & ((rho["n"] != n) | (rho["model"] != model))]
     names = [f"{name}, n = {n}, {size_name(model)}" for name, n, model in
              zip(where(rows), rows["n"], rows["model"], strict=True)]
-    return (f"The interval lies below zero in {'; '.join(names)}." if names else
-            "At no size and no n does an interval lie below zero.")
+    return (f"At other sizes or n the interval lies below zero in {'; '.join(names)}." if names else
+            "At no other size and no other n does an interval lie below zero.")
 
 
 def kept(main: pd.DataFrame, sampled: int, least: int) -> str:

@@ -29,10 +29,12 @@ FAST, SLOW, OPEN = standing(5.25, 5, 25.4), standing(0.5, 0.25, 0.75, 0.5), stan
 
 
 @pytest.mark.parametrize(("counting", "scoring", "parts"), [
-    (FAST, FAST, ("1 of 1 other ways of counting take longer and 1 of 1 other ways of scoring take longer.**",
+    (FAST, FAST, ("1 of 1 other ways of counting take longer and 1 of 1 other ways of scoring "
+                  "(lm-evaluation-harness: 1) take longer.**",
                   "lm-evaluation-harness 5.2 [5.0, 25] times as long", "All answers that were compared are equal.")),
-    (SLOW, OPEN, ("0 of 1 other ways of counting take longer (1 faster) and 0 of 1 other ways of scoring take longer "
-                  "(1 not decided)", "harness 1.0 [0.50, 2.0] times", "the answers of 1 ways differ from ours.")),
+    (SLOW, OPEN, ("0 of 1 other ways of counting take longer (1 faster) and 0 of 1 other ways of scoring "
+                  "(lm-evaluation-harness: 1) take longer (1 not decided)", "harness 1.0 [0.50, 2.0] times",
+                  "the answers of 1 ways differ from ours.")),
 ])  # fmt: skip
 def test_the_answer_follows_the_ratios(counting, scoring, parts):
     says = benchmarks.answered(counting, scoring)

@@ -17,7 +17,7 @@ MOST = pd.DataFrame({"choice": ["γ", "s^x counted in"], "change": [-0.4, 0.01]}
 
 
 def ways(*lows):
-    return {"given all four": rows(*lows), "less its placebo": rows(0.1, -0.3, -0.1, 0.1)}
+    return {"given all four": rows(*lows), "minus its placebo": rows(0.1, -0.3, -0.1, 0.1)}
 
 
 def test_the_answer_names_what_is_left_and_which_choices_matter():
@@ -25,7 +25,7 @@ def test_the_answer_names_what_is_left_and_which_choices_matter():
     assert says.startswith("**Of 3 groups of examples with a raw Mem above zero, 1 keeps it under every control:** a (")
     assert "a (.20 [.10, .30], N = 500; given all four controls .20 [.10, .30])" in says
     assert says.endswith("Mem changes by more than .10 in some group with another γ, and by at most .10 in all groups "
-                         "with another unit of s^x.")  # fmt: skip
+                         "with another unit of an input's count.")  # fmt: skip
 
 
 @pytest.mark.parametrize(("raw", "begins"), [
@@ -48,10 +48,10 @@ def test_where_an_interval_is_above_zero():
     assert cp.above(rows(0.1), "It is") == "It is above zero in: a." and cp.above(rows().iloc[:0], "It is") == ""
     partial = rows(-0.1, -0.3, 0.1, measure=cp.GIVEN)
     assert cp.of_partial(partial).endswith("constant, in: b.") and "includes zero in: a." in cp.of_partial(partial)
-    less = rows(0.1, 0.1, -0.1, p=[0.04, 0.001, 0.5], log_ratio=[0, 0.2, 0.1])
-    says = cp.of_placebo(less)
+    less, placebo = rows(0.1, 0.1, -0.1, p=[0.04, 0.001, 0.5]), pd.DataFrame({"log_ratio": [0, 0.2, 0.1]})
+    says = cp.of_placebo(less, placebo)
     assert "over all groups it is above zero in: b." in says and ".20 log units" in says
-    assert "by Holm's" not in cp.of_placebo(less.assign(p=0.9))
+    assert "by Holm's" not in cp.of_placebo(less.assign(p=0.9), placebo)
 
 
 def test_the_largest_change_of_each_choice():
@@ -64,13 +64,20 @@ def test_the_largest_change_of_each_choice():
     assert table.loc["point", ["largest change", "groups"]].to_list() == ["−.01", "0 of 2"]
     assert cp.crossing(changed, rows(0.1, 0.3)).endswith("2 of 4 variants are not: of point and γ.")
     assert cp.crossing(changed.assign(low=1), RAW).endswith("0 of 4 variants are not.")
+    drawn = cp.shown(pd.concat([own, other], ignore_index=True), rows(-0.1, 0.3), 0.1)
+    assert set(drawn["choice"]) == {"γ"} and set(drawn["where"]) == {"b"} and drawn["default"].sum() == 1
 
 
-def test_real_text_is_raw_first_and_counted():
+def test_real_text_is_raw_first_and_counted_and_groups_without_a_mem_are_left_out():
     base = {"task": "factual_qa", "group": "x_y", "n": 1, "documents": "line", "model": "m", "count_model": "taskgram",
             "points": 9, "high": 1.0}  # fmt: skip
     table = pd.DataFrame([base | {"measure": "spearman", "estimate": 0.5, "low": 0.2},
                           base | {"measure": cp.GIVEN, "estimate": 0.1, "low": -0.2}])  # fmt: skip
-    wide = cp.real(table, "m")
+    gammas = pd.DataFrame({"task": ["factual_qa"], "n": 1, "own_share": 0.5, "shuffled_share": 0.05})
+    tables = {"memorization": table, "coverage": pd.DataFrame([base | {"subject_given": False}]), "gammas": gammas}
+    wide = cp.real(tables, "m")
     assert list(wide["Mem"].columns) == ["raw", "given all four"]
     assert cp.of_real(wide).endswith("in 1 of 1 rows. Given all four controls it still is in 0 of these.")
+    above = cp.real(tables | {"memorization": table.assign(low=0.1)}, "m")
+    assert cp.of_real(above).endswith("in 1 of these, of Factual QA, x y.")
+    assert cp.real(tables | {"gammas": gammas.assign(shuffled_share=0.3)}, "m").empty

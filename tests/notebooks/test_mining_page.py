@@ -33,13 +33,35 @@ def test_what_passes_with_and_without_a_known_truth():
 
 def test_the_answer_either_way():
     assert plain(m.answer(row(), 2, 0.05)) == (
-        "Those that lie closer together in an embedding than all but 5% of shuffled pairs do. Of the pairs mined at "
-        "n = 2, the task's own make up 90% [85, 95] in Factual QA; by these measures, every table carries its task.")
+        "Pairs that lie closer together in an embedding than all but 5% of shuffled pairs do. Of the pairs mined at "
+        "n = 2, true pairs make up 90% [85, 95] in Factual QA; by these measures, every table carries its task.")
     assert m.answer(row(true=0.1), 2, 0.05).endswith("; the table does not carry its task in Factual QA.")
     unknown = {"true": np.nan, "true_of_all": np.nan}
-    assert "those there by chance make up at most 10% in Factual QA; by" in plain(m.answer(row(**unknown), 2, 0.05))
+    assert "pairs there by chance make up at most 10% in Factual QA; by" in plain(m.answer(row(**unknown), 2, 0.05))
     assert "does not carry" in m.answer(row(by_chance=0.6, **unknown), 2, 0.05)
     assert "no pair at n = 3 passes" in m.answer(row(), 3, 0.05)
+
+
+class World:
+    """A run whose tables are these."""
+
+    def table(self, name):
+        return getattr(self, name)
+
+    taskgrams = pd.DataFrame({"task": "factual_qa", "n": 2, "sx": list("abcd"), "sy": "y", "cosine": 0.9})
+    gammas = pd.DataFrame({"task": ["factual_qa"], "n": 2, "own_share": 0.5, "shuffled_share": 0.05})
+    true_pairs = None
+
+
+def test_how_far_the_estimate_without_truth_is_off(monkeypatch):
+    monkeypatch.setattr(m.pipeline, "truth_known", lambda run: True)
+    monkeypatch.setattr(m.verdicts, "holds_truth", lambda pairs, _: pairs["sx"] == "a")
+    World.true_pairs = "any"
+    says = plain(m.overestimated(World()))
+    assert "too high in 1 of 1 tables" in says and "65 percentage points (Factual QA, n = 2: estimated 90%, t" in says
+    assert says.endswith("It lets 1 tables pass; fewer than half of the pairs are true in 1.")
+    monkeypatch.setattr(m.pipeline, "truth_known", lambda run: False)
+    assert m.overestimated(World()) == ""
 
 
 def test_one_sentence_a_task():

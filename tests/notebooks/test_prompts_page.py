@@ -24,22 +24,30 @@ def accuracy(gain, harm=0.0, examples=40, seeds=3):
 
 
 def changes(*ways):
-    return pd.DataFrame({"model": ["25k", "100k"], "estimate": 0.2, "low": 0.1, "high": 0.3, "points": 30,
-                         "answer": list(ways)})  # fmt: skip
+    """Of each pair of prompts the ways of two sizes."""
+    return pd.concat([pd.DataFrame({
+        "model": ["25k", "100k"], "difference": " minus ".join(pair), "estimate": 0.2, "low": 0.1, "high": 0.3,
+        "points": 30, "answer": list(way)}) for pair, way in zip(pp.COMPARED, ways, strict=True)])  # fmt: skip
+
+
+SAME, LOWER, HIGHER = ("within ±.15", "not decided"), ("lower", "lower"), ("higher", "higher")
 
 
 @pytest.mark.parametrize(("gain", "harm", "ways", "begins", "rest"), [
-    (0.4, 0.0, ("higher", "higher"), "at 2 of 2 sizes. Accuracy is higher in 4 of 4 cases**.", ""),
-    (0.0, 0.0, ("lower", "not decided"), "at 0 of 2 sizes and less closely at 1. Accuracy is higher in 0 of 4 cases**",
-     "(no score changed in 4)"),
-    (0.025, 0.0, ("higher", "within ±.15"), "at 1 of 2 sizes. Accuracy is higher in 0 of 4", "(not decided in 4)"),
+    (0.4, 0.0, (HIGHER, HIGHER, SAME), (
+        "memorization prompts raise Mem of factual QA at 2 of 2 sizes and lower it at 0; generalization prompts raise "
+        "it at 0 of 2 sizes and lower it at 0.** Under", "at 2 of 2 sizes. Accuracy is higher in 4 of 4 cases."), ""),
+    (0.0, 0.0, (HIGHER, SAME, LOWER), (
+        "QA at 0 of 2 sizes and lower it at 0; generalization prompts raise it at 0 of 2 sizes and lower it at 2.**",
+        "prompts at 2 of 2 sizes. Accuracy is higher in 0 of 4 cases "), "(no score changed in 4)"),
+    (0.025, 0.0, (SAME, SAME, SAME), ("at 0 of 2 sizes. Accuracy is higher in 0 of 4",), "(not decided in 4)"),
 ])  # fmt: skip
 def test_the_answer_follows_the_tables(gain, harm, ways, begins, rest):
     gaps = pp.gaps(accuracy(gain, harm))
     both = pp.together(changes(*ways), gaps)
     says = pp.answered(both, gaps)
-    assert begins in says and rest in says and "at 100K parameters Mem differs by .20" in says
-    assert says.startswith("**Under memorization prompts the model follows the counts of factual QA more closely than")
+    assert all(part in says for part in begins) and rest in says and "at 100K parameters Mem differs by .20" in says
+    assert says.startswith("**Against the start, memorization prompts ") and pp.of_mem(both) in says
 
 
 def test_a_gap_has_two_parts():

@@ -23,19 +23,36 @@ def rows(model, raw, given, group="facts"):
     return table.assign(estimate=middle, slope=middle, difference=middle)
 
 
-@pytest.mark.parametrize("given, left", [
-    (UP, "and in 1 with four controls held constant: facts .30 [.20, .40], N = 300."),
-    (SMALL, "and in none with four controls held constant."), (DOWN, "and in none with four controls held constant."),
+SCORES = pd.DataFrame({"model": "3m", "metric": "accuracy", "step": 1, "group": ["facts", "choice"],
+                       "score": [0.01, 0.2], "examples": 400, "at_bound": [3, None]})  # fmt: skip
+
+
+@pytest.mark.parametrize("given, word, left", [
+    (UP, "Yes", "with four controls held constant in: facts .30 [.20, .40], N = 300."),
+    (SMALL, "No", "with four controls held constant in none."),
+    (DOWN, "No", "with four controls held constant in none."),
+    ((0.04, 0.1), "Yes", "with four controls held constant in: facts (below the bound .15) .07 [.04, .10], N = 300."),
 ])  # fmt: skip
-def test_the_answer_says_what_controls_leave(given, left):
+def test_the_answer_says_what_controls_leave(given, word, left):
     table = rows("3m", UP, given)
-    found = p.findings(table, table.assign(low=-1), table[:1].assign(high=-0.1), WHOSE)
-    assert plain(found["suite"]) == (
-        f"For 3m, trained on this very text, Mem lies above zero in 1 of 1 groups of questions, {left}")  # fmt: skip
+    found = p.findings(table, table.assign(low=-1), table[:1].assign(high=-0.1), table[:1], SCORES, WHOSE)
+    says = plain(p.answer(found))
+    assert says.startswith(f"**{word}: with four controls held constant, Mem lies above zero in ")
+    assert plain(found["suite"]).startswith("Raw Mem of 3M lies above zero in 1 of 1 groups, ")
+    assert plain(found["suite"]).endswith(left)
     assert found["proxy"] == "" and found["size"] == "Raw Mem rises with size in 0 of 1 groups."
-    assert found["infinigram"].endswith("ranking of 3m better than task-grams in 1 of 1.")
-    assert "  " not in p.answer(found)
-    assert p.answer(p.findings(table[:0], table[:0], table[:0], WHOSE)) == "No Mem could be measured here."
+    assert found["infinigram"].endswith("ranking of 3M better than task-grams in 1 of 1.") and "  " not in says
+    assert "4 of 400 of the answers that it writes, and 80 of 400 of those that" in says
+    assert "gain more where a document has the pair in facts .30" in says
+    none = p.findings(table[:0], table[:0], table[:0], table[:0], SCORES[:0], WHOSE)
+    assert p.answer(none) == "No Mem could be measured here."
+
+
+def test_the_lead_counts_groups_of_both_models():
+    table = pd.concat([rows("3m", UP, UP), rows("3m", UP, DOWN, "b"), rows("3m", UP, DOWN, "c"), rows("big", UP, UP)])
+    lead = p.findings(table, table[:0], table[:0], table[:0], SCORES, WHOSE)["lead"]
+    assert lead.startswith("**Mostly not: ") and "in 1 of 3 groups for 3M, trained on this very" in lead
+    assert lead.endswith("and in 1 of 1 groups for big, trained on other text.**")
 
 
 @pytest.mark.parametrize("ends, mem, slope, gain", [

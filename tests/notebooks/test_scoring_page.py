@@ -20,8 +20,8 @@ def follows(*rows):
     ([("a", DOWN, 50)], "The largest model's score is lower where it contains more of them in Translation, a (−.20"),
     ([("a", WIDE, 50)], "The largest model's score is not shown to go with them in Translation, a (.10 [−.20, .40]"),
     ([("a", UP, 50), ("b", WIDE, 50)], "N = 90). It is not shown to go with them in Translation, b"),
-    ([("a", UP, 3)], "Nowhere do enough scores differ to relate them to frequency. Nearly all examples have the same "
-     "score in Translation, a: there nothing is said."),
+    ([("a", UP, 3)], "Nowhere do enough scores differ to relate them to frequency. Not reported, since fewer than "
+     "20 examples have another score than most: Translation, a."),
 ])  # fmt: skip
 def test_a_direction_is_named_only_where_the_interval_shows_it(rows, said):
     assert said in s.frequency(follows(*rows)).replace("\u00a0", " ")
@@ -33,7 +33,7 @@ def test_the_answer_counts_tasks_whose_intervals_lie_apart(large, tasks):
     rows = [("25k", -2.0, -2.1, -1.9, 400), ("3m", *large, 400)]
     last = pd.DataFrame(rows, columns=["model", "log P per token (nats)", "low", "high", "examples"])
     text = s.answer(last.assign(task="factual_qa"), follows(("a", UP, 50)), ["25k", "3m"]).replace("\u00a0", " ")
-    assert f"with 3M parameters than to the one with 25k parameters in {tasks} tasks" in text
+    assert f"with 3M parameters than to the one with 25K parameters in {tasks} tasks" in text
     assert "Factual QA, from a mean log P of −2.00 [−2.10, −1.90] to −" in text and "N = 400. The largest" in text
     assert s.answer(last, follows(("a", UP, 50)), ["3m"]).startswith("The largest model's score")
 
@@ -61,8 +61,9 @@ def test_words_are_spans_and_their_sum_is_compared_with_the_whole():
 def test_where_a_score_falls_and_what_was_kept():
     rho = pd.DataFrame({"task": "translation", "group": ["a", "b"], "n": 2, "model": "25k"})
     rho["spearman_high"] = [-0.1, 0.2]
-    assert s.falls(rho) == "The interval lies below zero in Translation, a, n = 2, 25k parameters."
-    assert s.falls(rho.tail(1)) == "At no size and no n does an interval lie below zero."
+    assert s.falls(rho, 2, "3m") == (
+        "At other sizes or n the interval lies below zero in Translation, a, n = 2, 25K parameters.")
+    assert s.falls(rho, 2, "25k") == "At no other size and no other n does an interval lie below zero."
     main = pd.DataFrame({"task": "translation", "group": "a", "model": ["25k", "25k", "3m"], "step": [1, 2, 2],
                          "examples": 60})  # fmt: skip
     assert s.kept(main, 300, 50) == ("Before the last step at most 300 examples of a group were answered. Fewer steps "
