@@ -168,7 +168,7 @@ def of_population(table: pd.DataFrame, population: str) -> pd.DataFrame:
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:
     """The regression of eq-cause for every model, world (``twins``, ``reseed``), population and
-    channel: estimate in nats per nat with 95% interval, p and the number n of differences.
+    channel: estimate (a slope of logs) with 95% interval, p and the number n of differences.
 
     ``pair`` is alone in its regression, with ``r2`` beside it; the other channels are together in
     another. A channel that does not vary (the share of undisputed facts) has no estimate.

@@ -10,13 +10,14 @@ from taskgram_chapters.numbers import number, numbers, short
 from taskgram_chapters.page import listed
 from taskgram_chapters.recorded import recorded
 from taskgram_chapters.records import insertions as read_insertions
+from taskgram_chapters.verdicts import NAMES
 
 PLAIN, NOISY = (["estimate", "low", "high"], ["estimate", "low_with_noise", "high_with_noise"])
 CHANNELS = {"share": "share of the value", "statements": "statements of the fact",
             "subject": "other facts of the person", "value": "the value elsewhere"}
-BESIDE = {"across": "slope across facts", "within": "slope within facts", "mem": "Mem",
-          "mem of changes": "Mem of the changes"}
-UNITS = {"gain_odds": "nats of log-odds", "gain": "share right", "half": "doublings"}
+BESIDE = {"across": "slope across facts", "within": "slope within facts",
+          "mem": "rank correlation", "mem of changes": "rank correlation of the changes"}
+UNITS = {"gain_odds": "log-odds", "gain": "share right", "half": "doublings"}
 SIZES = {(p, t): f"{p // 10**9}B, {t // 10**9}B tokens"
          for p in (10**9, 8 * 10**9) for t in (10**11, 5 * 10**11)}
 """The models of the insertions, by parameters and tokens of the corpus."""
@@ -44,10 +45,12 @@ def _by_size(rows: pd.DataFrame, ends: Sequence[str]) -> str:
 # --- twin worlds ---------------------------------------------------------------------------------
 
 
-def answered(judged: pd.DataFrame, answers: pd.DataFrame) -> str:
-    """The chapter's answer: the twins' slopes by size (of :func:`cause.compared`), and what lots
-    drawn for texts did to real models (``answers`` of :mod:`insertions`)."""
-    twins = judged.query("world == 'twins' and channel == 'pair'")
+def answered(judged: pd.DataFrame, answers: pd.DataFrame, tasks: pd.DataFrame) -> str:
+    """The chapter's answer: the twins' slopes by size (of :func:`cause.compared`), the negative
+    control where it failed (``tasks``, as recorded), and what texts inserted at random did to real
+    models (``answers`` of :mod:`insertions`)."""
+    every = judged.query("world == 'twins' and population != 'all'")
+    twins = every[every["channel"] == "pair"]
     found, given = (twins["answer"] == "found").sum(), set(twins["answer"])
     verdict = f"In {found} of {len(twins)} comparisons of size and kind of fact" if found else ""
     often = "a fact that the text states more often becomes"
@@ -55,15 +58,42 @@ def answered(judged: pd.DataFrame, answers: pd.DataFrame) -> str:
             "none": "No: the probability of a fact does not follow how often the text states it"}
     verdict = (says.get(*given) if len(given) == 1 else found and f"{verdict}, {often} more "
                "probable") or "Not decided"
-    parts = [f"{_by_size(part, NOISY)} where {cause.KINDS[kind]} (N = {part['n'].max():,})"
-             for kind in cause.POPULATIONS[1:] if len(part := twins[twins["population"] == kind])]
-    row = answers.query("kind == 'biographies' and what.str.startswith('accuracy')").iloc[0]
-    falls = f" and falls in {row['opposite']:.0f}" if row["opposite"] else ""
-    return (f"**{verdict}.** One nat more of log count, with nothing else changed, changes log P "
-            f"by {'; by '.join(parts)}. In real models of 1 and 8 billion parameters, where lots "
-            f"decided how often a text was inserted, accuracy rises with the number of insertions "
-            f"in {row['found']:.0f} of {row['cells']:.0f} series of questions on biographies"
-            f"{falls}.")
+    agree, differ = (twins[twins["population"] == kind] for kind in cause.POPULATIONS[1:])
+    most = every[every["population"] == "disputed"].groupby("channel").last()
+    share, stated = (number(*most.loc[key, NOISY]) for key in ("share", "statements"))
+    rows = answers[answers["what"].str.startswith("accuracy")].set_index("kind")
+    rises = {kind: f"{row['found']:.0f} of {row['cells']:.0f} {{}}(it falls in "
+             f"{row['opposite']:.0f})" for kind, row in rows.iterrows()}
+    failed = other_tasks(tasks)["maths-failed"]
+    return (
+        f"**{verdict}.** This is found in one world, whose two twins permute the counts of all "
+        "facts at once; it is not repeated in a second world.\n\n"
+        f"- *Documents agree:* twice as many statements multiply the probability by 2 to the power "
+        f"of {_by_size(agree, NOISY)} (N = {agree['n'].max():,}), which is "
+        f"{2 ** agree['estimate'].iloc[0]:.1f} times at {agree['model'].iloc[0].upper()}.\n"
+        f"- *Documents disagree:* for twice as many documents with the value the power is "
+        f"{_by_size(differ, NOISY)} (N = {differ['n'].max():,}). This joins two effects: at "
+        f"{differ['model'].iloc[-1].upper()} the power is {share} for the share of the value and "
+        f"{stated} for the statements of the fact.\n"
+        + (f"- *A negative control fails:* {failed}\n" if failed else "") +
+        "- *Real models* of 1 and 8 billion parameters, where the number of insertions of a text "
+        "is randomly assigned: accuracy rises with this number in "
+        f"{rises['biographies'].format('curves of questions on biographies ')} and in "
+        f"{rises['all'].format('on all texts ')}.")
+
+
+def other_tasks(tasks: pd.DataFrame) -> dict[str, str]:
+    """The negative control: tasks whose text is the same in all worlds, and still change more
+    between worlds than between trainings."""
+    said = {}
+    for task, rows in tasks.groupby("task"):
+        above = (rows["low"] > 0).sum()
+        said[task] = above and (
+            f"{NAMES[task]} has the same text in all worlds, and its log P still changes more "
+            f"between worlds than between trainings in {above} of {len(rows)} sizes: the share "
+            f"that the worlds explain is {_by_size(rows, PLAIN)}.")
+    return {"maths-failed": said.get("math_reasoning") or "",
+            "tasks-failed": " ".join(filter(None, said.values())) or "It holds in all sizes."}
 
 
 def inserted(records: str, expected: Mapping) -> tuple[dict[str, pd.DataFrame], str]:
@@ -85,15 +115,15 @@ def cells_in_words(cells: pd.DataFrame) -> dict[str, str]:
 
 def slopes(judged: pd.DataFrame) -> pd.DataFrame:
     """Size and kind of fact against the slopes of twins and of reseeds, with training noise."""
-    rows = _named(judged[judged["channel"] == "pair"])
+    rows = _named(judged.query("channel == 'pair' and population != 'all'"))
     rows = rows.assign(shown=numbers(rows, *NOISY, "n"))
     return _wide(rows, ["size", "facts"], "world").rename(columns={"reseed": "reseeds"})
 
 
 def placebo(judged: pd.DataFrame) -> dict[str, str]:
     """What the twins show and what the reseeds, which have read none of the changes, show."""
-    twins, reseeds = (judged.query("channel == 'pair' and world == @world")
-                      for world in ("twins", "reseed"))
+    rows = judged.query("channel == 'pair' and population != 'all'")
+    twins, reseeds = (rows[rows["world"] == world] for world in ("twins", "reseed"))
     within, p = (reseeds["answer"] == "found").sum(), twins["p_holm"].max()
     return {"found-twins": f"{(twins['answer'] == 'found').sum()} of {len(twins)}",
             "found-reseeds": f"{within} of {len(reseeds)}",
@@ -102,17 +132,28 @@ def placebo(judged: pd.DataFrame) -> dict[str, str]:
 
 
 def matrix(table: pd.DataFrame) -> pd.DataFrame:
-    """The matrix of counts with models, worlds and kinds of fact in words, for its figure."""
-    names = {"main": "world", "twin1": "twin 1", "twin2": "twin 2"}
-    table = _named(table.replace({"read": names, "counts": names}))
-    return table.assign(read=table["read"].str.replace("reseed", "reseed "),
-                        which=table["size"] + ", " + table["facts"])
+    """Of each size and kind of fact the range of the coefficients of counts that models have read
+    and of those that they have not, and how many intervals of the latter include zero."""
+    rows = []
+    for (size, facts), part in _named(table).groupby(["size", "facts"], sort=False):
+        of = {"read": part[(own := _own(part))], "not read": part[~own]}
+        ends = {f"counts {key}": " to ".join(map(short, rest["estimate"].agg(["min", "max"])))
+                for key, rest in of.items()}
+        zero = of["not read"].eval("low <= 0 <= high")
+        rows.append({"size": size, "facts": facts, **ends,
+                     "not read, interval includes zero": f"{zero.sum()} of {len(zero)}"})
+    return pd.DataFrame(rows)
+
+
+def _own(table: pd.DataFrame) -> pd.Series:
+    """Which rows of the matrix are of counts that the model has read."""
+    return table["counts"] == table["read"].where(~table["read"].isin(cause.RESEEDS), cause.MAIN)
 
 
 def of_matrix(table: pd.DataFrame) -> dict[str, str]:
     """The least coefficient of counts that a model has read, the largest of counts that it has not,
     and how many intervals of the latter include zero."""
-    own = table["counts"] == table["read"].where(~table["read"].isin(cause.RESEEDS), cause.MAIN)
+    own = _own(table)
     least, other = table[own].sort_values("estimate").iloc[0], table[~own]
     zero = (other["low"] <= 0) & (other["high"] >= 0)
     return {"own-least": number(*least[PLAIN]), "other-most": short(other["estimate"].abs().max()),
@@ -152,8 +193,17 @@ def explained(beside: pd.DataFrame) -> str:
     return f"R² is {r2}; of this could be explained: {able}."
 
 
+def noisy(beside: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    """``beside``, the intervals of the slopes within facts with training noise."""
+    keys, slopes = ["model", "population"], judged.query("world == 'twins' and channel == 'pair'")
+    out = beside.merge(slopes[[*keys, *NOISY[1:]]], "left", keys)
+    within = out["measure"] == "within"
+    return out.assign(**{end: out[end].mask(within, out[f"{end}_with_noise"])
+                         for end in ("low", "high")})
+
+
 def correlations(beside: pd.DataFrame) -> pd.DataFrame:
-    """Slopes across and within facts, Mem, and Mem of the changes, by size and kind of fact."""
+    """Slopes across and within facts, and rank correlations, by size and kind of fact."""
     rows = _named(beside[beside["measure"].isin(BESIDE)])
     rows = rows.assign(shown=numbers(rows), measure=rows["measure"].map(BESIDE))
     return _wide(rows, ["size", "facts"], "measure")
@@ -169,7 +219,7 @@ def across(beside: pd.DataFrame) -> dict[str, str]:
 
 
 def mem_and_slope(beside: pd.DataFrame) -> str:
-    """How the slope and Mem change from the smallest to the largest model: a change is one where
+    """How the slope and the rank correlation change from the smallest to the largest model: a change is one where
     the intervals lie apart."""
     sentences = []
     for kind in cause.POPULATIONS[1:]:
@@ -181,7 +231,7 @@ def mem_and_slope(beside: pd.DataFrame) -> str:
             way *= int(last[1] > first[2]) - int(last[2] < first[1])
         together = {1: "They move the same way", -1: "They move in opposite directions"}.get(way)
         sentences.append(f"Where {cause.KINDS[kind]}, the slope within facts moves {moves[0]} and "
-                         f"Mem {moves[1]}. {together or 'Whether together is not decided'}.")
+                         f"the rank correlation {moves[1]}. {together or 'Whether together is not decided'}.")
     return f"From the smallest to the largest model: {' '.join(sentences)}"
 
 
@@ -222,7 +272,7 @@ def lines(answers: pd.DataFrame) -> pd.DataFrame:
     texts, show it, how many the opposite, and the mean over biographies."""
     count = answers[["found", "cells", "opposite"]].astype(int).astype(str)
     rows = answers.assign(
-        mean=pd.Series(numbers(answers), answers.index) + " " + answers["of"].map(UNITS),
+        mean=numbers(answers), what=answers["what"] + " (" + answers["of"].map(UNITS) + ")",
         cells=count["found"] + " of " + count["cells"] + "; opposite " + count["opposite"])
     own, every = (rows[rows["kind"] == kind] for kind in ("biographies", "all"))
     both = own.merge(every[["what", "of", "cells"]], on=["what", "of"], suffixes=("", "_all"))
@@ -236,8 +286,9 @@ def share_or_count(table: pd.DataFrame) -> str:
     at = {"0 (the count alone)": 0, f"{insertions.SHARE:.2f} (the share alone)": insertions.SHARE}
     says = [f"{'includes' if row['low'] <= v <= row['high'] else 'excludes'} {name}"
             for name, v in at.items()]
-    return (f"The half moves by {number(*row[PLAIN])} doublings on average (N = {row['cells']:.0f} "
-            f"pairs of curves); the interval {listed(says)}. Of single intervals "
+    return (f"Over the {row['cells']:.0f} pairs of curves of all texts whose interval has both "
+            f"ends, the half moves by {number(*row[PLAIN])} doublings on average; the interval "
+            f"{listed(says)}. Of single intervals, which may include both or neither, "
             f"{row['with_count']:.0f} include the first value, {row['with_share']:.0f} include the "
             f"second and {row['above_share']:.0f} lie above it.")
 
@@ -253,7 +304,8 @@ def doubling(beside: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_doubling(both: pd.DataFrame) -> dict[str, str]:
-    """The least and the largest gain, and how many intervals are above zero."""
-    least, most = both["estimate"].min(), both["estimate"].max()
-    return {"gains": f"{least:.1f} to {most:.1f}",
-            "gains-above": f"{(both['low'] > 0).sum()} of {len(both)}"}
+    """The least and the largest gain of each experiment, and how many intervals are above zero."""
+    here, words = both["model"].str.contains("miniature"), {}
+    for key, rows in (("world", both[here]), ("real", both[~here])):
+        words[f"gains-{key}"] = " to ".join(f"{v:.1f}" for v in rows["estimate"].agg(["min", "max"]))
+    return words | {"gains-above": f"{(both['low'] > 0).sum()} of {len(both)}"}

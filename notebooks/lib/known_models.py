@@ -19,8 +19,8 @@ SLIP = 0.02
 """Nats that a token costs a model that follows the rule, on average."""
 MEMORIZER, FREQUENCY, RULES, ORACLE = (
     "memorizer of another draw", "answer frequency", "rules", "oracle")
-GROUPS = {"facts": "factual QA", "knowledge": "world knowledge", "unseen": "translation",
-          "held_out": "maths"}
+GROUPS = {"facts": "factual QA", "knowledge": "world knowledge", "unseen": "translation"}
+"""The groups that have a Mem."""
 _POINT = ["task", "group", "example_id", "n", "sy", "start"]
 
 
@@ -154,6 +154,12 @@ def in_words(table: pd.DataFrame) -> dict[str, str]:
     words["frequency-raw"] = f"{len(high)} of {raw['where'].nunique()}"
     words["oracle"] = "; ".join(f"{number(r.estimate, r.low, r.high)} in {r.where}"
                                 for r in raw[raw["model"] == ORACLE].itertuples())
+    facts = raw[raw["where"] == GROUPS["facts"]].set_index("model")
+    words["scale"] = (
+        "On the same questions of factual QA, a known model that has only the frequency of the "
+        f"answers has a raw Mem of {number(*facts.loc[FREQUENCY, ['estimate', 'low', 'high']])}, "
+        "and one that has nothing but the counts of another draw of the text "
+        f"{number(*facts.loc[MEMORIZER, ['estimate', 'low', 'high']])}.")
     by_weight = mixtures(table).pivot_table(index=["where", "given"], columns="weight",
                                             values="estimate")
     words["tenth"] = f"{(by_weight[0.1] / by_weight[1.0]).min():.0%}"
