@@ -127,16 +127,11 @@ def placebo(judged: pd.DataFrame) -> dict[str, str]:
 
 def matrix(table: pd.DataFrame) -> pd.DataFrame:
     """Of each size and kind of fact the range of the coefficients of counts that models have read
-    and of those that they have not, and how many intervals of the latter include zero."""
-    rows = []
-    for (size, facts), part in _named(table).groupby(["size", "facts"], sort=False):
-        of = {"read": part[(own := _own(part))], "not read": part[~own]}
-        ends = {f"counts {key}": " to ".join(map(short, rest["estimate"].agg(["min", "max"])))
-                for key, rest in of.items()}
-        zero = of["not read"].eval("low <= 0 <= high")
-        rows.append({"size": size, "facts": facts, **ends,
-                     "not read, interval includes zero": f"{zero.sum()} of {len(zero)}"})
-    return pd.DataFrame(rows)
+    and of those that they have not."""
+    rows = _named(table.assign(counts=np.where(_own(table), "counts read", "counts not read")))
+    ends = rows.groupby(["size", "facts", "counts"], sort=False)["estimate"].agg(["min", "max"])
+    spans = ends["min"].map(short) + " to " + ends["max"].map(short)
+    return _wide(spans.rename("shown").reset_index(), ["size", "facts"], "counts")
 
 
 def _own(table: pd.DataFrame) -> pd.Series:
@@ -187,19 +182,13 @@ def explained(beside: pd.DataFrame) -> str:
     return f"R² is {r2}; of this could be explained: {able}."
 
 
-def noisy(beside: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
-    """``beside``, the intervals of the slopes within facts with training noise."""
+def correlations(beside: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    """Slopes across and within facts, the latter with training noise, and rank correlations, by
+    size and kind of fact."""
     keys, slopes = ["model", "population"], judged.query("world == 'twins' and channel == 'pair'")
-    out = beside.merge(slopes[[*keys, *NOISY[1:]]], "left", keys)
-    within = out["measure"] == "within"
-    return out.assign(**{end: out[end].mask(within, out[f"{end}_with_noise"])
-                         for end in ("low", "high")})
-
-
-def correlations(beside: pd.DataFrame) -> pd.DataFrame:
-    """Slopes across and within facts, and rank correlations, by size and kind of fact."""
-    rows = _named(beside[beside["measure"].isin(BESIDE)])
-    rows = rows.assign(shown=numbers(rows), measure=rows["measure"].map(BESIDE))
+    rows = beside[beside["measure"].isin(BESIDE)].merge(slopes[[*keys, *NOISY[1:]]], "left", keys)
+    shown = np.where(rows["measure"] == "within", numbers(rows, *NOISY), numbers(rows))
+    rows = _named(rows).assign(shown=shown, measure=rows["measure"].map(BESIDE))
     return _wide(rows, ["size", "facts"], "measure")
 
 
@@ -210,23 +199,6 @@ def across(beside: pd.DataFrame) -> dict[str, str]:
     same = (np.sign(wide["across"]) == np.sign(wide["within"])).sum()
     return {"across-apart": short((wide["across"] - wide["within"]).abs().max()),
             "across-same": f"{same} of {len(wide)}"}
-
-
-def mem_and_slope(beside: pd.DataFrame) -> str:
-    """How the slope and the rank correlation change from the smallest to the largest model: a change is one where
-    the intervals lie apart."""
-    sentences = []
-    for kind in cause.POPULATIONS[1:]:
-        moves, way = [], 1
-        for measure in ("within", "mem"):
-            rows = beside[(beside["population"] == kind) & (beside["measure"] == measure)]
-            first, last = rows[PLAIN].to_numpy()[[0, -1]]
-            moves.append(f"from {number(*first)} to {number(*last)}")
-            way *= int(last[1] > first[2]) - int(last[2] < first[1])
-        together = {1: "They move the same way", -1: "They move in opposite directions"}.get(way)
-        sentences.append(f"Where {cause.KINDS[kind]}, the slope within facts moves {moves[0]} and "
-                         f"the rank correlation {moves[1]}. {together or 'Whether together is not decided'}.")
-    return f"From the smallest to the largest model: {' '.join(sentences)}"
 
 
 # --- insertions ----------------------------------------------------------------------------------
@@ -285,21 +257,3 @@ def share_or_count(table: pd.DataFrame) -> str:
             f"{listed(says)}. Of single intervals, which may include both or neither, "
             f"{row['with_count']:.0f} include the first value, {row['with_share']:.0f} include the "
             f"second and {row['above_share']:.0f} lie above it.")
-
-
-def doubling(beside: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """Percentage points that a doubling of the count adds: of facts on which documents agree, and
-    of the ``facts`` of biographies (the mean over kinds, Student's interval)."""
-    rows = _named(beside.query("measure == 'doubling' and population == 'undisputed'"))
-    means = [{"model": model, **insertions.mean_of(100 * part["gain"].to_numpy())}
-             for model, part in facts.groupby("model", sort=False)]
-    rows["model"] = rows["size"] + ", miniature world"
-    return pd.concat([rows, pd.DataFrame(means)])[["model", *PLAIN]]
-
-
-def of_doubling(both: pd.DataFrame) -> dict[str, str]:
-    """The least and the largest gain of each experiment, and how many intervals are above zero."""
-    here, words = both["model"].str.contains("miniature"), {}
-    for key, rows in (("world", both[here]), ("real", both[~here])):
-        words[f"gains-{key}"] = " to ".join(f"{v:.1f}" for v in rows["estimate"].agg(["min", "max"]))
-    return words | {"gains-above": f"{(both['low'] > 0).sum()} of {len(both)}"}

@@ -154,12 +154,10 @@ def in_words(table: pd.DataFrame) -> dict[str, str]:
     words["frequency-raw"] = f"{len(high)} of {raw['where'].nunique()}"
     words["oracle"] = "; ".join(f"{number(r.estimate, r.low, r.high)} in {r.where}"
                                 for r in raw[raw["model"] == ORACLE].itertuples())
-    facts = raw[raw["where"] == GROUPS["facts"]].set_index("model")
-    words["scale"] = (
-        "On the same questions of factual QA, a known model that has only the frequency of the "
-        f"answers has a raw Mem of {number(*facts.loc[FREQUENCY, ['estimate', 'low', 'high']])}, "
-        "and one that has nothing but the counts of another draw of the text "
-        f"{number(*facts.loc[MEMORIZER, ['estimate', 'low', 'high']])}.")
+    facts = raw[raw["where"] == GROUPS["facts"]].set_index("model")[["estimate", "low", "high"]]
+    words["scale"] = (f"On the same facts, a model that knows only the frequency of answers has a "
+                      f"raw Mem of {number(*facts.loc[FREQUENCY])}, and one that knows only the "
+                      f"counts of another draw of the text {number(*facts.loc[MEMORIZER])}.")
     by_weight = mixtures(table).pivot_table(index=["where", "given"], columns="weight",
                                             values="estimate")
     words["tenth"] = f"{(by_weight[0.1] / by_weight[1.0]).min():.0%}"
