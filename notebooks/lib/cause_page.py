@@ -156,23 +156,19 @@ def channels(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_channels(rows: pd.DataFrame) -> dict[str, str]:
-    """The slopes of the share, and how the answers compare with what was preregistered."""
+    """The slopes of the share, how the answers compare with what was preregistered, and in how many
+    cases the share, and the statements of the fact, have a positive slope."""
     share, given = rows[rows["channel"] == "share"], rows["answer"].value_counts()
     wrong = rows[rows["answer"].isin(["opposite", "none"])]
-    cases = "; ".join(f"{r['what']}, {number(*r[NOISY])} at {r['size']}"
+    names = "; ".join(f"{r['what']}, {number(*r[NOISY])} at {r['size']}"
                       for _, r in wrong.iterrows())
     kinds = listed([f"{answer} in {k}" for answer, k in given.items()])
-    return {"share-by-size": f"{_by_size(share, NOISY)} (N = {share['n'].max():,}); "
+    above = rows["low_with_noise"].gt(0).groupby(rows["channel"]).agg(["sum", "count"])
+    cases = {f"mechanism-{key}": "{} of {}".format(*above.loc[key]) for key in above.index}
+    return cases | {"share-by-size": f"{_by_size(share, NOISY)} (N = {share['n'].max():,}); "
             f"{(share['low_with_noise'] > 1).sum()} of {len(share)} intervals lie above 1",
             "channels-answers": f"Of the {len(rows)} preregistered slopes the answer is {kinds}."
-            + (f" Otherwise than expected: {cases}." if cases else "")}
-
-
-def of_mechanisms(rows: pd.DataFrame) -> dict[str, str]:
-    """In how many cases the share, and the statements of the fact, have a positive slope."""
-    parts = {key: rows[rows["channel"] == key] for key in ("share", "statements")}
-    return {f"mechanism-{key}": f"{(part['low_with_noise'] > 0).sum()} of {len(part)}"
-            for key, part in parts.items()}
+            + (f" Otherwise than expected: {names}." if names else "")}
 
 
 def explained(beside: pd.DataFrame) -> str:

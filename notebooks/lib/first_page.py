@@ -13,13 +13,11 @@ from taskgram_utils.run.store import Run
 SHOWN = {"factual_qa": "facts", "world_knowledge": "knowledge", "translation": "unseen"}
 """Of each task that has a Mem, the group that is shown."""
 CAPTION = (
-    "<strong>Figure 1.</strong> By parameters of the model, with 95% intervals that include "
-    "training noise. First: Mem of two-word task-grams, raw and given all four controls; one group "
-    "for each task (facts, knowledge, unseen translations). Then: the slope of log probability on "
-    "log count when the counts change: twice the count multiplies the probability by 2 to the "
-    "power of the slope. Grey: models trained again on the same text.")
+    "<strong>Figure 1.</strong> First: Mem of two-word task-grams, raw and given all four controls, "
+    "for facts, knowledge and unseen translations. Then: the slope of log probability on log count "
+    "when the counts change; twice the count multiplies the probability by 2 to the power of the "
+    "slope. Grey: models trained again on the same text. Bars: 95% intervals with training noise.")
 HUES = {"mem": "task", "effect": "text"}
-KEYS = ["task", "group", "n", "count_model", "measure"]
 
 
 def tables(run: Run, n: int) -> dict[str, pd.DataFrame]:
@@ -30,10 +28,10 @@ def tables(run: Run, n: int) -> dict[str, pd.DataFrame]:
     rows = rows_of(run.table("partial"), chosen)
     rows = pipeline.at_last_step(rows[rows["group"] == rows["task"].map(SHOWN)])
     noise = verdicts.training_noise(recorded("reseeds").tables["reseeds"])
-    rows = rows.merge(noise[[*KEYS, "s"]], "left", KEYS)
+    rows = rows.merge(noise, "left")
     freedom = rows[["examples", "outputs"]].astype(float).min(axis=1) - 1
-    ends = (rows[c].astype(float) for c in ("estimate", "low", "high"))
-    low, high, _ = verdicts.with_noise(*ends, freedom, rows["s"].astype(float).fillna(0))
+    own = rows[["estimate", "low", "high"]].to_numpy(float).T
+    low, high, _ = verdicts.with_noise(*own, freedom, rows["s"], True, rows["trainings"])
     given = rows["measure"].map({"spearman": "raw", GIVEN: "given controls"})
     mem = rows.assign(low=low, high=high, panel="Mem, " + given, task=rows["task"].map(NAMES))
 
@@ -53,10 +51,9 @@ def figure(run: Run, n: int) -> None:
     below the other where there is no room, and one caption."""
     blocks = []
     for part, table in tables(run, n).items():
-        drawn = figures.lines(
+        figures.plt.close(figures.lines(
             table, "parameters", "estimate", f"first-{part}", run, hue=HUES[part], panel="panel",
-            log="x", at=0, ylabel=" ", columns=2)
-        figures.plt.close(drawn)
+            log="x", at=0, ylabel=" "))
         svg = (run.folder / "figures" / f"first-{part}.svg").read_text(encoding="utf-8")
         blocks.append(inline(svg, "both", f"first-{part}", " and ".join(table["panel"].unique())))
     drawings = f'<div class="first-figure">{"".join(blocks)}</div>'

@@ -90,7 +90,7 @@ def test_channels_that_went_otherwise_are_named_and_none_where_none_did():
     assert words["share-by-size"].endswith("1 of 1 intervals lie above 1")
     rows[1]["answer"] = "found"
     words = cause_page.of_channels(cause_page.channels(pd.DataFrame(rows)))
-    assert cause_page.of_mechanisms(pd.DataFrame(rows))["mechanism-share"] == "1 of 1"
+    assert words["mechanism-share"] == "1 of 1"
     assert words["channels-answers"] == "Of the 2 preregistered slopes the answer is found in 2."
 
 
