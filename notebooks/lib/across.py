@@ -130,7 +130,7 @@ def suites(
 def standing_table(own: pd.DataFrame, of_group: pd.DataFrame, n: int) -> pd.DataFrame:
     """What each group's Mem is under every control, and what follows; no number where nothing is
     said of a Mem."""
-    heads = {"spearman": "raw", GIVEN: "given all four", "less its placebo": "less placebo",
+    heads = {"spearman": "raw", GIVEN: "given all four", "minus its placebo": "minus placebo",
              "without": "without two outputs"}
     rows = rows_of(own, {"question": AT, "n": n, "count_model": "taskgram",
                          "measure": list(WAYS.values())})

@@ -168,7 +168,7 @@ def of_population(table: pd.DataFrame, population: str) -> pd.DataFrame:
 
 def effects(table: pd.DataFrame) -> pd.DataFrame:
     """The regression of eq-cause for every model, world (``twins``, ``reseed``), population and
-    channel: estimate in nats per nat with 95% interval, p and the number n of differences.
+    channel: estimate (a slope of logs) with 95% interval, p and the number n of differences.
 
     ``pair`` is alone in its regression, with ``r2`` beside it; the other channels are together in
     another. A channel that does not vary (the share of undisputed facts) has no estimate.
@@ -382,13 +382,15 @@ def answers(tables: Mapping[str, pd.DataFrame], expected: Mapping) -> pd.DataFra
     ``tables``: sizes, noise, matrix, beside and tasks, as recorded. The share of a task's changes
     that a world explains is asked one way alone, since below zero it is no effect.
     """
-    bounds, rows, noise = expected["bounds"], [], tables["noise"].set_index("channel").loc["pair"]
-    noise = noise.set_index("population")["noise"] * np.sqrt((1 + 1 / len(TWINS)) / 2)
+    bounds, rows = expected["bounds"], []
+    noise = tables["noise"].query("channel == 'pair'").set_index("population")
+    s = noise["noise"] * np.sqrt((1 + 1 / len(TWINS)) / 2)
     by_size = tables["sizes"].query("world == 'twins'").set_index("population")
     for line in expected["sizes"]:
         row, way = by_size.loc[line["population"]], {"rises": "positive", "falls": "negative"}
         ends = with_noise(*row[["estimate", "low", "high"]], np.inf,
-                          noise[line["population"]] / row["spread"], False)[:2]
+                          s[line["population"]] / row["spread"], False,
+                          noise.loc[line["population"], "trainings"])[:2]
         text = f"{number(row['estimate'], *ends)} per tenfold size"
         rows.append((f"slope where {KINDS[line['population']]}, with size", line["expected"], text,
                      answer(way[line["expected"]], *ends, bounds["slope"])))
@@ -434,7 +436,7 @@ def compared(
                         for model, world in zip(table["model"], table["world"], strict=True)])
     shared = np.sqrt((1 + 1 / several) / 2)  # several trainings are compared with one
     ends = with_noise(*(table[c] for c in ("estimate", "low", "high")), np.inf,
-                      table["noise"] * shared, False)
+                      table["noise"] * shared, False, table["trainings"])
     table = table.assign(low_with_noise=ends[0], high_with_noise=ends[1], p_holm=holm(ends[2]))
     bounds = table[["expected", "low_with_noise", "high_with_noise"]].to_numpy()
     return table.assign(answer=[answer(*row, expected["bounds"]["slope"]) for row in bounds])

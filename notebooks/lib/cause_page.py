@@ -10,13 +10,14 @@ from taskgram_chapters.numbers import number, numbers, short
 from taskgram_chapters.page import listed
 from taskgram_chapters.recorded import recorded
 from taskgram_chapters.records import insertions as read_insertions
+from taskgram_chapters.verdicts import NAMES
 
 PLAIN, NOISY = (["estimate", "low", "high"], ["estimate", "low_with_noise", "high_with_noise"])
 CHANNELS = {"share": "share of the value", "statements": "statements of the fact",
             "subject": "other facts of the person", "value": "the value elsewhere"}
-BESIDE = {"across": "slope across facts", "within": "slope within facts", "mem": "Mem",
-          "mem of changes": "Mem of the changes"}
-UNITS = {"gain_odds": "nats of log-odds", "gain": "share right", "half": "doublings"}
+BESIDE = {"across": "slope across facts", "within": "slope within facts",
+          "mem": "rank correlation", "mem of changes": "rank correlation of the changes"}
+UNITS = {"gain_odds": "log-odds", "gain": "share right", "half": "doublings"}
 SIZES = {(p, t): f"{p // 10**9}B, {t // 10**9}B tokens"
          for p in (10**9, 8 * 10**9) for t in (10**11, 5 * 10**11)}
 """The models of the insertions, by parameters and tokens of the corpus."""
@@ -44,10 +45,12 @@ def _by_size(rows: pd.DataFrame, ends: Sequence[str]) -> str:
 # --- twin worlds ---------------------------------------------------------------------------------
 
 
-def answered(judged: pd.DataFrame, answers: pd.DataFrame) -> str:
-    """The chapter's answer: the twins' slopes by size (of :func:`cause.compared`), and what lots
-    drawn for texts did to real models (``answers`` of :mod:`insertions`)."""
-    twins = judged.query("world == 'twins' and channel == 'pair'")
+def answered(judged: pd.DataFrame, answers: pd.DataFrame, tasks: pd.DataFrame) -> str:
+    """The chapter's answer: the twins' slopes by size (of :func:`cause.compared`), the negative
+    control where it failed (``tasks``, as recorded), and what texts inserted at random did to real
+    models (``answers`` of :mod:`insertions`)."""
+    every = judged.query("world == 'twins' and population != 'all'")
+    twins = every[every["channel"] == "pair"]
     found, given = (twins["answer"] == "found").sum(), set(twins["answer"])
     verdict = f"In {found} of {len(twins)} comparisons of size and kind of fact" if found else ""
     often = "a fact that the text states more often becomes"
@@ -55,15 +58,36 @@ def answered(judged: pd.DataFrame, answers: pd.DataFrame) -> str:
             "none": "No: the probability of a fact does not follow how often the text states it"}
     verdict = (says.get(*given) if len(given) == 1 else found and f"{verdict}, {often} more "
                "probable") or "Not decided"
-    parts = [f"{_by_size(part, NOISY)} where {cause.KINDS[kind]} (N = {part['n'].max():,})"
-             for kind in cause.POPULATIONS[1:] if len(part := twins[twins["population"] == kind])]
-    row = answers.query("kind == 'biographies' and what.str.startswith('accuracy')").iloc[0]
-    falls = f" and falls in {row['opposite']:.0f}" if row["opposite"] else ""
-    return (f"**{verdict}.** One nat more of log count, with nothing else changed, changes log P "
-            f"by {'; by '.join(parts)}. In real models of 1 and 8 billion parameters, where lots "
-            f"decided how often a text was inserted, accuracy rises with the number of insertions "
-            f"in {row['found']:.0f} of {row['cells']:.0f} series of questions on biographies"
-            f"{falls}.")
+    agree, differ = (twins[twins["population"] == kind] for kind in cause.POPULATIONS[1:])
+    most = every[every["population"] == "disputed"].groupby("channel").last()
+    share, stated = (number(*most.loc[key, NOISY]) for key in ("share", "statements"))
+    rows = answers[answers["what"].str.startswith("accuracy")].set_index("kind")
+    own, texts = (f"{row['found']:.0f} of {row['cells']:.0f}"
+                  for row in (rows.loc["biographies"], rows.loc["all"]))
+    failed = other_tasks(tasks)
+    return (
+        f"**{verdict}.** This is found in one world, whose two twins permute the counts of all "
+        "facts at once; it is not repeated in a second world.\n\n"
+        f"- *Documents agree:* twice as many statements multiply the probability by 2 to the power "
+        f"of {_by_size(agree, NOISY)} (N = {agree['n'].max():,}), which is "
+        f"{2 ** agree['estimate'].iloc[0]:.1f} times at {agree['model'].iloc[0].upper()}.\n"
+        f"- *Documents disagree:* for twice as many documents with the value the power is "
+        f"{_by_size(differ, NOISY)} (N = {differ['n'].max():,}). This joins two effects: at "
+        f"{differ['model'].iloc[-1].upper()} the power is {share} for the share of the value and "
+        f"{stated} for the statements of the fact.\n"
+        + ("- *A negative control fails:* log P of a task whose text is the same in all worlds "
+           f"changes more between worlds than between trainings: {failed}.\n" if failed else "") +
+        "- *Real models* of 1 and 8 billion parameters: accuracy rises with the number of "
+        f"insertions, which is randomly assigned, in {own} curves of questions on biographies, and "
+        f"in {texts} on all texts (it falls in {rows.loc['all', 'opposite']:.0f}).")
+
+
+def other_tasks(tasks: pd.DataFrame) -> str:
+    """The negative control: in how many sizes each task whose text is the same in all worlds still
+    changes more between worlds than between trainings; nothing where none does."""
+    above = {NAMES[task]: rows["low"] > 0 for task, rows in tasks.groupby("task")}
+    return listed([f"{task} in {rows.sum()} of {len(rows)} sizes"
+                   for task, rows in above.items() if rows.any()])
 
 
 def inserted(records: str, expected: Mapping) -> tuple[dict[str, pd.DataFrame], str]:
@@ -85,15 +109,15 @@ def cells_in_words(cells: pd.DataFrame) -> dict[str, str]:
 
 def slopes(judged: pd.DataFrame) -> pd.DataFrame:
     """Size and kind of fact against the slopes of twins and of reseeds, with training noise."""
-    rows = _named(judged[judged["channel"] == "pair"])
+    rows = _named(judged.query("channel == 'pair' and population != 'all'"))
     rows = rows.assign(shown=numbers(rows, *NOISY, "n"))
     return _wide(rows, ["size", "facts"], "world").rename(columns={"reseed": "reseeds"})
 
 
 def placebo(judged: pd.DataFrame) -> dict[str, str]:
     """What the twins show and what the reseeds, which have read none of the changes, show."""
-    twins, reseeds = (judged.query("channel == 'pair' and world == @world")
-                      for world in ("twins", "reseed"))
+    rows = judged.query("channel == 'pair' and population != 'all'")
+    twins, reseeds = (rows[rows["world"] == world] for world in ("twins", "reseed"))
     within, p = (reseeds["answer"] == "found").sum(), twins["p_holm"].max()
     return {"found-twins": f"{(twins['answer'] == 'found').sum()} of {len(twins)}",
             "found-reseeds": f"{within} of {len(reseeds)}",
@@ -102,17 +126,23 @@ def placebo(judged: pd.DataFrame) -> dict[str, str]:
 
 
 def matrix(table: pd.DataFrame) -> pd.DataFrame:
-    """The matrix of counts with models, worlds and kinds of fact in words, for its figure."""
-    names = {"main": "world", "twin1": "twin 1", "twin2": "twin 2"}
-    table = _named(table.replace({"read": names, "counts": names}))
-    return table.assign(read=table["read"].str.replace("reseed", "reseed "),
-                        which=table["size"] + ", " + table["facts"])
+    """Of each size and kind of fact the range of the coefficients of counts that models have read
+    and of those that they have not."""
+    rows = _named(table.assign(counts=np.where(_own(table), "counts read", "counts not read")))
+    ends = rows.groupby(["size", "facts", "counts"], sort=False)["estimate"].agg(["min", "max"])
+    spans = ends["min"].map(short) + " to " + ends["max"].map(short)
+    return _wide(spans.rename("shown").reset_index(), ["size", "facts"], "counts")
+
+
+def _own(table: pd.DataFrame) -> pd.Series:
+    """Which rows of the matrix are of counts that the model has read."""
+    return table["counts"] == table["read"].where(~table["read"].isin(cause.RESEEDS), cause.MAIN)
 
 
 def of_matrix(table: pd.DataFrame) -> dict[str, str]:
     """The least coefficient of counts that a model has read, the largest of counts that it has not,
     and how many intervals of the latter include zero."""
-    own = table["counts"] == table["read"].where(~table["read"].isin(cause.RESEEDS), cause.MAIN)
+    own = _own(table)
     least, other = table[own].sort_values("estimate").iloc[0], table[~own]
     zero = (other["low"] <= 0) & (other["high"] >= 0)
     return {"own-least": number(*least[PLAIN]), "other-most": short(other["estimate"].abs().max()),
@@ -126,23 +156,19 @@ def channels(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_channels(rows: pd.DataFrame) -> dict[str, str]:
-    """The slopes of the share, and how the answers compare with what was preregistered."""
+    """The slopes of the share, how the answers compare with what was preregistered, and in how many
+    cases the share, and the statements of the fact, have a positive slope."""
     share, given = rows[rows["channel"] == "share"], rows["answer"].value_counts()
     wrong = rows[rows["answer"].isin(["opposite", "none"])]
-    cases = "; ".join(f"{r['what']}, {number(*r[NOISY])} at {r['size']}"
+    names = "; ".join(f"{r['what']}, {number(*r[NOISY])} at {r['size']}"
                       for _, r in wrong.iterrows())
     kinds = listed([f"{answer} in {k}" for answer, k in given.items()])
-    return {"share-by-size": f"{_by_size(share, NOISY)} (N = {share['n'].max():,}); "
+    above = rows["low_with_noise"].gt(0).groupby(rows["channel"]).agg(["sum", "count"])
+    cases = {f"mechanism-{key}": "{} of {}".format(*above.loc[key]) for key in above.index}
+    return cases | {"share-by-size": f"{_by_size(share, NOISY)} (N = {share['n'].max():,}); "
             f"{(share['low_with_noise'] > 1).sum()} of {len(share)} intervals lie above 1",
             "channels-answers": f"Of the {len(rows)} preregistered slopes the answer is {kinds}."
-            + (f" Otherwise than expected: {cases}." if cases else "")}
-
-
-def of_mechanisms(rows: pd.DataFrame) -> dict[str, str]:
-    """In how many cases the share, and the statements of the fact, have a positive slope."""
-    parts = {key: rows[rows["channel"] == key] for key in ("share", "statements")}
-    return {f"mechanism-{key}": f"{(part['low_with_noise'] > 0).sum()} of {len(part)}"
-            for key, part in parts.items()}
+            + (f" Otherwise than expected: {names}." if names else "")}
 
 
 def explained(beside: pd.DataFrame) -> str:
@@ -152,10 +178,13 @@ def explained(beside: pd.DataFrame) -> str:
     return f"R² is {r2}; of this could be explained: {able}."
 
 
-def correlations(beside: pd.DataFrame) -> pd.DataFrame:
-    """Slopes across and within facts, Mem, and Mem of the changes, by size and kind of fact."""
-    rows = _named(beside[beside["measure"].isin(BESIDE)])
-    rows = rows.assign(shown=numbers(rows), measure=rows["measure"].map(BESIDE))
+def correlations(beside: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    """Slopes across and within facts, the latter with training noise, and rank correlations, by
+    size and kind of fact."""
+    keys, slopes = ["model", "population"], judged.query("world == 'twins' and channel == 'pair'")
+    rows = beside[beside["measure"].isin(BESIDE)].merge(slopes[[*keys, *NOISY[1:]]], "left", keys)
+    shown = np.where(rows["measure"] == "within", numbers(rows, *NOISY), numbers(rows))
+    rows = _named(rows).assign(shown=shown, measure=rows["measure"].map(BESIDE))
     return _wide(rows, ["size", "facts"], "measure")
 
 
@@ -166,23 +195,6 @@ def across(beside: pd.DataFrame) -> dict[str, str]:
     same = (np.sign(wide["across"]) == np.sign(wide["within"])).sum()
     return {"across-apart": short((wide["across"] - wide["within"]).abs().max()),
             "across-same": f"{same} of {len(wide)}"}
-
-
-def mem_and_slope(beside: pd.DataFrame) -> str:
-    """How the slope and Mem change from the smallest to the largest model: a change is one where
-    the intervals lie apart."""
-    sentences = []
-    for kind in cause.POPULATIONS[1:]:
-        moves, way = [], 1
-        for measure in ("within", "mem"):
-            rows = beside[(beside["population"] == kind) & (beside["measure"] == measure)]
-            first, last = rows[PLAIN].to_numpy()[[0, -1]]
-            moves.append(f"from {number(*first)} to {number(*last)}")
-            way *= int(last[1] > first[2]) - int(last[2] < first[1])
-        together = {1: "They move the same way", -1: "They move in opposite directions"}.get(way)
-        sentences.append(f"Where {cause.KINDS[kind]}, the slope within facts moves {moves[0]} and "
-                         f"Mem {moves[1]}. {together or 'Whether together is not decided'}.")
-    return f"From the smallest to the largest model: {' '.join(sentences)}"
 
 
 # --- insertions ----------------------------------------------------------------------------------
@@ -222,7 +234,7 @@ def lines(answers: pd.DataFrame) -> pd.DataFrame:
     texts, show it, how many the opposite, and the mean over biographies."""
     count = answers[["found", "cells", "opposite"]].astype(int).astype(str)
     rows = answers.assign(
-        mean=pd.Series(numbers(answers), answers.index) + " " + answers["of"].map(UNITS),
+        mean=numbers(answers), what=answers["what"] + " (" + answers["of"].map(UNITS) + ")",
         cells=count["found"] + " of " + count["cells"] + "; opposite " + count["opposite"])
     own, every = (rows[rows["kind"] == kind] for kind in ("biographies", "all"))
     both = own.merge(every[["what", "of", "cells"]], on=["what", "of"], suffixes=("", "_all"))
@@ -236,24 +248,8 @@ def share_or_count(table: pd.DataFrame) -> str:
     at = {"0 (the count alone)": 0, f"{insertions.SHARE:.2f} (the share alone)": insertions.SHARE}
     says = [f"{'includes' if row['low'] <= v <= row['high'] else 'excludes'} {name}"
             for name, v in at.items()]
-    return (f"The half moves by {number(*row[PLAIN])} doublings on average (N = {row['cells']:.0f} "
-            f"pairs of curves); the interval {listed(says)}. Of single intervals "
+    return (f"Over the {row['cells']:.0f} pairs of curves of all texts whose interval has both "
+            f"ends, the half moves by {number(*row[PLAIN])} doublings on average; the interval "
+            f"{listed(says)}. Of single intervals, which may include both or neither, "
             f"{row['with_count']:.0f} include the first value, {row['with_share']:.0f} include the "
             f"second and {row['above_share']:.0f} lie above it.")
-
-
-def doubling(beside: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """Percentage points that a doubling of the count adds: of facts on which documents agree, and
-    of the ``facts`` of biographies (the mean over kinds, Student's interval)."""
-    rows = _named(beside.query("measure == 'doubling' and population == 'undisputed'"))
-    means = [{"model": model, **insertions.mean_of(100 * part["gain"].to_numpy())}
-             for model, part in facts.groupby("model", sort=False)]
-    rows["model"] = rows["size"] + ", miniature world"
-    return pd.concat([rows, pd.DataFrame(means)])[["model", *PLAIN]]
-
-
-def of_doubling(both: pd.DataFrame) -> dict[str, str]:
-    """The least and the largest gain, and how many intervals are above zero."""
-    least, most = both["estimate"].min(), both["estimate"].max()
-    return {"gains": f"{least:.1f} to {most:.1f}",
-            "gains-above": f"{(both['low'] > 0).sum()} of {len(both)}"}

@@ -1,4 +1,4 @@
-"""What insertions drawn by lot did to models: curves, halves, contrasts, and what was expected.
+"""What randomly assigned insertions did to models: curves, halves, contrasts, what was expected.
 
 One training stands behind every curve: intervals are of other texts of the same kind, and not of
 other trainings.

@@ -19,8 +19,8 @@ SLIP = 0.02
 """Nats that a token costs a model that follows the rule, on average."""
 MEMORIZER, FREQUENCY, RULES, ORACLE = (
     "memorizer of another draw", "answer frequency", "rules", "oracle")
-GROUPS = {"facts": "factual QA", "knowledge": "world knowledge", "unseen": "translation",
-          "held_out": "maths"}
+GROUPS = {"facts": "factual QA", "knowledge": "world knowledge", "unseen": "translation"}
+"""The groups that have a Mem."""
 _POINT = ["task", "group", "example_id", "n", "sy", "start"]
 
 
@@ -154,6 +154,10 @@ def in_words(table: pd.DataFrame) -> dict[str, str]:
     words["frequency-raw"] = f"{len(high)} of {raw['where'].nunique()}"
     words["oracle"] = "; ".join(f"{number(r.estimate, r.low, r.high)} in {r.where}"
                                 for r in raw[raw["model"] == ORACLE].itertuples())
+    facts = raw[raw["where"] == GROUPS["facts"]].set_index("model")[["estimate", "low", "high"]]
+    words["scale"] = (f"On the same facts, a model that knows only the frequency of answers has a "
+                      f"raw Mem of {number(*facts.loc[FREQUENCY])}, and one that knows only the "
+                      f"counts of another draw of the text {number(*facts.loc[MEMORIZER])}.")
     by_weight = mixtures(table).pivot_table(index=["where", "given"], columns="weight",
                                             values="estimate")
     words["tenth"] = f"{(by_weight[0.1] / by_weight[1.0]).min():.0%}"

@@ -21,7 +21,7 @@ MAIN = {"translation": "unseen", "factual_qa": "facts", "world_knowledge": "know
 """The group that a task's answer is about, where a run has it; else the one with most points."""
 LMS = {"taskgram": "task-gram LM", "infinigram": "∞-gram LM"}
 WAYS = {"spearman": "raw", "spearman|log_count_sy": "given output frequency",
-        GIVEN: "given all four controls", "less its placebo": "less its placebo",
+        GIVEN: "given all four controls", "minus its placebo": "minus its placebo",
         "without": "without the two most frequent outputs"}
 _SHOWS = {"positive": "positive", "negative": "negative", "none": "within ±.15",
           "not decided": "not decided"}

@@ -24,7 +24,7 @@ GIVEN = "spearman|log_count_sy+log_count_sx+tokens+logp_prior"
 """Mem given the frequency of answer and input, the answer's length and the model's prior."""
 NAMES = {"translation": "Translation", "factual_qa": "Factual QA",
          "world_knowledge": "World knowledge", "math_reasoning": "Maths reasoning"}
-WAYS = {"raw": "spearman", "given all four controls": GIVEN, "less its placebo": "less its placebo",
+WAYS = {"raw": "spearman", "given all four controls": GIVEN, "minus its placebo": "minus its placebo",
         "without the two most frequent outputs": "without"}
 _MEASURES = {"spearman": "Mem", "spearman|log_count_sy": "Mem given output frequency",
              "score": "correlation of score and frequency"}
@@ -35,6 +35,7 @@ _OF_OTHERS = {"found": "the same direction", "opposite": "the opposite"}
 _SUMS = ["cells", "found", "opposite", "none", "not decided"]
 _GROUP = ["task", "group", "n"]
 _KEYS = [*_GROUP, "count_model", "measure"]
+_NOISE = ["s", "trainings"]
 _SHOWN = ["estimate", "low", "high", "points", "own_low", "own_high", "s", "barred", "note"]
 
 
@@ -69,18 +70,22 @@ def told(
     return said(*((text, table[ways == way]) for way, text in phrases.items()), ends=ends)
 
 
-def with_noise(estimate, low, high, freedom, s, correlation=True) -> tuple:
+def with_noise(estimate, low, high, freedom, s, correlation=True, trainings=np.inf) -> tuple:
     """Ends and p of 95% intervals, widened by the noise ``s`` of training (eq-noise): numbers or
     arrays, s in units of the estimate.
 
     The standard error is read back from the interval, by Student's t with ``freedom`` degrees of
-    freedom, of a ``correlation`` on Fisher's z.
+    freedom, of a ``correlation`` on Fisher's z. The sum has Satterthwaite's degrees of freedom
+    (eq-freedom), with those of s, ``trainings``.
     """
     estimate, ends = np.asarray(estimate, float), np.array([low, high], float)
     with np.errstate(divide="ignore", invalid="ignore"):
         z, ends = (np.where(correlation, np.arctanh(v), v) for v in (estimate, ends))
         s, t = s / np.where(correlation, 1 - estimate**2, 1), stats.t.ppf(0.975, freedom)
-        error = np.hypot((ends[1] - ends[0]) / 2 / t, s)
+        own = (ends[1] - ends[0]) / 2 / t
+        error = np.hypot(own, s)
+        freedom = np.where(s > 0, error**4 / (own**4 / freedom + s**4 / trainings), freedom)
+        t = stats.t.ppf(0.975, freedom)
         low, high = (np.where(correlation, np.tanh(v), v) for v in (z - t * error, z + t * error))
         return low, high, 2 * stats.t.sf(np.abs(z) / error, freedom)
 
@@ -152,7 +157,7 @@ def evidence(
     if "placebo" in tables:
         less = rows_of(tables["placebo"], {"count_model": "taskgram - placebo"})
         tables = {**tables, "placebo": less}
-    labels = {"placebo": {"measure": "less its placebo", "count_model": "taskgram"},
+    labels = {"placebo": {"measure": "minus its placebo", "count_model": "taskgram"},
               "without_most_frequent": {"measure": "without"}, "slopes": {"question": SLOPE}}
     table = pd.concat([part.assign(**{"question": AT} | labels.get(name, {})) for name, part in
                        tables.items() if name != "precision"], ignore_index=True)
@@ -164,22 +169,22 @@ def evidence(
     raw = raw.assign(freedom=freedom)[[*_GROUP, "freedom", "reliability"]]
     columns = ["question", *_KEYS, "estimate", "low", "high", "p", "points"]
     table = table[columns].merge(raw, on=_GROUP, how="left", validate="m:1")
-    unknown = pd.DataFrame(columns=[*_KEYS, "s", "precision"])
-    s, of_mem = (table.assign(**like)[_KEYS].merge(unknown if noise is None else noise, "left")["s"]
-                 for like in ({}, {"measure": "spearman"}))
+    unknown = pd.DataFrame(columns=[*_KEYS, *_NOISE, "precision"])
+    own, of_mem = (table.assign(**like)[_KEYS].merge(unknown if noise is None else noise, "left")
+                   for like in ({}, {"measure": "spearman"}))
+    table[_NOISE] = own[_NOISE].astype(float).fillna(of_mem[_NOISE].astype(float))
     spread = np.sqrt(((sizes - sizes.mean()) ** 2).sum())
-    s = s.astype(float).fillna(of_mem.astype(float))
-    table["s"] = s / np.where(table["question"] == SLOPE, spread, 1)
-    differs = table["count_model"].str.contains(" - ") | table["measure"].eq("less its placebo")
+    table["s"] /= np.where(table["question"] == SLOPE, spread, 1)
+    differs = table["count_model"].str.contains(" - ") | table["measure"].eq("minus its placebo")
     wide = with_noise(*table[["estimate", "low", "high", "freedom", "s"]].to_numpy(float).T,
-                      (table["question"] == AT) & ~differs)
+                      (table["question"] == AT) & ~differs, table["trainings"])
     table[["own_low", "own_high"]] = table[["low", "high"]]
     for column, value in zip(("low", "high", "p"), wide, strict=True):
         table[column] = table[column].where(table["s"].isna(), value)
     ends = zip(table["low"], table["high"], table["question"].map(BOUNDS), strict=True)
     table["shows"] = [direction(*row) for row in ends]
     table["barred"] = barred(table, tables.get("precision", unknown))
-    return table.drop(columns="freedom")
+    return table.drop(columns=["freedom", "trainings"])
 
 
 def value(row: Mapping) -> str:
@@ -252,7 +257,7 @@ def claims(
     wanted = pd.concat([expected, scores.reindex(columns=expected.columns)])
     table = wanted.merge(here, "left", keys).merge(other, "left", keys, suffixes=("", "_c"))
     table = table.merge(of_group, on=["task", "group"], how="left")
-    less = np.where(table["count_model"].str.contains("-"), " less that under the ∞-gram LM", "")
+    less = np.where(table["count_model"].str.contains("-"), " minus that under the ∞-gram LM", "")
     table["what"] = where(table) + ": " + table["measure"].map(_MEASURES) + less
     planned, bounds = table["expected"].notna(), table["question"].map(BOUNDS)
     table["p_holm"] = table["p"].where(planned).groupby(table["question"]).transform(holm)

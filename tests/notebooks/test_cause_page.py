@@ -3,15 +3,15 @@
 import pandas as pd
 import pytest
 
-from taskgram_chapters import cause, cause_page, insertions
+from taskgram_chapters import cause, cause_page
 from taskgram_chapters.recorded import recorded
 
 LOTS = pd.DataFrame([
-    {"what": f"accuracy, {kind}", "of": "gain_odds", "kind": kind, "expected": "rises", "cells": 10, "found": found,
-     "opposite": other, "estimate": mean, "low": mean - 0.1, "high": mean + 0.1}
+    {"what": "accuracy with the number of insertions", "of": "gain_odds", "kind": kind, "expected": "rises",
+     "cells": 10, "found": found, "opposite": other, "estimate": mean, "low": mean - 0.1, "high": mean + 0.1}
     for kind, found, other, mean in (("all", 6, 3, 0.5), ("biographies", 9, 1, 0.9))
 ])  # fmt: skip
-LOTS["what"] = "accuracy with the number of insertions"
+TASKS = pd.DataFrame({"task": ["math_reasoning"] * 2 + ["translation"] * 2, "low": [0.4, -2, -8, -1]})
 PAIR = [(m, p) for m in ("100k", "3m") for p in ("undisputed", "disputed")]
 
 
@@ -21,7 +21,10 @@ def judged(answers, estimate=0.5):
              "high_with_noise": e + 0.1, "n": 2000, "p_holm": 0.01, "answer": a}
             for w, given, e in (("twins", answers, estimate), ("reseed", ["found"] * 4, 0.02))
             for (m, p), a in zip(PAIR, given, strict=True)]  # fmt: skip
-    return pd.DataFrame(rows)
+    parts = [rows[-1] | {"world": "twins", "model": "3m", "channel": c, "estimate": e, "low_with_noise": e - 0.1,
+                         "high_with_noise": e + 0.1} for c, e in (("share", 1.9), ("statements", 0.8))]  # fmt: skip
+    union = [row | {"population": "all", "answer": "opposite"} for row in rows]  # counts for nothing beside its parts
+    return pd.DataFrame([*rows, *parts, *union])
 
 
 @pytest.mark.parametrize(("answers", "begins"), [
@@ -32,11 +35,14 @@ def judged(answers, estimate=0.5):
     (["found", "none", "found", "not decided"], "**In 2 of 4 comparisons of size and kind of fact, a fact"),
 ])  # fmt: skip
 def test_the_answer_follows_the_table(answers, begins):
-    says = cause_page.answered(judged(answers), LOTS).replace("\N{NO-BREAK SPACE}", " ")
+    says = cause_page.answered(judged(answers), LOTS, TASKS).replace("\N{NO-BREAK SPACE}", " ")
     assert says.startswith(begins)
-    assert ".50 [.40, .60] at 100K parameters and .50 [.40, .60] at 3M where documents disagree (N = 2,000)" in says
-    assert says.endswith("in 9 of 10 series of questions on biographies and falls in 1.")
-    assert cause_page.answered(judged(answers), LOTS.assign(opposite=0)).endswith("biographies.")
+    assert "in one world, whose two twins permute" in says and "not repeated in a second world" in says
+    assert ".50 [.40, .60] at 100K parameters and .50 [.40, .60] at 3M (N = 2,000), which is 1.4 times at 100K" in says
+    assert "at 3M the power is 1.90 [1.80, 2.00] for the share" in says and ".80 [.70, .90] for the statements" in says
+    assert "between worlds than between trainings: Maths reasoning in 1 of 2 sizes." in says
+    assert says.endswith("in 9 of 10 curves of questions on biographies, and in 6 of 10 on all texts (it falls in 3).")
+    assert "negative control" not in cause_page.answered(judged(answers), LOTS, TASKS.assign(low=-1.0))
 
 
 def test_twins_and_reseeds_stand_side_by_side():
@@ -51,18 +57,26 @@ def test_twins_and_reseeds_stand_side_by_side():
 def test_counts_that_were_not_read_are_told_from_those_that_were():
     rows = [("reseed3", "main", 0.6, 0.5, 0.7), ("twin1", "twin1", 0.4, 0.3, 0.5), ("twin1", "main", -0.3, -0.4, -0.2),
             ("main", "twin2", 0.01, -0.1, 0.1)]  # fmt: skip
-    words = cause_page.of_matrix(pd.DataFrame(rows, columns=["read", "counts", "estimate", "low", "high"]))
+    table = pd.DataFrame(rows, columns=["read", "counts", "estimate", "low", "high"])
+    words = cause_page.of_matrix(table)
     assert words["own-least"].startswith(".40") and words["other-most"] == ".30" and words["other-includes"] == "1 of 2"
+    row = cause_page.matrix(table.assign(model="3m", population="disputed")).iloc[0]
+    assert row["counts read"] == ".40 to .60" and row["counts not read"] == "−.30 to .01"
 
 
-@pytest.mark.parametrize(("mem", "says"), [(0.9, "the same way"), (0.1, "in opposite directions"),
-                                           (0.5, "Whether together is not decided")])  # fmt: skip
-def test_slope_and_mem_may_part(mem, says):
-    values = {"within": (0.4, 0.8), "across": (0.5, -0.6), "mem": (0.5, mem)}
-    table = pd.DataFrame([{"model": m, "population": p, "measure": k, "estimate": v[i], "low": v[i] - 0.1,
-                           "high": v[i] + 0.1} for p in ("undisputed", "disputed") for i, m in enumerate(("100k", "3m"))
+def test_slopes_within_facts_have_training_noise_beside_correlations():
+    beside = pd.DataFrame([{"model": "3m", "population": "disputed", "measure": m, "estimate": 0.5, "low": 0.48,
+                            "high": 0.52} for m in ("within", "mem")])  # fmt: skip
+    table = cause_page.correlations(beside, judged(["found"] * 4))
+    assert table.loc[0, "slope within facts"].replace("\N{NO-BREAK SPACE}", " ") == ".50 [.40, .60]"
+    assert table.loc[0, "rank correlation"].replace("\N{NO-BREAK SPACE}", " ") == ".50 [.48, .52]"
+
+
+def test_slopes_across_and_within_facts_are_compared():
+    values = {"within": (0.4, 0.8), "across": (0.5, -0.6)}
+    table = pd.DataFrame([{"model": m, "population": p, "measure": k, "estimate": v[i]}
+                          for p in ("undisputed", "disputed") for i, m in enumerate(("100k", "3m"))
                           for k, v in values.items()])  # fmt: skip
-    assert cause_page.mem_and_slope(table).count(says) == 2
     words = cause_page.across(table)
     assert words["across-same"] == "2 of 4" and words["across-apart"] == "1.40"
 
@@ -76,18 +90,17 @@ def test_channels_that_went_otherwise_are_named_and_none_where_none_did():
     assert words["share-by-size"].endswith("1 of 1 intervals lie above 1")
     rows[1]["answer"] = "found"
     words = cause_page.of_channels(cause_page.channels(pd.DataFrame(rows)))
-    assert cause_page.of_mechanisms(pd.DataFrame(rows))["mechanism-share"] == "1 of 1"
+    assert words["mechanism-share"] == "1 of 1"
     assert words["channels-answers"] == "Of the 2 preregistered slopes the answer is found in 2."
 
 
 def test_lines_on_insertions_keep_their_order_and_their_numbers():
     answers = recorded("insertions").tables["answers"]
     table = cause_page.lines(answers)
-    assert list(table["what"].unique()) == list(insertions.LINES) and len(table) == len(answers) / 2
+    assert table["what"].is_unique and len(table) == len(answers) / 2
     for (_, row), (_, own) in zip(table.iterrows(), answers[answers["kind"] == "biographies"].iterrows(), strict=True):
-        assert row["what"] == own["what"] and row["expected"] == own["expected"]
+        assert row["what"] == f"{own['what']} ({cause_page.UNITS[own['of']]})" and row["expected"] == own["expected"]
         assert row["biographies"] == f"{own['found']} of {own['cells']}; opposite {own['opposite']}"
-        assert row["mean, biographies"].endswith(cause_page.UNITS[own["of"]])
 
 
 @pytest.mark.parametrize(("low", "high", "says"), [
@@ -97,16 +110,13 @@ def test_lines_on_insertions_keep_their_order_and_their_numbers():
 def test_count_or_share(low, high, says):
     row = {"parameters": "1B and 8B", "cells": 7, "with_count": 1, "with_share": 2, "above_share": 3,
            "estimate": (low + high) / 2, "low": low, "high": high}  # fmt: skip
-    assert says in cause_page.share_or_count(pd.DataFrame([row]))
+    text = cause_page.share_or_count(pd.DataFrame([row]))
+    assert says in text and "may include both or neither" in text
 
 
-def test_a_doubling_in_both_experiments():
-    tables, lots = recorded("cause").tables, recorded("insertions").tables
+def test_halves_and_curves_of_the_record():
+    lots = recorded("insertions").tables
     facts = cause_page.of_prompt(lots["curves"], "full_prefix_no_suffix")
-    both = cause_page.doubling(tables["beside"], facts)
-    sizes = tables["beside"]["model"].nunique()
-    assert list(both["model"][sizes:]) == list(cause_page.SIZES.values())
-    assert cause_page.of_doubling(both)["gains-above"].endswith(f"of {len(both)}")
     wide = cause_page.halves(facts)
     assert list(wide.columns) == ["fact", *cause_page.SIZES.values()] and len(wide) == facts["fact"].nunique()
     fitted = lots["curves"]["p"].notna()

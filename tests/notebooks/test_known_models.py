@@ -89,3 +89,16 @@ def test_how_many_examples_are_needed():
     power = table.set_index(["examples", "mem"])["power"]
     assert power[200, 0.2] == pytest.approx(stats.norm.cdf(np.arctanh(0.2) * np.sqrt(197 / 1.06) - 1.96), abs=0.1)
     assert power[800, 0.3] > 0.99 > power[200, 0.1]
+
+
+def test_the_scale_of_mem_is_that_of_facts_and_a_mixture_is_told_from_no_memory():
+    models = {km.MEMORIZER: 0.98, km.FREQUENCY: 0.23, km.RULES: 0.0, km.ORACLE: 0.2} | {
+        f"mixture {w:.1f}": 0.2 + 0.7 * w for w in km.WEIGHTS}  # fmt: skip
+    rows = [{"model": m, "where": where, "given": given, "estimate": v + more, "low": v + more - 0.1,
+             "high": v + more + 0.1, "ceiling": 1.0} for m, v in models.items() for given in ("raw", "given all four")
+            for where, more in (("factual QA", 0), ("translation", 0.5))]  # fmt: skip
+    words = km.in_words(pd.DataFrame(rows))
+    says = words["known-scale"].replace("\N{NO-BREAK SPACE}", " ")
+    assert ".23 [.13, .33], and one" in says and ".98 [.88, 1.08]." in says
+    assert words["known-above"] == "4 of 4" and words["known-frequency-raw"] == "2 of 2"
+    assert "held_out" not in km.GROUPS  # maths has no Mem

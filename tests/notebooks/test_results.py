@@ -14,7 +14,7 @@ def evidence(group="facts", barred=None, without=(), **ends):
     """The evidence of one group: every measure positive unless its interval is given, those in ``without`` absent."""
     rows = []
     for name, measure in {"raw": "spearman", "sy": "spearman|log_count_sy", "given": v.GIVEN,
-                          "placebo": "less its placebo", "rest": "without", "slope": "spearman",
+                          "placebo": "minus its placebo", "rest": "without", "slope": "spearman",
                           "infinigram": "spearman"}.items():  # fmt: skip
         low, high = ends.get(name, UP)
         question = v.SLOPE if name == "slope" else v.AT
@@ -44,14 +44,14 @@ def test_a_mem_that_no_control_takes_away_is_a_yes_with_all_numbers():
     assert text.replace("\u00a0", " ") == (
         "**Yes.** The model's confidence follows the pairs, and no control takes this away. In *facts* Mem of the "
         f"largest model is positive, {value} (suite C: {value}). It is still positive given all four controls "
-        f"({value}), less its placebo ({value}) and without the two most frequent outputs ({value}).")  # fmt: skip
+        f"({value}), minus its placebo ({value}) and without the two most frequent outputs ({value}).")  # fmt: skip
 
 
 @pytest.mark.parametrize("own, other, said", [
     (evidence(given=WIDE), evidence(), "But given all four controls it is not decided (.30"),
     (evidence(rest=SMALL), evidence(), "But without the two most frequent outputs it is within ±.15 (.01"),
-    (evidence(placebo=DOWN), evidence(), "But less its placebo it is negative (−.30"),
-    (evidence(without=["placebo"]), evidence(), "But less its placebo it is not computed."),
+    (evidence(placebo=DOWN), evidence(), "But minus its placebo it is negative (−.30"),
+    (evidence(without=["placebo"]), evidence(), "But minus its placebo it is not computed."),
     (evidence(), evidence(given=DOWN), "But in suite C given all four controls it is negative (−.30"),
     (evidence(raw=WIDE), evidence(), "is not decided, .30"), (evidence(raw=SMALL), evidence(), "is within ±.15, .01"),
     (evidence(), evidence(raw=DOWN), "(suite C: negative, −.30"),
@@ -89,7 +89,7 @@ def test_size_is_claimed_as_the_page_of_claims_does(own, other, said):
 
 def test_the_difference_to_the_infinigram_is_one_of_the_claims():
     both = found(evidence(), evidence())
-    assert r.against(both).startswith("In *facts*, Mem less that under the ∞-gram LM is positive: .30")
+    assert r.against(both).startswith("In *facts*, Mem minus that under the ∞-gram LM is positive: .30")
     assert "None" not in r.against(both) and "is negative" in r.against(found(evidence(infinigram=DOWN),
                                                                               evidence(infinigram=DOWN)))  # fmt: skip
 

@@ -53,6 +53,9 @@ def test_noise_widens_an_interval_on_the_scale_on_which_it_was_made():
     error = np.hypot(0.08 / 1.959964, 0.03)
     assert (low, high) == pytest.approx((0.1 - 1.959964 * error, 0.1 + 1.959964 * error), abs=1e-5)
     assert v.answer("positive", 0.02, 0.18, 0.15) == "found"  # and with the noise of training no longer
+    few = v.with_noise(0.1, 0.02, 0.18, 1e6, 0.2, False, trainings=6)[:2]  # nearly all of it is from six
+    assert (few[1] - few[0]) / 2 == pytest.approx(2.447 * np.hypot(0.08 / 1.96, 0.2), rel=0.03)
+    assert v.with_noise(0.1, 0.02, 0.18, 1e6, 0.0, False, trainings=6)[:2] == pytest.approx((0.02, 0.18))
     assert v.answer("positive", *v.with_noise(0.1, 0.02, 0.18, 99, 0.06, False)[:2], 0.15) == "not decided"
 
 
@@ -80,7 +83,7 @@ def test_noise_is_pooled_over_sizes_that_were_trained_twice():
 
 def suite(at=None, slope=UP, reliability=0.9, group="facts", points=300, **tables):
     """Tables of a suite of two sizes with one group; ``at`` gives the interval of each measure."""
-    at = {"spearman": UP, "spearman|log_count_sy": UP, CONTROLS: UP, "difference": UP, "less its placebo": UP,
+    at = {"spearman": UP, "spearman|log_count_sy": UP, CONTROLS: UP, "difference": UP, "minus its placebo": UP,
           "without": UP} | (at or {})  # fmt: skip
     fixed = {"task": "factual_qa", "group": group, "n": 2, "count_model": "taskgram", "model": "3m", "parameters": 3e6,
              "p": 0.01, "points": points, "examples": points, "outputs": 50, "reliability": reliability}  # fmt: skip
@@ -96,7 +99,7 @@ def suite(at=None, slope=UP, reliability=0.9, group="facts", points=300, **table
     small = partial.assign(model="600k", parameters=6e5, estimate=-0.9, low=-0.99, high=-0.8)
     return {"partial": pd.concat([small, partial]), "difference_to_infinigram": rows(["difference"], **difference),
             "slopes": pd.concat([slopes, slopes.head(1).assign(**difference)]),
-            "placebo": rows(["less its placebo"], count_model="taskgram - placebo"),
+            "placebo": rows(["minus its placebo"], count_model="taskgram - placebo"),
             "without_most_frequent": rows(["without"])} | tables  # fmt: skip
 
 
@@ -129,7 +132,7 @@ def told(here, other, noise=None, **expected):
      "suite C .01 [−.05, .07], N = 300. Preregistered: positive (disagrees)."),
     (suite({CONTROLS: SMALL}), suite(), "not about the pairs", "positive, .30"),
     (suite(), suite({CONTROLS: DOWN}), "not about the pairs", "positive, .30"),
-    (suite({"less its placebo": WIDE}), suite(), "not about the pairs", "positive, .30"),
+    (suite({"minus its placebo": WIDE}), suite(), "not about the pairs", "positive, .30"),
     (suite({"without": SMALL}), suite(), "not about the pairs", "positive, .30"),
     (suite(reliability=0.4), suite(), "barred", "positive, .30"),
 ])  # fmt: skip
@@ -143,7 +146,7 @@ def test_what_was_not_computed_or_recorded_is_said_and_not_passed():
     less.pop("placebo")
     own = v.evidence(less)
     found = v.groups(own, v.evidence(suite()), 2).iloc[0]
-    assert (found["standing"], found["reason"]) == ("not about the pairs", "less its placebo not computed")
+    assert (found["standing"], found["reason"]) == ("not about the pairs", "minus its placebo not computed")
     assert v.groups(v.evidence(suite()), own, 2).iloc[0]["standing"] == "about the pairs"
     other = suite(group="another")
     row = told(suite(), other)
@@ -157,7 +160,7 @@ def test_the_reason_against_a_mem_has_its_number():
                     "outputs negative −.30 [−.40, −.20], N = 300")  # fmt: skip
     row = v.evidence(suite()).iloc[0]
     assert v.about_the_pairs({"raw": row}) == (True, "found in every way")
-    assert v.about_the_pairs({"raw": row, "less its placebo": None}) == (False, "less its placebo not computed")
+    assert v.about_the_pairs({"raw": row, "minus its placebo": None}) == (False, "minus its placebo not computed")
 
 
 def test_noise_of_training_takes_a_finding_away_and_is_shown_beside():
