@@ -163,7 +163,7 @@ def of_channels(rows: pd.DataFrame) -> dict[str, str]:
     above = rows["low_with_noise"].gt(0).groupby(rows["channel"]).agg(["sum", "count"])
     cases = {f"mechanism-{key}": "{} of {}".format(*above.loc[key]) for key in above.index}
     return cases | {"share-by-size": f"{_by_size(share, NOISY)} (N = {share['n'].max():,}); "
-            f"{(share['low_with_noise'] > 1).sum()} of {len(share)} intervals lie above 1",
+            f"{(share['low_with_noise'] > 1).sum()} of {len(share)} intervals lie above 1.",
             "channels-answers": f"Of the {len(rows)} preregistered slopes the answer is {kinds}."
             + (f" Otherwise than expected: {names}." if names else "")}
 

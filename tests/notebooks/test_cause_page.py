@@ -86,7 +86,7 @@ def test_channels_that_went_otherwise_are_named_and_none_where_none_did():
     rows = [base | {"channel": "share", "answer": "found"}, base | {"channel": "subject", "answer": "opposite"}]
     words = cause_page.of_channels(cause_page.channels(pd.DataFrame(rows)))
     assert "other facts of the person, documents disagree, 1.30" in words["channels-answers"]
-    assert words["share-by-size"].endswith("1 of 1 intervals lie above 1")
+    assert words["share-by-size"].endswith("1 of 1 intervals lie above 1.")
     rows[1]["answer"] = "found"
     words = cause_page.of_channels(cause_page.channels(pd.DataFrame(rows)))
     assert words["mechanism-share"] == "1 of 1"
