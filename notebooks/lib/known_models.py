@@ -157,7 +157,7 @@ def in_words(table: pd.DataFrame) -> dict[str, str]:
     facts = raw[raw["where"] == GROUPS["facts"]].set_index("model")[["estimate", "low", "high"]]
     words["scale"] = ("For scale: on the same facts, a model that knows only how often answers "
                       f"occur has a raw Mem of {number(*facts.loc[FREQUENCY])}, and one that knows "
-                      f"only the counts of another draw {number(*facts.loc[MEMORIZER])}.")
+                      f"only the counts of a second text {number(*facts.loc[MEMORIZER])}.")
     by_weight = mixtures(table).pivot_table(index=["where", "given"], columns="weight",
                                             values="estimate")
     words["tenth"] = f"{(by_weight[0.1] / by_weight[1.0]).min():.0%}"
