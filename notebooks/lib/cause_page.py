@@ -69,8 +69,8 @@ def answered(judged: pd.DataFrame, answers: pd.DataFrame, tasks: pd.DataFrame) -
         f"**{verdict}.** This is found in one world, whose two twins permute the counts of all "
         "facts at once; it is not repeated in a second world.\n\n"
         f"- *Documents agree:* twice as many statements multiply the probability by 2 to the power "
-        f"of {_by_size(agree, NOISY)} (N = {agree['n'].max():,}), which is "
-        f"{2 ** agree['estimate'].iloc[0]:.1f} times at {agree['model'].iloc[0].upper()}.\n"
+        f"of {_by_size(agree, NOISY)} (N = {agree['n'].max():,}): at "
+        f"{agree['model'].iloc[0].upper()}, by {2 ** agree['estimate'].iloc[0]:.1f}.\n"
         f"- *Documents disagree:* for twice as many documents with the value the power is "
         f"{_by_size(differ, NOISY)} (N = {differ['n'].max():,}). This joins two effects: at "
         f"{differ['model'].iloc[-1].upper()} the power is {share} for the share of the value and "
@@ -139,14 +139,11 @@ def _own(table: pd.DataFrame) -> pd.Series:
     return table["counts"] == table["read"].where(~table["read"].isin(cause.RESEEDS), cause.MAIN)
 
 
-def of_matrix(table: pd.DataFrame) -> dict[str, str]:
-    """The least coefficient of counts that a model has read, the largest of counts that it has not,
-    and how many intervals of the latter include zero."""
-    own = _own(table)
-    least, other = table[own].sort_values("estimate").iloc[0], table[~own]
+def of_matrix(table: pd.DataFrame) -> str:
+    """How many intervals of counts that a model has not read include zero."""
+    other = table[~_own(table)]
     zero = (other["low"] <= 0) & (other["high"] >= 0)
-    return {"own-least": number(*least[PLAIN]), "other-most": short(other["estimate"].abs().max()),
-            "other-includes": f"{zero.sum()} of {len(other)}"}
+    return f"{zero.sum()} of {len(other)}"
 
 
 def channels(judged: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +163,7 @@ def of_channels(rows: pd.DataFrame) -> dict[str, str]:
     above = rows["low_with_noise"].gt(0).groupby(rows["channel"]).agg(["sum", "count"])
     cases = {f"mechanism-{key}": "{} of {}".format(*above.loc[key]) for key in above.index}
     return cases | {"share-by-size": f"{_by_size(share, NOISY)} (N = {share['n'].max():,}); "
-            f"{(share['low_with_noise'] > 1).sum()} of {len(share)} intervals lie above 1",
+            f"{(share['low_with_noise'] > 1).sum()} of {len(share)} intervals lie above 1.",
             "channels-answers": f"Of the {len(rows)} preregistered slopes the answer is {kinds}."
             + (f" Otherwise than expected: {names}." if names else "")}
 
@@ -182,7 +179,8 @@ def correlations(beside: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     """Slopes across and within facts, the latter with training noise, and rank correlations, by
     size and kind of fact."""
     keys, slopes = ["model", "population"], judged.query("world == 'twins' and channel == 'pair'")
-    rows = beside[beside["measure"].isin(BESIDE)].merge(slopes[[*keys, *NOISY[1:]]], "left", keys)
+    rows = beside[beside["measure"].isin(BESIDE) & (beside["population"] != "all")]
+    rows = rows.merge(slopes[[*keys, *NOISY[1:]]], "left", keys)
     shown = np.where(rows["measure"] == "within", numbers(rows, *NOISY), numbers(rows))
     rows = _named(rows).assign(shown=shown, measure=rows["measure"].map(BESIDE))
     return _wide(rows, ["size", "facts"], "measure")

@@ -13,7 +13,7 @@ from taskgram_utils.run.store import Run
 SHOWN = {"factual_qa": "facts", "world_knowledge": "knowledge", "translation": "unseen"}
 """Of each task that has a Mem, the group that is shown."""
 CAPTION = (
-    "<strong>Figure 1.</strong> First: Mem of two-word task-grams, raw and given all four controls, "
+    "<strong>Figure 1.</strong> First: Mem of two-word task-grams, raw and given four controls, "
     "for facts, knowledge and unseen translations. Then: the slope of log probability on log count "
     "when the counts change; twice the count multiplies the probability by 2 to the power of the "
     "slope. Grey: models trained again on the same text. Bars: 95% intervals with training noise.")

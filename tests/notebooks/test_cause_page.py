@@ -38,7 +38,7 @@ def test_the_answer_follows_the_table(answers, begins):
     says = cause_page.answered(judged(answers), LOTS, TASKS).replace("\N{NO-BREAK SPACE}", " ")
     assert says.startswith(begins)
     assert "in one world, whose two twins permute" in says and "not repeated in a second world" in says
-    assert ".50 [.40, .60] at 100K parameters and .50 [.40, .60] at 3M (N = 2,000), which is 1.4 times at 100K" in says
+    assert ".50 [.40, .60] at 100K parameters and .50 [.40, .60] at 3M (N = 2,000): at 100K, by 1.4." in says
     assert "at 3M the power is 1.90 [1.80, 2.00] for the share" in says and ".80 [.70, .90] for the statements" in says
     assert "between worlds than between trainings: Maths reasoning in 1 of 2 sizes." in says
     assert says.endswith("in 9 of 10 curves of questions on biographies, and in 6 of 10 on all texts (it falls in 3).")
@@ -58,8 +58,7 @@ def test_counts_that_were_not_read_are_told_from_those_that_were():
     rows = [("reseed3", "main", 0.6, 0.5, 0.7), ("twin1", "twin1", 0.4, 0.3, 0.5), ("twin1", "main", -0.3, -0.4, -0.2),
             ("main", "twin2", 0.01, -0.1, 0.1)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["read", "counts", "estimate", "low", "high"])
-    words = cause_page.of_matrix(table)
-    assert words["own-least"].startswith(".40") and words["other-most"] == ".30" and words["other-includes"] == "1 of 2"
+    assert cause_page.of_matrix(table) == "1 of 2"
     row = cause_page.matrix(table.assign(model="3m", population="disputed")).iloc[0]
     assert row["counts read"] == ".40 to .60" and row["counts not read"] == "−.30 to .01"
 
@@ -87,7 +86,7 @@ def test_channels_that_went_otherwise_are_named_and_none_where_none_did():
     rows = [base | {"channel": "share", "answer": "found"}, base | {"channel": "subject", "answer": "opposite"}]
     words = cause_page.of_channels(cause_page.channels(pd.DataFrame(rows)))
     assert "other facts of the person, documents disagree, 1.30" in words["channels-answers"]
-    assert words["share-by-size"].endswith("1 of 1 intervals lie above 1")
+    assert words["share-by-size"].endswith("1 of 1 intervals lie above 1.")
     rows[1]["answer"] = "found"
     words = cause_page.of_channels(cause_page.channels(pd.DataFrame(rows)))
     assert words["mechanism-share"] == "1 of 1"
