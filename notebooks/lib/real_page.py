@@ -9,6 +9,7 @@ from taskgram_chapters import verdicts
 from taskgram_chapters.numbers import numbers, said, short
 from taskgram_chapters.real_text import MIN_EXAMPLES, enough, real_tables
 from taskgram_chapters.recorded import recorded
+from taskgram_chapters.scoring_page import size_name
 from taskgram_chapters.verdicts import AT, BOUNDS, GIVEN, SLOPE, rows_of
 from taskgram_utils.run import pipeline
 from taskgram_utils.run.store import Run
@@ -159,6 +160,7 @@ def findings(
     the ``infinigram`` LM; none for what is not there."""
     texts, leads = {"lead": ""}, []
     for whom, text in (("suite", "trained on this very text"), ("proxy", "trained on other text")):
+        whole = f"the largest model {text} ({size_name(str(whose[whom]))})"
         rows, name = rows_of(real, {"model": whose[whom]}), spelt(whose[whom])
         raw, given = (rows[rows["Mem"] == kind] for kind in KINDS.values())
         left = given[given["low"] > 0]
@@ -166,7 +168,7 @@ def findings(
         left = left.assign(where=left["where"].where(~small, left["where"] + " (below the bound .15)"))
         many = said((", with four controls held constant in:", left), ends=ENDS) or (
             ", with four controls held constant in none.")
-        leads += [(len(left), len(given), f"for {name}, {text}")] * bool(len(rows))
+        leads += [(len(left), len(given), f"for {whole}")] * bool(len(rows))
         texts[whom] = (f"Raw Mem of {name} lies above zero in {(raw['low'] > 0).sum()} of "
                        f"{len(raw)} groups{many}") * bool(len(rows))
         if whom == "suite":

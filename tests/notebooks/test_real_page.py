@@ -51,8 +51,9 @@ def test_the_answer_says_what_controls_leave(given, word, left):
 def test_the_lead_counts_groups_of_both_models():
     table = pd.concat([rows("3m", UP, UP), rows("3m", UP, DOWN, "b"), rows("3m", UP, DOWN, "c"), rows("big", UP, UP)])
     lead = p.findings(table, table[:0], table[:0], table[:0], SCORES, WHOSE)["lead"]
-    assert lead.startswith("**Mostly not: ") and "in 1 of 3 groups for 3M, trained on this very" in lead
-    assert lead.endswith("and in 1 of 1 groups for big, trained on other text.**")
+    assert lead.startswith("**Mostly not: ") and (
+        "in 1 of 3 groups for the largest model trained on this very text (3M parameters), and" in lead)
+    assert lead.endswith("and in 1 of 1 groups for the largest model trained on other text (big).**")
 
 
 @pytest.mark.parametrize("ends, mem, slope, gain", [
