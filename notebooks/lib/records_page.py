@@ -310,8 +310,9 @@ def parts(found: Found, window: str) -> dict[str, str]:
 def answer(found: Found, results: Mapping[str, str]) -> str:
     """The answer of the chapter: what size does, and the list of :func:`parts`."""
     listed = "\n".join(f"- {text}" for text in results.values())
-    return (f"**As Pythia grows, it follows {_below(phase_slopes(found, _ORDERS[0]))} n-gram orders "
-            f"of the Pile less closely.** Four records show more:\n\n{listed}")
+    every = phase_slopes(found, _ORDERS[0])
+    return (f"**As Pythia grows, it follows {_below(every)} n-gram orders of the Pile less "
+            f"closely.** Four records show more:\n\n{listed}")
 
 
 def _below(slopes: pd.DataFrame) -> str:
