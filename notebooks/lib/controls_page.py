@@ -11,7 +11,6 @@ from taskgram_chapters.recorded import recorded
 from taskgram_chapters.verdicts import AT, GIVEN, rows_of
 from taskgram_utils.run import pipeline
 from taskgram_utils.run.store import Run
-from taskgram_utils.statistics import holm
 
 PLAIN = ["estimate", "low", "high"]
 PLACEBO = {"taskgram": "Mem", "placebo": "placebo Mem", "taskgram - placebo": "difference"}
@@ -104,22 +103,10 @@ def answered(
             + (f" Mem changes {', and '.join(kinds)}." if kinds else ""))
 
 
-def of_partial(table: pd.DataFrame) -> str:
-    """Where nothing, and where less than nothing, is left given all four controls."""
-    given, where = table[table["measure"] == GIVEN], "given all four controls, the interval"
-    zero = (given["low"] <= 0) & (given["high"] >= 0)
-    return says((f"{where.capitalize()} includes zero in:", given.loc[zero, "where"]),
-                ("It is below zero, so that the model ranks against the pairs once frequency is "
-                 "held constant, in:", given.loc[given["high"] < 0, "where"]))
-
-
 def of_placebo(less: pd.DataFrame, placebo: pd.DataFrame) -> str:
-    """Where Mem exceeds that of its placebo, also by Holm's p, and how well the placebo matches."""
-    p = pd.Series(holm(less["p"]), less.index)
-    sure = less.loc[(less["low"] > 0) & (p < 0.05), "where"]
-    rest = says(("Also by Holm's p over all groups it is above zero in:", sure))
-    return (f"{above(less, 'The difference is')} {rest} The counts of an output and of its "
-            f"placebo differ by at most {short(placebo['log_ratio'].max())} log units at the median.")
+    """Where Mem exceeds that of its placebo, and how well the placebo matches."""
+    return (f"{above(less, 'The difference is')} The counts of an output and of its placebo differ "
+            f"by at most {short(placebo['log_ratio'].max())} log units at the median.")
 
 
 def changed(variants: pd.DataFrame) -> pd.DataFrame:
@@ -141,8 +128,7 @@ def shown(variants: pd.DataFrame, raw: pd.DataFrame, matters: float) -> pd.DataF
 
 def largest(rows: pd.DataFrame) -> pd.DataFrame:
     """Of :func:`changed` the variant of each choice that changes Mem most in any group."""
-    size = rows["change"].abs()
-    return rows.loc[size.groupby(rows["choice"], sort=False).idxmax()]
+    return rows.loc[rows["change"].abs().groupby(rows["choice"], sort=False).idxmax()]
 
 
 def matter(rows: pd.DataFrame, matters: float) -> pd.DataFrame:

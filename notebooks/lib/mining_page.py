@@ -1,6 +1,6 @@
 """What the chapter on the task-gram table says of its pairs: sentences, and small tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -52,22 +52,6 @@ def kept(passed: pd.DataFrame) -> pd.DataFrame:
         "by chance": passed["by_chance"].map(percent),
         "true": [percent(*row) for row in passed[["true", "low", "high"]].to_numpy(float)],
         "true of all": passed["true_of_all"].map(percent)})
-
-
-def sentences(passed: pd.DataFrame, tasks: Sequence[str], n: int) -> dict[str, str]:
-    """Of each task one sentence on its pairs at ``n``, under the key ``kept-`` and its name."""
-    rows, says = passed[passed["n"] == n].set_index("task"), {}
-    for task in tasks:
-        row = rows.loc[task] if task in rows.index else pd.Series(np.nan, SHARES)
-        true, chance = percent(*row[["true", "low", "high"]]), percent(row["by_chance"])
-        if chance is None:
-            words = f"No pair at n = {n} can be judged."
-        elif true is None:
-            words = f"Of the mined pairs at n = {n}, {chance} would pass by chance."
-        else:
-            words = f"Of its pairs at n = {n}, {true} are true, and {chance} would pass by chance."
-        says[f"kept-{task}"] = words
-    return says
 
 
 def trust(passed: pd.DataFrame, n: int) -> str:

@@ -9,6 +9,7 @@ from taskgram_chapters import verdicts
 from taskgram_chapters.numbers import numbers, said, short
 from taskgram_chapters.real_text import MIN_EXAMPLES, enough, real_tables
 from taskgram_chapters.recorded import recorded
+from taskgram_chapters.scoring_page import size_name
 from taskgram_chapters.verdicts import AT, BOUNDS, GIVEN, SLOPE, rows_of
 from taskgram_utils.run import pipeline
 from taskgram_utils.run.store import Run
@@ -159,14 +160,15 @@ def findings(
     the ``infinigram`` LM; none for what is not there."""
     texts, leads = {"lead": ""}, []
     for whom, text in (("suite", "trained on this very text"), ("proxy", "trained on other text")):
+        whole = f"the largest model {text} ({size_name(str(whose[whom]))})"
         rows, name = rows_of(real, {"model": whose[whom]}), spelt(whose[whom])
         raw, given = (rows[rows["Mem"] == kind] for kind in KINDS.values())
         left = given[given["low"] > 0]
-        small = left["high"] <= BOUNDS[AT]
-        left = left.assign(where=left["where"].where(~small, left["where"] + " (below the bound .15)"))
+        small = (left["high"] <= BOUNDS[AT]).map({True: " (below the bound .15)", False: ""})
+        left = left.assign(where=left["where"] + small)
         many = said((", with four controls held constant in:", left), ends=ENDS) or (
             ", with four controls held constant in none.")
-        leads += [(len(left), len(given), f"for {name}, {text}")] * bool(len(rows))
+        leads += [(len(left), len(given), f"for {whole}")] * bool(len(rows))
         texts[whom] = (f"Raw Mem of {name} lies above zero in {(raw['low'] > 0).sum()} of "
                        f"{len(raw)} groups{many}") * bool(len(rows))
         if whom == "suite":
@@ -196,16 +198,13 @@ def spelt(model: str | None) -> str:
 
 
 def of_scores(performance: pd.DataFrame, model: str | None) -> str:
-    """How many answers of a model are right, of those that it writes and of those among options."""
+    """How many answers of a model are right, at most, of those that it writes."""
     rows = rows_of(pipeline.at_last_step(performance), {
         "metric": ["exact_match", "accuracy"], "model": model})
-    written = rows.reindex(columns=["at_bound"])["at_bound"].notna()
-    kinds = {"the answers that it writes": rows[written],
-             "those that it chooses among options": rows[~written]}
-    best = {kind: part.loc[part["score"].idxmax()] for kind, part in kinds.items() if len(part)}
-    parts = [f"{round(one['score'] * one['examples'])} of {one['examples']} of {kind}"
-             for kind, one in best.items()]
-    return f"In a group it gets right at most {', and '.join(parts)}." * bool(parts)
+    rows = rows.dropna(subset=["at_bound"]).nlargest(1, "score")
+    most = rows["score"].mul(rows["examples"]).round().astype(int)
+    return "".join(f"In no group does it write more than {k} right answers of {n}."
+                   for k, n in zip(most, rows["examples"], strict=True))
 
 
 def answer(texts: Mapping[str, str]) -> str:

@@ -88,7 +88,7 @@ def of_phases(found: Found) -> dict[str, str]:
         "in-turn": f"{order.apply(lambda s: s.is_monotonic_increasing).sum()} of {order.ngroups}",
         "runs-in-turn": f"{runs['runs_in_turn']} of {runs['seeds']}",
         "own-corpus": f"{(difference > 0).sum()} of {len(difference)}",
-        "own-corpus-range": f"{difference.abs().max():.2f}",
+        "own-corpus-range": short(difference.abs().max()),
         "phase-slopes": every, "phase-later": later}
 
 
@@ -200,7 +200,7 @@ def of_sums(found: Found) -> dict[str, str]:
     trainings and two measurements differ."""
     rows = sums(found, release="v1.1")
     able, small = (rows[side] for side in (rows["parameters"] >= ABLE, rows["parameters"] < ABLE))
-    texts = {"floor": f"{small['score'].max():.2f}",
+    texts = {"floor": short(small["score"].max()),
              "sums-raw": _above(rows_of(able, {"measure": "spearman"}))}
     for task, part in able.groupby("task"):
         texts |= {task: _above(rows_of(part, {"measure": GIVEN})),
@@ -217,9 +217,9 @@ def of_sums(found: Found) -> dict[str, str]:
     pairs = old.pivot(index=["task", "parameters"], columns="release", values="estimate").dropna()
     return texts | {
         "reruns": f"{again['differ']} of {again['scores']:,}",
-        "reruns-most": f"{again['largest']:.2f}",
-        "releases-apart": f"{(pairs['v1.1'] - pairs['v0']).abs().max():.2f}",
-        "releases-wide": f"{(old['high'] - old['low']).median():.2f}"}
+        "reruns-most": short(again["largest"]),
+        "releases-apart": short((pairs["v1.1"] - pairs["v0"]).abs().max()),
+        "releases-wide": short((old["high"] - old["low"]).median())}
 
 
 def _above(rows: pd.DataFrame) -> str:
@@ -271,7 +271,7 @@ def of_pairs(found: Found, window: str) -> dict[str, str]:
                                   for task, part in raw.groupby("task")),
         "pairs-agreement": " and ".join(f"{short(value)} ({task})" for task, value in
                                         pythia.groupby("task")["agreement"].mean().items()),
-        "pairs-reliability": " to ".join(f"{left['reliability'].agg(end):.2f}"
+        "pairs-reliability": " to ".join(short(left["reliability"].agg(end))
                                          for end in ("min", "max")),
         "pairs-small": f"{left['small_share'].max():.0%}",
         **{f"trap-{name}": " and ".join(
@@ -310,8 +310,9 @@ def parts(found: Found, window: str) -> dict[str, str]:
 def answer(found: Found, results: Mapping[str, str]) -> str:
     """The answer of the chapter: what size does, and the list of :func:`parts`."""
     listed = "\n".join(f"- {text}" for text in results.values())
-    return (f"**As Pythia grows, it follows {_below(phase_slopes(found, _ORDERS[0]))} n-gram orders "
-            f"of the Pile less closely.** Four records show more:\n\n{listed}")
+    every = phase_slopes(found, _ORDERS[0])
+    return (f"**As Pythia grows, it follows {_below(every)} n-gram orders of the Pile less "
+            f"closely.** Four records show more:\n\n{listed}")
 
 
 def _below(slopes: pd.DataFrame) -> str:

@@ -46,12 +46,19 @@ def test_what_is_left_is_counted_by_group():
 def test_where_an_interval_is_above_zero():
     assert cp.above(rows(0.1, -0.1), "It is") == "It is above zero in: a. It is not above zero in: b."
     assert cp.above(rows(0.1), "It is") == "It is above zero in: a." and cp.above(rows().iloc[:0], "It is") == ""
-    partial = rows(-0.1, -0.3, 0.1, measure=cp.GIVEN)
-    assert cp.of_partial(partial).endswith("constant, in: b.") and "includes zero in: a." in cp.of_partial(partial)
-    less, placebo = rows(0.1, 0.1, -0.1, p=[0.04, 0.001, 0.5]), pd.DataFrame({"log_ratio": [0, 0.2, 0.1]})
-    says = cp.of_placebo(less, placebo)
-    assert "over all groups it is above zero in: b." in says and ".20 log units" in says
-    assert "by Holm's" not in cp.of_placebo(less.assign(p=0.9), placebo)
+    placebo = pd.DataFrame({"log_ratio": [0, 0.2, 0.1]})
+    says = cp.of_placebo(rows(0.1, 0.1, -0.1), placebo)
+    assert says.startswith("The difference is above zero in: a; b. The d") and ".20 log units" in says
+
+
+def test_a_run_in_which_no_group_has_a_mem():
+    none = RAW.iloc[:0]
+    of = none.assign(choice="γ", variant="own", default=False)
+    changed = cp.changed(of)
+    ways = {"given all four": none}
+    assert cp.answered(none, ways, cp.largest(changed), 0.1) == "**No group of examples has a raw Mem above zero.**"
+    assert cp.left(none, ways).empty and cp.matter(changed, 0.1).empty and cp.shown(of, none, 0.1).empty
+    assert cp.crossing(changed, none).endswith("0 of 0 variants are not.")
 
 
 def test_the_largest_change_of_each_choice():

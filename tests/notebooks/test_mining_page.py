@@ -64,13 +64,6 @@ def test_how_far_the_estimate_without_truth_is_off(monkeypatch):
     assert m.overestimated(World()) == ""
 
 
-def test_one_sentence_a_task():
-    says = m.sentences(row(), ["factual_qa", "translation"], 2)
-    assert "90% [85, 95] are true, and 10% would pass by chance" in plain(says["kept-factual_qa"])
-    assert says["kept-translation"] == "No pair at n = 2 can be judged."
-    assert "true" not in m.sentences(row(true=np.nan), ["factual_qa"], 2)["kept-factual_qa"]
-
-
 def test_groups_in_which_fewer_than_half_are_true():
     found = pd.DataFrame({"task": "math_reasoning", "group": ["held_out", "seen"], "n": 2, "precision": [0.2, 0.6]})
     assert m.no_mem(found, 2) == "At n = 2 fewer than half of the mined pairs are true in Maths reasoning, held out."

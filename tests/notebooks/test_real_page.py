@@ -42,7 +42,7 @@ def test_the_answer_says_what_controls_leave(given, word, left):
     assert plain(found["suite"]).endswith(left)
     assert found["proxy"] == "" and found["size"] == "Raw Mem rises with size in 0 of 1 groups."
     assert found["infinigram"].endswith("ranking of 3M better than task-grams in 1 of 1.") and "  " not in says
-    assert "4 of 400 of the answers that it writes, and 80 of 400 of those that" in says
+    assert "In no group does it write more than 4 right answers of 400." in says
     assert "gain more where a document has the pair in facts .30" in says
     none = p.findings(table[:0], table[:0], table[:0], table[:0], SCORES[:0], WHOSE)
     assert p.answer(none) == "No Mem could be measured here."
@@ -51,8 +51,9 @@ def test_the_answer_says_what_controls_leave(given, word, left):
 def test_the_lead_counts_groups_of_both_models():
     table = pd.concat([rows("3m", UP, UP), rows("3m", UP, DOWN, "b"), rows("3m", UP, DOWN, "c"), rows("big", UP, UP)])
     lead = p.findings(table, table[:0], table[:0], table[:0], SCORES, WHOSE)["lead"]
-    assert lead.startswith("**Mostly not: ") and "in 1 of 3 groups for 3M, trained on this very" in lead
-    assert lead.endswith("and in 1 of 1 groups for big, trained on other text.**")
+    assert lead.startswith("**Mostly not: ") and (
+        "in 1 of 3 groups for the largest model trained on this very text (3M parameters), and" in lead)
+    assert lead.endswith("and in 1 of 1 groups for the largest model trained on other text (big).**")
 
 
 @pytest.mark.parametrize("ends, mem, slope, gain", [
