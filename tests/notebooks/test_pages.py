@@ -138,7 +138,7 @@ def test_formulas_are_drawn_and_numbered(visit):
 
 def test_search_finds(visit):
     page = visit("search.html?q=placebo")
-    page.wait_for_selector("#search-results li a")
+    page.wait_for_function("document.querySelector('.search-summary')?.innerText.includes('found')")
     found = page.locator("#search-results li a").all_inner_texts()
     assert "What a sceptic asks" in found and "Glossary" in found
     page.wait_for_selector("#search-results p.context")
