@@ -413,8 +413,10 @@ def stage(plan: Plan, instructor: bool = False) -> Path:
     made = {"<!-- API -->": api_page, "<!-- PARAMETERS -->": parameters_table,
             "<!-- READING -->": reading_table,
             "<!-- SCALE -->": lambda: cost.page(root / "results")}
+    home = config["repository"]["url"].removeprefix("https://github.com/") or "OWNER/REPOSITORY"
     for path in (target / "book").glob("*.md"):
         text = _unlinked(path.read_text(encoding="utf-8"), absent)
+        text = text.replace("OWNER/REPOSITORY", home)
         for mark in made.keys() & set(text.splitlines()):
             text = text.replace(mark, made[mark]())
         write_text(path, text)
@@ -468,6 +470,7 @@ def handout(notebook):
                  "doc": f"*{Path(target).name.lstrip('0123456789_').replace('_', ' ')}*"}
         return shown or words.get(match[1], target)
 
+    out.metadata.pop("papermill", None)  # which has the notebook as it was, solutions and all
     cells, out.cells = out.cells, []
     for cell in cells:
         parts = _SOLUTION.split(cell.source) if cell.cell_type == "markdown" else [cell.source]

@@ -361,9 +361,11 @@ Count.
         kept("many", "text/plain", "'12'"), kept("some", "text/markdown", "*rise*, see {doc}`x`"),
         kept("tab-a", "text/markdown", "| a |\n|---|\n| 1 |")])  # fmt: skip
     end = new_markdown_cell("So.\n\n```{solution-end}\n```\n\nEnd.")
-    notebook = new_notebook(cells=[new_markdown_cell(source), new_code_cell("12"), end, code])
+    cells = [new_markdown_cell(source), new_code_cell("12"), end, code]
+    notebook = new_notebook(cells=cells, metadata={"papermill": {"input_path": "all of it"}})
     out = book.handout(notebook)
     nbformat.validate(out)
+    assert "papermill" not in out.metadata
     assert [cell.source for cell in out.cells[1:]] == ["End.", "draw()", "*Figure 1. A line.*"]
     assert out.cells[2].metadata["jupyter"]["source_hidden"] and "jupyter" not in code.metadata
     assert out.cells[0].source == """# Mem
@@ -385,9 +387,11 @@ Count."""
 def test_launch_buttons_follow_the_clones_origin(project):
     subprocess.run(["git", "init", "-q", "."], check=True)
     subprocess.run(["git", "remote", "add", "origin", "git@github.com:someone/taskgrams.git"], check=True)
+    (project / "book" / "api.md").write_text("# Start\n\n`git clone https://github.com/OWNER/REPOSITORY`\n")
     plan = book.plan("tiny")
     book.execute(plan, progress=False)
-    book.stage(plan)
+    place = book.stage(plan)
+    assert "github.com/someone/taskgrams`" in (place / "book" / "api.md").read_text()
     page = book.render().parent / "notebooks" / "04_translation.html"
     links = re.findall(r'href="(https://[^"]*(?:mybinder|colab)[^"]*)"', page.read_text(encoding="utf-8"))
     assert len(links) == 2
