@@ -82,7 +82,8 @@ def of_suites(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     table = tables["performance"]
     table = table[table["metric"].isin(["exact_match", "accuracy"])
                   & table["group"].isin(SUITE_GROUPS)]
-    part = table["task"].replace(NAMES) + "\n" + table["group"]
+    agree = {"facts, undisputed": "documents agree", "facts, disputed": "documents disagree"}
+    part = table["task"].replace(NAMES) + "\n" + table["group"].replace(agree)
     return table.assign(part=part).sort_values("suite", kind="stable")
 
 
