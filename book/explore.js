@@ -33,7 +33,7 @@
   const ngram = (text, side) => make("mark", { class: `side-${side}` }, text);
   const short = (text, most = 72) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
   const size = (parameters) => {
-    for (const [unit, letter] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) {
+    for (const [unit, letter] of [[1e9, "B"], [1e6, "M"], [1e3, "K"]]) {
       if (parameters >= unit) return `${Number((parameters / unit).toPrecision(2))}${letter}`;
     }
     return String(parameters);

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from copy import deepcopy
 from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
@@ -39,8 +40,10 @@ AT_A_TIME = 2
 """Notebooks that run at the same time."""
 INSTRUCTOR = "book/instructor"
 """The page with model answers, which only teachers build."""
-WORDS_A_MINUTE, LINES_OF_A_FIGURE = 200, 4
-"""Reading: words of prose, and a minute for each code cell of at least so many lines."""
+TIME = re.compile(r"Time to learn: (?:about )?(\d+) minutes[^★\n]*?(★+)")
+"""What a page says of its reading time, and of how hard it is."""
+_FENCE = re.compile(r"(?ms)^(`{3,})\{(\w+)\} ?([^\n]*)\n((?::[^\n]*\n)*)\n*(.*?)^\1$")
+_SOLUTION = re.compile(r"(?m)^`{3,}\{solution-(?:start|end)\}.*\n(?::.*\n)*`{3,}$")
 LEFT_OUT = ("*Left out: this part needs to know what is true of the text, and of this text that is "
             "not known.*")
 _THOUSANDTHS = re.compile(r"(\b\d*[1-9]\d*\.\d\d)\d+")
@@ -386,7 +389,7 @@ def _end_kernels() -> None:
 
 def stage(plan: Plan, instructor: bool = False) -> Path:
     """Lay out ``build/src``: configuration, prose and the executed notebooks, each with its "This
-    run" box; with the page for teachers if ``instructor``.
+    run" box; with the page for teachers if ``instructor``. The handouts lie in ``build/notebooks``.
 
     Raises InputError for a page that has not been run with these parameters.
     """
@@ -410,14 +413,19 @@ def stage(plan: Plan, instructor: bool = False) -> Path:
     made = {"<!-- API -->": api_page, "<!-- PARAMETERS -->": parameters_table,
             "<!-- READING -->": reading_table,
             "<!-- SCALE -->": lambda: cost.page(root / "results")}
+    home = config["repository"]["url"].removeprefix("https://github.com/") or "OWNER/REPOSITORY"
     for path in (target / "book").glob("*.md"):
         text = _unlinked(path.read_text(encoding="utf-8"), absent)
+        text = text.replace("OWNER/REPOSITORY", home)
         for mark in made.keys() & set(text.splitlines()):
             text = text.replace(mark, made[mark]())
         write_text(path, text)
     (target / "notebooks").mkdir()
+    shutil.rmtree(root / "build" / "notebooks", ignore_errors=True)
+    (root / "build" / "notebooks").mkdir()
     for page in plan.pages:
         notebook = nbformat.read(plan.run.place(page.table), as_version=4)
+        nbformat.write(handout(notebook), root / "build" / f"{page.table}.ipynb")
         box = this_run(page, notebook.metadata.papermill)
         notebook.cells.append(nbformat.v4.new_markdown_cell(box, id="this-run"))
         for cell in notebook.cells:
@@ -429,6 +437,60 @@ def stage(plan: Plan, instructor: bool = False) -> Path:
     for path in [plan.run.folder / "manifest.json", *plan.run.folder.glob("figures/*.*")]:
         shutil.copy(path, target / "run")
     return target
+
+
+def handout(notebook):
+    """A copy of an executed chapter for Jupyter and for slides, which know nothing of the book: its
+    prose has the values and tables that were kept for it, figures and tables have numbers,
+    references are words, cells that the book folds are folded, and solutions are left out."""
+    from nbformat import NotebookNode
+
+    out, kept, numbers, solved = deepcopy(notebook), {}, {}, 0
+    for cell in out.cells:
+        figure = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+        for name in filter(None, [figure, *re.findall(r"(?m)^:name: (tab-\S+)", cell.source)]):
+            kind = "Figure" if name == figure else "Table"
+            numbers[name] = f"{kind} {sum(one.startswith(kind) for one in numbers.values()) + 1}"
+        for one in cell.get("outputs", ()):
+            data = {kind.rpartition("record/")[2]: text for kind, text in one.get("data", {}).items()}
+            words = data.get("text/markdown") or data.get("text/html") or data.get("text/plain", "")
+            kept[one.get("metadata", {}).get("scrapbook", {}).get("name")] = words.strip("'")
+
+    def block(match: re.Match) -> str:
+        name, title, body = match[2], match[3], match[5].strip()
+        number = re.search(r":name: (\S+)", match[4])
+        title = f"{numbers[number[1]]}. {title}" if name == "table" and number else title
+        return f"$$\n{body}\n$$" if name == "math" else f"**{title}**\n\n{body}" if title else body
+
+    def role(match: re.Match) -> str:
+        shown, _, target = match[2].rpartition(" <")
+        cited = re.sub(r"([a-z]+)(\d{4})\w*", lambda m: f"{m[1].title()} {m[2]}", target)
+        words = {"eq": "(an equation of the book)", "ref": "the book", "cite:p": f"({cited})",
+                 "numref": numbers.get(target, "a figure or table of the book"), "cite:t": cited,
+                 "doc": f"*{Path(target).name.lstrip('0123456789_').replace('_', ' ')}*"}
+        return shown or words.get(match[1], target)
+
+    out.metadata.pop("papermill", None)  # which has the notebook as it was, solutions and all
+    cells, out.cells = out.cells, []
+    for cell in cells:
+        parts = _SOLUTION.split(cell.source) if cell.cell_type == "markdown" else [cell.source]
+        text, solved = "".join(parts[solved::2]), (solved + len(parts) - 1) % 2
+        if cell.cell_type == "markdown":
+            text = re.sub(r"```\{glue:\w+\} (\S+)\n(?::.*\n)*```|\{glue:\w+\}`([^`]+)`",
+                          lambda m: kept.get(m[1] or m[2], ""), text)
+            text = re.sub(r"(?m)^\([\w-]+\)=\n|^<!-- .* -->$", "", text)
+            while _FENCE.search(text):
+                text = _FENCE.sub(block, text)
+            text = re.sub(r"\{([a-z:]+)\}`([^`]+)`", role, text).strip()
+        elif {"hide-input", "remove-input"} & set(cell.metadata.get("tags", ())):
+            cell.metadata["jupyter"] = {"source_hidden": True}
+        cell.source = text
+        out.cells += [cell] if text else []
+        if figure := cell.metadata.get("mystnb", {}).get("figure") if text else None:
+            words = f"*{numbers[figure['name']]}. {figure['caption']}*"
+            out.cells.append(NotebookNode(cell_type="markdown", metadata={}, source=words,
+                                          id=f"{cell.id}-caption"))
+    return out
 
 
 def _absent_pages(plan: Plan) -> set[str]:
@@ -495,41 +557,40 @@ def _addressed(config: dict, root: Path) -> dict:
 
 
 def parameters_table() -> str:
-    """Markdown: for each notebook a heading and a table of the parameters that it declares."""
+    """Markdown: for each notebook a heading, the number of its chapter where the contents number
+    it, and a table of the parameters that it declares."""
+    toc = yaml.safe_load((project_root() / "_toc.yml").read_text(encoding="utf-8"))
+    pages = [one["file"] for part in toc["parts"] if part.get("numbered")
+             for one in part["chapters"]]
     parts = []
     for path, chapter in {c.source: c for c in chapters()}.items():
         rows = [f"| `{name}` | `{default!r}` | {meaning} |"
                 for name, (default, meaning) in declared(chapter).items()]
         head = "| parameter | default | meaning |\n|---|---|---|"
-        parts += [f"## {path.stem}\n", head, *rows, ""]
+        page = f"notebooks/{path.stem}"
+        number = f"Chapter {pages.index(page) + 1}, {{doc}}`../{page}`.\n" if page in pages else ""
+        parts += [f"## {path.stem}\n", *filter(None, [number]), head, *rows, ""]
     return "\n".join(parts)
 
 
 def reading_table() -> str:
-    """Markdown table of the minutes that it takes to read each part of the book that has notebooks,
-    each of its pages, and the whole; a page takes a multiple of five."""
+    """Markdown table of the minutes and stars that pages state: of each part of the book that has
+    notebooks, of each of its pages, and of the whole."""
     root, sources = project_root(), {f"notebooks/{c.name}": c.source for c in chapters()}
     rows, whole = [], 0
     for part in yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]:
         pages = [page["file"] for page in part["chapters"]]
         if sources.keys() & set(pages):
-            minutes = {page: _minutes(sources.get(page, root / f"{page}.md")) for page in pages}
-            rows.append(f"| **{part['caption']}** | **{sum(minutes.values())}** |")
-            rows += [f"| {{doc}}`../{page}` | {m} |" for page, m in minutes.items()]
-            whole += sum(minutes.values())
-    return "\n".join(["| page | minutes |", "|---|---|", *rows, f"| **All** | **{whole}** |"])
-
-
-def _minutes(page: Path) -> int:
-    """How long it takes to read a page of prose or a notebook, by the rule of the constants."""
-    cells = [{"cell_type": "markdown", "source": page.read_text(encoding="utf-8")}]
-    if page.suffix == ".ipynb":
-        cells = json.loads(cells[0]["source"])["cells"]
-    texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
-    words = sum(len(text.split()) for text, kind in texts if kind == "markdown")
-    lines = [text.count("\n") + 1 for text, kind in texts if kind == "code"]
-    figures = sum(count >= LINES_OF_A_FIGURE for count in lines)
-    return max(5, 5 * round((words / WORDS_A_MINUTE + figures) / 5))
+            files = {page: sources.get(page, root / f"{page}.md") for page in pages}
+            times = {page: TIME.search(file.read_text(encoding="utf-8"))
+                     for page, file in files.items()}
+            minutes = sum(int(time[1]) for time in times.values() if time)
+            rows.append(f"| **{part['caption']}** | **{minutes}** | |")
+            rows += [f"| {{doc}}`../{page}` | {time[1] if time else '–'} | {time[2] if time else ''} |"
+                     for page, time in times.items()]
+            whole += minutes
+    head = ["| page | minutes | stars |", "|---|---|---|"]
+    return "\n".join([*head, *rows, f"| **All** | **{whole}** | |"])
 
 
 def api_page() -> str:

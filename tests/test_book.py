@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 from taskgram_utils import book
@@ -255,6 +255,13 @@ def test_staging_appends_the_run_and_lists_what_can_be_set(project):
     assert first in table and "| `gamma` | `0.7` | threshold |\n\n## 04_memorization\n" in table
     assert table.count("## ") == 2, "one table for the pages of one notebook"
     assert "launch_buttons" not in yaml.safe_load((place / "_config.yml").read_text())
+    handouts = sorted(path.name for path in (project / "build" / "notebooks").iterdir())
+    assert handouts == ["01_first.ipynb", "04_factual_qa.ipynb", "04_translation.ipynb"]
+
+
+def test_a_table_of_parameters_names_the_number_of_its_chapter():
+    table = book.parameters_table()
+    assert "## 18_prompt_optimization\n\nChapter 16, {doc}`../notebooks/18_prompt_optimization`.\n\n|" in table
 
 
 @pytest.fixture
@@ -307,25 +314,84 @@ def test_the_page_for_teachers_is_there_only_if_asked_for(project):
     assert "Model answers" in (index.parent / "book" / "instructor.html").read_text(encoding="utf-8")
 
 
-def test_reading_times_are_counted_from_the_sources(project):
-    (project / "book" / "long.md").write_text("word " * 2_000)
-    cells = ["a\nb\nc\nd", "a\nb\nc\nd\ne", "a\nb\nc"]
-    write(project, "01_first", FIRST, *(cells * 4), title="word " * 396)  # two minutes and eight long cells
+def test_reading_times_are_those_that_the_pages_state(project):
+    (project / "book" / "long.md").write_text("# Long\n\nTime to learn: about 10 minutes. Difficulty: ★★★.\n")
+    write(project, "01_first", FIRST, title="First\n\nTime to learn: 25 minutes, ★. You need more: ★★")
     contents(project, "notebooks/01_first", "notebooks/04_factual_qa", "book/long")
     toc = yaml.safe_load((project / "_toc.yml").read_text())
     toc["parts"].append({"caption": "To look up", "chapters": [{"file": "book/intro"}]})
     (project / "_toc.yml").write_text(yaml.safe_dump(toc))
     assert book.reading_table().splitlines()[2:] == [
-        "| **All** | **25** |", "| {doc}`../notebooks/01_first` | 10 |", "| {doc}`../notebooks/04_factual_qa` | 5 |",
-        "| {doc}`../book/long` | 10 |", "| **All** | **25** |"]  # fmt: skip
+        "| **All** | **35** | |", "| {doc}`../notebooks/01_first` | 25 | ★ |",
+        "| {doc}`../notebooks/04_factual_qa` | – |  |", "| {doc}`../book/long` | 10 | ★★★ |",
+        "| **All** | **35** | |"]  # fmt: skip
+
+
+def kept(name: str, kind: str, text: str):
+    meta = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}}
+    return new_output("display_data", {f"application/papermill.record/{kind}": text}, metadata=meta)
+
+
+def test_a_handout_needs_nothing_of_the_book():
+    source = """# Mem
+
+Of {glue:text}`many` pairs {glue:md}`some` {cite:p}`wang2025generalization`, see {numref}`tab-a`, {numref}`fig-b`,
+{numref}`tab-elsewhere`, {doc}`04_factual_qa`, {doc}`the rules <../book/method>`, {term}`Mem <mem>` {eq}`eq-mem`.
+
+(sec-here)=
+````{table} Two things.
+:name: tab-a
+
+```{glue:md} tab-a
+:format: myst
+```
+````
+
+```{exercise} How many? ★
+:label: ex-many
+
+Count.
+```
+
+```{solution-start} ex-many
+:class: dropdown
+```"""
+    figure = {"mystnb": {"figure": {"name": "fig-b", "caption": "A line."}}, "tags": ["hide-input"]}
+    code = new_code_cell("draw()", metadata=figure, outputs=[
+        kept("many", "text/plain", "'12'"), kept("some", "text/markdown", "*rise*, see {doc}`x`"),
+        kept("tab-a", "text/markdown", "| a |\n|---|\n| 1 |")])  # fmt: skip
+    end = new_markdown_cell("So.\n\n```{solution-end}\n```\n\nEnd.")
+    cells = [new_markdown_cell(source), new_code_cell("12"), end, code]
+    notebook = new_notebook(cells=cells, metadata={"papermill": {"input_path": "all of it"}})
+    out = book.handout(notebook)
+    nbformat.validate(out)
+    assert "papermill" not in out.metadata
+    assert [cell.source for cell in out.cells[1:]] == ["End.", "draw()", "*Figure 1. A line.*"]
+    assert out.cells[2].metadata["jupyter"]["source_hidden"] and "jupyter" not in code.metadata
+    assert out.cells[0].source == """# Mem
+
+Of 12 pairs *rise*, see *x* (Wang 2025), see Table 1, Figure 1,
+a figure or table of the book, *factual qa*, the rules, Mem (an equation of the book).
+
+**Table 1. Two things.**
+
+| a |
+|---|
+| 1 |
+
+**How many? ★**
+
+Count."""
 
 
 def test_launch_buttons_follow_the_clones_origin(project):
     subprocess.run(["git", "init", "-q", "."], check=True)
     subprocess.run(["git", "remote", "add", "origin", "git@github.com:someone/taskgrams.git"], check=True)
+    (project / "book" / "api.md").write_text("# Start\n\n`git clone https://github.com/OWNER/REPOSITORY`\n")
     plan = book.plan("tiny")
     book.execute(plan, progress=False)
-    book.stage(plan)
+    place = book.stage(plan)
+    assert "github.com/someone/taskgrams`" in (place / "book" / "api.md").read_text()
     page = book.render().parent / "notebooks" / "04_translation.html"
     links = re.findall(r'href="(https://[^"]*(?:mybinder|colab)[^"]*)"', page.read_text(encoding="utf-8"))
     assert len(links) == 2

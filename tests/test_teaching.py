@@ -32,14 +32,23 @@ def test_what_they_link_to_is_there():
 
 
 def test_every_task_and_question_has_an_answer():
-    asked, answered = (re.findall(r"\*\*([HD]\d+)\b", text) for text in (TEACHING, ANSWERS))
-    assert sorted(asked) == sorted(answered) == sorted({*asked}) and len(asked) == 18
-    meetings = re.findall(r"^\| (\d+) (★+) \| .* \| (\d+) \| .* \| \*\*H(\d+)\*\*", TEACHING, re.M)
-    assert [m[0] for m in meetings] == [m[3] for m in meetings] == [str(i) for i in range(1, 14)]
+    asked, answered = (re.findall(r"\*\*([HDP]\d+)\b", text) for text in (TEACHING, ANSWERS))
+    assert sorted(asked) == sorted(answered) == sorted({*asked}) and len(asked) == 21
+    meetings = re.findall(r"^\| (\d+) \| .* \| (\d+) \| .* \| \*\*H(\d+)\*\*", TEACHING, re.M)
+    assert [m[0] for m in meetings] == [m[2] for m in meetings] == [str(i) for i in range(1, 14)]
+
+
+def test_the_five_documents_have_the_shares_that_are_named():
+    documents = re.search(r"```text\n(Ann.*?)```", ANSWERS, re.S)[1].splitlines()
+    cities = {"Paris": ".8", "Rome": ".6", "Oslo": ".4", "Lima": ".2"}
+    assert len(documents) == 5 and all("Ann, Bob, Cy and Di" in text for text in documents)
+    for city, share in cities.items():
+        assert sum(city in text for text in documents) / 5 == float(share)
+        assert re.search(rf"{city} \((?:share )?{re.escape(share)}\)", ANSWERS)
 
 
 def test_the_miner_of_ten_lines_mines_the_same_pairs():
-    code, names = re.search(r"```python\n(.*?)```", ANSWERS, re.S)[1], {}
+    code, names = re.search(r"```python\n([^`]*def mined.*?)```", ANSWERS, re.S)[1], {}
     exec(code, names)
     known = "red house cars rouge maison voiture deux two".split()
     vectors = np.random.default_rng(0).normal(size=(len(known), 4))

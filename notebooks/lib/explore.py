@@ -178,7 +178,7 @@ def widget(data: Mapping[str, Any]) -> str:
 
 
 def answer(data: Mapping[str, Any]) -> str:
-    """What the page shows, with the Mem of the group with most points as an example."""
+    """What the page shows, with Mem of the group on which it opens, or else of the largest."""
     main, able = data["main"], [one for one in data["clouds"] if not one["barred"]]
     text = ("The documents that contain a pair of n-grams, and the probability that each model "
             "gives to its output. One point shows no memorization: Mem is a rank correlation over "
@@ -186,9 +186,13 @@ def answer(data: Mapping[str, Any]) -> str:
     able = [one for one in able if one["estimated"][main]]
     if not able:
         return f"{text}. No group of this run has a Mem."
-    most = max(able, key=lambda one: one["points"])
-    return (f"{text}. In the group with most points (*{most['group']}*, $n = {most['n']}$) Mem of "
-            f"{data['models'][main]['name']} is {most['mem'][main]}.")
+    shown = max(able, key=lambda one: one["points"])
+    for i, j, k in (one["place"] for one in data["starts"][:1]):
+        opened = data["clouds"][data["tasks"][i]["examples"][j]["pairs"][k]["point"]["cloud"]]
+        shown = opened if opened in able else shown
+    return (f"{text}. In the group on which the page opens (*{shown['group']}*, $n = {shown['n']}$) "
+            f"Mem of {data['models'][main]['name']} is {shown['mem'][main]}, with an interval over "
+            "examples and outputs.")
 
 
 # --- parts of the data ----------------------------------------------------------------------------

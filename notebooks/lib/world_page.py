@@ -13,10 +13,10 @@ SUITE_GROUPS = ("unseen", "facts, undisputed", "facts, disputed", "knowledge", "
 
 
 def size(parameters: float) -> str:
-    """The size of a model in words: ``25k parameters``, ``3.2M parameters``."""
-    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+    """The size of a model in words: ``25K parameters``, ``3M parameters``."""
+    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
         if parameters >= unit:
-            digits = 0 if letter == "k" else 1
+            digits = 1 if letter == "B" else 0
             return f"{parameters / unit:.{digits}f}{letter} parameters"
     return f"{parameters:.0f} parameters"
 
@@ -61,7 +61,8 @@ def trend(by_frequency: pd.DataFrame | None) -> str:
                 "decided for any model.")
     largest = number(*once.iloc[-1][["spearman", "spearman_low", "spearman_high", "points"]])
     return (f"Facts that more documents state are answered {listed(parts)}; for the largest the "
-            f"rank correlation is {largest}.")
+            "rank correlation of right answers with the number of statements is "
+            f"{largest}, which is not a Mem.")
 
 
 def answer(documents: int | None, final: pd.DataFrame, facts: pd.DataFrame | None = None,
@@ -81,7 +82,8 @@ def of_suites(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     table = tables["performance"]
     table = table[table["metric"].isin(["exact_match", "accuracy"])
                   & table["group"].isin(SUITE_GROUPS)]
-    part = table["task"].replace(NAMES) + "\n" + table["group"]
+    agree = {"facts, undisputed": "documents agree", "facts, disputed": "documents disagree"}
+    part = table["task"].replace(NAMES) + "\n" + table["group"].replace(agree)
     return table.assign(part=part).sort_values("suite", kind="stable")
 
 

@@ -299,6 +299,7 @@ def page(results: Path) -> str:
     for column in ("hours", "memory_gb", "disk_gb", "euros"):
         ways[column] = [f"{v:,.0f}" if v >= 10 else f"{v:.2g}" for v in ways[column]]
     ways["reads_gb_s"] = [f"{v:.2g}" for v in ways["reads_gb_s"]]
+    scan = ways[ways["way"] == "scan"].iloc[0]
     ways.columns = ["way", "on", "hours", "memory, GB", "disk, GB", "reads, GB/s", "euros"]
     pile = (f"{_PILE['megabytes'] / 1e6:.2f} TB of text {{cite:p}}`gao2020pile`, "
             f"{_PILE['documents']:,} documents")
@@ -309,5 +310,6 @@ def page(results: Path) -> str:
         f"What was measured\n\n{about}": pd.DataFrame(rows, columns=["measured", ""]),
         "What was assumed": pd.DataFrame([("the Pile", pile), *given], columns=["assumed", ""]),
     }
-    return "\n\n".join(f"## {title}\n\n{part.to_markdown(index=False, disable_numparse=True)}"
+    lead = f"One scan, on {scan['on']}, takes about {scan['hours']} hours and {scan['euros']} €."
+    return lead + "\n\n" + "\n\n".join(f"## {title}\n\n{part.to_markdown(index=False, disable_numparse=True)}"
                        for title, part in sections.items())

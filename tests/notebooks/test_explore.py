@@ -153,9 +153,13 @@ def test_pairs_to_begin_with():
     assert explore.starts([{"examples": [{"pairs": pairs[3:4]}]}], clouds, 1) == []
 
 
-def test_the_answer_has_the_mem_of_the_group_with_most_points(hostile):
+def test_the_answer_has_the_mem_of_the_group_on_which_the_page_opens(hostile):
     assert re.sub(r"\s", " ", explore.answer(hostile)).endswith(
-        "(*easy ones*, $n = 1$) Mem of 1m is .50 [.40, .60], N = 4.")  # fmt: skip
+        "opens (*easy ones*, $n = 1$) Mem of 1m is .50 [.40, .60], N = 4, with an interval over examples and outputs.")
+    i, j, k = hostile["starts"][0]["place"]
+    opened = hostile["tasks"][i]["examples"][j]["pairs"][k]["point"]["cloud"]
+    larger = {**hostile["clouds"][opened], "points": 10**6, "group": "another"}
+    assert "*easy ones*" in explore.answer({**hostile, "clouds": [*hostile["clouds"], larger]})
     barred = [{**cloud, "barred": "reliability .10"} for cloud in hostile["clouds"]]
     unknown = [{**cloud, "estimated": [True, False]} for cloud in hostile["clouds"]]
     for clouds in (barred, unknown, []):

@@ -1,5 +1,6 @@
 """The chapter that counts by hand: its code as it stands, and its numbers against others made without it."""
 
+import code
 import json
 import os
 import re
@@ -100,3 +101,21 @@ def test_what_is_typed_by_hand_is_short_and_fits_the_page(cells):
     lines = [line for cell in by_hand for line in cell.splitlines()]
     lines = [line for line in lines if line.strip() and not re.match(r"\s*(print|assert|for .*:$)", line)]
     assert len(lines) < 50
+
+
+def test_the_cells_can_be_typed(cells):
+    """Line by line as Python's own prompt reads them: a block ends with an empty line."""
+    console, errors = code.InteractiveConsole(), []
+    console.showsyntaxerror = lambda *args, **options: errors.append(args)
+    console.runcode = lambda typed: None
+    for cell in cells:
+        for line in [*cell.splitlines(), ""]:
+            console.push(line)
+        assert not errors, cell
+
+
+def test_the_first_exercise_says_its_numbers(found):
+    text = CHAPTER.read_text(encoding="utf-8")
+    counts = {(x, y): count for x, y, count in found["counts"]}
+    lima, eva = counts["lima", None], counts["eva", "lima"]
+    assert f"Lima goes from {lima} documents to {lima + 1}, Eva and Lima from {eva} to {eva + 1}" in text

@@ -21,7 +21,7 @@ def bins(*ends) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("parameters", "words"), [
-    (900, "900 parameters"), (25_400, "25k parameters"), (3_150_000, "3.1M parameters"),
+    (900, "900 parameters"), (25_400, "25K parameters"), (3_150_000, "3M parameters"),
     (1_400_000_000, "1.4B parameters"),
 ])  # fmt: skip
 def test_sizes_are_words(parameters, words):
@@ -30,8 +30,8 @@ def test_sizes_are_words(parameters, words):
 
 def test_the_largest_group_speaks_for_what_was_learnt():
     says = w.learnt(FINAL).replace("\N{NO-BREAK SPACE}", " ")
-    assert "(3.1M parameters) answers .80 [.79, .81] of the 3,000 questions of *Factual QA, facts*" in says
-    assert says.endswith("the smallest (25k parameters) .10 [.08, .12].")
+    assert "(3M parameters) answers .80 [.79, .81] of the 3,000 questions of *Factual QA, facts*" in says
+    assert says.endswith("the smallest (25K parameters) .10 [.08, .12].")
     assert "smallest" not in w.learnt(FINAL.iloc[[1]])
 
 

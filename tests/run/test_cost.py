@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import re
 
 import pandas as pd
 import pytest
@@ -150,5 +151,6 @@ def test_the_page_shows_rates_prices_and_every_way(tmp_path):
     (tmp_path / "counting.json").write_text(json.dumps(note))
     page = cost.page(tmp_path)
     about = "2026-01-02, x86_64, 2 cores; corpus: textbooks"
+    assert re.match(r"One scan, on this machine, 2 cores, takes about [\d.,]+ hours and [\d.,]+ €\.\n\n## ", page)
     for said in (about, "80 MB/s", "75%", "0.05 €", "service: windows", "16 such"):
         assert said in page
