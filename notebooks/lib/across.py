@@ -348,7 +348,8 @@ def tally(planned: pd.DataFrame) -> str:
     texts = []
     for kind, rows in kinds.items():
         count = planned.loc[rows, "verdict"].value_counts().reindex(named, fill_value=0)
-        said_so = listed([f"{count[verdict]} {text}" for verdict, text in named.items()])
+        said_so = listed([f"{count[verdict]} {text}" for verdict, text in named.items()
+                          if count[verdict] or verdict == "agrees"])
         texts.append(f"{rows.sum()} expectations were of {kind}: {said_so}.")
     against = planned[planned["verdict"] == "disagrees"]
     rows = zip(_quantity(against), against["expected"], numbers(against), strict=True)
@@ -374,10 +375,11 @@ def claims(
     """The sentences of the page of claims by its keys, those of one group together; the Mem that is
     not about the pairs as a table of both suites (``own``, ``other``: their evidence)."""
     def with_status(*status: str) -> list[str]:
-        chosen = judged[judged["status"].isin(status)]
+        chosen = judged[judged["status"].isin(status) & judged["estimate"].notna()]
         lines = []
         for name, part in chosen.groupby(where(chosen), sort=False):
             sentences = part["sentence"].str.removeprefix(f"{name}: ")
+            sentences = sentences.str[:1].str.upper() + sentences.str[1:]
             lines += ["", f"**{name}**", "", *("- " + sentences)]
         return lines
 
@@ -388,7 +390,7 @@ def claims(
     fails = of_group[of_group["standing"] == "not about the pairs"]
     suites = [standing_table(table, fails, n).drop(columns="Mem").assign(suite=name)
               for name, table in (("this run", own), ("C", other)) if len(table)]
-    rows = pd.concat(suites).sort_values("group", kind="stable", ascending=False)
+    rows = pd.concat(suites).sort_index(kind="stable")
     rows.insert(1, "suite", rows.pop("suite"))
     table = rows.astype(object).fillna("–").to_markdown(index=False, disable_numparse=True)
     return {"claims-basis": [basis], "claims-made": with_status("made"),
