@@ -424,7 +424,7 @@ def compared(
     matrix = of_cause["matrix"]
     read_by = matrix["read"].where(~matrix["read"].isin(cause.RESEEDS), cause.MAIN)
     unread = np.where(matrix["counts"] == read_by, "own world", "other worlds")
-    of_cause["matrix"] = matrix.assign(of=unread)
+    of_cause["matrix"] = matrix.assign(of=unread).rename(columns={"n": "points"})
     table = verdicts.claims_table(verdicts.read_claims(), {
         "miniature, this run": ("miniature", {"evidence": own}),
         "miniature C": ("miniature", {"evidence": other}), "twins": ("twins", of_cause),

@@ -8,8 +8,8 @@ from taskgram_chapters import across
 from taskgram_chapters import verdicts as v
 from tests.notebooks.test_verdicts import CONTROLS, DOWN, EXPECTED, SMALL, UP, WIDE, suite
 
-PASSES = ("**Mem is robust to every control in 1 of 1 groups:** it is .30 [.20, .40], N = 300 in factual QA (facts). There "
-          "confidence follows")  # fmt: skip
+PASSES = ("**Mem is robust to every control in 1 of 1 groups:** it is .30 [.20, .40], N = 300 in factual QA "
+          "(facts). There confidence follows")  # fmt: skip
 FAILS = "**Mem is robust to every control in none of 1 groups.** It fails a control in factual QA (facts)."
 SIZES = pd.DataFrame({"where": "Factual QA, facts", "n": 2, "count_model": "taskgram", "model": ["600k", "3m"],
                       "parameters": [6e5, 3e6], "estimate": [0.2, 0.3]})  # fmt: skip
@@ -20,17 +20,17 @@ def plain(text):
 
 
 @pytest.mark.parametrize("here, there, starts, ends", [
-    (suite(), suite(), PASSES, "Mem rises with size in factual QA (facts): .30 [.20, .40] per tenfold size; suite C .30 "
+    (suite(), suite(), PASSES, "Mem rises with size in factual QA (facts): .30 [.20, .40] per tenfold size; suite C .30 "  # noqa: E501
      "[.20, .40]. It is .20 at 600K and .30 at 3M."),
     (suite(), suite(slope=WIDE), PASSES, "A change with size is not replicated in factual QA (facts) (.30 [.20, .40]; "
      "suite C .30 [−.10, .70])."),
-    (suite(slope=DOWN), None, PASSES, "Mem falls with size in factual QA (facts): −.30 [−.40, −.20] per tenfold size. It "
+    (suite(slope=DOWN), None, PASSES, "Mem falls with size in factual QA (facts): −.30 [−.40, −.20] per tenfold size. It "  # noqa: E501
      "is .20 at 600K and .30 at 3M."),
-    (suite(slope=SMALL), None, PASSES, "changes by less than .1 per tenfold size in factual QA (facts) (.01 [−.05, .07])."),
+    (suite(slope=SMALL), None, PASSES, "changes by less than .1 per tenfold size in factual QA (facts) (.01 [−.05, .07])."),  # noqa: E501
     (suite(slope=WIDE), None, PASSES, "A change with size is not shown in factual QA (facts) (.30 [−.10, .70])."),
     (suite({CONTROLS: SMALL}), suite(), FAILS, FAILS),
     (suite(), suite({CONTROLS: DOWN}), FAILS, FAILS),
-    (suite(reliability=0.4), None, "**Mem is robust to every control in none", "want of true pairs or reliable counts, in factual QA (facts)."),
+    (suite(reliability=0.4), None, "**Mem is robust to every control in none", "want of true pairs or reliable counts, in factual QA (facts)."),  # noqa: E501
 ])  # fmt: skip
 def test_the_answer_says_what_the_controls_and_the_second_suite_leave(here, there, starts, ends):
     own = v.evidence(here)
