@@ -15,7 +15,6 @@ from taskgram_chapters.page import listed
 from taskgram_chapters.recorded import recorded
 from taskgram_chapters.verdicts import AT, GIVEN, SLOPE, WAYS, rows_of, where
 from taskgram_utils.book import TABLE
-from taskgram_utils.ngrams import normalize
 from taskgram_utils.performance import binned_performance
 from taskgram_utils.run import pipeline
 from taskgram_utils.run.store import Run, project_root
@@ -23,6 +22,7 @@ from taskgram_utils.tables import read_table
 
 GIVEN_OF = {"spearman": "nothing", "spearman|log_count_sy": "output frequency", GIVEN: "all four"}
 _LM = {"taskgram": "task-gram", "infinigram": "∞-gram"}
+_STANDING = {"about the pairs": "robust", "not about the pairs": "not robust", "barred": "no Mem"}
 _SCORES = ["exact_match", "accuracy"]
 _TABLES = ["partial", "difference_to_infinigram", "slopes", "without_most_frequent"]
 _ENDS = ("estimate", "low", "high", "points")
@@ -39,31 +39,52 @@ def precision(run: Run, truth: bool) -> pd.DataFrame:
 
 def estimates(run: Run, name: str, known: pd.DataFrame, **chosen) -> pd.DataFrame:
     """The rows of a table of a run that have these values, each with its group in words
-    (``where``), what is held constant (``given``) and why it is ``barred``; ``known``: the shares
-    of true pairs."""
+    (``where``) and why it is ``barred``; ``known``: the shares of true pairs."""
     table = rows_of(run.table(name), chosen)
-    given = table.get("measure", pd.Series("spearman", table.index)).map(GIVEN_OF)
-    return table.assign(where=where, given=given, barred=verdicts.barred(table, known))
+    return table.assign(where=where, barred=verdicts.barred(table, known))
 
 
 def by_size(mem: pd.DataFrame, n: int, family: list[str]) -> pd.DataFrame:
     """The rows of the figure of Mem by size: the task-gram LM at every n, the ∞-gram LM at one; a
-    barred group says so in its name, at that n alone."""
+    barred group says so in its name, at that n alone, and is grey."""
     bars = rows_of(mem, {"n": n, "count_model": "taskgram"}).groupby("where")["barred"].first()
     against = mem["count_model"].map(_LM) + ", n = " + mem["n"].astype(str)
     shown = mem.assign(where=mem["where"] + ("\n" + mem["where"].map(bars)).fillna(""),
-                       against=against)
+                       against=against, grey=mem["where"].isin(bars.dropna().index))
     one = (shown["n"] == n) | (shown["barred"].isna() & (shown["count_model"] == "taskgram"))
     return shown[one & shown["model"].isin(family)]
 
 
+def with_training(mem: pd.DataFrame, evidence: pd.DataFrame) -> pd.DataFrame:
+    """Mem with the ends and p that it has in the :func:`~taskgram_chapters.verdicts.evidence`, which
+    are those with the noise of training where it was measured; no estimate of a barred group."""
+    keys = ["task", "group", "n", "count_model", "measure"]
+    noisy = rows_of(evidence, {"question": AT})[[*keys, "low", "high"]]
+    table = mem.drop(columns=["low", "high"]).merge(noisy, "left", keys)
+    ends = ["estimate", "low", "high"]
+    return table.assign(**{end: table[end].where(table["barred"].isna()) for end in ends})
+
+
+def read(
+    evidence: pd.DataFrame, n: int, question: str = AT, lm: str = "taskgram",
+    measures: tuple[str, ...] = ("spearman",)
+) -> pd.DataFrame:
+    """The rows of the evidence of a suite that may be read, each with its group in words
+    (``where``) and what is held constant (``given``)."""
+    chosen = {"question": question, "n": n, "count_model": lm, "measure": list(measures)}
+    table = rows_of(evidence, chosen)
+    table = table.assign(where=where, given=table["measure"].map(GIVEN_OF))
+    return table[table["barred"].isna()]
+
+
 def of_largest(run: Run, largest: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """A row for each group: the score of the largest model, the share of true pairs, Mem under both
-    count-based models, and the points of the first."""
+    count-based models (a dash where it cannot be read), and the points of the first."""
     keys = ["task", "group"]
     scores = pipeline.at_last_step(rows_of(run.table("performance"), {
         "metric": _SCORES, "model": list(largest["model"].unique())}))
-    table = largest.assign(value=numbers(largest), LM=largest["count_model"].map(_LM))
+    value = pd.Series(numbers(largest), largest.index).where(largest["barred"].isna())
+    table = largest.assign(value=value, LM=largest["count_model"].map(_LM))
     wide = table.pivot(index=[*keys, "n", "where"], columns="LM", values="value")
     wide = wide.reindex(columns=list(_LM.values())).reset_index()
     wide = wide.merge(scores[[*keys, "score"]], "left", keys).merge(known, "left", [*keys, "n"])
@@ -78,7 +99,7 @@ def of_largest(run: Run, largest: pd.DataFrame, known: pd.DataFrame) -> pd.DataF
 
 def scores_with_frequency(run: Run, n: int, few_changes: int) -> pd.DataFrame:
     """Rank correlation of the largest model's score with the frequency of the example, a row for
-    each group with a task-gram; no interval with fewer than ``few_changes`` right, or wrong,
+    each group with a task-gram; no number with fewer than ``few_changes`` right, or wrong,
     answers."""
     main, keys = pipeline.main_model(run), ["task", "example_id"]
     answers = rows_of(run.table("answers"), {"metric": _SCORES, "model": main})
@@ -94,7 +115,7 @@ def scores_with_frequency(run: Run, n: int, few_changes: int) -> pd.DataFrame:
     follows = follows.groupby(["task", "group"], sort=False).first().reset_index().rename(columns={
         "spearman": "estimate", "spearman_low": "low", "spearman_high": "high"})
     follows = follows.merge(rarer, on=["task", "group"])
-    follows.loc[follows["rarer"] < few_changes, ["low", "high"]] = np.nan
+    follows.loc[follows["rarer"] < few_changes, ["estimate", "low", "high"]] = np.nan
     return follows.assign(measure="score", count_model="frequency", where=where)
 
 
@@ -115,7 +136,7 @@ def suites(
                if name not in there]
     if "frequency" in there:
         few = there["frequency"]["rarer"] < few_changes
-        ends = {end: there["frequency"][end].mask(few) for end in ("low", "high")}
+        ends = {end: there["frequency"][end].mask(few) for end in ("estimate", "low", "high")}
         there["frequency"] = there["frequency"].assign(**ends)
     basis = ("Intervals include the noise of training, measured on reseeds of the included suite "
              "in two smaller sizes and taken to be the same in suite C and in the largest size; "
@@ -139,7 +160,7 @@ def standing_table(own: pd.DataFrame, of_group: pd.DataFrame, n: int) -> pd.Data
     wide = wide.reindex(columns=list(heads)).rename(columns=heads).reset_index()
     table = of_group.assign(group_=where(of_group)).merge(wide, "left", ["task", "group"])
     return table[["group_", *heads.values()]].rename(columns={"group_": "group"}).assign(
-        Mem=table["standing"].replace("barred", "no Mem"))
+        Mem=table["standing"].map(_STANDING))
 
 
 def verdict_table(planned: pd.DataFrame) -> pd.DataFrame:
@@ -201,18 +222,24 @@ def _tasks(where: pd.Series) -> str:
     return listed([words(f"{task}, {groups}") for task, groups in tasks.items()])
 
 
-def answer(own: pd.DataFrame, other: pd.DataFrame, of_group: pd.DataFrame, n: int) -> str:
+def answer(
+    own: pd.DataFrame, other: pd.DataFrame, of_group: pd.DataFrame, n: int, mem: pd.DataFrame
+) -> str:
     """The answer of the chapter: which groups' Mem passes every control, and what size does to it.
-    ``own``, ``other``: the evidence of two suites (the other may be empty)."""
+    ``own``, ``other``: the evidence of two suites (the other may be empty); ``mem``: Mem of every
+    size (:func:`estimates`)."""
     groups = of_group.assign(where=where)
-    about, fails, no = (groups[groups["standing"] == standing] for standing in
-                        ("about the pairs", "not about the pairs", "barred"))
-    found = _rows(own, about, AT, n)
-    text = said(("Confidence follows the counts of the pairs, under every control, in", found),
-                ends=_ENDS) or "In no group does Mem pass every control."
-    text += " " + said(("Mem is not shown to be about the pairs in", fails),
-                       ("It cannot be read, for want of true pairs or reliable counts, in", no))
-    return f"{text} {_of_size(_rows(own, about, SLOPE, n), other)}".strip()
+    about, fails, no = (groups[groups["standing"] == standing] for standing in _STANDING)
+    found = _among(read(own, n), about)
+    values = [f"{number(*row)} in {words(name)}" for name, row in
+              zip(found["where"], found[list(_ENDS)].to_numpy(float), strict=True)]
+    text = (f"**Mem is robust to every control in {len(found)} of {len(groups)} groups:** it is "
+            f"{listed(values)}. There confidence follows how often documents contain the pair, as "
+            "with memory; a correlation does not show the cause.") if values else (
+            f"**Mem is robust to every control in none of {len(groups)} groups.**")
+    text += " " + said(("It fails a control in", fails),
+                       ("It cannot be measured, for want of true pairs or reliable counts, in", no))
+    return f"{text} {of_size(own, other, of_group, n, mem)}".strip()
 
 
 def passing(of_group: pd.DataFrame) -> str:
@@ -221,26 +248,38 @@ def passing(of_group: pd.DataFrame) -> str:
     return _tasks(where(about)) if len(about) else "in none here"
 
 
-def _rows(own: pd.DataFrame, groups: pd.DataFrame, question: str, n: int) -> pd.DataFrame:
-    chosen = {"question": question, "n": n, "count_model": "taskgram", "measure": "spearman"}
-    return rows_of(own, chosen).merge(groups[["task", "group", "where"]], on=["task", "group"])
+def _among(table: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    return table.merge(groups[["task", "group"]], on=["task", "group"])
 
 
-def _of_size(slopes: pd.DataFrame, other: pd.DataFrame) -> str:
+def of_size(
+    own: pd.DataFrame, other: pd.DataFrame, of_group: pd.DataFrame, n: int, mem: pd.DataFrame
+) -> str:
+    """What size does to the Mem that is about the pairs, by the slopes of two suites with the noise
+    of training, and where it changes, Mem of every size of this run."""
+    about = of_group[of_group["standing"] == "about the pairs"]
     keys = ["question", "task", "group", "n", "count_model", "measure"]
-    both = slopes.merge(other, "left", keys, suffixes=("", "_c"))
-    texts = []
+    both = _among(read(own, n, SLOPE), about).merge(other, "left", keys, suffixes=("", "_c"))
+    mem, texts = rows_of(mem, {"n": n, "count_model": "taskgram"}), []
     for row in both.to_dict("records"):
         one, two = (number(*(row[c + end] for c in ("estimate", "low", "high")))
                     for end in ("", "_c"))
-        so = {"positive": "rises", "negative": "falls", "none": "hardly changes"}.get(row["shows"])
-        again = "" if not isinstance(row["shows_c"], str) else (
-            f", in a second suite by {two}" if row["shows_c"] == row["shows"] else
-            f", which a second suite does not confirm, {two}")
-        name = words(row["where"])
-        texts.append(f"Mem {so} by {one} in {name}{again}" if so else
-                     f"its change is not decided in {name}, {one}")
-    return f"As size grows tenfold, {'; '.join(texts)}." if texts else ""
+        name, shows, there = words(row["where"]), row["shows"], row["shows_c"]
+        second = f"; suite C {two}" if isinstance(there, str) else ""
+        if second and there != shows:
+            texts.append(f"A change with size is not replicated in {name} ({one}{second}).")
+        elif shows in ("positive", "negative"):
+            sizes = rows_of(mem, {"where": row["where"]}).sort_values("parameters")
+            values = listed([f"{short(value)} at {model.upper()}" for model, value in
+                             sizes[["model", "estimate"]].to_numpy()])
+            verb = "rises" if shows == "positive" else "falls"
+            texts.append(f"Mem {verb} with size in {name}: {one} per tenfold size{second}. It is "
+                         f"{values}.")
+        else:
+            so = "A change with size is not shown" if shows == "not decided" else (
+                "Mem changes by less than .1 per tenfold size")
+            texts.append(f"{so} in {name} ({one}{second}).")
+    return " ".join(texts)
 
 
 def of_mem(largest: pd.DataFrame, few: int) -> str:
@@ -260,20 +299,13 @@ def of_partial(partial: pd.DataFrame) -> str:
     """What is left of Mem with controls, and where output frequency held constant reverses it."""
     all_four, frequency = (rows_of(partial, {"given": name}) for name in
                            ("all four", "output frequency"))
+    across_zero = (all_four["low"] <= 0) & (all_four["high"] >= 0)
     return said(("With all four controls the interval lies above zero in",
                  all_four[all_four["low"] > 0]),
                 ("With all four it lies below zero in", all_four[all_four["high"] < 0]),
+                ("With all four it includes zero in", all_four[across_zero]),
                 ("With output frequency alone held constant it lies below zero in",
                  frequency[frequency["high"] < 0]))
-
-
-def of_slopes(slopes: pd.DataFrame) -> str:
-    """Where raw Mem changes with size, with its slopes."""
-    raw = rows_of(slopes, {"given": "nothing"})
-    ends = ("slope", "low", "high")
-    return said(("Raw Mem rises with size in", raw[raw["low"] > 0]),
-                ("It falls in", raw[raw["high"] < 0]), ends=ends) or (
-        "No interval of a raw slope excludes zero.")
 
 
 def of_difference(difference: pd.DataFrame) -> str:
@@ -282,7 +314,9 @@ def of_difference(difference: pd.DataFrame) -> str:
                  difference[difference["low"] > 0]),
                 ("The largest model follows the ∞-gram LM more closely in",
                  difference[difference["high"] < 0]),
-                ends=("estimate", "low", "high")) or "No interval excludes zero."
+                ("Not decided in",
+                 difference[(difference["low"] <= 0) & (difference["high"] >= 0)]),
+                ends=("estimate", "low", "high")) or "There is no difference that can be read."
 
 
 def of_frequency(follows: pd.DataFrame, few_changes: int) -> str:
@@ -306,17 +340,21 @@ def of_paper(six: pd.DataFrame, bleu: pd.DataFrame) -> dict[str, str]:
 
 
 def tally(planned: pd.DataFrame) -> str:
-    """How many preregistered rows agree, and which disagree."""
-    count = planned["verdict"].value_counts()
+    """How many preregistered rows agree, by the kind of expectation, and which disagree."""
     named = {"agrees": "as expected", "disagrees": "against expectation",
              "not decided": "not decided", "barred": "in groups without a Mem"}
-    text = listed([f"{count[verdict]} {words}" for verdict, words in named.items()
-                   if verdict in count])
+    kinds = {"a positive value": planned["expected"] == "positive",
+             "none or a negative one": planned["expected"] != "positive"}
+    texts = []
+    for kind, rows in kinds.items():
+        count = planned.loc[rows, "verdict"].value_counts().reindex(named, fill_value=0)
+        said_so = listed([f"{count[verdict]} {text}" for verdict, text in named.items()
+                          if count[verdict] or verdict == "agrees"])
+        texts.append(f"{rows.sum()} expectations were of {kind}: {said_so}.")
     against = planned[planned["verdict"] == "disagrees"]
     rows = zip(_quantity(against), against["expected"], numbers(against), strict=True)
     lines = [f"- {what}: expected {expected}, found {found}" for what, expected, found in rows]
-    then = [" Against expectation:\n"] if lines else []
-    return f"Of {len(planned)} numbers: {text}." + "\n".join([*then, *lines])
+    return " ".join(texts) + "\n".join([*([" Against expectation:\n"] if lines else []), *lines])
 
 
 # --- the page of claims ---------------------------------------------------------------------------
@@ -330,40 +368,43 @@ def blocks(by_key: Mapping[str, list[str]]) -> None:
         glue(key, HTML(html.replace("</table>", "</table></div>")), display=False)
 
 
-def exact_counts(run: Run) -> list[str]:
-    """The claim that counts are exact, where the generator gives the same number for every pair."""
-    counts, truth = run.table("counts"), run.table("truth")
-    truth = truth.assign(sx=truth["person"].map(normalize), sy=truth["value"].map(normalize))
-    whole = counts[counts["half"].isna() & counts["sy"].notna()]
-    known = truth[["sx", "sy", "documents"]].drop_duplicates().merge(whole, on=["sx", "sy"])
-    equal = int((known["documents"] == known["count"]).sum())
-    return [f"- The counts are exact: {equal:,} of {len(known):,} mined pairs of a name and a "
-            "value have the number of documents that the generator gives. Would be refuted by one "
-            "pair with another number."] if equal == len(known) else []
-
-
 def claims(
-    basis: str, exact: list[str], judged: pd.DataFrame, of_group: pd.DataFrame
+    basis: str, judged: pd.DataFrame, own: pd.DataFrame, other: pd.DataFrame,
+    of_group: pd.DataFrame, n: int,
 ) -> dict[str, list[str]]:
-    """The sentences of the page of claims by its keys."""
+    """The sentences of the page of claims by its keys, those of one group together; the Mem that is
+    not about the pairs as a table of both suites (``own``, ``other``: their evidence)."""
     def with_status(*status: str) -> list[str]:
-        return [f"- {text}" for one in status
-                for text in judged.loc[judged["status"] == one, "sentence"]]
+        chosen = judged[judged["status"].isin(status) & judged["estimate"].notna()]
+        lines = []
+        for name, part in chosen.groupby(where(chosen), sort=False):
+            sentences = part["sentence"].str.removeprefix(f"{name}: ")
+            sentences = sentences.str[:1].str.upper() + sentences.str[1:]
+            lines += ["", f"**{name}**", "", *("- " + sentences)]
+        return lines
 
-    lines = "- " + where(of_group) + ": " + of_group["reason"] + "."
-    lines = lines.groupby(of_group["standing"]).agg(list)
-    return {"claims-basis": [basis], "claims-made": exact + with_status("made"),
+    few = judged[(judged["measure"] == "score") & judged["estimate"].isna()].assign(where=where)
+    few = said(("Too few right, or wrong, answers to report a correlation of score and frequency:",
+                few))
+    no = of_group[of_group["standing"] == "barred"]
+    fails = of_group[of_group["standing"] == "not about the pairs"]
+    suites = [standing_table(table, fails, n).drop(columns="Mem").assign(suite=name)
+              for name, table in (("this run", own), ("C", other)) if len(table)]
+    rows = pd.concat(suites).sort_index(kind="stable")
+    rows.insert(1, "suite", rows.pop("suite"))
+    table = rows.astype(object).fillna("–").to_markdown(index=False, disable_numparse=True)
+    return {"claims-basis": [basis], "claims-made": with_status("made"),
             "claims-not-replicated": with_status("not replicated"),
-            "claims-undecided": with_status("not decided", "not recorded"),
-            "claims-not-pairs": lines.get("not about the pairs", []),
-            "claims-no-mem": lines.get("barred", [])}
+            "claims-undecided": [*with_status("not decided", "not recorded"), "", few],
+            "claims-not-pairs": [table] if len(fails) else [],
+            "claims-no-mem": list("- " + where(no) + ": " + no["reason"] + ".")}
 
 
 def compared(
     own: pd.DataFrame, other: pd.DataFrame, of_group: pd.DataFrame
 ) -> dict[str, list[str]]:
-    """Every claim beside all that bears on it, and the lines of real text, by the page's keys. A
-    Mem that is not about the pairs says so."""
+    """Every claim with all that bears on it, a list for each, and the lines of real text, by the
+    page's keys. A Mem that is not about the pairs says so."""
     standing = of_group.set_index(["task", "group"])["standing"]
     own, other = (table.assign(note=[
         "not about the pairs" if measure in ("spearman", GIVEN) and
@@ -380,11 +421,20 @@ def compared(
                              of_cause["cells"])
     ends = {"low_with_noise": "low", "high_with_noise": "high", "n": "points"}
     of_cause["cause"] = effects.drop(columns=["low", "high"]).rename(columns=ends)
+    matrix = of_cause["matrix"]
+    read_by = matrix["read"].where(~matrix["read"].isin(cause.RESEEDS), cause.MAIN)
+    unread = np.where(matrix["counts"] == read_by, "own world", "other worlds")
+    of_cause["matrix"] = matrix.assign(of=unread).rename(columns={"n": "points"})
     table = verdicts.claims_table(verdicts.read_claims(), {
         "miniature, this run": ("miniature", {"evidence": own}),
         "miniature C": ("miniature", {"evidence": other}), "twins": ("twins", of_cause),
         "real text": ("real_text", real), "Pythia records": ("records", tables["records"]),
         "insertions": ("insertions", tables["insertions"])})
     real = table[table["real text"] != "not measured"]
-    return {"claims-table": [table.to_markdown(index=False, disable_numparse=True)],
+    lines = []
+    for row in table.to_dict("records"):
+        sides = [f"- *{side}*: {text}" for side, text in row.items()
+                 if side not in ("claim", "says") and text != "not measured"]
+        lines += ["", f"**{row['claim']}**: {row['says']}", "", *(sides or ["- not measured"])]
+    return {"claims-table": lines,
             "claims-real": list("- " + real["claim"] + ": " + real["real text"] + ".")}

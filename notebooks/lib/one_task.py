@@ -65,7 +65,7 @@ def by_step(run: Run, task: str) -> tuple[pd.DataFrame, str]:
                   {"measure": "spearman", "count_model": "taskgram"}).dropna(subset=["step"])
     mem = mem[mem["n"] == mem.groupby("group")["n"].transform("max")]
     steps = mem.groupby("model")["step"].nunique()
-    fewer = [f"{name.upper().replace('K', 'k')} parameters" if name[0].isdigit() else name
+    fewer = [f"{name.upper()} parameters" if name[0].isdigit() else name
              for name in steps.index[steps < steps.max()]]
     return mem, f"Fewer steps are stored of {listed(fewer)}." if fewer else ""
 

@@ -45,9 +45,8 @@ _MEANS = {
                  "would say nothing about translation."},
     "factual_qa": {
         _ABOUT: "No rule leads from a person to a birthplace. A model can only know such a fact "
-                "from its text, and it is surer of the facts that more documents state. That is "
-                "what memory of facts should look like. Whether the count is the *cause* takes "
-                "counts that were changed: {doc}`15_cause`.",
+                "from its text, and it is surer of the facts that more documents state. "
+                "Only changed counts can show whether the count is the *cause*: {doc}`15_cause`.",
         _NOT: "No rule leads from a person to a birthplace, so each right answer was read "
               "somewhere. Still, these counts are not shown to say which answers the model is "
               "sure of. Mem can miss memory that accuracy shows.",
@@ -56,7 +55,7 @@ _MEANS = {
     "world_knowledge": {
         _ABOUT: "Knowledge questions ask in new words for facts that the text states. The model "
                 "is surer of the right option where more documents contain person and value. "
-                "With options, too, Mem measures memory of facts. It does not say how the model "
+                "This does not say how the model "
                 "answers where the text does not state the answer.",
         _NOT: "Knowledge questions ask for facts that the text states, and the right answers show "
               "that the model has read them. These counts are not shown to say of which it is "
@@ -203,7 +202,8 @@ def controlled(found: Result) -> pd.DataFrame:
     order = {way: k for k, way in enumerate(WAYS.values())}
     both = both.dropna(subset=["way"]).sort_values(
         "way", key=lambda ways: ways.map(order).fillna(len(order)), kind="stable")
-    return _panelled(found, both.sort_values("suite", ascending=False, kind="stable"))
+    both = _panelled(found, both.sort_values("suite", ascending=False, kind="stable"))
+    return both[~both["grey"] | (both["suite"] == "this run")]  # one grey: the suites look alike
 
 
 def _panelled(found: Result, table: pd.DataFrame) -> pd.DataFrame:
@@ -228,7 +228,7 @@ def of_group(found: Result, group: str | None) -> str:
     row = found.standing(group)
     if row["standing"] == _BARRED:
         why = row["reason"].removeprefix("no Mem: ")
-        return f"Nothing is said of Mem in {_name(group)}: {why}."
+        return f"We report no Mem for {_name(group)}: {why}."
     own, other = _ways(found.own, found, group), _ways(found.other, found, group)
     raw, there = own.get("spearman"), other.get("spearman")
     text = f"In {_name(group)} Mem of the largest model is {_shown(raw)}"

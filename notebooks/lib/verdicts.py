@@ -289,8 +289,7 @@ def _sentence(row: pd.Series) -> str:
                 f"{row['shows_c']}, {other}.{noise}")
     met = f" Preregistered: {row['expected']} ({row['verdict']})." if row["verdict"] else ""
     so = _SAYS[row["question"]][EXPECTED.index(row["shows"])]
-    return (f"{row['what']} {so}: {value(row)}; suite C {other}.{noise}{met} Would be "
-            "refuted by a suite that shows the opposite or, for an effect, none.")
+    return f"{row['what']} {so}: {value(row)}; suite C {other}.{noise}{met}"
 
 
 # --- the one table of claims ----------------------------------------------------------------------
@@ -337,14 +336,17 @@ def cell(claim: Mapping, key: str, tables: Mapping[str, pd.DataFrame]) -> str:
         rows = selected(one, tables).reindex(columns=[*_SHOWN, *_SUMS])
         bars, rows = rows["barred"].dropna().unique(), rows[rows["barred"].isna()]
         bound = one.get("bound", BOUNDS[SLOPE if one.get("value") == "slope" else AT])
-        found = [answer(says, *ends, bound) for ends in rows[["low", "high"]].to_numpy(float)]
+        ends = rows[["low", "high"]].dropna().to_numpy(float)  # no interval is no answer
+        found = [answer(says, *each, bound) for each in ends]
         span = " to ".join(map(short, rows["estimate"].astype(float).agg(["min", "max"])))
         if rows["cells"].notna().any():  # a row that sums up many
             found = [kind for kind in ("found", "opposite", "none", "not decided")
                      for _ in range(int(rows[kind].sum()))]
-            span = "; ".join("mean " + number(*ends) for ends in
+            span = "; ".join("mean " + number(*each) for each in
                              rows[["estimate", "low", "high"]].to_numpy(float))
         many = [f"found in {found.count('found')} of {len(found)}, {span}"]
+        if says == "none":
+            many += [f"{((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).sum()} of {len(ends)} include 0"]
         texts = many if len(found) > 1 else list(map(value, rows.to_dict("records")))
         texts = [*texts, *rows["note"].dropna().unique(), *bars]
         parts += [": ".join(filter(None, [one.get("name"), "; ".join(texts)]))] if texts else []

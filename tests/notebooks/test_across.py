@@ -8,8 +8,11 @@ from taskgram_chapters import across
 from taskgram_chapters import verdicts as v
 from tests.notebooks.test_verdicts import CONTROLS, DOWN, EXPECTED, SMALL, UP, WIDE, suite
 
-PASSES = "Confidence follows the counts of the pairs, under every control, in factual QA (facts) .30 [.20, .40], N ="
-FAILS = "In no group does Mem pass every control. Mem is not shown to be about the pairs in factual QA (facts)."
+PASSES = ("**Mem is robust to every control in 1 of 1 groups:** it is .30 [.20, .40], N = 300 in factual QA "
+          "(facts). There confidence follows")  # fmt: skip
+FAILS = "**Mem is robust to every control in none of 1 groups.** It fails a control in factual QA (facts)."
+SIZES = pd.DataFrame({"where": "Factual QA, facts", "n": 2, "count_model": "taskgram", "model": ["600k", "3m"],
+                      "parameters": [6e5, 3e6], "estimate": [0.2, 0.3]})  # fmt: skip
 
 
 def plain(text):
@@ -17,20 +20,23 @@ def plain(text):
 
 
 @pytest.mark.parametrize("here, there, starts, ends", [
-    (suite(), suite(), PASSES, "rises by .30 [.20, .40] in factual QA (facts), in a second suite by .30 [.20, .40]."),
-    (suite(), suite(slope=WIDE), PASSES, "facts), which a second suite does not confirm, .30 [−.10, .70]."),
-    (suite(slope=DOWN), None, PASSES, "As size grows tenfold, Mem falls by −.30 [−.40, −.20] in factual QA (facts)."),
-    (suite(slope=SMALL), None, PASSES, "Mem hardly changes by .01 [−.05, .07] in factual QA (facts)."),
-    (suite(slope=WIDE), None, PASSES, "its change is not decided in factual QA (facts), .30 [−.10, .70]."),
+    (suite(), suite(), PASSES, "Mem rises with size in factual QA (facts): .30 [.20, .40] per tenfold size; suite C .30 "  # noqa: E501
+     "[.20, .40]. It is .20 at 600K and .30 at 3M."),
+    (suite(), suite(slope=WIDE), PASSES, "A change with size is not replicated in factual QA (facts) (.30 [.20, .40]; "
+     "suite C .30 [−.10, .70])."),
+    (suite(slope=DOWN), None, PASSES, "Mem falls with size in factual QA (facts): −.30 [−.40, −.20] per tenfold size. It "  # noqa: E501
+     "is .20 at 600K and .30 at 3M."),
+    (suite(slope=SMALL), None, PASSES, "changes by less than .1 per tenfold size in factual QA (facts) (.01 [−.05, .07])."),  # noqa: E501
+    (suite(slope=WIDE), None, PASSES, "A change with size is not shown in factual QA (facts) (.30 [−.10, .70])."),
     (suite({CONTROLS: SMALL}), suite(), FAILS, FAILS),
     (suite(), suite({CONTROLS: DOWN}), FAILS, FAILS),
-    (suite(reliability=0.4), None, "In no group", "want of true pairs or reliable counts, in factual QA (facts)."),
+    (suite(reliability=0.4), None, "**Mem is robust to every control in none", "want of true pairs or reliable counts, in factual QA (facts)."),  # noqa: E501
 ])  # fmt: skip
 def test_the_answer_says_what_the_controls_and_the_second_suite_leave(here, there, starts, ends):
     own = v.evidence(here)
     other = own.iloc[:0] if there is None else v.evidence(there)
     of_group = v.groups(own, other, 2)
-    text = plain(across.answer(own, other, of_group, 2))
+    text = plain(across.answer(own, other, of_group, 2, SIZES))
     assert text.startswith(starts) and text.endswith(ends)
     assert across.passing(of_group) == ("factual QA (facts)" if starts == PASSES else "in none here")
 
@@ -40,8 +46,9 @@ def test_a_sentence_whose_list_is_empty_does_not_appear_and_groups_of_a_task_sta
                          "estimate": 0.1, "low": [0.05, -0.1, 0.01], "high": 0.2})  # fmt: skip
     above = rows[rows["low"] > 0]
     assert across.said(("Above in", above), ("Below in", rows[:0])) == "Above in translation (unseen, copied)."
-    assert plain(across.of_difference(rows)).endswith("translation (copied) .10 [.01, .20].")
-    assert across.of_difference(rows[:0]) == "No interval excludes zero."
+    assert plain(across.of_difference(rows)).endswith(
+        "translation (copied) .10 [.01, .20]. Not decided in factual QA (facts) .10 [−.10, .20].")
+    assert across.of_difference(rows[:0]) == "There is no difference that can be read."
     mem = rows.assign(count_model="taskgram", barred=[None, None, "no Mem: 2%"], outputs=[9, 99, 99])
     assert across.of_mem(mem, 50) == (
         "No Mem is read in translation (copied). Of the other groups, the interval lies above zero in translation "
@@ -57,7 +64,7 @@ def test_verdicts_are_a_table_of_two_suites_and_a_tally():
     table = across.verdict_table(planned).set_index("quantity")
     assert len(table.columns) == 5 and table.loc["Factual QA, facts: Mem", "outcome"] == "agrees; not replicated"
     text = plain(across.tally(planned))
-    assert text.startswith("Of 4 numbers: 2 as expected and 2 against expectation. Against expectation:\n\n- ")
+    assert text.startswith("4 expectations were of a positive value: 2 as expected and 2 against expectation. 0 ex")
     assert "- Factual QA, facts: slope of Mem: expected positive, found −.30 [−.40, −.20]" in text
     unread = v.evidence(suite(reliability=0.3))
     assert (across.standing_table(unread, v.groups(unread, unread, 2), 2).iloc[0, 1:5].isna()).all()

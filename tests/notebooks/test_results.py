@@ -63,7 +63,7 @@ def test_a_mem_that_fails_in_one_way_is_not_shown(own, other, said):
 
 def test_a_group_without_a_mem_says_why_and_no_number():
     barred = found(evidence(barred="no Mem: 2% of the mined pairs are true"))
-    assert r.answer(barred) == ("**This cannot be measured here.** Nothing is said of Mem in *facts*: 2% of the mined "
+    assert r.answer(barred) == ("**This cannot be measured here.** We report no Mem for *facts*: 2% of the mined "
                                 "pairs are true.")  # fmt: skip
     assert "no Mem" in r.by_size(barred) and r.meaning(barred) == r._MEANS["factual_qa"]["barred"]
     assert r.sized(barred)["grey"].all() and "2% of" in r.sized(barred)["panel"].iloc[0]
@@ -97,7 +97,7 @@ def test_the_difference_to_the_infinigram_is_one_of_the_claims():
 def test_other_groups_shares_and_scores():
     own = pd.concat([evidence(), evidence("copied", barred="reliability .31")])
     both = found(own, own.iloc[:0], groups=("facts", "copied"))
-    assert both.main == "facts" and r.others(both) == "Nothing is said of Mem in *copied*: reliability .31."
+    assert both.main == "facts" and r.others(both) == "We report no Mem for *copied*: reliability .31."
     assert r.shares(both) == "Of the mined pairs these shares are true ones: 75% in *facts* and 75% in *copied*."
     assert "80% [70%, 90%] of the 1,200 examples of *facts*" in r.right(both)
     assert r.others(found(evidence())) == ""

@@ -123,7 +123,7 @@ def told(here, other, noise=None, **expected):
 
 @pytest.mark.parametrize("here, other, status, said", [
     (suite(), suite(), "made", "Factual QA, facts: Mem is positive: .30 [.20, .40], N = 300; suite C .30 [.20, .40], "
-     "N = 300. Preregistered: positive (agrees). Would be refuted by"),
+     "N = 300. Preregistered: positive (agrees)."),
     (suite(), suite({"spearman": SMALL}), "not replicated", "largest model: positive, .30 [.20, .40], N = 300; suite "
      "C: none, .01 [−.05, .07], N = 300."),
     (suite(), suite({"spearman": DOWN}), "not replicated", "suite C: negative"),
@@ -288,6 +288,11 @@ def test_several_rows_are_told_by_how_many_find_it():
     row = v.claims_table([claim], sides).iloc[0]
     assert row["records"] == "mixed, 1 of 3 (1 the opposite): found in 1 of 3, −.30 to .50"
     assert row["says"] == "positive (b)"
+    none = v.claims_table([claim | {"says": "none"}], sides).iloc[0]
+    assert none["records"].endswith(", −.30 to .50; 1 of 3 include 0")
+    alone = {"records": ("records", {"pairs": PAIRS.assign(low=np.nan, high=np.nan)})}
+    unsaid = v.claims_table([claim], alone).iloc[0]["records"]
+    assert unsaid.count("(no\u00a0interval)") == 3 and "mixed" not in unsaid  # no interval is no answer
     assert (row["twins"], row["real"]) == ("not measured", "nobody has it")
     with pytest.raises(InputError, match="size"):
         v.claims_table([claim | {"records": [{"table": "pairs", "where": {"size": 1}}]}], sides)
@@ -342,7 +347,7 @@ def test_the_page_of_claims_holds_no_typed_result_and_every_block_is_glued():
     own = v.evidence(suite())
     of_group = v.groups(own, own, 2)
     judged = v.claims(EXPECTED, own, own, of_group)
-    keys = {*across.claims("", [], judged, of_group), *across.compared(own, own, of_group)}
+    keys = {*across.claims("", judged, own, own, of_group, 2), *across.compared(own, own, of_group)}
     blocks = set(re.findall(r"```\{glue\} ([\w-]+)\n:doc: \.\./notebooks/11_across_tasks\.ipynb\n", page))
     assert blocks == keys and len(blocks) == 8
     assert page.count("{glue") == len(blocks) and not re.search(r"\.\d", page)
