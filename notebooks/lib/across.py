@@ -138,9 +138,8 @@ def suites(
         few = there["frequency"]["rarer"] < few_changes
         ends = {end: there["frequency"][end].mask(few) for end in ("estimate", "low", "high")}
         there["frequency"] = there["frequency"].assign(**ends)
-    basis = ("Intervals include the noise of training, measured on reseeds of the included suite "
-             "in two smaller sizes and taken to be the same in suite C and in the largest size; "
-             "that of the placebo and of Mem without two outputs is taken to be that of Mem.")
+    basis = ("Intervals include the noise of training, measured on trainings of the included suite "
+             "with other seeds and taken to be the same in every size and in suite C.")
     basis += f" Not recorded of suite C: {', '.join(missing)}." if missing else ""
     basis += (" Its shares of true pairs are taken to be those of this run."
               if "precision" in missing else "")
