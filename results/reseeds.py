@@ -32,7 +32,7 @@ def tables(folder: str, seed: int, models: list[str]) -> pd.DataFrame:
     name = f"reseeds-{Path(folder).name}-{len(models)}"
     run = open_run("miniature", name=name, weights=folder, seed=seed, models=models, steps="last")
     placebo = run.table("placebo").query("count_model == 'taskgram - placebo'")
-    less = placebo.assign(count_model="taskgram", measure="less its placebo")
+    less = placebo.assign(count_model="taskgram", measure="minus its placebo")
     without = run.table("without_most_frequent").query("measure == 'spearman'").assign(measure="without")
     return pd.concat([run.table("partial"), less, without.drop(columns="most_frequent")])
 

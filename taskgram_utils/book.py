@@ -452,7 +452,8 @@ def handout(notebook):
             kind = "Figure" if name == figure else "Table"
             numbers[name] = f"{kind} {sum(one.startswith(kind) for one in numbers.values()) + 1}"
         for one in cell.get("outputs", ()):
-            data = {kind.rpartition("record/")[2]: text for kind, text in one.get("data", {}).items()}
+            data = {kind.rpartition("record/")[2]: text
+                    for kind, text in one.get("data", {}).items()}
             words = data.get("text/markdown") or data.get("text/html") or data.get("text/plain", "")
             kept[one.get("metadata", {}).get("scrapbook", {}).get("name")] = words.strip("'")
 
@@ -586,8 +587,9 @@ def reading_table() -> str:
                      for page, file in files.items()}
             minutes = sum(int(time[1]) for time in times.values() if time)
             rows.append(f"| **{part['caption']}** | **{minutes}** | |")
-            rows += [f"| {{doc}}`../{page}` | {time[1] if time else '–'} | {time[2] if time else ''} |"
-                     for page, time in times.items()]
+            for page, time in times.items():
+                minutes, stars = time.groups() if time else ("–", "")
+                rows.append(f"| {{doc}}`../{page}` | {minutes} | {stars} |")
             whole += minutes
     head = ["| page | minutes | stars |", "|---|---|---|"]
     return "\n".join([*head, *rows, f"| **All** | **{whole}** | |"])

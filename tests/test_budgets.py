@@ -14,7 +14,7 @@ PROJECT = PACKAGE.parent
 LIB = PROJECT / "notebooks" / "lib"
 QUIET = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 COLUMNS = 100
-CHAPTERS = 3960
+CHAPTERS = 3965
 """Code lines of all single chapters: what makes their tables, and the sentences made of them, which no cell holds."""
 CORE = """tables ngrams corpus embedding mining tasks/base tasks/files tasks/translation counting/base counting/scan
 counting/passes language_models/taskgram language_models/infinigram language_models/points language_models/packing
@@ -31,8 +31,8 @@ ROOMS = {
     "checks of mining, controls of Mem": (["mining_checks", "controls", "factors"], 225),
     "miniature world and training": (["miniature/", "suites", "training"], 940),
     "prompts": (["prompting", "run/prompts"], 205),
-    "runs": (["run/", "fetching"], 1335),
-    "book, figures, command": (["book", "figures", "cli"], 1415),
+    "runs": (["run/", "fetching"], 1340),
+    "book, figures, command": (["book", "figures", "cli"], 1418),
 }
 """Each room's modules (or a folder's, those of rooms named more exactly apart) and the most code lines it may have."""
 

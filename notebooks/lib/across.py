@@ -56,7 +56,7 @@ def by_size(mem: pd.DataFrame, n: int, family: list[str]) -> pd.DataFrame:
 
 
 def with_training(mem: pd.DataFrame, evidence: pd.DataFrame) -> pd.DataFrame:
-    """Mem with the ends and p that it has in the :func:`~taskgram_chapters.verdicts.evidence`, which
+    """Mem with the ends and p that it has in :func:`~taskgram_chapters.verdicts.evidence`, which
     are those with the noise of training where it was measured; no estimate of a barred group."""
     keys = ["task", "group", "n", "count_model", "measure"]
     noisy = rows_of(evidence, {"question": AT})[[*keys, "low", "high"]]

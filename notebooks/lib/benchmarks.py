@@ -121,7 +121,8 @@ def of_scoring(table: pd.DataFrame) -> dict[str, str]:
     asked = table[table["way"].isin(OURS)].set_index("job")["amount"]
     tried = table["way"].str.extract(r"harness, batches of (\d+)")[0].dropna()
     words |= {"batches": listed(list(tried.drop_duplicates())),
-              "requests": f"{asked['options']:,.0f}", "shot-requests": f"{asked['options, 5-shot']:,.0f}",
+              "requests": f"{asked['options']:,.0f}",
+              "shot-requests": f"{asked['options, 5-shot']:,.0f}",
               "agree": f"{beside['equal'].min():.0%}", "shape": last["shape"]}
     whole = last["weights_megabytes"] + last["batch_megabytes"]
     words |= {"memory": f"{last['peak_megabytes'] / whole:.2f}",

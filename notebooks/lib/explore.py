@@ -190,7 +190,8 @@ def answer(data: Mapping[str, Any]) -> str:
     for i, j, k in (one["place"] for one in data["starts"][:1]):
         opened = data["clouds"][data["tasks"][i]["examples"][j]["pairs"][k]["point"]["cloud"]]
         shown = opened if opened in able else shown
-    return (f"{text}. In the group on which the page opens (*{shown['group']}*, $n = {shown['n']}$) "
+    group = f"*{shown['group']}*, $n = {shown['n']}$"
+    return (f"{text}. In the group on which the page opens ({group}) "
             f"Mem of {data['models'][main]['name']} is {shown['mem'][main]}, with an interval over "
             "examples and outputs.")
 

@@ -24,7 +24,8 @@ GIVEN = "spearman|log_count_sy+log_count_sx+tokens+logp_prior"
 """Mem given the frequency of answer and input, the answer's length and the model's prior."""
 NAMES = {"translation": "Translation", "factual_qa": "Factual QA",
          "world_knowledge": "World knowledge", "math_reasoning": "Maths reasoning"}
-WAYS = {"raw": "spearman", "given all four controls": GIVEN, "minus its placebo": "minus its placebo",
+WAYS = {"raw": "spearman", "given all four controls": GIVEN,
+        "minus its placebo": "minus its placebo",
         "without the two most frequent outputs": "without"}
 _MEASURES = {"spearman": "Mem", "spearman|log_count_sy": "Mem given output frequency",
              "score": "correlation of score and frequency"}

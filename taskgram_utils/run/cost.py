@@ -311,5 +311,6 @@ def page(results: Path) -> str:
         "What was assumed": pd.DataFrame([("the Pile", pile), *given], columns=["assumed", ""]),
     }
     lead = f"One scan, on {scan['on']}, takes about {scan['hours']} hours and {scan['euros']} €."
-    return lead + "\n\n" + "\n\n".join(f"## {title}\n\n{part.to_markdown(index=False, disable_numparse=True)}"
-                       for title, part in sections.items())
+    written = [f"## {title}\n\n{part.to_markdown(index=False, disable_numparse=True)}"
+               for title, part in sections.items()]
+    return "\n\n".join([lead, *written])
