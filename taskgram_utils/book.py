@@ -588,8 +588,8 @@ def reading_table() -> str:
             minutes = sum(int(time[1]) for time in times.values() if time)
             rows.append(f"| **{part['caption']}** | **{minutes}** | |")
             for page, time in times.items():
-                minutes, stars = time.groups() if time else ("–", "")
-                rows.append(f"| {{doc}}`../{page}` | {minutes} | {stars} |")
+                read, stars = time.groups()[:2] if time else ("–", "")
+                rows.append(f"| {{doc}}`../{page}` | {read} | {stars} |")
             whole += minutes
     head = ["| page | minutes | stars |", "|---|---|---|"]
     return "\n".join([*head, *rows, f"| **All** | **{whole}** | |"])
