@@ -206,13 +206,17 @@ def intervals(
     """Estimates as points with their intervals, one row per value of ``y``, side by side per
     ``hue``, a panel per ``panel``.
 
+    What is grey has hollow marks in every second ``hue``.
     ``at`` draws a vertical reference in all panels, ``marks`` one at ``marks[panel]``; ``xlim`` are
     the ends of the axis, at which longer intervals are cut. Raises InputError for a column that is
     not there.
     """
     _keep(table, [y, hue, panel, estimate, low, high], name, run)
     names, hues = _values(table, y), _values(table, hue)
-    height = 0.9 + 0.34 * len(names) * max(1, 0.6 * len(hues))
+    width = 22 if _screen["narrow"] else 60
+    shown = [textwrap.fill(_spaced(v), width, break_on_hyphens=False) for v in names]
+    most = max([name.count("\n") + 1 for name in shown], default=1)  # lines of a name
+    height = 0.9 + 0.34 * len(names) * max(1, 0.6 * len(hues), 0.3 + 0.45 * most)
     fig, panels = _panels(table, panel, height=height)
     for ax, key, part in panels:
         for i, (rows, style) in enumerate(_groups(part, hue, hues)):
@@ -222,7 +226,9 @@ def intervals(
             ends, shades = rows[[low, high]].astype(float).to_numpy().T, _shades(rows, style)
             ax.hlines(heights, *ends, color=shades, lw=1.4)
             ax.plot([], [], MARKERS[i % 7], ms=5, **style)
-            ax.scatter(rows[estimate], heights, c=shades, marker=MARKERS[i % 7], s=25, zorder=3)
+            inside = np.where((shades == GREY) & (i % 2 == 1), "none", shades)
+            ax.scatter(rows[estimate], heights, c=inside, edgecolors=shades, marker=MARKERS[i % 7],
+                       s=25, zorder=3)
         if at is not None:
             ax.axvline(at, color="0.6", lw=0.8, ls=":")
         if marks and key in marks:
@@ -232,8 +238,6 @@ def intervals(
         if xlim:
             ax.set_xlim(*xlim)
     first = fig.axes[0]
-    width = 16 if _screen["narrow"] else 60
-    shown = [textwrap.fill(_spaced(value), width) for value in names]
     first.set_yticks(range(len(names)), shown)
     first.set_ylim(len(names) - 0.5, -0.5)
     _finish(fig, xlabel or label(estimate), "", hue if len(hues) > 1 else None)

@@ -1,5 +1,7 @@
 """Figures: every function draws what its table says, keeps the table beside it, and names a column that is missing."""
 
+import re
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -222,8 +224,18 @@ def test_what_is_not_reliable_is_grey(draw, table):
     weak["grey"] = weak["n"] == 3
     figure = DRAWN[draw](weak)
     points = [c for axis in figure.axes for c in axis.collections if len(c.get_offsets()) > 1]
-    shades = np.concatenate([np.repeat(c.get_facecolors()[:, :3], len(c.get_offsets()) // len(c.get_facecolors()), 0)
+    shades = np.concatenate([np.repeat(c.get_edgecolors()[:, :3], len(c.get_offsets()) // len(c.get_edgecolors()), 0)
                              for c in points])  # fmt: skip
     grey = np.isclose(shades, matplotlib.colors.to_rgb(figures.GREY)).all(axis=1)
     assert grey.sum() == 12 and len(grey) == 18
     assert (figures.GREY in [line.get_color() for line in figure.axes[0].lines]) == (draw == "lines")
+    hollow = sum((c.get_facecolors()[:, 3] == 0).sum() for c in points)
+    assert hollow == (3 if draw == "intervals" else 0), "suites are told apart where all is grey"
+
+
+def test_names_of_rows_do_not_lie_upon_each_other_on_a_narrow_screen(table, run, tmp_path):
+    rows = table[table["n"] == 1].assign(row=[f"{i}: a way of counting · with a long-hyphened name" for i in range(6)])
+    figures.intervals(rows, "row", "plot", run)
+    text = (tmp_path / "figures" / "plot.svg").read_text()
+    places = [float(y) for y in re.findall(r"translate\([\d.]+ ([\d.]+)\)", text.split('id="matplotlib.axis_2"')[1])]
+    assert len(places) > 12 and places == sorted(places)
