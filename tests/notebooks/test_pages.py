@@ -145,6 +145,8 @@ def test_search_finds(visit):
     contexts = page.locator("#search-results p.context").all_inner_texts()
     assert len(contexts) == page.locator("#search-results li:not(:has(> span))").count() > 3  # others are functions
     assert sum("placebo" in context.lower() for context in contexts) > len(contexts) / 2
+    visit("search.html?q=my+own+model").wait_for_selector("#search-results li a")
+    assert "Your model in ten minutes" in page.locator("#search-results li a").first.inner_text()
     visit("search.html?q=zyzzyvas").wait_for_function("!document.querySelector('#search-progress, .dots')?.innerText")
     assert page.locator("#search-results li").count() == 0
 
