@@ -81,6 +81,15 @@ def test_every_page_fits_its_width_and_its_figures_are_shown_and_described(visit
                 assert len(found["words"]) > 15, f"{name}: a figure without words"
                 seen[width] += 1
     assert min(seen.values()) >= 4
+    for name in ("genindex.html", "py-modindex.html"):
+        assert visit(name).evaluate("document.documentElement.scrollWidth") <= 360, name
+
+
+@pytest.mark.parametrize("width", WIDTHS[1:], indirect=True)
+def test_no_formula_is_cut_on_a_narrow_screen(visit):
+    wide = "all => all.filter(one => one.scrollWidth > one.clientWidth + 2).map(one => one.textContent)"
+    for name in ("book/method.html", "book/doubt.html"):
+        assert not visit(name).locator("mjx-container").evaluate_all(wide), name
 
 
 def test_no_page_shows_an_object_or_an_open_block(site):
