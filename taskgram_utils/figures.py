@@ -237,9 +237,8 @@ def intervals(
             _logarithmic(ax, "x")
         if xlim:
             ax.set_xlim(*xlim)
-    first = fig.axes[0]
-    first.set_yticks(range(len(names)), shown)
-    first.set_ylim(len(names) - 0.5, -0.5)
+    fig.axes[0].set_yticks(range(len(names)), shown)
+    fig.axes[0].set_ylim(len(names) - 0.5, -0.5)
     _finish(fig, xlabel or label(estimate), "", hue if len(hues) > 1 else None)
     return fig
 
@@ -317,7 +316,7 @@ def _panels(table, panel: str | None, columns: int = COLUMNS, titles: Mapping | 
     """A figure, and for each panel its axes, with a title, its value of ``panel`` and its rows.
     Panels of a ``height`` (inches) of their own have names of rows on the left."""
     keys = _values(table, panel) or [None]
-    columns = 1 if _screen["narrow"] else columns
+    columns, most = (1, 40) if _screen["narrow"] else (columns, 22)
     full_rows = len(keys) < columns or len(keys) % columns == 0
     wide = min(columns, len(keys) if full_rows else -(-len(keys) // 2))
     high = -(-len(keys) // wide)
@@ -330,7 +329,7 @@ def _panels(table, panel: str | None, columns: int = COLUMNS, titles: Mapping | 
     panels = []
     for ax, key in zip(axes.ravel(), keys, strict=False):
         if key is not None:
-            title = "\n".join(textwrap.fill(line, 22) for line in _spaced(key).split("\n"))
+            title = "\n".join(textwrap.fill(line, most) for line in _spaced(key).split("\n"))
             ax.set_title((titles or {}).get(key, title))
         panels.append((ax, key, table if key is None else table[table[panel] == key]))
     return fig, panels
@@ -370,6 +369,7 @@ def _plain(value: float, _: int = 0) -> str:
 def _finish(fig: plt.Figure, xlabel: str, ylabel: str, legend: str | None) -> None:
     """Name the axes, and add one legend for all panels, titled by the column ``legend``."""
     first, *others = fig.axes
+    xlabel = textwrap.fill(xlabel, 30) if _screen["narrow"] else xlabel
     if others and _screen["narrow"]:
         next(ax for ax in fig.axes[::-1] if ax.axison).set_xlabel(xlabel)
     elif others:

@@ -235,7 +235,8 @@ def test_what_is_not_reliable_is_grey(draw, table):
 
 def test_names_of_rows_do_not_lie_upon_each_other_on_a_narrow_screen(table, run, tmp_path):
     rows = table[table["n"] == 1].assign(row=[f"{i}: a way of counting · with a long-hyphened name" for i in range(6)])
-    figures.intervals(rows, "row", "plot", run)
+    figures.intervals(rows, "row", "plot", run, xlabel="a name of an axis that is wider than a telephone is, by far")
     text = (tmp_path / "figures" / "plot.svg").read_text()
     places = [float(y) for y in re.findall(r"translate\([\d.]+ ([\d.]+)\)", text.split('id="matplotlib.axis_2"')[1])]
     assert len(places) > 12 and places == sorted(places)
+    assert "a name of an axis that is" in text and "that is wider than a telephone" not in text

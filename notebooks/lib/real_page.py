@@ -203,7 +203,7 @@ def of_scores(performance: pd.DataFrame, model: str | None) -> str:
         "metric": ["exact_match", "accuracy"], "model": model})
     rows = rows.dropna(subset=["at_bound"]).nlargest(1, "score")
     most = rows["score"].mul(rows["examples"]).round().astype(int)
-    return "".join(f"In no group does it write more than {k} right answers of {n}."
+    return "".join(f"In no group {f'are over {k}' if k else 'is any'} of its {n} answers right."
                    for k, n in zip(most, rows["examples"], strict=True))
 
 
