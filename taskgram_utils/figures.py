@@ -316,7 +316,7 @@ def _panels(table, panel: str | None, columns: int = COLUMNS, titles: Mapping | 
     """A figure, and for each panel its axes, with a title, its value of ``panel`` and its rows.
     Panels of a ``height`` (inches) of their own have names of rows on the left."""
     keys = _values(table, panel) or [None]
-    columns, most = (1, 40) if _screen["narrow"] else (columns, 22)
+    columns, most = (1, 26) if _screen["narrow"] else (columns, 22)
     full_rows = len(keys) < columns or len(keys) % columns == 0
     wide = min(columns, len(keys) if full_rows else -(-len(keys) // 2))
     high = -(-len(keys) // wide)
