@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FACTBOOK = ROOT / "../shared/data/corpus/factbook/factbook_json.tar.xz"
 BOOK = ROOT / "../shared/data/corpus/openstax/astronomy.txt.xz"
 README, PAGE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "book/your_model.md"))
-CHAIN = ("files", "vectors", "pairs", "counts", "scores", "mem", "read")
+CHAIN = ("files", "vectors", "pairs", "counts", "scores", "mem", "controls", "accuracy", "read")
 
 
 def block(name: str) -> str:
