@@ -148,8 +148,8 @@ def calibrate(
         if empty and not len(own):
             continue
         where = f"calibration: {'' if pd.isna(task) or task == 'task' else f'{task}, '}n = {n}"
-        require(distinct >= 20, f"{where}: only {distinct} pairs could be shuffled across examples; "
-                "give more examples or a smaller n")
+        require(distinct >= 20, f"{where}: only {distinct} pairs could be shuffled across "
+                "examples; give more examples or a smaller n")
         ranks = rankdata(np.concatenate([own, shuffled]))[: len(own)]
         auc, rising = (ranks.mean() - (len(own) + 1) / 2) / len(shuffled), np.sort(shuffled)
         for each in shares:

@@ -712,8 +712,8 @@ def test_bad_input_is_one_line_and_exit_code_2(chain, bad, index, case):
     command, message = BAD[case]
     before = {p for p in bad.rglob("*") if p.name != "suite"}
     names = {"corpus": "corpus.jsonl", "examples": "examples.jsonl", "vectors": "vectors", "model": "suite/25k",
-             "taskgrams": "taskgrams.csv", "counts": "counts.jsonl", "logp": "logp.parquet", "count_logp": "taskgram_lm.csv",
-             "suite": "suite"}  # fmt: skip
+             "taskgrams": "taskgrams.csv", "counts": "counts.jsonl", "logp": "logp.parquet",
+             "count_logp": "taskgram_lm.csv", "suite": "suite"}  # fmt: skip
     places = {name: chain / place for name, place in names.items()} | {"index": index}
     result = call(*command.format(bad=bad, out=bad / "out.csv", **places).split())
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit), repr(result.exception)

@@ -252,7 +252,7 @@ def work(measured: dict[str, float], assumed: dict[str, Any] = ASSUMED) -> pd.Da
     """A row for each way to count: way, on what, hours, memory_gb, disk_gb (beside the text),
     reads_gb_s, euros."""
     megabytes, pairs, core_hour = (assumed[name] for name in ("megabytes", "pairs", "core_hour"))
-    this, server, rows = "this machine, 2 cores", "a server of 64 cores", []
+    this, server, rows = "the measured machine, 2 cores", "a server of 64 cores", []
     # Scan. Of each thread: four places of the tree an n-gram, a bit for each of 64 documents,
     # counters and their 64-bit sums.
     counters = pairs * (4 * 16 + 8 + 4 + 4 + 8 + 4 + 8) / 1e9
@@ -276,7 +276,7 @@ def work(measured: dict[str, float], assumed: dict[str, Any] = ASSUMED) -> pd.Da
         euros = hours * cores * core_hour + disk * assumed["gigabyte_month"]
         rows.append((way, on, hours, memory, disk, speed / 1e3, euros))
     hours = (pairs / measured["singles"] + pairs / measured["pairs"]) / 3600
-    rows.append(("index: ask", this, hours, None, None, None, hours * 2 * core_hour))
+    rows.append(("index in memory: ask", this, hours, None, None, None, hours * 2 * core_hour))
     # Web service.
     for way, requests in (("service: documents", 2 * assumed["forms"] + assumed["fetched"]),
                           ("service: windows", 1)):
@@ -310,7 +310,8 @@ def page(results: Path) -> str:
         f"What was measured\n\n{about}": pd.DataFrame(rows, columns=["measured", ""]),
         "What was assumed": pd.DataFrame([("the Pile", pile), *given], columns=["assumed", ""]),
     }
-    lead = f"One scan, on {scan['on']}, takes about {scan['hours']} hours and {scan['euros']} €."
+    lead = f"**One scan, on two cores, takes about {scan['hours']} hours and {scan['euros']} €.** "
+    lead += "It is an estimate, which was not tried, from rates and assumed prices, listed below."
     written = [f"## {title}\n\n{part.to_markdown(index=False, disable_numparse=True)}"
                for title, part in sections.items()]
     return "\n\n".join([lead, *written])

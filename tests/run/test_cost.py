@@ -134,12 +134,12 @@ def test_hours_and_euros_by_hand():
     changed = {"core_hour": 0.1, "gigabyte_month": 0.01, "pairs": 1_000_000, "answer": 0.4}
     rows = cost.work(RATES, cost.ASSUMED | LARGE | changed)
     rows = rows.set_index(["way", "on"])
-    two = rows.loc[("scan", "this machine, 2 cores")]
+    two = rows.loc[("scan", "the measured machine, 2 cores")]
     assert two["hours"] == pytest.approx(1e6 / (50 * 2 * 0.5) / 3600)
     assert two["euros"] == pytest.approx(two["hours"] * 2 * 0.1)
     assert rows.loc[("scan", "a server of 64 cores")]["hours"] == pytest.approx(1e6 / (50 * 64 / 2**6) / 3600)
     # 8 GB for a builder, 20 bytes a word: 4e8 words of 1e11 in a shard.
-    built = rows.loc[("index of 250 shards: build, keep a month", "this machine, 2 cores")]
+    built = rows.loc[("index of 250 shards: build, keep a month", "the measured machine, 2 cores")]
     assert built["hours"] == pytest.approx(1e5 / 3600) and built["memory_gb"] == pytest.approx(8)
     assert built["disk_gb"] == pytest.approx((1e11 * 9 + 16_000 + 1e12) / 1e9)
     assert rows.loc[("service: windows", "the web service")]["hours"] == pytest.approx(1e6 * 0.4 / 4 / 3600)
@@ -151,6 +151,6 @@ def test_the_page_shows_rates_prices_and_every_way(tmp_path):
     (tmp_path / "counting.json").write_text(json.dumps(note))
     page = cost.page(tmp_path)
     about = "2026-01-02, x86_64, 2 cores; corpus: textbooks"
-    assert re.match(r"One scan, on this machine, 2 cores, takes about [\d.,]+ hours and [\d.,]+ €\.\n\n## ", page)
+    assert re.match(r"\*\*One scan, on two cores, takes about [\d.,]+ hours and .* €\.\*\* It is .*\.\n\n## ", page)
     for said in (about, "80 MB/s", "75%", "0.05 €", "service: windows", "16 such"):
         assert said in page
