@@ -81,7 +81,7 @@ def test_the_chain_works_on_a_strangers_files(strangers_files):
 def test_the_vectors_that_it_makes_of_a_real_text_find_pairs_of_real_questions(tmp_path):
     text = lzma.decompress(BOOK.read_bytes()).decode()
     (tmp_path / "other.txt").write_text(text.replace("\n", "\n\n"), encoding="utf-8")
-    run(f"OTHER=other.txt OUT=.; {block('vectors')}", tmp_path)
+    run(f"OTHER=other.txt DOCUMENT=paragraph OUT=.; {block('vectors')}", tmp_path)
     run(f"taskgram examples world_knowledge --source {BOOK.parents[2] / 'mmlu'} --subject astronomy --split test "
         "--out questions.parquet", tmp_path)  # fmt: skip
     mine = block("pairs").replace("--full-answer", "--stopwords kept")
