@@ -440,7 +440,7 @@ def documents(corpus_or_index, pair, k, tokenizer, **cut):
     if indexed:
         _say(f"{path}: {searched}")
     else:  # no more is read than is shown
-        _report(counter.corpus, f"the first {k} were found in " if len(texts) == k else "")
+        _report(counter.corpus, f"{k} shown, after reading " if len(texts) == k else "")
     for number, text in enumerate(texts, 1):
         click.secho(f"— {number} of {len(texts)} shown —", dim=True)
         for start, end in reversed(evidence.places(text, pair)):
@@ -544,8 +544,8 @@ def mine(examples, n, gamma, embedding, vectors, stopwords, full_answer, out):
     if gamma == "calibrate":
         calibrated = mining.calibrate(table, n, model, **options)
         for row in calibrated.itertuples():
-            shares = f"{row.shuffled_share:.1%} of shuffled and {row.own_share:.1%} of own pairs"
-            _say(f"{row.task}, n = {n}: gamma {row.gamma}; {shares} exceed it")
+            both = f"{row.shuffled_share:.1%} of shuffled and {row.own_share:.1%} of own pairs"
+            _say(f"{row.task}, n = {n}: gamma {row.gamma}; {both} exceed it".removeprefix("task, "))
         gamma = calibrated.set_index("task")["gamma"].to_dict()
     write_table(mining.mine(table, n, gamma, model, **options), out)
 
@@ -659,12 +659,13 @@ def _ask_models(ask, column, examples, out, models, step, dtype, device, pickled
     from taskgram_utils.tasks.base import check_examples
 
     keep = _hold_out(out)
-    outputs = column == "logp"  # which are scored
-    table = check_examples(read_table(examples), examples, texts=False, outputs=outputs)
-    require(not options.get("options") or table["options"].notna().any(),
-            f"{examples}: --options, but no example has options")
-    loading = jobs.Loading(dtype, device, pickled)
-    specs = jobs.specs(models, step)
+    table = check_examples(read_table(examples), examples, texts=False, outputs=column == "logp")
+    if (table["instruction"].astype(str).str.count(r"\{x\}") > 1).any():
+        _say(f"{examples}: an instruction with several {{x}} is taken as text; write one {{x}}")
+    few = table["options"].map(len, na_action="ignore").min()  # null: none has any
+    require(not options.get("options") or few > 1, f"{examples}: --options, but an example has "
+            'fewer than two, or none has options; write a list, such as ["a", "b"]')
+    loading, specs = jobs.Loading(dtype, device, pickled), jobs.specs(models, step)
     answers = ask(table, specs, loading=loading, scheduler=scheduler, keep=keep, **options)
     write_table(answers, out)
     if keep is not None:
@@ -719,8 +720,9 @@ def mem(count_model, model, difference, slopes, sizes, out, **beside):
     for path, table in sides.items():
         check(table, LOGP, [*KEYS, "model", "logp"], path)
         above = table["logp"][pd.to_numeric(table["logp"], errors="coerce") > 1e-6]
-        first = next(iter(above), "")
-        require(above.empty, f"{path}: a logp above 0 ({first}) is of no probability")
+        require(above.empty, f"{path}: a logp above 0 ({above.max()}) is of no probability")
+    require("n_terms" in sides[count_model] or "n_terms" not in sides[model], f"{model}: has log P "
+            f"of counts, and {count_model} none; exchange --count-model and --model")
     unknown = dict(sizes).keys() - set(sides[model]["model"])
     require(not unknown, f"--size {', '.join(unknown)}: {model} has no model of that name")
     result = memorization.estimates(sides[count_model], sides[model], **options)
@@ -729,8 +731,10 @@ def mem(count_model, model, difference, slopes, sizes, out, **beside):
     if slopes:
         one_step = result.table.groupby("model")["step"].nunique().max() <= 1
         result = memorization.at_one_step(result) if one_step else result
-    write_table(memorization.slopes(result) if slopes else result.table, out)
     null = result.table.loc[result.table["estimate"].isna(), "reason"]
+    require(len(null) < len(result.table), f"no Mem, and {out} is not written: "
+            f"{'; '.join(null.unique())} (of counts: see that --document cuts the text into many)")
+    write_table(memorization.slopes(result) if slopes else result.table, out)
     for reason, number in null.value_counts().items():
         _say(f"{number} of {len(result.table)} estimates are null: {reason}")
     for path, table in sides.items():
@@ -780,8 +784,8 @@ def records(out, sets, url):
     _hold_out(out, folder=True, lock="/.lock")
     for name, part in fetch(out, sets, url).groupby("set", sort=False):
         licences = "; ".join(sorted(set(part["repo"] + " (" + part["licence"] + ")")))
-        fetched = part["fetched"].sum()
-        click.echo(f"{name}: {len(part)} files, {fetched} of them fetched now, {licences}")
+        now = f"{part['fetched'].sum()} of them fetched now"
+        click.echo(f"{name}: {len(part)} files, {now}, {licences}")
 
 
 @main.command()

@@ -21,9 +21,9 @@ _PARQUET = ".parquet"
 _OF_RECORDS = (".jsonl", ".ndjson", _PARQUET)
 _KNOWN = (*TEXT, *_OF_RECORDS)
 _LACKS = {
-    "record": "no second line with text", "paragraph": "no blank line between texts",
-    "heading": "no heading (a line that begins with #) after other text",
-}
+    "record": "no second line with text",
+    "paragraph": "no blank line between texts; --document record takes each line for one",
+    "heading": "no heading (a line that begins with #) after other text"}
 
 
 def _listing(path: Path) -> tuple[list[Path], list[Path]]:

@@ -99,7 +99,7 @@ class SentenceEmbedding:
         except (ImportError, OSError, ValueError) as error:
             why = next(iter(str(error).strip().splitlines()), type(error).__name__)
             what = f"neither word vectors nor a sentence-transformers model that loads ({why})"
-            advice = "pip install -e '.[hub]' installs that library"
+            advice = "give a folder of either kind; the hub needs pip install -e '.[hub]'"
             raise InputError(f"embedding {name}: {what}; {advice}") from error
         digest = hashlib.sha256(f"{last}\0{self._prefix}".encode())
         files = [p for p in listed(folder) if p.suffix in (".safetensors", ".json")]

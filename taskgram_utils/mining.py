@@ -79,9 +79,10 @@ def mine(
         every = _pairs(grams, _gammas(examples["task"], None), "closest pair")[-1]
         require(len(every), f"mining: no example has a {n}-gram in its x and another in its y "
                 f"(stop words: {stopwords})")
+        known = f"{grams.vectors.any(axis=1).sum()} of {len(grams.texts)} n-grams have a vector"
         raise InputError(f"mining: no pair of {len(every)} at n = {n} has a cosine above gamma; "
-                         f"the closest has {every.max():.3f}")
-    table = examples[["task", "group", "example_id"]].take(example).reset_index(drop=True)
+                         f"the closest has {every.max():.3f}, and {known}")
+    table = examples[["task", "group", "example_id"]].iloc[example].reset_index(drop=True)
     table["n"] = n
     texts = np.array(grams.texts, object)
     for name, side, rows in (("x", grams.x, x), ("y", grams.y, y)):
@@ -146,9 +147,9 @@ def calibrate(
         own, shuffled, distinct = _shuffle(grams, groups, draws, rng)
         if empty and not len(own):
             continue
-        where = f"calibration: {'the examples' if pd.isna(task) else f'task {task}'}, n = {n}"
-        few = f"only {distinct} pairs could be shuffled across examples"
-        require(distinct >= 20, f"{where}: {few}; give more examples or a smaller n")
+        where = f"calibration: {'' if pd.isna(task) or task == 'task' else f'{task}, '}n = {n}"
+        require(distinct >= 20, f"{where}: only {distinct} pairs could be shuffled across "
+                "examples; give more examples or a smaller n")
         ranks = rankdata(np.concatenate([own, shuffled]))[: len(own)]
         auc, rising = (ranks.mean() - (len(own) + 1) / 2) / len(shuffled), np.sort(shuffled)
         for each in shares:

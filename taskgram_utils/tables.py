@@ -104,7 +104,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     """
     path = Path(path)
     require(path.exists(), f"{path}: no such file")
-    require(path.suffix in SUFFIXES, f"{path}: a table ends in {', '.join(SUFFIXES)}")
+    require(path.suffix in SUFFIXES, f"{path}: a table ends in {', '.join(SUFFIXES)}; this is none")
     text = "" if path.suffix == ".parquet" else read_text(path)
     try:
         attributes = {}
@@ -170,7 +170,7 @@ def _json_columns(text: str) -> list[tuple[str, list]]:
                 row = json.loads(line)
                 require(isinstance(row, dict), "no object")
             except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from error
+                raise ValueError(f"line {number}: {getattr(error, 'msg', error)}") from error
             if any(not isinstance(row[name], str) for name in _TEXTS | _LISTS if name in row):
                 literal = json.loads(line, parse_int=str, parse_float=str,
                                      parse_constant=lambda _: None)

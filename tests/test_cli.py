@@ -355,7 +355,7 @@ def test_documents_are_shown_with_both_ngrams_marked(chain, index, documents, ba
     where = index if backend == "index" else chain / "corpus.jsonl"
     result = done("documents", where, "--pair", row.sx.upper(), row.sy, "-k", 2)
     shown, read = result.stdout, result.stderr
-    assert f"{DOCUMENTS:,} documents" in read if backend == "index" else "the first 2 were found in " in read
+    assert f"{DOCUMENTS:,} documents" in read if backend == "index" else "2 shown, after reading " in read
     assert "— 1 of 2 shown —" in shown and "— 2 of 2 shown —" in shown
     for text in shown.split("shown —\n")[1:]:
         assert f"[{row.sx}]" in text.lower() and f"[{row.sy}]" in text.lower()
@@ -414,7 +414,8 @@ def test_a_suite_of_a_text_says_its_documents_once(tmp_path):
                 "--size", "smallest", "--epochs", 400, "--jobs", 1, "--max-steps", 1).stderr  # fmt: skip
     told = [line for line in said.splitlines() if line.startswith("taskgram: ")]
     where = f"2 of 3 files, the first {tmp_path / 'texts/a.txt'}"
-    assert told == [f"taskgram: {where}: --document paragraph cut nothing: no blank line between texts",
+    assert told == [f"taskgram: {where}: --document paragraph cut nothing: no blank line between texts; "
+                    "--document record takes each line for one",
                     f"taskgram: {tmp_path / 'texts'}: 4 documents (paragraph)"]  # fmt: skip
 
 
@@ -557,6 +558,8 @@ def bad(chain):
     (at / "no_y.csv").write_text("example_id,x\na,b\n")
     (at / "empty_y.csv").write_text('example_id,x,y\na,b," "\n')
     (at / "twice.csv").write_text("example_id,x,y\na,b, c\na,b, d\n")
+    (at / "one_option.jsonl").write_text('{"example_id": "a", "x": "b", "y": " c", "options": "c,d"}\n')
+    write_table(read_table(chain / "taskgram_lm.csv").assign(logp=-1.0), at / "same.csv")
     (at / "fine.csv").write_text("example_id,x,y\na,b, c d\n")
     (at / "elsewhere.csv").write_text("example_id,n,sx,sy,start\na,1,b,zebra,1\n")
     (at / "other.csv").write_text("example_id,n,sx,sy,start\nunknown,1,b,c,1\n")
@@ -621,19 +624,24 @@ BAD = {
         "mine {examples} --n 99 --gamma .5 --embedding {vectors} --out {out}", "no example has a 99"),
     "no column y": ("mine {bad}/no_y.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "missing column y"),
     "an empty y": ("mine {bad}/empty_y.csv --n 1 --gamma .5 --embedding {vectors} --out {out}", "a has an empty y"),
-    "an example twice": ("score {bad}/twice.csv --model {model} --out {out}", "example_id a stands in more than one"),
+    "an example twice": ("score {bad}/twice.csv --model {model} --out {out}", "example_id a stands again in row 2"),
     "no column y to score": ("score {bad}/no_y.csv --model {model} --out {out}", "no_y.csv: missing column y"),
     "an example that is not there": (
         "score {bad}/fine.csv --model {model} --taskgrams {bad}/other.csv --out {out}", "example_id unknown is not"),
     "options that are not there": (
-        "score {bad}/fine.csv --model {model} --options --out {out}", "no example has options"),
+        "score {bad}/fine.csv --model {model} --options --out {out}", "or none has options"),
+    "options in one text": (
+        "score {bad}/one_option.jsonl --model {model} --options --out {out}", "write a list, such as"),
+    "no question": ("score {bad}/empty.jsonl --model {model} --out {out}", "empty.jsonl: holds no example"),
+    "tables exchanged": ("mem --count-model {logp} --model {count_logp} --out {out}", "exchange --count-model and"),
+    "equal counts": ("mem --count-model {bad}/same.csv --model {logp} --out {out}", "out.csv is not written: "),
     "no weights": ("score {bad}/fine.csv --model {bad}/no_weights --out {out}", "no weights in it"),
     "half the weights": ("score {bad}/fine.csv --model {bad}/cut_weights --out {out}", "cut_weights: cannot be loaded"),
     "a folder without a model": ("score {bad}/fine.csv --model {bad}/folder --out {out}", "no config.json in it"),
     "a missing model folder": ("score {bad}/fine.csv --model {bad}/none/at/all --out {out}", "no such folder"),
     "a step that is not there": ("score {bad}/fine.csv --model {model} --step 7 --out {out}", "no step 7"),
     "counts of other pairs": (
-        "lm {bad}/elsewhere.csv --counts {bad}/few_counts.csv --out {out}", "count with --singles"),
+        "lm {bad}/elsewhere.csv --counts {bad}/few_counts.csv --out {out}", "this very table with --singles"),
     "kappa 0": ("lm {taskgrams} --counts {counts} --kappa 0 --out {out}", "kappa must be above 0"),
     "a size of no model": ("mem --count-model {bad}/logp.csv --model {logp} --size 25K 9 --out {out}", "--size 25K: "),
     "no task-gram to score": (
@@ -705,7 +713,7 @@ def test_bad_input_is_one_line_and_exit_code_2(chain, bad, index, case):
     before = {p for p in bad.rglob("*") if p.name != "suite"}
     names = {"corpus": "corpus.jsonl", "examples": "examples.jsonl", "vectors": "vectors", "model": "suite/25k",
              "taskgrams": "taskgrams.csv", "counts": "counts.jsonl", "logp": "logp.parquet",
-             "suite": "suite"}  # fmt: skip
+             "count_logp": "taskgram_lm.csv", "suite": "suite"}  # fmt: skip
     places = {name: chain / place for name, place in names.items()} | {"index": index}
     result = call(*command.format(bad=bad, out=bad / "out.csv", **places).split())
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit), repr(result.exception)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FACTBOOK = ROOT / "../shared/data/corpus/factbook/factbook_json.tar.xz"
 BOOK = ROOT / "../shared/data/corpus/openstax/astronomy.txt.xz"
 README, PAGE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "book/your_model.md"))
-CHAIN = ("files", "vectors", "pairs", "counts", "scores", "mem", "read")
+CHAIN = ("files", "vectors", "pairs", "counts", "scores", "mem", "controls", "accuracy", "read")
 
 
 def block(name: str) -> str:
@@ -81,7 +81,7 @@ def test_the_chain_works_on_a_strangers_files(strangers_files):
 def test_the_vectors_that_it_makes_of_a_real_text_find_pairs_of_real_questions(tmp_path):
     text = lzma.decompress(BOOK.read_bytes()).decode()
     (tmp_path / "other.txt").write_text(text.replace("\n", "\n\n"), encoding="utf-8")
-    run(f"OTHER=other.txt OUT=.; {block('vectors')}", tmp_path)
+    run(f"OTHER=other.txt DOCUMENT=paragraph OUT=.; {block('vectors')}", tmp_path)
     run(f"taskgram examples world_knowledge --source {BOOK.parents[2] / 'mmlu'} --subject astronomy --split test "
         "--out questions.parquet", tmp_path)  # fmt: skip
     mine = block("pairs").replace("--full-answer", "--stopwords kept")

@@ -29,7 +29,7 @@ def test_its_commands_print_what_it_shows(tmp_path):
             assert alike, f"{name}: {line}"
             numbers = [list(map(float, NUMBER.findall(one))) for one in (*alike, line)]
             assert any(one == pytest.approx(numbers[-1], abs=0.01) for one in numbers[:-1]), f"{name}: {alike}"
-    assert sum(bool(shown) for _, _, shown in STEPS) == 5
+    assert sum(bool(shown) for _, _, shown in STEPS) == 7
 
 
 def test_the_table_of_columns_is_that_of_the_examples():

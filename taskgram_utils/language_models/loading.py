@@ -173,7 +173,7 @@ def load(
         why = "its config.json does not fit its tensors" if mismatched else reason(error)
         raise InputError(f"{where}: cannot be loaded ({why})") from error
     unused = [key for key in report["unexpected_keys"] if not _UNREAD.search(key)]
-    for keys, problem in ((report["missing_keys"], "its weights lack"),
+    for keys, problem in ((report["missing_keys"], "not a whole causal language model: it lacks"),
                           (unused, "its config.json has no place for")):
         first = ", ".join(sorted(keys)[:3])
         require(not keys, f"{where}: {problem} {len(keys)} tensors ({first})")
@@ -312,7 +312,7 @@ def _fetched(name: str, step: int | None, pickled: bool, where: str) -> Path:
         missing = "no such folder, and no model of this name (owner/name) on the hub"
         raise InputError(f"{where}: {missing}") from error
     except Exception as error:  # of the network or the disk: the client has no class of its own
-        why = f"cannot be had from the hub ({reason(error.__cause__ or error)}) or its cache"
+        why = f"cannot be had from the hub or its cache ({reason(error.__cause__ or error)})"
         raise InputError(f"{where}: no such folder; {why}") from error
 
 
@@ -328,7 +328,8 @@ def _snapshot(name: str, revision: str | None, patterns: list[str]) -> Path:
 
 def _check_files(source: Path, where: str, pickled: bool) -> None:
     """Require a configuration, a tokenizer and weights."""
-    require((source / "config.json").is_file(), f"{where}: no config.json in it")
+    require((source / "config.json").is_file(), f"{where}: no config.json in it; name the "
+            "folder of a model of transformers, which has one")
     require(any((source / f).is_file() for f in _TOKENIZER), f"{where}: no tokenizer in it")
     safe = any(source.glob("*.safetensors")) or (pickled and any(source.glob("*.bin")))
     require(safe, f"{where}: no weights in it (only *.safetensors are read; --pickled allows a "

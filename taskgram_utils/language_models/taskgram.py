@@ -149,5 +149,5 @@ def require_counts(table: pd.DataFrame, column: str, keys: list[str]) -> None:
     many, example = len(missing), missing.head(1).to_numpy().ravel().tolist()
     name, advice = "counts", "count the pairs of this very table"
     if len(keys) == 1:
-        name, advice = "single counts", "count with --singles"
+        name, advice = "single counts", "count the pairs of this very table with --singles"
     require(missing.empty, f"{name}: {many} without a count, the first {example}; {advice}")

@@ -267,7 +267,7 @@ def _lacking_files(run: Run) -> list[str]:
             elif source != HUB and not Path(source).exists():
                 missing[source] = f"examples of {name} go there"
     if missing and not run["data"]:
-        return ["its files: name the folder that holds them, -p data FOLDER"]
+        return ["its files: give their folder, -p data FOLDER (README: A book of your own text)"]
     lines += [f"{path}: no such file or folder; {what}" for path, what in missing.items()]
     if lines:
         return lines

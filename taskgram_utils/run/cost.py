@@ -276,7 +276,7 @@ def work(measured: dict[str, float], assumed: dict[str, Any] = ASSUMED) -> pd.Da
         euros = hours * cores * core_hour + disk * assumed["gigabyte_month"]
         rows.append((way, on, hours, memory, disk, speed / 1e3, euros))
     hours = (pairs / measured["singles"] + pairs / measured["pairs"]) / 3600
-    rows.append(("index: ask", this, hours, None, None, None, hours * 2 * core_hour))
+    rows.append(("index in memory: ask", this, hours, None, None, None, hours * 2 * core_hour))
     # Web service.
     for way, requests in (("service: documents", 2 * assumed["forms"] + assumed["fetched"]),
                           ("service: windows", 1)):

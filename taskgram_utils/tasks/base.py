@@ -70,8 +70,8 @@ def check_examples(
     ``examples`` has example_id, x and, where ``outputs``, y. Raises InputError for a missing
     column, no example, a missing or repeated example_id and, where ``texts``, an empty y.
     """
+    require(len(examples), f"{name}: holds no example, give one a row")
     require_columns(examples, ["example_id", "x", *(["y"] if outputs else [])], name)
-    require(len(examples), f"{name}: holds no example")
     filled = {"task": "task", "split": "test", "instruction": ""}
     absent = {c: filled.get(c) for c in COLUMNS if c not in examples}
     examples = examples.assign(**absent).fillna(filled)
@@ -79,8 +79,8 @@ def check_examples(
     where = f"{nameless.sum()} rows without an example_id, the first is row {nameless.argmax() + 1}"
     require(not nameless.any(), f"{name}: {where}")
     ids = examples["example_id"] = examples["example_id"].astype(str)
-    twice = ", ".join(ids[ids.duplicated()][:1])
-    require(not twice, f"{name}: example_id {twice} stands in more than one row")
+    again = ids.duplicated().argmax()  # 0: each stands once
+    require(not again, f"{name}: example_id {ids.iloc[again]} stands again in row {again + 1}")
     empty = ", ".join(ids[examples["y"].fillna("").astype(str).str.strip() == ""][:1])
     require(not (texts and empty), f"{name}: example {empty} has an empty y")
     return examples[[*COLUMNS, *(c for c in examples if c not in COLUMNS)]]

@@ -641,7 +641,7 @@ def test_weights_that_are_no_numbers(suite, tmp_path):
 
 def test_missing_and_surplus_tensors(suite, tmp_path):
     folder = changed(suite, tmp_path, lambda tensors: tensors.pop("gpt_neox.layers.1.attention.dense.weight"))
-    assert "its weights lack 1 tensors (gpt_neox.layers.1" in error_of(neural.load, folder)
+    assert "it lacks 1 tensors (gpt_neox.layers.1" in error_of(neural.load, folder)
     shutil.copyfile(suite / "step60/model.safetensors", folder / "model.safetensors")
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(settings | {"num_hidden_layers": 1}))

@@ -82,8 +82,9 @@ def test_a_users_examples_are_completed():
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"y": None}, "mine.csv: missing column y"),
-    ({"example_id": ["a", "a"]}, "example_id a stands in more than one row"),
+    ({"example_id": ["a", "a"]}, "example_id a stands again in row 2"),
     ({"y": [" c", "  "]}, "example b has an empty y"),
+    ({"example_id": [], "x": [], "y": []}, "mine.csv: holds no example"),
     ({"y": [None, " d"]}, "example a has an empty y"),
 ])  # fmt: skip
 def test_bad_examples_are_refused(change, message):
