@@ -310,7 +310,8 @@ def page(results: Path) -> str:
         f"What was measured\n\n{about}": pd.DataFrame(rows, columns=["measured", ""]),
         "What was assumed": pd.DataFrame([("the Pile", pile), *given], columns=["assumed", ""]),
     }
-    lead = f"**A scan takes about {scan['hours']} hours and {scan['euros']} €**, on {scan['on']}."
+    lead = f"**A scan takes about {scan['hours']} hours and {scan['euros']} €**, on {scan['on']}. "
+    lead += "This is an estimate, from the rates and assumed prices below; it was not tried."
     written = [f"## {title}\n\n{part.to_markdown(index=False, disable_numparse=True)}"
                for title, part in sections.items()]
     return "\n\n".join([lead, *written])
