@@ -151,7 +151,7 @@ def test_the_page_shows_rates_prices_and_every_way(tmp_path):
     (tmp_path / "counting.json").write_text(json.dumps(note))
     page = cost.page(tmp_path)
     about = "2026-01-02, x86_64, 2 cores; corpus: textbooks"
-    lead = r"\*\*A scan takes about [\d.,]+ hours and [\d.,]+ €\*\*, on the measured machine, 2 cores\. This .*\.\n\n## "
+    lead = r"\*\*A scan takes about [\d.,]+ hours and [\d.,]+ €\*\*, on the measured machine, 2 cores\. This .*\n\n## "
     assert re.match(lead, page)
     for said in (about, "80 MB/s", "75%", "0.05 €", "service: windows", "16 such"):
         assert said in page
