@@ -118,7 +118,7 @@ def test_pickled_weights_on_request(hub, examples, tmp_path):
 def test_a_hub_that_fails_is_one_line_and_what_was_fetched_is_kept(hub, examples, tmp_path):
     asked = ("score", examples, "--model", "owner/tiny", "--step", "0", "--out", tmp_path / "a.csv")
     hub[0].faults = {"resolve": [500] * 200}
-    assert "cannot be had from the hub (" in one_line(call(hub, tmp_path / "home", *asked))
+    assert "cannot be had from the hub or its cache (" in one_line(call(hub, tmp_path / "home", *asked))
     hub[0].faults = {}
     assert call(hub, tmp_path / "home", *asked).returncode == 0
 
@@ -126,10 +126,11 @@ def test_a_hub_that_fails_is_one_line_and_what_was_fetched_is_kept(hub, examples
 def test_a_full_disk_is_one_line(hub, examples, tmp_path):
     asked = ("score", examples, "--model", "owner/tiny", "--step", "0", "--out", tmp_path / "a.csv")
     result = call(hub, tmp_path / "home", *asked, limit=1 << 20)
-    assert "cannot be had from the hub (" in one_line(result) and not (tmp_path / "a.csv").exists()
+    assert "cannot be had from the hub or its cache (" in one_line(result) and not (tmp_path / "a.csv").exists()
     assert call(hub, tmp_path / "home", *asked).returncode == 0
 
 
 def test_a_hub_that_is_not_there_is_said_at_once(examples, tmp_path):
     asked = ("score", examples, "--model", "owner/tiny", "--out", tmp_path / "a.csv")
-    assert "cannot be had from the hub (" in one_line(call((None, "http://127.0.0.1:9"), tmp_path / "home", *asked))
+    said = one_line(call((None, "http://127.0.0.1:9"), tmp_path / "home", *asked))
+    assert "cannot be had from the hub or its cache (" in said
