@@ -78,7 +78,7 @@ def main() -> None:
     write_table(pd.DataFrame(rows), path)
     note = {"command": "python -m tests.benchmarks.pages", "date": time.strftime("%Y-%m-%d"), "browser": named,
             "processor": processor(), "machine": f"{platform.machine()}, {platform.system()}", "rounds": rounds,
-            "quick": options.quick, "versions": versions(("taskgram_utils", "jupyter-book")),
+            "quick": options.quick, "versions": versions(("numpy", "torch", "taskgram_utils", "jupyter-book")),
             "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}}  # fmt: skip
     write_text(options.out / "pages.json", json.dumps(note, indent=1) + "\n")
     print(pd.DataFrame(rows).to_string())
