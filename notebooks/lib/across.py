@@ -14,7 +14,7 @@ from taskgram_chapters.numbers import said as sentences
 from taskgram_chapters.page import listed
 from taskgram_chapters.recorded import recorded
 from taskgram_chapters.verdicts import AT, GIVEN, SLOPE, WAYS, rows_of, where
-from taskgram_utils.book import TABLE
+from taskgram_utils.pages import TABLE
 from taskgram_utils.performance import binned_performance
 from taskgram_utils.run import pipeline
 from taskgram_utils.run.store import Run, project_root

@@ -6,7 +6,7 @@ from taskgram_chapters import cause, page, verdicts
 from taskgram_chapters.recorded import recorded
 from taskgram_chapters.verdicts import GIVEN, NAMES, rows_of
 from taskgram_utils import figures
-from taskgram_utils.book import inline
+from taskgram_utils.pages import inline
 from taskgram_utils.run import pipeline
 from taskgram_utils.run.store import Run
 
