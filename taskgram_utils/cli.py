@@ -356,6 +356,29 @@ def count(corpus, pairs, ngrams, out, unit, singles, halves, backend, tokenizer,
              "written otherwise is missed, so none is exact")
 
 
+def _counter(path: str, tokenizer: str | None, cut: dict, **options):
+    """What counts in a text or in an infini-gram index."""
+    from taskgram_utils.counting import index, scan
+
+    if _is_index(path):
+        _refuse(cut, "cannot change an index, whose documents were cut when it was built")
+        return index.Index(path, tokenizer)
+    _refuse(["tokenizer"], f"for an index, and {path} is text")
+    return scan.ScanCounter(_corpus(path, **cut), **options)
+
+
+def _report_counter(counter, path: str) -> None:
+    """Say what was counted, and whether exactly."""
+    if hasattr(counter, "corpus"):
+        _report(counter.corpus)
+        counter.forget()
+    else:
+        _say(f"{path}: {_indexed(counter)}")
+    if not counter.exact:
+        _say(f"{path}: an index of pieces misses what is written otherwise, so an n-gram may be "
+             "called new that is not (column exact)")
+
+
 def _ngrams(path: str) -> list[str]:
     """The n-grams of the column sx of a table, or of the lines of a text file."""
     if Path(path).suffix in SUFFIXES:
@@ -425,15 +448,10 @@ def documents(corpus_or_index, pair, k, tokenizer, **cut):
 
     Example: taskgram documents corpus.jsonl --pair "ada lovarn" "bakers" -k 5
     """
-    from taskgram_utils.counting import evidence, index, scan
+    from taskgram_utils.counting import evidence
 
     path, indexed = corpus_or_index, _is_index(corpus_or_index)
-    if indexed:
-        _refuse(cut, "cannot change an index, whose documents were cut when it was built")
-        counter = index.Index(path, tokenizer)
-    else:
-        _refuse(["tokenizer"], f"for an index, and {path} is text")
-        counter = scan.ScanCounter(_corpus(path, **cut))
+    counter = _counter(path, tokenizer, cut)
     texts = counter.documents_with(*pair, k=k)
     searched = _indexed(counter) if indexed else counter.corpus.summary()
     require(texts, f'{path}: no document holds both "{pair[0]}" and "{pair[1]}", of {searched}')
@@ -678,6 +696,97 @@ def _ask_models(ask, column, examples, out, models, step, dtype, device, pickled
     failed = len(answers.attrs.get("failed", []))
     require(not failed, f"{failed} of {len(table)} examples have a null {column} (see above); "
             f"{out} holds the others")
+
+
+# --- novelty and overlap -------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("corpus_or_index")
+@click.option("--outputs", required=True)
+@click.option("--taskgrams")
+@click.option("--n", "sizes", type=_at_least_1, multiple=True, show_default="1 to 8")
+@out_option
+@cut_options
+@tokenizer_option
+def novelty(corpus_or_index, outputs, taskgrams, sizes, out, tokenizer, **cut):
+    """Count the n-grams of what models wrote that no document of CORPUS_OR_INDEX holds.
+
+    One row for each example, model and n: distinct word n-grams of the output (ngrams) and how many
+    of them no document holds (new_ngrams). An output without text has no row.
+
+    Options:
+      --outputs: Table of taskgram generate: example_id, model, output.
+      --taskgrams: Task-gram table: also count pairs of the example's s^x and an n-gram of its
+          output that no document holds together (pairs, new_pairs).
+      --n: Words of an n-gram; may be repeated.
+
+    Example: taskgram novelty corpus.jsonl --outputs answers.csv --out novelty.csv
+    """
+    from taskgram_utils import novelty as novel
+
+    keep, table = _hold_out(out), read_table(outputs)
+    require_columns(table, ["example_id", "model", "output"], outputs)
+    grams = read_table(taskgrams) if taskgrams else None
+    counter = _counter(corpus_or_index, tokenizer, cut, keep=keep)
+    found = novel.novelty(table, counter, sizes or novel.SIZES, grams)
+    write_table(found, out)
+    _report_counter(counter, corpus_or_index)
+    if null := table["output"].isna().sum():
+        _say(f"{outputs}: {null} of {len(table)} outputs are null and have no row")
+    strangers = set() if grams is None else set(table["example_id"]) - set(grams["example_id"])
+    if strangers:
+        _say(f"{taskgrams}: has no pair of {len(strangers)} examples of {outputs}")
+
+
+@main.command()
+@click.argument("corpus_or_index")
+@click.argument("examples")
+@click.option("--n", "sizes", type=_at_least_1, multiple=True, show_default="8 and 14")
+@click.option("--answers")
+@click.option("--count-model")
+@click.option("--model")
+@click.option("--compare", metavar="TABLE")
+@out_option
+@cut_options
+@tokenizer_option
+def overlap(corpus_or_index, examples, sizes, answers, count_model, model, compare, out, tokenizer,
+            **cut):
+    """Find the EXAMPLES whose inputs stand word for word in CORPUS_OR_INDEX, and measure without
+    them.
+
+    One row for each example and n: distinct n-grams of x, how many of them some document holds
+    (found), and whether any is (overlaps). An x of fewer than n words is compared whole.
+
+    Options:
+      --n: Words of an n-gram; may be repeated.
+      --answers: Answers with a score: compare its mean with and without the examples that overlap.
+      --count-model: logp table of a count-based model: compare Mem so, with --model.
+      --model: logp table of language models.
+      --compare: Table to write: estimates of all examples, without those that overlap, and their
+          difference.
+
+    Example: taskgram overlap corpus.jsonl examples.parquet --out overlap.csv
+    """
+    from taskgram_utils import novelty as novel
+    from taskgram_utils.tasks.base import check_examples
+
+    keep = _hold_out(out)
+    require(bool(count_model) == bool(model), "--count-model and --model: Mem takes both")
+    require(bool(compare) == bool(answers or model), "--compare: names the table of what --answers "
+            "or --count-model and --model give; give both, or none")
+    table = check_examples(read_table(examples), examples, outputs=False, texts=False)
+    sides = [read_table(path) for path in (answers, count_model, model) if path]
+    counter = _counter(corpus_or_index, tokenizer, cut, keep=keep)
+    found = novel.overlap(table, counter, sizes or novel.OVERLAP_SIZES)
+    parts = [novel.score_without(found, sides.pop(0))] if answers else []
+    parts += [novel.mem_without(found, *sides)] if model else []
+    write_table(found, out)
+    if compare:
+        write_table(pd.concat(parts, ignore_index=True), compare)
+    _report_counter(counter, corpus_or_index)
+    for n, part in found.groupby("n"):
+        _say(f"n = {n}: {part['overlaps'].sum()} of {len(part)} examples overlap")
 
 
 # --- memorization --------------------------------------------------------------------------------
