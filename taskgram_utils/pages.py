@@ -31,10 +31,7 @@ def finish(site: Path, run: Path, sources: Mapping[str, str]) -> None:
     by a script). The keyboard reaches tables that scroll. Figures become part of their page, with a
     link to their table in ``run``. The texts of all pages lie in a script, for search results.
     """
-    (site / "run").mkdir(exist_ok=True)
-    for path in run.glob("*.csv"):
-        shutil.copy(path, site / "run")
-    texts = {}
+    texts, tables = {}, set()
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         texts[path.relative_to(site).as_posix()] = _sections(text)
@@ -47,6 +44,10 @@ def finish(site: Path, run: Path, sources: Mapping[str, str]) -> None:
         text = text.replace(TABLE, f'{TABLE[:-1]} tabindex="0" role="region" aria-label="Table">')
         text = SVG.sub(partial(_figure, path, run, itertools.count(1)), text)
         path.write_text(text, encoding="utf-8")
+        tables |= set(re.findall(r'href="[./]*/run/([\w-]+\.csv)"', text))
+    (site / "run").mkdir(exist_ok=True)
+    for name in tables & {path.name for path in run.glob("*.csv")}:  # an older one may lie there
+        shutil.copy(run / name, site / "run")
     write_text(site / "_static" / "texts.js", f"const TEXTS = {json.dumps(texts)};\n")
     for path in site.glob("search.html"):
         names = ("texts", "search")

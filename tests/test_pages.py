@@ -27,6 +27,7 @@ def test_figures_are_part_of_their_page_in_its_colour_and_for_both_screens(tmp_p
     (site / "_images" / "b.svg").write_text(DRAWING.replace("NAME", "figure_1"))
     (run / "mem.svg").write_text(DRAWING.replace("NAME", "mem").replace("144pt", "72pt"))
     (run / "mem.csv").write_text("a\n1\n")
+    (run / "older.csv").write_text("a\n1\n")
     image = '<img alt="A &lt;line&gt;" src="../_images/{}.svg" style="width: 80%;"/>'
     (site / "notebooks" / "x.html").write_text(f"<figure>{image.format('a')}</figure>{image.format('b')}")
     pages.finish(site, run, {})
@@ -41,7 +42,8 @@ def test_figures_are_part_of_their_page_in_its_colour_and_for_both_screens(tmp_p
     assert set(rules.values()) == {"stroke: currentColor; fill: #0072b2"} and len(rules) == 3
     assert {*re.findall('class="(f[^" ]+s0)"', page)} == {*rules}
     assert "currentColor" in page and "#262626" not in page and "metadata" not in page and "<img" not in page
-    assert re.findall('href="../run/([^"]+)"', page) == ["mem.csv"] and (site / "run" / "mem.csv").exists()
+    assert re.findall('href="../run/([^"]+)"', page) == ["mem.csv"]
+    assert [path.name for path in (site / "run").iterdir()] == ["mem.csv"]  # no page has the older one
 
 
 def test_a_cloud_of_points_inside_a_drawing_keeps_its_size_and_few_colours():

@@ -266,7 +266,7 @@ def of_size(
         name, shows, there = words(row["where"]), row["shows"], row["shows_c"]
         second = f"; suite C {two}" if isinstance(there, str) else ""
         if second and there != shows:
-            texts.append(f"A change with size is not replicated in {name} ({one}{second}).")
+            texts.append(f"A change of raw Mem with size is not replicated in {name} ({one}{second}).")
         elif shows in ("positive", "negative"):
             sizes = rows_of(mem, {"where": row["where"]}).sort_values("parameters")
             values = listed([f"{short(value)} at {model.upper()}" for model, value in
@@ -275,7 +275,7 @@ def of_size(
             texts.append(f"Mem {verb} with size in {name}: {one} per tenfold size{second}. It is "
                          f"{values}.")
         else:
-            so = "A change with size is not shown" if shows == "not decided" else (
+            so = "A change of raw Mem with size is not shown" if shows == "not decided" else (
                 "Mem changes by less than .1 per tenfold size")
             texts.append(f"{so} in {name} ({one}{second}).")
     return " ".join(texts)

@@ -79,7 +79,7 @@ def answered(judged: pd.DataFrame, answers: pd.DataFrame, tasks: pd.DataFrame) -
            f"changes more between worlds than between trainings: {failed}.\n" if failed else "") +
         "- *Real models* of 1 and 8 billion parameters: accuracy rises with the number of "
         f"insertions, which is randomly assigned, in {own} curves of questions on biographies, and "
-        f"in {texts} on all texts (it falls in {rows.loc['all', 'opposite']:.0f}).")
+        f"in {texts} on biographies, chats and test questions (it falls in {rows.loc['all', 'opposite']:.0f}).")
 
 
 def other_tasks(tasks: pd.DataFrame) -> str:
@@ -236,7 +236,7 @@ def lines(answers: pd.DataFrame) -> pd.DataFrame:
         cells=count["found"] + " of " + count["cells"] + "; opposite " + count["opposite"])
     own, every = (rows[rows["kind"] == kind] for kind in ("biographies", "all"))
     both = own.merge(every[["what", "of", "cells"]], on=["what", "of"], suffixes=("", "_all"))
-    names = {"cells": "biographies", "cells_all": "all texts", "mean": "mean, biographies"}
+    names = {"cells": "biographies", "cells_all": "biographies, chats, tests", "mean": "mean, biographies"}
     return both[["what", "expected", *names]].rename(columns=names)
 
 

@@ -201,9 +201,11 @@ def of_scores(performance: pd.DataFrame, model: str | None) -> str:
     """How many answers of a model are right, at most, of those that it writes."""
     rows = rows_of(pipeline.at_last_step(performance), {
         "metric": ["exact_match", "accuracy"], "model": model})
-    rows = rows.dropna(subset=["at_bound"]).nlargest(1, "score")
+    rows = rows.dropna(subset=["at_bound"])
+    many, rows = rows["group"].nunique(), rows.nlargest(1, "score")
     most = rows["score"].mul(rows["examples"]).round().astype(int)
-    return "".join(f"In no group {f'are over {k}' if k else 'is any'} of its {n} answers right."
+    return "".join(f"In none of the {many} groups where it writes its answers "
+                   f"{f'are over {k}' if k else 'is any'} of {n} right."
                    for k, n in zip(most, rows["examples"], strict=True))
 
 

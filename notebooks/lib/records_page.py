@@ -300,7 +300,7 @@ def parts(found: Found, window: str) -> dict[str, str]:
                  f"{len(short_context)} orders more closely.",
         "sums": "With the size and roundness of a number held constant, accuracy still follows its "
                 f"count in {task['multiplication']} cells of products and {task['addition']} of "
-                "sums (models of a billion parameters and more, each at 0, 4 and 16 shots).",
+                "sums (models from 1.4b on, each at 0, 4 and 16 shots).",
         "pairs": f"Log P of sentences follows pair counts with ρ of "
                  f"{short(of_raw['estimate'].min())} to {short(of_raw['estimate'].max())}; once "
                  "the frequency of either side is removed, the interval lies above zero in "

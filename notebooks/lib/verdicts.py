@@ -129,14 +129,18 @@ def precision(
         shares = pairs[_GROUP].merge(gammas, on=["task", "n"], how="left")
         mined = 1 - shares["shuffled_share"] / shares["own_share"]
         shares["precision"] = mined.where(~given.to_numpy(bool), 1)
-    return shares.groupby(_GROUP, sort=False)["precision"].mean().reset_index()
+    known = shares.groupby(_GROUP, sort=False)["precision"].mean().reset_index()
+    return known.assign(estimated=true_pairs is None)
 
 
 def barred(table: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
     """Why nothing is said of the rows of a table: too few true pairs (``known``: those of
     :func:`precision`) or too low a ``reliability``, in words; null where neither is."""
     both = table.reindex(columns=[*_GROUP, "reliability"]).merge(known, on=_GROUP, how="left")
-    why = [f"no Mem: {true:.0%} of the mined pairs are true" if true < LEAST else
+    guessed = known.get("estimated", pd.Series(False)).any()
+    share = "at most {:.0%} of the mined pairs are true (estimate)" if guessed else (
+        "{:.0%} of the mined pairs are true")
+    why = [f"no Mem: {share.format(true)}" if true < LEAST else
            f"reliability {short(noisy)}" if noisy < LEAST else None
            for true, noisy in both[["precision", "reliability"]].to_numpy(float)]
     return pd.Series(why, table.index, object)

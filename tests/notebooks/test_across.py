@@ -22,12 +22,12 @@ def plain(text):
 @pytest.mark.parametrize("here, there, starts, ends", [
     (suite(), suite(), PASSES, "Mem rises with size in factual QA (facts): .30 [.20, .40] per tenfold size; suite C .30 "  # noqa: E501
      "[.20, .40]. It is .20 at 600K and .30 at 3M."),
-    (suite(), suite(slope=WIDE), PASSES, "A change with size is not replicated in factual QA (facts) (.30 [.20, .40]; "
+    (suite(), suite(slope=WIDE), PASSES, "A change of raw Mem with size is not replicated in factual QA (facts) (.30 [.20, .40]; "
      "suite C .30 [−.10, .70])."),
     (suite(slope=DOWN), None, PASSES, "Mem falls with size in factual QA (facts): −.30 [−.40, −.20] per tenfold size. It "  # noqa: E501
      "is .20 at 600K and .30 at 3M."),
     (suite(slope=SMALL), None, PASSES, "changes by less than .1 per tenfold size in factual QA (facts) (.01 [−.05, .07])."),  # noqa: E501
-    (suite(slope=WIDE), None, PASSES, "A change with size is not shown in factual QA (facts) (.30 [−.10, .70])."),
+    (suite(slope=WIDE), None, PASSES, "A change of raw Mem with size is not shown in factual QA (facts) (.30 [−.10, .70])."),
     (suite({CONTROLS: SMALL}), suite(), FAILS, FAILS),
     (suite(), suite({CONTROLS: DOWN}), FAILS, FAILS),
     (suite(reliability=0.4), None, "**Mem is robust to every control in none", "want of true pairs or reliable counts, in factual QA (facts)."),  # noqa: E501

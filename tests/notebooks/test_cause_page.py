@@ -41,7 +41,7 @@ def test_the_answer_follows_the_table(answers, begins):
     assert ".50 [.40, .60] at 100K parameters and .50 [.40, .60] at 3M (N = 2,000): at 100K, by 1.4." in says
     assert "at 3M the power is 1.90 [1.80, 2.00] for the share" in says and ".80 [.70, .90] for the statements" in says
     assert "between worlds than between trainings: Maths reasoning in 1 of 2 sizes." in says
-    assert says.endswith("in 9 of 10 curves of questions on biographies, and in 6 of 10 on all texts (it falls in 3).")
+    assert says.endswith("in 9 of 10 curves of questions on biographies, and in 6 of 10 on biographies, chats and test questions (it falls in 3).")
     assert "negative control" not in cause_page.answered(judged(answers), LOTS, TASKS.assign(low=-1.0))
 
 

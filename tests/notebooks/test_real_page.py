@@ -42,7 +42,7 @@ def test_the_answer_says_what_controls_leave(given, word, left):
     assert plain(found["suite"]).endswith(left)
     assert found["proxy"] == "" and found["size"] == "Raw Mem rises with size in 0 of 1 groups."
     assert found["infinigram"].endswith("ranking of 3M better than task-grams in 1 of 1.") and "  " not in says
-    assert "In no group are over 4 of its 400 answers right." in says
+    assert "where it writes its answers are over 4 of 400 right." in says
     assert "gain more where a document has the pair in facts .30" in says
     none = p.findings(table[:0], table[:0], table[:0], table[:0], SCORES[:0], WHOSE)
     assert p.answer(none) == "No Mem could be measured here."

@@ -140,7 +140,7 @@ def test_expectations_are_preregistered_whole_and_judged_by_their_interval():
     judged = real_text.judge(preregistered, tables)
     mine = judged[(judged["measure"] == "raw") & (judged["of"] == "suite")].set_index("group")
     assert mine.loc["popqa", "found"].replace("\N{NO-BREAK SPACE}", " ") == "agrees: .20 [.10, .30]"
-    assert mine.loc["knowledge", "found"] == "no Mem: 17% of the mined pairs are true"
+    assert mine.loc["knowledge", "found"] == "no Mem: at most 17% of the mined pairs are true (estimate)"
     assert (judged["verdict"] == "not measured").sum() == len(judged) - 2
     low = real_text.judge(preregistered, tables | {"memorization": mem.assign(low=-0.1)})
     assert low.loc[low["verdict"] != "not measured", "verdict"].tolist() == ["not decided"]

@@ -186,9 +186,11 @@ def test_a_group_whose_pairs_are_not_true_ones_has_no_mem():
     groups = pd.DataFrame({"task": "t", "group": ["a", "b"], "n": 1, "subject_given": [False, True]})
     known = v.precision(groups, gammas)
     rows = pd.DataFrame({"task": "t", "group": ["a", "b", "b"], "n": 1, "reliability": [0.9, 0.49, None]})
-    assert v.barred(rows, known).iloc[:2].tolist() == ["no Mem: 38% of the mined pairs are true", "reliability .49"]
+    guessed = "no Mem: at most 38% of the mined pairs are true (estimate)"
+    assert v.barred(rows, known).iloc[:2].tolist() == [guessed, "reliability .49"]
+    assert v.barred(rows, known.drop(columns="estimated"))[0] == "no Mem: 38% of the mined pairs are true"
     assert pd.isna(v.barred(rows, known).iloc[2])
-    few = known.assign(task="factual_qa", group="facts", n=2, precision=0.01).head(1)
+    few = known.assign(task="factual_qa", group="facts", n=2, precision=0.01, estimated=False).head(1)
     row = told(suite(precision=few), suite())
     assert row["status"] == row["verdict"] == "barred" and row["reason"] == "no Mem: 1% of the mined pairs are true"
 
