@@ -381,7 +381,9 @@ def _finish(fig: plt.Figure, xlabel: str, ylabel: str, legend: str | None) -> No
     if legend:
         handles = {}
         for ax in fig.axes:
-            handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+            for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+                if name not in handles or getattr(handles[name], "get_color", str)() == GREY:
+                    handles[name] = handle
         below = {"loc": "outside lower center", "ncols": 2}
         fig.legend(handles.values(), handles.keys(), title=label(legend), frameon=False,
                    **(below if _screen["narrow"] else {"loc": "outside right center"}))

@@ -470,6 +470,8 @@ WRITING = {
     "mem": "mem --count-model {at}/r.csv --model {at}/m.csv --out {out}.csv", "index": "index {at}/c.txt --out {out}",
     "train": "train --out {out} --size smallest", "records": "records --out {out}",
     "world": "world --documents 2000 --out {out}",
+    "novelty": "novelty {at}/c.txt --outputs {at}/e.csv --out {out}.csv",
+    "overlap": "overlap {at}/c.txt {at}/e.csv --out {out}.csv",
 }  # fmt: skip
 INSIDE = ("train", "records")  # whose folder may stand where nothing else can be written
 

@@ -290,7 +290,7 @@ def test_bad_input_is_one_clear_line(world):
         (dict(examples=examples.assign(y=None)), "x or y is missing in 240 rows"),
         (dict(examples=pd.concat([examples, examples.head(1)])), "example_id q0 stands there more than once"),
         (dict(n=9), "no example has a 9-gram in its x and another in its y"),
-        (dict(gamma=0.999), r"no pair of \d+ at n = 1 has a cosine above gamma; the closest has 0\.\d+"),
+        (dict(gamma=0.999), r"no pair of \d+ at n = 1 has a cosine above gamma; the closest: 0\.\d+"),
     ]
     for change, message in bad:
         with pytest.raises(InputError, match=message):

@@ -185,9 +185,9 @@ def _outcome(verdict: str, status: str) -> str:
     return "; ".join(dict.fromkeys([verdict, status.replace("made", "claim made")]))
 
 
-def interval_coverage(studies: pd.DataFrame | None = None) -> tuple[pd.DataFrame, str]:
+def interval_coverage(studies: pd.DataFrame | None = None) -> tuple[pd.DataFrame, str, str]:
     """How often 95% intervals cover a known truth in simulated studies, by statistic, and the
-    lowest coverage in words."""
+    lowest coverage in words; and the sentence of the first page."""
     path = project_root() / "results" / "jackknife.csv"
     studies = read_table(path) if studies is None else studies
     cover = studies.groupby("statistic", sort=False)["covered"].agg(["size", "min", "median"])
@@ -199,7 +199,9 @@ def interval_coverage(studies: pd.DataFrame | None = None) -> tuple[pd.DataFrame
     cover[shares] = cover[shares].map("{:.1%}".format)
     return cover, (f"Each row has {studies['studies'].min():,} simulated studies of each design. "
                    f"The lowest coverage, {worst['covered']:.1%}, is in the design "
-                   f"{worst['design'].replace('_', ' ')}.")
+                   f"{worst['design'].replace('_', ' ')}."), (
+        f"In simulated studies such intervals cover the truth in at least {worst['covered']:.0%}, "
+        f"in the median setting in {studies['covered'].median():.0%}.")
 
 
 # --- sentences ------------------------------------------------------------------------------------
@@ -232,10 +234,11 @@ def answer(
     found = _among(read(own, n), about)
     values = [f"{number(*row)} in {words(name)}" for name, row in
               zip(found["where"], found[list(_ENDS)].to_numpy(float), strict=True)]
-    text = (f"**Mem is robust to every control in {len(found)} of {len(groups)} groups:** it is "
-            f"{listed(values)}. There confidence follows how often documents contain the pair, as "
-            "with memory; a correlation does not show the cause.") if values else (
-            f"**Mem is robust to every control in none of {len(groups)} groups.**")
+    many = f"{len(groups) - len(no)} groups where it can be measured"
+    text = (f"**Mem is robust to every control in {len(found)} of {many}:** it is {listed(values)}."
+            " There confidence follows how often documents contain the pair, as with memory; a "
+            "correlation does not show the cause.") if values else (
+            f"**Mem is robust to every control in none of {many}.**")
     text += " " + said(("It fails a control in", fails),
                        ("It cannot be measured, for want of true pairs or reliable counts, in", no))
     return f"{text} {of_size(own, other, of_group, n, mem)}".strip()
@@ -266,7 +269,9 @@ def of_size(
         name, shows, there = words(row["where"]), row["shows"], row["shows_c"]
         second = f"; suite C {two}" if isinstance(there, str) else ""
         if second and there != shows:
-            texts.append(f"A change of raw Mem with size is not replicated in {name} ({one}{second}).")
+            given = _given_frequency(own, other, row, n)
+            texts.append(f"A change of raw Mem with size is not replicated in {name} ({one}{second}"
+                         f"){given}.")
         elif shows in ("positive", "negative"):
             sizes = rows_of(mem, {"where": row["where"]}).sort_values("parameters")
             values = listed([f"{short(value)} at {model.upper()}" for model, value in
@@ -279,6 +284,17 @@ def of_size(
                 "Mem changes by less than .1 per tenfold size")
             texts.append(f"{so} in {name} ({one}{second}).")
     return " ".join(texts)
+
+
+def _given_frequency(own: pd.DataFrame, other: pd.DataFrame, row: Mapping, n: int) -> str:
+    """The slope of Mem given output frequency of a group, where both suites find it to rise."""
+    wanted = {"task": row["task"], "group": row["group"]}
+    both = [rows_of(read(side, n, SLOPE, measures=tuple(GIVEN_OF)[1:2]), wanted)
+            for side in (own, other)]
+    if not all(len(side) and (side["shows"] == "positive").all() for side in both):
+        return ""
+    one, two = (number(*side[list(_ENDS)].iloc[0]) for side in both)
+    return f"; given output frequency it rises in both ({one}; suite C {two})"
 
 
 def of_mem(largest: pd.DataFrame, few: int) -> str:

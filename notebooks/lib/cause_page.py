@@ -15,6 +15,7 @@ from taskgram_chapters.verdicts import NAMES
 PLAIN, NOISY = (["estimate", "low", "high"], ["estimate", "low_with_noise", "high_with_noise"])
 CHANNELS = {"share": "share of the value", "statements": "statements of the fact",
             "subject": "other facts of the person", "value": "the value elsewhere"}
+COUNTED = ["found", "cells", "opposite"]
 BESIDE = {"across": "slope across facts", "within": "slope within facts",
           "mem": "rank correlation", "mem of changes": "rank correlation of the changes"}
 UNITS = {"gain_odds": "log-odds", "gain": "share right", "half": "doublings"}
@@ -62,8 +63,9 @@ def answered(judged: pd.DataFrame, answers: pd.DataFrame, tasks: pd.DataFrame) -
     most = every[every["population"] == "disputed"].groupby("channel").last()
     share, stated = (number(*most.loc[key, NOISY]) for key in ("share", "statements"))
     rows = answers[answers["what"].str.startswith("accuracy")].set_index("kind")
-    own, texts = (f"{row['found']:.0f} of {row['cells']:.0f}"
-                  for row in (rows.loc["biographies"], rows.loc["all"]))
+    rows.loc["other", COUNTED] = rows.loc["all", COUNTED] - rows.loc["biographies", COUNTED]
+    own, other = (f"{row['found']:.0f} of {row['cells']:.0f}"
+                  for _, row in rows.loc[["biographies", "other"]].iterrows())
     failed = other_tasks(tasks)
     return (
         f"**{verdict}.** This is found in one world, whose two twins permute the counts of all "
@@ -78,8 +80,9 @@ def answered(judged: pd.DataFrame, answers: pd.DataFrame, tasks: pd.DataFrame) -
         + ("- *A negative control fails:* log P of a task whose text is the same in all worlds "
            f"changes more between worlds than between trainings: {failed}.\n" if failed else "") +
         "- *Real models* of 1 and 8 billion parameters: accuracy rises with the number of "
-        f"insertions, which is randomly assigned, in {own} curves of questions on biographies, and "
-        f"in {texts} on biographies, chats and test questions (it falls in {rows.loc['all', 'opposite']:.0f}).")
+        f"insertions, which is randomly assigned, in {own} curves of questions on biographies; of "
+        f"chats and test questions it does in {other}, and falls in "
+        f"{rows.loc['other', 'opposite']:.0f}. Each of these models is trained once.")
 
 
 def other_tasks(tasks: pd.DataFrame) -> str:
@@ -230,13 +233,14 @@ def of_curves(curves: pd.DataFrame) -> dict[str, str]:
 def lines(answers: pd.DataFrame) -> pd.DataFrame:
     """What was preregistered of insertions: how many series of questions on biographies, and of all
     texts, show it, how many the opposite, and the mean over biographies."""
-    count = answers[["found", "cells", "opposite"]].astype(int).astype(str)
+    count = answers[COUNTED].astype(int).astype(str)
     rows = answers.assign(
         mean=numbers(answers), what=answers["what"] + " (" + answers["of"].map(UNITS) + ")",
         cells=count["found"] + " of " + count["cells"] + "; opposite " + count["opposite"])
     own, every = (rows[rows["kind"] == kind] for kind in ("biographies", "all"))
     both = own.merge(every[["what", "of", "cells"]], on=["what", "of"], suffixes=("", "_all"))
-    names = {"cells": "biographies", "cells_all": "biographies, chats, tests", "mean": "mean, biographies"}
+    names = {"cells": "biographies", "cells_all": "biographies, chats, tests",
+             "mean": "mean, biographies"}
     return both[["what", "expected", *names]].rename(columns=names)
 
 

@@ -156,8 +156,9 @@ def answered(both: pd.DataFrame, table: pd.DataFrame) -> str:
             if (k := (given == words).sum())]
     pair = both[both["prompts"] == " minus ".join(PAIR)]
     higher, last = (pair["Mem is"] == "higher").sum(), pair.iloc[-1]
-    return (f"**{of_mem(both)}** Under memorization prompts it is higher than under generalization "
-            f"prompts at {higher} of {len(pair)} sizes. Accuracy is higher in "
+    more = "" if higher and (given == "higher").any() else "Not shown. "
+    return (f"**{more}{of_mem(both)}** Under memorization prompts it is higher than under "
+            f"generalization prompts at {higher} of {len(pair)} sizes. Accuracy is higher in "
             f"{(given == 'higher').sum()} of {len(main)} cases"
             + (f" ({'; '.join(rest)})" if rest else "")
             + f". In factual QA at {last['model'].upper()} parameters Mem differs by "

@@ -168,7 +168,13 @@ def findings(
         left = left.assign(where=left["where"] + small)
         many = said((", with four controls held constant in:", left), ends=ENDS) or (
             ", with four controls held constant in none.")
-        leads += [(len(left), len(given), f"for {whole}")] * bool(len(rows))
+        ends = given[["low", "high"]].to_numpy()
+        kinds = [verdicts.direction(*pair, BOUNDS[AT]) for pair in ends]
+        counts = [f"{kinds.count(kind)} {kind}" for kind in ("negative", "none", "not decided")
+                  if kind in kinds]
+        counts = f" ({', '.join(counts)})" if len(left) < len(given) else ""
+        leads += [(len(left), len(given), f"in {len(left)} of {len(given)} groups for {whole}"
+                   + counts)] * bool(len(rows))
         texts[whom] = (f"Raw Mem of {name} lies above zero in {(raw['low'] > 0).sum()} of "
                        f"{len(raw)} groups{many}") * bool(len(rows))
         if whom == "suite":
@@ -179,8 +185,8 @@ def findings(
                 0, ("difference", "low", "high"))
     if leads:
         k, m, _ = leads[0]
-        word = {0: "No", m: "Yes"}.get(k, "Mostly not" if 2 * k <= m else "Mostly")
-        of = ", and ".join(f"in {k} of {m} groups {text}" for k, m, text in leads)
+        word = {0: "Not shown", m: "Yes"}.get(k, "Shown in some groups")
+        of = ", and ".join(text for *_, text in leads)
         texts["lead"] = f"**{word}: with four controls held constant, Mem lies above zero {of}.**"
     rows = slopes[slopes["Mem"] == "raw"]
     texts["size"] = (f"Raw Mem rises with size in {(rows['low'] > 0).sum()} of {len(rows)} groups."

@@ -291,8 +291,8 @@ def parts(found: Found, window: str) -> dict[str, str]:
     of_raw, left = (near[near["what"] == what] for what in LEFT.values())
     kinds = " and ".join(f"{_above(part)} sizes ({kind})" for kind, part in left.groupby("task"))
     return {
-        "departs": f"Over all sizes the correlation falls for {_below(every)} n-gram orders ("
-                   f"{first['count_model']}s: "
+        "departs": f"Over all sizes, smaller ones included, the correlation falls for "
+                   f"{_below(every)} n-gram orders ({first['count_model']}s: "
                    f"{number(first['slope'], first['low'], first['high'])} per tenfold size), from "
                    f"70 million parameters on for {_below(later)}. What an order adds to the "
                    f"shorter ones rises for {_above(slopes[full & ~raw])}.",
@@ -310,9 +310,11 @@ def parts(found: Found, window: str) -> dict[str, str]:
 def answer(found: Found, results: Mapping[str, str]) -> str:
     """The answer of the chapter: what size does, and the list of :func:`parts`."""
     listed = "\n".join(f"- {text}" for text in results.values())
-    every = phase_slopes(found, _ORDERS[0])
-    return (f"**As Pythia grows, it follows {_below(every)} n-gram orders of the Pile less "
-            f"closely.** Four records show more:\n\n{listed}")
+    later, last = phase_slopes(found, _ORDERS[1]), rows_of(phases(found), {"step": LAST_STEP})
+    ends = " to ".join(short(last["estimate"].agg(end)) for end in ("min", "max"))
+    return (f"**Raw, log P of every size correlates with the n-grams of the Pile (ρ {ends}). From "
+            f"70 million parameters on, the larger Pythia is, the less closely it follows "
+            f"{_below(later)} orders.** Four records show more:\n\n{listed}")
 
 
 def _below(slopes: pd.DataFrame) -> str:

@@ -8,9 +8,10 @@ from taskgram_chapters import across
 from taskgram_chapters import verdicts as v
 from tests.notebooks.test_verdicts import CONTROLS, DOWN, EXPECTED, SMALL, UP, WIDE, suite
 
-PASSES = ("**Mem is robust to every control in 1 of 1 groups:** it is .30 [.20, .40], N = 300 in factual QA "
-          "(facts). There confidence follows")  # fmt: skip
-FAILS = "**Mem is robust to every control in none of 1 groups.** It fails a control in factual QA (facts)."
+PASSES = ("**Mem is robust to every control in 1 of 1 groups where it can be measured:** it is .30 [.20, .40], "
+          "N = 300 in factual QA (facts). There confidence follows")  # fmt: skip
+FAILS = ("**Mem is robust to every control in none of 1 groups where it can be measured.** It fails a control "
+         "in factual QA (facts).")  # fmt: skip
 SIZES = pd.DataFrame({"where": "Factual QA, facts", "n": 2, "count_model": "taskgram", "model": ["600k", "3m"],
                       "parameters": [6e5, 3e6], "estimate": [0.2, 0.3]})  # fmt: skip
 
@@ -22,12 +23,13 @@ def plain(text):
 @pytest.mark.parametrize("here, there, starts, ends", [
     (suite(), suite(), PASSES, "Mem rises with size in factual QA (facts): .30 [.20, .40] per tenfold size; suite C .30 "  # noqa: E501
      "[.20, .40]. It is .20 at 600K and .30 at 3M."),
-    (suite(), suite(slope=WIDE), PASSES, "A change of raw Mem with size is not replicated in factual QA (facts) (.30 [.20, .40]; "
-     "suite C .30 [−.10, .70])."),
+    (suite(), suite(slope=WIDE), PASSES, "A change of raw Mem with size is not replicated in factual QA (facts) (.30 "
+     "[.20, .40]; suite C .30 [−.10, .70])."),
     (suite(slope=DOWN), None, PASSES, "Mem falls with size in factual QA (facts): −.30 [−.40, −.20] per tenfold size. It "  # noqa: E501
      "is .20 at 600K and .30 at 3M."),
     (suite(slope=SMALL), None, PASSES, "changes by less than .1 per tenfold size in factual QA (facts) (.01 [−.05, .07])."),  # noqa: E501
-    (suite(slope=WIDE), None, PASSES, "A change of raw Mem with size is not shown in factual QA (facts) (.30 [−.10, .70])."),
+    (suite(slope=WIDE), None, PASSES,
+     "A change of raw Mem with size is not shown in factual QA (facts) (.30 [−.10, .70])."),
     (suite({CONTROLS: SMALL}), suite(), FAILS, FAILS),
     (suite(), suite({CONTROLS: DOWN}), FAILS, FAILS),
     (suite(reliability=0.4), None, "**Mem is robust to every control in none", "want of true pairs or reliable counts, in factual QA (facts)."),  # noqa: E501
@@ -83,6 +85,7 @@ def test_right_answers_have_no_verdict_where_nearly_all_are_right():
 def test_the_coverage_of_intervals_names_the_worst_design():
     studies = pd.DataFrame({"statistic": "spearman", "design": ["a", "b_c"], "truth": [0, 0.3], "studies": 400,
                             "covered": [0.95, 0.91], "rejected": [0.05, 0.8]})  # fmt: skip
-    table, text = across.interval_coverage(studies)
+    table, text, covered = across.interval_coverage(studies)
+    assert covered.endswith("at least 91%, in the median setting in 93%.")
     assert list(table.iloc[0])[1:] == [2, "91.0%", "93.0%", "5.0%"] and text.endswith("91.0%, is in the design b c.")
     assert len(across.interval_coverage()[0]) == 3

@@ -8,8 +8,8 @@ from taskgram_chapters.recorded import recorded
 
 LOTS = pd.DataFrame([
     {"what": "accuracy with the number of insertions", "of": "gain_odds", "kind": kind, "expected": "rises",
-     "cells": 10, "found": found, "opposite": other, "estimate": mean, "low": mean - 0.1, "high": mean + 0.1}
-    for kind, found, other, mean in (("all", 6, 3, 0.5), ("biographies", 9, 1, 0.9))
+     "cells": cells, "found": found, "opposite": other, "estimate": mean, "low": mean - 0.1, "high": mean + 0.1}
+    for kind, cells, found, other, mean in (("all", 20, 12, 3, 0.5), ("biographies", 10, 9, 1, 0.9))
 ])  # fmt: skip
 TASKS = pd.DataFrame({"task": ["math_reasoning"] * 2 + ["translation"] * 2, "low": [0.4, -2, -8, -1]})
 PAIR = [(m, p) for m in ("100k", "3m") for p in ("undisputed", "disputed")]
@@ -41,7 +41,8 @@ def test_the_answer_follows_the_table(answers, begins):
     assert ".50 [.40, .60] at 100K parameters and .50 [.40, .60] at 3M (N = 2,000): at 100K, by 1.4." in says
     assert "at 3M the power is 1.90 [1.80, 2.00] for the share" in says and ".80 [.70, .90] for the statements" in says
     assert "between worlds than between trainings: Maths reasoning in 1 of 2 sizes." in says
-    assert says.endswith("in 9 of 10 curves of questions on biographies, and in 6 of 10 on biographies, chats and test questions (it falls in 3).")
+    assert "in 9 of 10 curves of questions on biographies; of chats and test questions it does in 3 of 10, and" in says
+    assert says.endswith("and falls in 2. Each of these models is trained once.")
     assert "negative control" not in cause_page.answered(judged(answers), LOTS, TASKS.assign(low=-1.0))
 
 

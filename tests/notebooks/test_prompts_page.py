@@ -35,8 +35,9 @@ SAME, LOWER, HIGHER = ("within ±.15", "not decided"), ("lower", "lower"), ("hig
 
 @pytest.mark.parametrize(("gain", "harm", "ways", "begins", "rest"), [
     (0.4, 0.0, (HIGHER, HIGHER, SAME), (
-        "memorization prompts raise Mem of factual QA at 2 of 2 sizes and lower it at 0; generalization prompts raise "
-        "it at 0 of 2 sizes and lower it at 0.** Under", "at 2 of 2 sizes. Accuracy is higher in 4 of 4 cases."), ""),
+        "**Against the start, memorization prompts raise Mem of factual QA at 2 of 2 sizes and lower it at 0; "
+        "generalization prompts raise it at 0 of 2 sizes and lower it at 0.** Under",
+        "at 2 of 2 sizes. Accuracy is higher in 4 of 4 cases."), ""),
     (0.0, 0.0, (HIGHER, SAME, LOWER), (
         "QA at 0 of 2 sizes and lower it at 0; generalization prompts raise it at 0 of 2 sizes and lower it at 2.**",
         "prompts at 2 of 2 sizes. Accuracy is higher in 0 of 4 cases "), "(no score changed in 4)"),
@@ -47,7 +48,8 @@ def test_the_answer_follows_the_tables(gain, harm, ways, begins, rest):
     both = pp.together(changes(*ways), gaps)
     says = pp.answered(both, gaps)
     assert all(part in says for part in begins) and rest in says and "at 100K parameters Mem differs by .20" in says
-    assert says.startswith("**Against the start, memorization prompts ") and pp.of_mem(both) in says
+    shown = "" if gain == 0.4 else "Not shown. "
+    assert says.startswith(f"**{shown}Against the start, memorization prompts ") and pp.of_mem(both) in says
 
 
 def test_a_gap_has_two_parts():

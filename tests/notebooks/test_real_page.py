@@ -29,8 +29,8 @@ SCORES = pd.DataFrame({"model": "3m", "metric": "accuracy", "step": 1, "group": 
 
 @pytest.mark.parametrize("given, word, left", [
     (UP, "Yes", "with four controls held constant in: facts .30 [.20, .40], N = 300."),
-    (SMALL, "No", "with four controls held constant in none."),
-    (DOWN, "No", "with four controls held constant in none."),
+    (SMALL, "Not shown", "with four controls held constant in none."),
+    (DOWN, "Not shown", "with four controls held constant in none."),
     ((0.04, 0.1), "Yes", "with four controls held constant in: facts (below the bound .15) .07 [.04, .10], N = 300."),
 ])  # fmt: skip
 def test_the_answer_says_what_controls_leave(given, word, left):
@@ -51,8 +51,8 @@ def test_the_answer_says_what_controls_leave(given, word, left):
 def test_the_lead_counts_groups_of_both_models():
     table = pd.concat([rows("3m", UP, UP), rows("3m", UP, DOWN, "b"), rows("3m", UP, DOWN, "c"), rows("big", UP, UP)])
     lead = p.findings(table, table[:0], table[:0], table[:0], SCORES, WHOSE)["lead"]
-    assert lead.startswith("**Mostly not: ") and (
-        "in 1 of 3 groups for the largest model trained on this very text (3M parameters), and" in lead)
+    assert lead.startswith("**Shown in some groups: ") and (
+        "in 1 of 3 groups for the largest model trained on this very text (3M parameters) (2 negative), and" in lead)
     assert lead.endswith("and in 1 of 1 groups for the largest model trained on other text (big).**")
 
 

@@ -28,7 +28,8 @@ def test_the_answer_counts_what_the_records_show_and_would_say_the_opposite():
     assert "falls for 3 of 5 n-gram orders (1-grams: −" in said["departs"]
     assert said["departs"].endswith("on for 5 of 5. What an order adds to the shorter ones rises for 2 of 4.")
     lines = p.answer(FOUND, said).split("\n")
-    assert lines[0].startswith("**As Pythia grows, it follows 3 of 5 n-gram orders of the Pile less closely.**")
+    assert lines[0].startswith("**Raw, log P of every size correlates with the n-grams of the Pile (ρ ")
+    assert "larger Pythia is, the less closely it follows 5 of 5 orders.** Four" in lines[0]
     assert [line[:2] for line in lines[2:]] == ["- "] * 4
     assert "follow 4 of 4 orders more closely" in said["keeps"] and "4 of 7 sizes (gender)" in said["pairs"]
     ends = ["slope", "low", "high", "low_sizes", "high_sizes"]
@@ -38,7 +39,7 @@ def test_the_answer_counts_what_the_records_show_and_would_say_the_opposite():
     for name in ("arithmetic", "pairs"):
         turned[name] = FOUND[name].assign(low=-FOUND[name]["high"], high=-FOUND[name]["low"])
     other = p.parts(turned, "10")
-    assert "falls for 0 of 5" in other["departs"] and "follows 0 of 5" in p.answer(turned, other)
+    assert "falls for 0 of 5" in other["departs"] and "follows 0 of 5 orders" in p.answer(turned, other)
     assert "2 of 4" not in other["departs"]
     assert "follow 0 of 4" in other["keeps"]
     assert "0 of 12 cells of products" in other["sums"] and "0 of 7 sizes (gender)" in other["pairs"]
