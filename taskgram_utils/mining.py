@@ -81,7 +81,7 @@ def mine(
                 f"(stop words: {stopwords})")
         known = f"{grams.vectors.any(axis=1).sum()} of {len(grams.texts)} n-grams have a vector"
         raise InputError(f"mining: no pair of {len(every)} at n = {n} has a cosine above gamma; "
-                         f"the closest: {every.max():.3f}; {known}; lower gamma, or change embedding")
+                         f"the closest: {every.max():.3f}; {known}; lower gamma or change vectors")
     table = examples[["task", "group", "example_id"]].iloc[example].reset_index(drop=True)
     table["n"] = n
     texts = np.array(grams.texts, object)
