@@ -4,7 +4,7 @@ import re
 
 from taskgram_utils.run.reads import PACKAGE
 
-LATER = {"eq-novelty", "eq-influence"}  # the page says that no chapter computes them yet
+LATER = {"eq-influence"}  # the page says that it is not computed yet
 
 
 def test_every_equation_of_the_pages_is_named_in_a_docstring():
